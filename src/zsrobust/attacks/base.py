@@ -1,0 +1,39 @@
+"""What every attack is: images in, adversarial images out, with a name and its parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from torch import Tensor
+
+from zsrobust.attacks.threat_model import ThreatModel
+from zsrobust.models.zero_shot import ZeroShotClassifier
+
+
+class Attack(Protocol):
+    """An attack on a zero-shot classifier within a threat model."""
+
+    @property
+    def name(self) -> str:
+        """Its name in results, such as ``pgd-10``."""
+        ...
+
+    @property
+    def threat(self) -> ThreatModel:
+        """Where its results lie."""
+        ...
+
+    def describe(self) -> dict[str, object]:
+        """Every parameter that changes a number, for the result file."""
+        ...
+
+    def __call__(
+        self,
+        classifier: ZeroShotClassifier,
+        images: Tensor,
+        labels: Tensor,
+        sample_ids: Sequence[str],
+    ) -> Tensor:
+        """Adversarial images for ``images`` (N, 3, H, W) in [0, 1] with true ``labels`` (N,)."""
+        ...

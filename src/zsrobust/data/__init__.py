@@ -1,0 +1,1 @@
+"""Data sets on disk: reading, splitting, naming, and batches for a model."""

@@ -1,0 +1,1 @@
+"""Models: loading, preprocessing, and the zero-shot classifier they become."""

@@ -1,0 +1,121 @@
+"""Pixels to what a tower takes: differentiable resize and normalisation, by named protocol."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn, tensor
+from torch.nn import functional as F
+
+from zsrobust.errors import RequestError
+
+Triple = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How images in [0, 1] become a tower's input.
+
+    Attributes:
+        mean, std: per channel, in [0, 1] pixel units.
+        antialias: low-pass before shrinking, as Pillow does.
+        crop: scale the shorter side and crop the centre; else squash both sides.
+        clamp: cut the overshoot of the bicubic kernel back to [0, 1], as 8-bit pixels do.
+    """
+
+    mean: Triple
+    std: Triple
+    antialias: bool
+    crop: bool
+    clamp: bool
+
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+PROTOCOLS = {
+    # What CLIP was trained with: Pillow's bicubic on 8-bit pixels, hence antialias and clamp.
+    "clip": Protocol(CLIP_MEAN, CLIP_STD, antialias=True, crop=True, clamp=True),
+    # TeCoA's and PMG-AFT's scripts: bicubic interpolation to a square without low-pass, and
+    # ImageNet's statistics although the tower is CLIP's.
+    "authors_code": Protocol(IMAGENET_MEAN, IMAGENET_STD, antialias=False, crop=False, clamp=False),
+    # EfficientNet-Lite's published preprocessing, (x - 127) / 128 on 8-bit pixels.
+    "efficientnet_lite": Protocol(
+        (127 / 255,) * 3, (128 / 255,) * 3, antialias=True, crop=True, clamp=True
+    ),
+}
+
+
+class Preprocessing(nn.Module):
+    """Images in [0, 1], shape (N, 3, H, W), to normalised (N, 3, image_size, image_size).
+
+    Args:
+        protocol: a name in ``PROTOCOLS``.
+        image_size: the tower's input side in pixels.
+        mean, std: replace the protocol's, for towers trained with others (SigLIP's 0.5).
+
+    Raises:
+        RequestError: if ``protocol`` is unknown.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        protocol: str,
+        image_size: int,
+        mean: Triple | None = None,
+        std: Triple | None = None,
+    ) -> None:
+        super().__init__()
+        if protocol not in PROTOCOLS:
+            raise RequestError(
+                f"preprocessing {protocol!r} is unknown: choose one of {', '.join(PROTOCOLS)}"
+            )
+        self.protocol = protocol
+        self.image_size = image_size
+        self.settings = PROTOCOLS[protocol]
+        for name, values in (
+            ("mean", mean or self.settings.mean),
+            ("std", std or self.settings.std),
+        ):
+            self.register_buffer(name, tensor(values).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Resize where the size differs, then normalise; differentiable in the images."""
+        return (self._resize(images) - self.mean) / self.std
+
+    def _resize(self, images: Tensor) -> Tensor:
+        size = self.image_size
+        height, width = images.shape[-2:]
+        if (height, width) == (size, size):
+            return images
+        target = (size, size)
+        if self.settings.crop:
+            short = min(height, width)
+            target = (size * height // short, size * width // short)
+        if target != (height, width):
+            images = F.interpolate(
+                images,
+                target,
+                mode="bicubic",
+                align_corners=False,
+                antialias=self.settings.antialias,
+            )
+            if self.settings.clamp:
+                images = images.clamp(0, 1)
+        top, left = round((target[0] - size) / 2), round((target[1] - size) / 2)
+        return images[..., top : top + size, left : left + size]
+
+    def describe(self) -> dict[str, object]:
+        """Everything that changes a number, for the result file."""
+        return {
+            "protocol": self.protocol,
+            "image_size": self.image_size,
+            "resize": "bicubic" + (", antialias" if self.settings.antialias else ""),
+            "mean": [round(v, 8) for v in self.mean.flatten().tolist()],
+            "std": [round(v, 8) for v in self.std.flatten().tolist()],
+        }

@@ -1,0 +1,45 @@
+"""Class vectors are computed once per (text side, templates, class names) and kept on disk."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from zsrobust.models.clip import TextSide
+
+
+def cache_folder() -> Path:
+    """``$ZSROBUST_CACHE``, else ``zsrobust`` in the user's cache folder. Not created here."""
+    if "ZSROBUST_CACHE" in os.environ:
+        return Path(os.environ["ZSROBUST_CACHE"])
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "zsrobust"
+
+
+def encode(text: TextSide, class_names: Sequence[str], templates: Sequence[str]) -> Tensor:
+    """Class vectors (C, dim), from the cache where they are, else from ``text`` and then kept.
+
+    A cache that cannot be read or written costs time, never a run.
+    """
+    key = json.dumps([text.fingerprint, list(templates), list(class_names)])
+    path = cache_folder() / "text" / f"{hashlib.sha256(key.encode()).hexdigest()}.safetensors"
+    with contextlib.suppress(OSError, SafetensorError, KeyError):
+        return load_file(path)["class_embeddings"]
+    vectors = text.encode(class_names, templates)
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            written = Path(folder) / path.name
+            save_file({"class_embeddings": vectors.contiguous()}, written)
+            written.replace(path)
+    return vectors

@@ -1,0 +1,109 @@
+"""Pixels in, logits out: the one object that attacks and evaluations see."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from zsrobust.models.clip import CLIPModel
+
+
+def cosine_logits(embeddings: Tensor, class_embeddings: Tensor) -> Tensor:
+    """Cosine of each image embedding (N, dim) with each unit class vector (C, dim), in fp32.
+
+    Runs in fp32 even under autocast: the softmax of cosines times 100 does not survive bf16.
+    """
+    with torch.autocast(embeddings.device.type, enabled=False):
+        return F.normalize(embeddings.float(), dim=-1) @ class_embeddings.float().T
+
+
+class ZeroShotClassifier(nn.Module):
+    """A zero-shot classifier from images in [0, 1], shape (N, 3, H, W), to logits (N, C).
+
+    Resize and normalisation are differentiable and live inside. Class vectors are encoded once,
+    before, so no text passes through the model during an attack.
+
+    Args:
+        encoder: preprocessed images (N, 3, S, S) to raw embeddings (N, dim).
+        preprocessing: images in [0, 1] of any size to what ``encoder`` takes.
+        class_embeddings: one vector a class, (C, dim); scaled to unit length here.
+        logit_scale: what multiplies the cosines (about 100 for OpenAI's CLIP).
+        class_names: C names, in label order.
+        templates: the prompts the class embeddings were averaged over, ``{}`` for the name.
+    """
+
+    class_embeddings: Tensor
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        preprocessing: nn.Module,
+        class_embeddings: Tensor,
+        logit_scale: float,
+        class_names: Sequence[str],
+        templates: Sequence[str] = ("{}",),
+    ) -> None:
+        super().__init__()
+        if class_embeddings.ndim != 2 or len(class_embeddings) != len(class_names):
+            raise ValueError(
+                f"class_embeddings has shape {tuple(class_embeddings.shape)}, "
+                f"but there are {len(class_names)} class names"
+            )
+        self.encoder = encoder
+        self.preprocessing = preprocessing
+        self.register_buffer(
+            "class_embeddings",
+            F.normalize(class_embeddings.detach().float(), dim=-1),
+            persistent=False,
+        )
+        self.logit_scale = float(logit_scale)
+        self.class_names = tuple(class_names)
+        self.templates = tuple(templates)
+
+    @classmethod
+    def from_clip(
+        cls, clip: CLIPModel, class_names: Sequence[str], templates: Sequence[str]
+    ) -> ZeroShotClassifier:
+        """Build from a loaded CLIP; its text tower encodes the prompts once (cached)."""
+        return clip.classifier(class_names, templates)
+
+    @classmethod
+    def from_parts(
+        cls,
+        encoder: nn.Module,
+        class_embeddings: Tensor,
+        class_names: Sequence[str],
+        *,
+        preprocessing: nn.Module | None = None,
+        logit_scale: float = 100.0,
+    ) -> ZeroShotClassifier:
+        """Build from any image encoder and one vector a class.
+
+        Without ``preprocessing`` the encoder receives the images in [0, 1] as they are.
+        """
+        return cls(
+            encoder, preprocessing or nn.Identity(), class_embeddings, logit_scale, class_names
+        )
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Raw image embeddings (N, dim) of images in [0, 1], shape (N, 3, H, W)."""
+        embeddings: Tensor = self.encoder(self.preprocessing(images))
+        return embeddings
+
+    def features(self, images: Tensor) -> Tensor:
+        """Image embeddings (N, dim) on the unit sphere, in fp32."""
+        return F.normalize(self.embed(images).float(), dim=-1)
+
+    def logits(self, embeddings: Tensor, logit_scale: float | None = None) -> Tensor:
+        """Logits (N, C) in fp32 of raw embeddings (N, dim), at ``logit_scale`` or the model's."""
+        scale = self.logit_scale if logit_scale is None else logit_scale
+        return scale * cosine_logits(embeddings, self.class_embeddings)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, C) in fp32 of images in [0, 1], shape (N, 3, H, W)."""
+        return self.logits(self.embed(images))
