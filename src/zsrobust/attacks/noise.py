@@ -33,7 +33,9 @@ def _xor_shift(value: Tensor, bits: int) -> Tensor:
 def sample_key(seed: int, purpose: str, epoch: int, sample_id: str, restart: int) -> int:
     """The 64-bit key of one sample's noise."""
     text = f"{seed}\x1f{purpose}\x1f{epoch}\x1f{restart}\x1f{sample_id}"
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big", signed=True)
+    return int.from_bytes(
+        hashlib.blake2b(text.encode(), digest_size=8).digest(), "big", signed=True
+    )
 
 
 def uniform_noise(

@@ -43,9 +43,12 @@ class ThreatModel:
         highest = (images + self.eps).clamp_max(self.bounds[1])
         return torch.minimum(torch.maximum(adversarial, lowest), highest)
 
-    def random_start(self, images: Tensor, noise: Tensor) -> Tensor:
-        """A point of the threat model around ``images`` from ``noise``, uniform in [-1, 1)."""
-        return self.project(images, images + self.eps * noise)
+    def start(self, images: Tensor, noise: Tensor | None) -> Tensor:
+        """Where an attack begins: a point of the threat model from ``noise``, uniform in [-1, 1).
+
+        Without noise it is the image itself.
+        """
+        return images if noise is None else self.project(images, images + self.eps * noise)
 
     def step(
         self, images: Tensor, adversarial: Tensor, gradient: Tensor, step_size: float

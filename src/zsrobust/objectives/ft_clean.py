@@ -1,0 +1,53 @@
+"""FT-Clean: plain fine-tuning on clean images, the lower end of every robustness table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from zsrobust.attacks.pgd_attack import PGD, cross_entropy
+from zsrobust.data.batch import Batch
+from zsrobust.models.zero_shot import ZeroShotClassifier
+from zsrobust.objectives.base import Needs, Outputs, check_scale, scale_of, share
+
+
+@dataclass(frozen=True)
+class FTClean:
+    """``CE(P_S(x), y)``, the mean over samples. Called FT-Standard in the PMG-AFT paper.
+
+    Attributes:
+        logit_scale: what multiplies the cosines in the loss; ``model`` for the model's own.
+
+    Raises:
+        RequestError: if ``logit_scale`` is not above 0.
+    """
+
+    logit_scale: float | Literal["model"] = "model"
+
+    def __post_init__(self) -> None:
+        check_scale(self.logit_scale)
+
+    @property
+    def label(self) -> str:
+        """Its name in results."""
+        return "ft_clean"
+
+    @property
+    def needs(self) -> Needs:
+        """The student on clean images."""
+        return Needs(student=frozenset({"clean"}))
+
+    def craft(
+        self, classifier: ZeroShotClassifier, batch: Batch, attack: PGD, epoch: int
+    ) -> Tensor:
+        """The clean images themselves."""
+        return batch.images
+
+    def loss(
+        self, outputs: Outputs, labels: Tensor, classifier: ZeroShotClassifier, global_batch: int
+    ) -> dict[str, Tensor]:
+        """Cross-entropy on clean images."""
+        logits = classifier.logits(outputs.student["clean"], scale_of(self.logit_scale))
+        return {"total": share(cross_entropy(logits, labels), "mean", global_batch)}

@@ -1,0 +1,57 @@
+"""TeCoA: text-guided contrastive adversarial training (Mao et al., "Understanding zero-shot
+adversarial robustness for large-scale models", ICLR 2023, arXiv 2212.07016).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from torch import Tensor
+
+from zsrobust.attacks.pgd_attack import PGD, cross_entropy
+from zsrobust.data.batch import Batch
+from zsrobust.models.zero_shot import ZeroShotClassifier
+from zsrobust.objectives.base import Needs, Outputs, check_scale, scale_of, share
+
+
+@dataclass(frozen=True)
+class TeCoA:
+    """``CE(P_S(x'), y)``, the mean over samples; x' from PGD on the same cross-entropy.
+
+    Attributes:
+        logit_scale: what multiplies the cosines in the loss and in the attack; ``model`` for the
+            model's own.
+
+    Raises:
+        RequestError: if ``logit_scale`` is not above 0.
+    """
+
+    logit_scale: float | Literal["model"] = "model"
+
+    def __post_init__(self) -> None:
+        check_scale(self.logit_scale)
+
+    @property
+    def label(self) -> str:
+        """Its name in results."""
+        return "tecoa"
+
+    @property
+    def needs(self) -> Needs:
+        """The student on adversarial images."""
+        return Needs(student=frozenset({"crafted"}))
+
+    def craft(
+        self, classifier: ZeroShotClassifier, batch: Batch, attack: PGD, epoch: int
+    ) -> Tensor:
+        """Adversarial images of the model in training."""
+        scaled = replace(attack, logit_scale=scale_of(self.logit_scale))
+        return scaled(classifier, batch.images, batch.labels, batch.sample_ids, epoch)
+
+    def loss(
+        self, outputs: Outputs, labels: Tensor, classifier: ZeroShotClassifier, global_batch: int
+    ) -> dict[str, Tensor]:
+        """Cross-entropy on adversarial images."""
+        logits = classifier.logits(outputs.student["crafted"], scale_of(self.logit_scale))
+        return {"total": share(cross_entropy(logits, labels), "mean", global_batch)}
