@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
+
+from zsrobust.data.decode import to_rgb
+from zsrobust.data.readers import SubsetReader
+from zsrobust.errors import RunError
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,7 @@ class ImageSet:
             (32 for CIFAR); None where the loader brings photographs to one size first.
         templates: prompts of this set's own, empty for the model's default.
         resolution: attack resolution asked for in the data specification, None for the default.
+        root: the folder that sample ids are paths below; None where samples are no files.
     """
 
     name: str
@@ -35,6 +41,43 @@ class ImageSet:
     native_size: int | None = None
     templates: tuple[str, ...] = ()
     resolution: int | None = None
+    root: Path | None = None
 
     def __len__(self) -> int:
         return len(self.sample_ids)
+
+    def where(self, index: int) -> str:
+        """How a message names the sample: its full path, or its id in this set."""
+        sample_id = self.sample_ids[index]
+        return str(self.root / sample_id) if self.root else f"{self.name}/{self.split} {sample_id}"
+
+    def read_rgb(self, index: int) -> Image.Image:
+        """The sample's image in mode RGB, at its stored size.
+
+        Raises:
+            RunError: naming the sample, if it cannot be read.
+        """
+        try:
+            return to_rgb(self.read_image(index))
+        # Pillow's decoders raise nearly anything on broken data: OSError, SyntaxError, ValueError,
+        # struct.error, IndexError, and its own guard against decompression bombs.
+        except Exception as reason:
+            raise RunError(f"cannot read image {self.where(index)}: {_why(reason)}") from reason
+
+    def subset(self, indices: Sequence[int]) -> ImageSet:
+        """The samples at ``indices``, in that order."""
+        indices = tuple(indices)
+        return replace(
+            self,
+            sample_ids=tuple(self.sample_ids[index] for index in indices),
+            labels=tuple(self.labels[index] for index in indices),
+            read_image=SubsetReader(self.read_image, indices),
+        )
+
+
+def _why(reason: Exception) -> str:
+    if isinstance(reason, UnidentifiedImageError):
+        return "not an image that Pillow knows"
+    if isinstance(reason, OSError) and reason.strerror:
+        return reason.strerror
+    return str(reason) or type(reason).__name__

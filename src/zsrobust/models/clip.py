@@ -37,6 +37,7 @@ class CLIPModel:
         default_templates: prompts used where neither data set nor user gives any.
         seen: data sets whose images or labels this model was trained on.
         source: the pre-trained model this was fine-tuned from; ``name`` itself where it was not.
+        method: how the weights came about; ``original`` where they were not fine-tuned here.
     """
 
     name: str
@@ -47,6 +48,7 @@ class CLIPModel:
     default_templates: tuple[str, ...] = ("This is a photo of a {}",)
     seen: frozenset[str] = frozenset()
     source: str = ""
+    method: str = "original"
 
     def __post_init__(self) -> None:
         self.source = self.source or self.name
@@ -59,7 +61,7 @@ class CLIPModel:
         return ZeroShotClassifier(
             self.encoder,
             self.preprocessing,
-            text_cache.encode(self.text, class_names, used),
+            text_cache.encode(self.text, class_names, used).to(self.preprocessing.mean.device),
             self.logit_scale,
             class_names,
             used,

@@ -110,6 +110,14 @@ class Preprocessing(nn.Module):
         top, left = round((target[0] - size) / 2), round((target[1] - size) / 2)
         return images[..., top : top + size, left : left + size]
 
+    def under(self, protocol: str) -> Preprocessing:
+        """The same tower's preprocessing under ``protocol``; this one where it is that already.
+
+        Raises:
+            RequestError: if ``protocol`` is unknown.
+        """
+        return self if protocol == self.protocol else Preprocessing(protocol, self.image_size)
+
     def describe(self) -> dict[str, object]:
         """Everything that changes a number, for the result file."""
         return {

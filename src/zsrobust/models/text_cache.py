@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,15 +14,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from zsrobust.cache import cache_folder
+
 if TYPE_CHECKING:
     from zsrobust.models.clip import TextSide
-
-
-def cache_folder() -> Path:
-    """``$ZSROBUST_CACHE``, else ``zsrobust`` in the user's cache folder. Not created here."""
-    if "ZSROBUST_CACHE" in os.environ:
-        return Path(os.environ["ZSROBUST_CACHE"])
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "zsrobust"
 
 
 def encode(text: TextSide, class_names: Sequence[str], templates: Sequence[str]) -> Tensor:

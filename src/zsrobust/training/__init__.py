@@ -1,0 +1,1 @@
+"""Fine-tuning: the step, the loop around it, checkpoints, and model selection."""

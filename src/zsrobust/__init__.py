@@ -1,0 +1,64 @@
+"""Fine-tune, attack and evaluate CLIP models for zero-shot adversarial robustness.
+
+Everything here loads when it is first used: importing the package takes no device and writes
+nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from zsrobust._version import __version__
+
+if TYPE_CHECKING:
+    from zsrobust import attacks, objectives
+    from zsrobust.config import EvaluateConfig, FinetuneConfig
+    from zsrobust.errors import RequestError, RunError, ZSRobustError
+    from zsrobust.evaluation.evaluator import evaluate
+    from zsrobust.models.loading import load
+    from zsrobust.models.zero_shot import ZeroShotClassifier
+    from zsrobust.parsing import recipe
+    from zsrobust.training.finetune import finetune
+
+_HOMES = {
+    "EvaluateConfig": "zsrobust.config",
+    "FinetuneConfig": "zsrobust.config",
+    "RequestError": "zsrobust.errors",
+    "RunError": "zsrobust.errors",
+    "ZSRobustError": "zsrobust.errors",
+    "ZeroShotClassifier": "zsrobust.models.zero_shot",
+    "attacks": "",
+    "evaluate": "zsrobust.evaluation.evaluator",
+    "finetune": "zsrobust.training.finetune",
+    "load": "zsrobust.models.loading",
+    "objectives": "",
+    "recipe": "zsrobust.parsing",
+}
+
+__all__ = [
+    "EvaluateConfig",
+    "FinetuneConfig",
+    "RequestError",
+    "RunError",
+    "ZSRobustError",
+    "ZeroShotClassifier",
+    "__version__",
+    "attacks",
+    "evaluate",
+    "finetune",
+    "load",
+    "objectives",
+    "recipe",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'zsrobust' has no attribute {name!r}")
+    home = _HOMES[name]
+    return getattr(import_module(home), name) if home else import_module(f"zsrobust.{name}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,276 @@
+"""Everything that decides a run, typed and checked; YAML and the command line are views of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, Literal
+
+from zsrobust.errors import RequestError
+from zsrobust.objectives import Objective, objective_class
+from zsrobust.units import Eps
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+ONE_LEVEL = Eps("1/255")
+# What changes where or how fast a run goes, never what it computes; and its own folder's name.
+UNCHANGING = frozenset({"out", "overwrite", "device", "workers"})
+
+
+def require(ok: bool, key: str, value: object, allowed: str) -> None:
+    """Refuse a value out of range.
+
+    Raises:
+        RequestError: unless ``ok``, with the key, the value and what is allowed.
+    """
+    if not ok:
+        raise RequestError(f"{key} is {value}: must be {allowed}")
+
+
+@dataclass(frozen=True)
+class TrainingAttack:
+    """PGD inside the training step, L-inf.
+
+    Attributes:
+        eps: radius.
+        steps: gradient steps, 1 or more.
+        step_size: length of a step; null for 2.5 eps / steps.
+        random_start: start uniformly in the ball, else at the image.
+    """
+
+    eps: Eps = ONE_LEVEL
+    steps: int = 2
+    step_size: Eps | None = ONE_LEVEL
+    random_start: bool = True
+
+    def __post_init__(self) -> None:
+        require(self.steps >= 1, "attack.steps", self.steps, "1 or more")
+        require(
+            self.step_size is None or self.step_size > 0,
+            "attack.step_size",
+            self.step_size,
+            "above 0, or null for 2.5 eps / steps",
+        )
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """How weights move.
+
+    Attributes:
+        name: sgd or adamw.
+        lr: peak learning rate, above 0.
+        momentum: of SGD, in [0, 1).
+        weight_decay: 0 or more; decoupled in AdamW.
+        warmup_steps: linear warm-up before the cosine to 0; may be 0 or outlast the run.
+        clip_norm: largest norm of the whole gradient; null for none.
+    """
+
+    name: Literal["sgd", "adamw"] = "sgd"
+    lr: float = 5e-5
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    warmup_steps: int = 0
+    clip_norm: float | None = None
+
+    def __post_init__(self) -> None:
+        require(self.lr > 0, "optimizer.lr", self.lr, "above 0")
+        require(0 <= self.momentum < 1, "optimizer.momentum", self.momentum, "in [0, 1)")
+        require(self.weight_decay >= 0, "optimizer.weight_decay", self.weight_decay, "0 or more")
+        require(self.warmup_steps >= 0, "optimizer.warmup_steps", self.warmup_steps, "0 or more")
+        clip = self.clip_norm
+        require(clip is None or clip > 0, "optimizer.clip_norm", clip, "above 0, or null for none")
+
+
+@dataclass(frozen=True)
+class FinetuneConfig:
+    """One fine-tuning run.
+
+    Attributes:
+        model: what to start from, and the frozen guide; anything `zsrobust.load` takes.
+        data: labelled training images, KIND:PATH (tiny-imagenet, imagefolder, cifar10, ...).
+        out: run folder; null for one under runs/ named after the configuration.
+        method: the objective.
+        objective: the objective's own options.
+        attack: PGD inside the training step.
+        optimizer: how weights move.
+        epochs: passes over the training part of the data.
+        steps: optimizer steps; replaces epochs where given.
+        batch_size: images a step, over all processes and accumulation steps.
+        accumulate: parts that each process splits its share of a batch into, to save memory.
+        precision: of the update; attacks are always fp32.
+        batch_norm: frozen keeps a ResNet's stored statistics; train updates them.
+        preprocessing: clip, authors_code, ...; null for the model's own.
+        loader_resize: how photographs are brought to the attack resolution.
+        templates: prompts with {} for the class name; null for the data's or the model's own.
+        hold_out: share of the training images kept for model selection.
+        evaluate_every: steps between evaluations on the held-out part; null for each epoch.
+        checkpoint_every: steps between checkpoints; one is kept at every evaluation too.
+        seed: of order, noise and held-out part.
+        device: where to run.
+        workers: processes that read images.
+        on_unreadable: what an unreadable image does to the run.
+        overwrite: delete what the run folder holds and start again.
+    """
+
+    model: str
+    data: str
+    out: str | None = None
+    method: str = "pmg_aft"
+    objective: Objective | None = None
+    attack: TrainingAttack = field(default_factory=TrainingAttack)
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    epochs: int = 10
+    steps: int | None = None
+    batch_size: int = 256
+    accumulate: int = 1
+    precision: Literal["fp32", "bf16"] = "fp32"
+    batch_norm: Literal["frozen", "train"] = "frozen"
+    preprocessing: str | None = None
+    loader_resize: Literal["clip", "authors_code"] = "clip"
+    templates: list[str] | None = None
+    hold_out: float = 0.05
+    evaluate_every: int | None = None
+    checkpoint_every: int = 200
+    seed: int = 0
+    device: Device = "auto"
+    workers: int = 0
+    on_unreadable: Literal["stop", "skip"] = "stop"
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        if self.objective is None:
+            object.__setattr__(self, "objective", objective_class(self.method)())
+        for key in ("epochs", "batch_size", "accumulate", "checkpoint_every"):
+            require(getattr(self, key) >= 1, key, getattr(self, key), "1 or more")
+        for key in ("steps", "evaluate_every"):
+            value = getattr(self, key)
+            require(value is None or value >= 1, key, value, "1 or more, or null")
+        require(self.workers >= 0, "workers", self.workers, "0 or more")
+        require(0 < self.hold_out < 1, "hold_out", self.hold_out, "between 0 and 1")
+        require(
+            self.batch_size % self.accumulate == 0,
+            "accumulate",
+            self.accumulate,
+            f"a divisor of batch_size ({self.batch_size})",
+        )
+        check_templates(self.templates)
+
+
+@dataclass(frozen=True)
+class PGDOptions:
+    """What every PGD attack of an evaluation shares.
+
+    Attributes:
+        step_size: length of a step; null for 2.5 eps / steps.
+        restarts: independent random starts; the worst counts.
+        random_start: start uniformly in the ball, else at the image.
+        early_stop: stop each image at its first misclassified iterate.
+        logit_scale: of the logits the attack differentiates; null for the model's own.
+    """
+
+    step_size: Eps | None = None
+    restarts: int = 1
+    random_start: bool = True
+    early_stop: bool = False
+    logit_scale: float | None = None
+
+    def __post_init__(self) -> None:
+        require(self.restarts >= 1, "pgd.restarts", self.restarts, "1 or more")
+        step = self.step_size
+        require(step is None or step > 0, "pgd.step_size", step, "above 0, or null")
+        scale = self.logit_scale
+        require(scale is None or scale > 0, "pgd.logit_scale", scale, "above 0, or null")
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """One evaluation: every model on every data set, clean and under every attack.
+
+    Attributes:
+        model: what to evaluate (repeatable): anything `zsrobust.load` takes.
+        data: labelled images (repeatable), KIND:PATH or digits.
+        out: run folder; null for one under runs/ named after the configuration.
+        attack: attack names (repeatable), such as pgd-10.
+        eps: radii (repeatable), such as 1/255.
+        pgd: what every PGD attack shares.
+        samples: images a set, drawn by seed and balanced over classes; null for all.
+        baseline: evaluate the undefended original of each fine-tuned model too.
+        batch_size: images at once; changes speed and memory, not results.
+        preprocessing: clip, authors_code, ...; null for the model's own.
+        loader_resize: how photographs are brought to the attack resolution.
+        templates: prompts with {} for the class name; null for the data's or the model's own.
+        seed: of noise and sampling.
+        device: where to run.
+        workers: processes that read images.
+        on_unreadable: what an unreadable image does to the run.
+        overwrite: delete what the run folder holds and start again.
+    """
+
+    model: list[str]
+    data: list[str]
+    out: str | None = None
+    attack: list[str] = field(default_factory=lambda: ["pgd-10"])
+    eps: list[Eps] = field(default_factory=lambda: [ONE_LEVEL])
+    pgd: PGDOptions = field(default_factory=PGDOptions)
+    samples: int | None = None
+    baseline: bool = True
+    batch_size: int = 64
+    preprocessing: str | None = None
+    loader_resize: Literal["clip", "authors_code"] = "clip"
+    templates: list[str] | None = None
+    seed: int = 0
+    device: Device = "auto"
+    workers: int = 0
+    on_unreadable: Literal["stop", "skip"] = "stop"
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        for key in ("model", "data", "attack", "eps"):
+            values = getattr(self, key)
+            require(len(values) > 0, key, values, "given at least once")
+            twice = {str(value) for value in values if values.count(value) > 1}
+            require(not twice, key, f"{', '.join(sorted(twice))} twice", "given once each")
+        require(self.samples is None or self.samples >= 1, "samples", self.samples, "1 or more")
+        require(self.batch_size >= 1, "batch_size", self.batch_size, "1 or more")
+        require(self.workers >= 0, "workers", self.workers, "0 or more")
+        check_templates(self.templates)
+
+
+Config = FinetuneConfig | EvaluateConfig
+
+
+def check_templates(templates: list[str] | None) -> None:
+    """Refuse prompts that leave no place for the class name.
+
+    Raises:
+        RequestError: if the list is empty or a template holds no ``{}``.
+    """
+    require(templates is None or len(templates) > 0, "templates", templates, "a list, or null")
+    for template in templates or []:
+        require(template.count("{}") == 1, "templates", repr(template), "text with {} in it once")
+
+
+def to_plain(value: Any) -> Any:
+    """``value`` in the types of YAML and JSON; distances as ``1/255``."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {part.name: to_plain(getattr(value, part.name)) for part in fields(value)}
+    if isinstance(value, Eps):
+        return str(value)
+    if isinstance(value, dict):
+        return {str(key): to_plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_plain(item) for item in value]
+    return value
+
+
+def deciding(config: Config) -> dict[str, Any]:
+    """The part of a configuration that decides its results."""
+    return {key: value for key, value in to_plain(config).items() if key not in UNCHANGING}
+
+
+def run_name(config: Config) -> str:
+    """A folder name of its own for every configuration that computes something else."""
+    kind = config.method if isinstance(config, FinetuneConfig) else "evaluate"
+    text = json.dumps(deciding(config), sort_keys=True)
+    return f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

@@ -1,0 +1,83 @@
+"""A folder of class folders, as torchvision's ImageFolder reads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from zsrobust.data.image_set import ImageSet
+from zsrobust.data.names import clean_name, read_names
+from zsrobust.data.readers import IMAGE_SUFFIXES, FileReader, images_below, subfolders
+from zsrobust.errors import RequestError
+
+LAYOUT = "one folder of images a class, PATH/<class>/**/*.jpg"
+
+_GENERIC = frozenset({"train", "val", "valid", "validation", "test", "images", "data"})
+
+
+def image_folder(root: Path, names: Path | None = None) -> ImageSet:
+    """The images below ``root``, one class a folder, classes in sorted order; split ``all``.
+
+    Class names are the cleaned folder names, or come from the class-name file ``names``. The set
+    is named after its folder; a folder with a name that says little, such as ``test``, adds its
+    parent's: ``cifar10/test`` is ``cifar10-test``.
+
+    Raises:
+        RequestError: if there are no class folders or no images, a class folder is empty, the
+            folders look like splits and not classes, or two classes have one name.
+    """
+    folders = subfolders(root)
+    if not folders:
+        raise RequestError(f"{root} holds no class folders: expected {LAYOUT}")
+    if _GENERIC.issuperset(folder.lower() for folder in folders):
+        raise RequestError(
+            f"the folders of {root} ({', '.join(folders)}) are no classes: "
+            f"give the folder that holds the class folders, such as {root / folders[0]}"
+        )
+    found = {folder: images_below(root, folder) for folder in folders}
+    empty = [folder for folder in folders if not found[folder]]
+    if len(empty) == len(folders):
+        suffixes = " ".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
+        raise RequestError(f"{root} holds no image in any class folder: expected files {suffixes}")
+    if empty:
+        raise RequestError(
+            f"{len(empty)} class folders of {root} hold no images ({_some(empty)}): "
+            "fill or remove them"
+        )
+    samples = [(path, label) for label, folder in enumerate(folders) for path in found[folder]]
+    sample_ids = tuple(path for path, _ in samples)
+    return ImageSet(
+        name=_result_name(root),
+        split="all",
+        class_names=read_names(names, folders) if names else _cleaned(root, folders),
+        sample_ids=sample_ids,
+        labels=tuple(label for _, label in samples),
+        read_image=FileReader(root, sample_ids),
+        root=root,
+    )
+
+
+def _cleaned(root: Path, folders: list[str]) -> tuple[str, ...]:
+    folder_of: dict[str, str] = {}
+    for folder in folders:
+        name = clean_name(folder)
+        if not name:
+            raise RequestError(
+                f"the folder {folder!r} of {root} gives no class name: give a names=FILE"
+            )
+        earlier = folder_of.setdefault(name, folder)
+        if earlier != folder:
+            raise RequestError(
+                f"the folders {earlier!r} and {folder!r} of {root} both give the class name "
+                f"{name!r}: tell them apart with a class-name file, names=FILE"
+            )
+    return tuple(folder_of)
+
+
+def _result_name(root: Path) -> str:
+    root = root.resolve() if ".." in root.parts else root.absolute()
+    parent = root.parent.name
+    return f"{parent}-{root.name}" if root.name.lower() in _GENERIC and parent else root.name
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")

@@ -1,0 +1,125 @@
+"""Batches of one shape: decode, bring to the attack resolution, stack, scale to [0, 1].
+
+This is the loader's resize, outside the threat model; the classifier's own comes after the attack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+
+from zsrobust.data.batch import Batch
+from zsrobust.data.image_set import ImageSet
+from zsrobust.errors import RequestError, RunError
+
+
+def _shorter_side(image: Image.Image, side: int, kernel: Image.Resampling) -> Image.Image:
+    """``image`` with its shorter side at ``side``; the longer rounds down, as torchvision's."""
+    shorter = min(image.size)
+    if shorter == side:
+        return image
+    width, height = (side if n == shorter else int(side * n / shorter) for n in image.size)
+    return image.resize((width, height), kernel)
+
+
+def _centre_crop(image: Image.Image, side: int) -> Image.Image:
+    left, top = (round((n - side) / 2) for n in image.size)
+    return image.crop((left, top, left + side, top + side))
+
+
+def _clip(image: Image.Image, resolution: int) -> Image.Image:
+    """CLIP's: shorter side to ``resolution``, bicubic, centre crop."""
+    return _centre_crop(_shorter_side(image, resolution, Image.Resampling.BICUBIC), resolution)
+
+
+def _authors_code(image: Image.Image, resolution: int) -> Image.Image:
+    """PMG-AFT's code: shorter side to 256/224 of ``resolution``, bilinear, centre crop."""
+    side = round(resolution * 256 / 224)
+    return _centre_crop(_shorter_side(image, side, Image.Resampling.BILINEAR), resolution)
+
+
+LOADER_RESIZES: dict[str, Callable[[Image.Image, int], Image.Image]] = {
+    "clip": _clip,
+    "authors_code": _authors_code,
+}
+
+
+def attack_resolution(image_set: ImageSet, image_size: int) -> int:
+    """Side in pixels at which the set is attacked by a model of input size ``image_size``."""
+    return image_set.resolution or image_set.native_size or image_size
+
+
+def load_batches(
+    image_set: ImageSet,
+    index_batches: Iterable[list[int]],
+    *,
+    resize: str,
+    resolution: int,
+    workers: int = 0,
+) -> Iterator[Batch]:
+    """One batch for each list of indices, in order: images (n, 3, resolution, resolution).
+
+    ``resize`` is a name in ``LOADER_RESIZES``; at a set's native size the stored pixels are used
+    as they are. ``workers`` processes decode ahead; 0 decodes here. The results are the same.
+
+    Raises:
+        RequestError: if ``resize`` is unknown.
+        RunError: naming the file, if an image cannot be read.
+    """
+    if resize not in LOADER_RESIZES:
+        raise RequestError(
+            f"loader resize {resize!r} is unknown: choose one of {', '.join(LOADER_RESIZES)}"
+        )
+    loader = DataLoader(
+        _Decoded(image_set, resize, resolution),
+        batch_sampler=index_batches,
+        collate_fn=_as_is,
+        num_workers=workers,
+        # A generator of its own: the loader would otherwise draw from the global one.
+        generator=torch.Generator(),
+    )
+    return _scaled(loader)
+
+
+def _scaled(loader: Iterable[Batch | RunError]) -> Iterator[Batch]:
+    # Bytes cross between processes; floats, four times their size, are made on this side.
+    for loaded in loader:
+        if isinstance(loaded, RunError):
+            raise loaded
+        yield replace(loaded, images=loaded.images.float().div_(255))
+
+
+@dataclass(frozen=True)
+class _Decoded(Dataset[Batch | RunError]):
+    """Whole batches of bytes, read by list of indices."""
+
+    image_set: ImageSet
+    resize: str
+    resolution: int
+
+    def __getitems__(self, indices: list[int]) -> Batch | RunError:
+        """The batch; an error is returned, for a raised one would cross processes as a trace."""
+        try:
+            # NumPy stacks in one thread: torch's threads stall where the processors are shared.
+            images = torch.from_numpy(np.stack([self._pixels(index) for index in indices]))
+        except RunError as reason:
+            return reason
+        labels = torch.tensor([self.image_set.labels[index] for index in indices])
+        return Batch(images, labels, [self.image_set.sample_ids[index] for index in indices])
+
+    def _pixels(self, index: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+        """The sample's bytes (3, H, W)."""
+        image = self.image_set.read_rgb(index)
+        if self.resolution != self.image_set.native_size:
+            image = LOADER_RESIZES[self.resize](image, self.resolution)
+        return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
+
+
+def _as_is(loaded: Any) -> Any:
+    return loaded

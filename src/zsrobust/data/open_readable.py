@@ -1,0 +1,31 @@
+"""Open a data set and read every image of it once, before long work starts on it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from zsrobust.data.image_set import ImageSet
+from zsrobust.data.registry import Role, open_set
+from zsrobust.data.verify import verify
+from zsrobust.progress import Steps
+
+
+def open_readable(
+    spec: str, role: Role, on_unreadable: Literal["stop", "skip"], *, quiet: bool = False
+) -> ImageSet:
+    """The set that ``spec`` names, without its unreadable images where ``skip`` was asked for.
+
+    Raises:
+        RequestError: if the specification is wrong, the data is not there, or an image cannot be
+            read and ``on_unreadable`` is ``stop``.
+    """
+    images = open_set(spec, role)
+    with Steps(f"reading {images.name}", len(images), quiet=quiet) as progress:
+        readable, skipped = verify(
+            images, on_unreadable, lambda done, _: progress.advance(done - progress.done)
+        )
+        if skipped:
+            progress.say(
+                f"skipped {len(skipped)} unreadable images of {images.name}, first {skipped[0]}"
+            )
+    return readable

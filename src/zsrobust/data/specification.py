@@ -1,0 +1,109 @@
+"""Data specifications: ``KIND[:PATH][,key=value...]`` as written after ``--data``."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from zsrobust.errors import RequestError
+
+KEYS = ("split", "names", "name", "resolution", "templates")
+
+_KEY_AHEAD = re.compile(rf",(?=(?:{'|'.join(KEYS)})=)")
+_ANY_KEY = re.compile(r",([A-Za-z_]+)=")
+
+
+@dataclass(frozen=True)
+class Specification:
+    """A data specification in parts; what was not written is None.
+
+    Attributes:
+        text: the specification as written.
+        kind: the word before the path, not yet checked.
+        path: the folder of the data.
+        split: the split asked for, not yet checked.
+        names: class-name file.
+        name: name of the set in results.
+        resolution: attack resolution in pixels, 1 or more.
+        templates: prompts, each with one ``{}``; empty for the default.
+    """
+
+    text: str
+    kind: str
+    path: Path | None = None
+    split: str | None = None
+    names: Path | None = None
+    name: str | None = None
+    resolution: int | None = None
+    templates: tuple[str, ...] = ()
+
+
+def parse_specification(text: str) -> Specification:
+    """Read ``KIND[:PATH][,key=value...]``.
+
+    A comma ends the path or a value only where ``key=`` with a known key follows, so paths may
+    hold commas.
+
+    Raises:
+        RequestError: if a key is unknown, repeated or empty, or its value is no resolution or no
+            readable file of templates.
+    """
+    head, *options = _KEY_AHEAD.split(text)
+    _refuse_unknown_key(text, head, head.partition(":")[2])
+    values: dict[str, str] = {}
+    for option in options:
+        key, _, value = option.partition("=")
+        _refuse_unknown_key(text, option, value)
+        if key in values:
+            raise RequestError(f"data {text!r} gives {key} twice: give it once")
+        if not value:
+            raise RequestError(f"data {text!r} gives no value for {key}: write {key}=VALUE")
+        values[key] = value
+    kind, _, path = head.partition(":")
+    return Specification(
+        text=text,
+        kind=kind,
+        path=Path(path).expanduser() if path else None,
+        split=values.get("split"),
+        names=Path(values["names"]).expanduser() if "names" in values else None,
+        name=values.get("name"),
+        resolution=_resolution(text, values["resolution"]) if "resolution" in values else None,
+        templates=_templates(Path(values["templates"])) if "templates" in values else (),
+    )
+
+
+def _refuse_unknown_key(text: str, part: str, path: str) -> None:
+    """A comma, a word and ``=`` are an unknown key, unless a path is really spelled like that."""
+    unknown = _ANY_KEY.search(part)
+    if unknown and not (path and Path(path).expanduser().exists()):
+        raise RequestError(
+            f"data {text!r} has the unknown key {unknown[1]!r}: the keys are {', '.join(KEYS)}"
+        )
+
+
+def _resolution(text: str, value: str) -> int:
+    if not (value.isascii() and value.isdigit() and int(value) > 0):
+        raise RequestError(
+            f"data {text!r} has resolution {value!r}: write a whole number of pixels, such as 224"
+        )
+    return int(value)
+
+
+def _templates(path: Path) -> tuple[str, ...]:
+    path = path.expanduser()
+    try:
+        lines = path.read_text("utf-8-sig").splitlines()
+    except OSError as reason:
+        raise RequestError(f"cannot read the templates file {path}: {reason.strerror}") from None
+    except UnicodeDecodeError:
+        raise RequestError(f"the templates file {path} is not UTF-8: save it as UTF-8") from None
+    if not lines:
+        raise RequestError(f"the templates file {path} is empty: write one template a line")
+    for number, line in enumerate(lines, start=1):
+        if line.count("{}") != 1 or re.search(r"[{}]", line.replace("{}", "")):
+            raise RequestError(
+                f"{path} line {number} must hold one {{}} for the class name and no other brace, "
+                "as in: a photo of a {}."
+            )
+    return tuple(line.strip() for line in lines)

@@ -1,0 +1,71 @@
+"""Splits that depend on seed and sample ids alone, never on the order files were listed in."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from itertools import zip_longest
+
+from zsrobust.data.image_set import ImageSet
+from zsrobust.errors import RequestError
+
+
+def keyed_order(sample_ids: Sequence[str], seed: int, purpose: str) -> list[int]:
+    """The indices of ``sample_ids`` in the pseudo-random order of (seed, purpose)."""
+
+    def key(index: int) -> tuple[bytes, str]:
+        text = f"{seed}\x1f{purpose}\x1f{sample_ids[index]}"
+        return hashlib.blake2b(text.encode(), digest_size=8).digest(), sample_ids[index]
+
+    return sorted(range(len(sample_ids)), key=key)
+
+
+def hold_out(image_set: ImageSet, fraction: float, seed: int) -> tuple[ImageSet, ImageSet]:
+    """The set in two parts, (training, held out): ``round(fraction * n)`` samples are held out.
+
+    Each class gives in proportion to its size, to within one sample. Both parts keep the order of
+    ``image_set``.
+
+    Raises:
+        RequestError: if ``fraction`` leaves one of the parts without a sample.
+    """
+    count = round(fraction * len(image_set)) if 0 < fraction < 1 else 0
+    if not 0 < count < len(image_set):
+        raise RequestError(
+            f"holding out {fraction} of the {len(image_set)} images of {image_set.name} leaves an "
+            "empty part: choose a fraction between 0 and 1 that takes at least one and not all"
+        )
+    members = _by_class(image_set, seed, "hold-out")
+    given = {label: int(fraction * len(indices)) for label, indices in members.items()}
+    # Largest remainders first; the sort is stable, so that equal ones stay in keyed order.
+    by_remainder = sorted(members, key=lambda label: given[label] - fraction * len(members[label]))
+    for label in by_remainder[: count - sum(given.values())]:
+        given[label] += 1
+    held_out = {index for label in members for index in members[label][: given[label]]}
+    kept = [index for index in range(len(image_set)) if index not in held_out]
+    return image_set.subset(kept), image_set.subset(sorted(held_out))
+
+
+def take(image_set: ImageSet, n: int, seed: int) -> ImageSet:
+    """``n`` samples, classes as balanced as they can be, in the order of ``image_set``.
+
+    The whole set if ``n`` is at least its size. A smaller ``n`` takes a part of a larger one.
+
+    Raises:
+        RequestError: if ``n`` is below 1.
+    """
+    if n < 1:
+        raise RequestError(f"cannot take {n} images of {image_set.name}: ask for 1 or more")
+    if n >= len(image_set):
+        return image_set
+    rounds = zip_longest(*_by_class(image_set, seed, "take").values())
+    drawn = [index for one_a_class in rounds for index in one_a_class if index is not None]
+    return image_set.subset(sorted(drawn[:n]))
+
+
+def _by_class(image_set: ImageSet, seed: int, purpose: str) -> dict[int, list[int]]:
+    """The indices of each label, classes and indices both in keyed order."""
+    members: dict[int, list[int]] = {}
+    for index in keyed_order(image_set.sample_ids, seed, purpose):
+        members.setdefault(image_set.labels[index], []).append(index)
+    return members

@@ -1,0 +1,117 @@
+"""Every image is decoded once before long work starts, and the verdict is kept.
+
+A truncated file is an error, never a half-grey image: Pillow's LOAD_TRUNCATED_IMAGES stays off.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal
+
+import PIL
+
+from zsrobust.cache import cache_folder
+from zsrobust.data.image_set import ImageSet
+from zsrobust.errors import RequestError, RunError
+
+
+def verify(
+    image_set: ImageSet,
+    on_unreadable: Literal["stop", "skip"],
+    report: Callable[[int, int], None] | None = None,
+) -> tuple[ImageSet, list[str]]:
+    """The set without its unreadable images, and the ids of those.
+
+    Files found readable are not decoded again until one of the set changes in path, size or time;
+    files found unreadable are tried again each time. ``report`` is told (images decoded so far,
+    images to decode).
+
+    Raises:
+        RequestError: if images are unreadable and ``on_unreadable`` is ``stop``, or none is left.
+    """
+    suspects: Sequence[int] = range(len(image_set))
+    kept = _verdict_path(image_set) if image_set.root else None
+    if kept:
+        known = _read_verdict(kept, image_set)
+        suspects = suspects if known is None else known
+    problems = _unreadable(image_set, suspects, report)
+    if kept and len(problems) < len(suspects):
+        _write_verdict(kept, [image_set.sample_ids[index] for index in problems])
+    if not problems:
+        return image_set, []
+    if on_unreadable == "stop" or len(problems) == len(image_set):
+        first = "; ".join(list(problems.values())[:3])
+        raise RequestError(
+            f"{len(problems)} of {len(image_set)} images of {image_set.name}/{image_set.split} "
+            f"are unreadable ({first}{'; ...' if len(problems) > 3 else ''}): "
+            "replace them, or leave them out with --on_unreadable skip"
+        )
+    readable = [index for index in range(len(image_set)) if index not in problems]
+    return image_set.subset(readable), [image_set.sample_ids[index] for index in problems]
+
+
+def _unreadable(
+    image_set: ImageSet, indices: Sequence[int], report: Callable[[int, int], None] | None
+) -> dict[int, str]:
+    """What is wrong with each image that cannot be read, by index."""
+
+    def problem(index: int) -> str | None:
+        try:
+            image_set.read_rgb(index)
+        except RunError as reason:
+            return str(reason)
+        return None
+
+    problems: dict[int, str] = {}
+    # Pillow decodes without holding Python's lock, so threads do.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for done, (index, found) in enumerate(
+            zip(indices, pool.map(problem, indices), strict=True), start=1
+        ):
+            if found:
+                problems[index] = found
+            if report:
+                report(done, len(indices))
+    return problems
+
+
+def _verdict_path(image_set: ImageSet) -> Path:
+    """The cache file named after every image file's path, size and time, and the decoder."""
+    digest = hashlib.blake2b(f"{PIL.__version__}\0{image_set.root}".encode(), digest_size=20)
+    for index, sample_id in enumerate(image_set.sample_ids):
+        try:
+            status = Path(image_set.where(index)).stat()
+            stamp = f"{status.st_size} {status.st_mtime_ns}"
+        except OSError:
+            stamp = "missing"
+        digest.update(f"\0{sample_id}\0{stamp}".encode())
+    return cache_folder() / "verified" / f"{digest.hexdigest()}.json"
+
+
+def _read_verdict(path: Path, image_set: ImageSet) -> list[int] | None:
+    """Indices of the images found unreadable before; None if nothing usable is kept."""
+    try:
+        verdict = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(verdict, list):
+        return None
+    unreadable = set(map(str, verdict))
+    return [i for i, sample_id in enumerate(image_set.sample_ids) if sample_id in unreadable]
+
+
+def _write_verdict(path: Path, unreadable: list[str]) -> None:
+    # A cache that cannot be written costs time, never a run.
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            written = Path(folder) / path.name
+            written.write_text(json.dumps(unreadable), "utf-8")
+            written.replace(path)

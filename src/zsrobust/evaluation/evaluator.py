@@ -1,0 +1,160 @@
+"""Every model on every data set, clean and under every attack: the ``evaluate`` of the package."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from zsrobust.attacks import Attack, ThreatModel, make_attack
+from zsrobust.config import EvaluateConfig, to_plain
+from zsrobust.data.image_set import ImageSet
+from zsrobust.data.loading import attack_resolution
+from zsrobust.data.open_readable import open_readable
+from zsrobust.data.split import take
+from zsrobust.devices import torch_device
+from zsrobust.errors import RequestError
+from zsrobust.evaluation.cell import Cell
+from zsrobust.evaluation.environment import environment
+from zsrobust.evaluation.measure import Measurement
+from zsrobust.evaluation.outcomes import table
+from zsrobust.evaluation.results import Results
+from zsrobust.files import written_whole
+from zsrobust.models.clip import CLIPModel
+from zsrobust.models.loading import load
+from zsrobust.models.weights import fingerprint
+from zsrobust.progress import Steps
+from zsrobust.run_folder import open_run
+
+
+def evaluate(config: EvaluateConfig) -> Results:
+    """Evaluate as ``config`` says; what the run folder already holds is not computed again.
+
+    Raises:
+        RequestError: before any long work, if something asked for is wrong or missing.
+        RunError: if an image can no longer be read, or an attack meets a NaN.
+    """
+    device = torch_device(config.device)
+    attacks = _attacks(config)
+    models = _models(config, device)
+    folder = open_run(config)
+    sets = _sets(config)
+    cells = [_cell(model, images, config, device, folder) for model in models for images in sets]
+    finished = folder / "results.json"
+    if finished.exists():
+        before = Results.read(finished)
+        asked = {cell.key(attack) for cell in cells for attack in attacks}
+        if asked == {row.key for row in before.rows}:
+            return before
+    results = Results(_protocol(config, cells, attacks), environment(device), [])
+    _compute(cells, attacks, results, folder)
+    results.write(finished)
+    shutil.rmtree(folder / "parts")
+    return results
+
+
+def _compute(cells: list[Cell], attacks: list[Attack], results: Results, folder: Path) -> None:
+    tables = []
+    total = sum(len(cell.images) for cell in cells) * (1 + len(attacks))
+    with Steps("evaluating", total) as progress:
+        for cell in cells:
+            clean = cell.clean(progress)
+            for attack in attacks:
+                after = cell.under(attack, clean, progress)
+                row = cell.row(attack, clean, after)
+                results.rows.append(row)
+                tables.append(table(row, clean, after))
+                progress.say(row.sentence())
+    with written_whole(folder / "outcomes.parquet") as temporary:
+        pq.write_table(pa.concat_tables(tables), temporary)
+
+
+def _attacks(config: EvaluateConfig) -> list[Attack]:
+    options = {key: getattr(config.pgd, key) for key in vars(config.pgd)}
+    return [
+        make_attack(name, ThreatModel(eps=eps), seed=config.seed, **options)
+        for name in config.attack
+        for eps in config.eps
+    ]
+
+
+def _models(config: EvaluateConfig, device: torch.device) -> list[CLIPModel]:
+    """The models asked for, each after the undefended original it was fine-tuned from."""
+    models: dict[str, CLIPModel] = {}
+    for name in config.model:
+        model = load(name, preprocessing=config.preprocessing, device=device)
+        source = model.source
+        if config.baseline and model.method != "original" and source not in models:
+            protocol = model.preprocessing.protocol
+            models[source] = load(source, preprocessing=protocol, device=device)
+        models[name] = replace(model, name=name)
+    return list(models.values())
+
+
+def _sets(config: EvaluateConfig) -> list[ImageSet]:
+    sets: dict[str, ImageSet] = {}
+    for spec in config.data:
+        images = open_readable(spec, "test", config.on_unreadable)
+        if images.name in sets:
+            raise RequestError(
+                f"two data sets are called {images.name}: give one another name, as in "
+                f"{spec},name=OTHER"
+            )
+        sets[images.name] = (
+            images if config.samples is None else take(images, config.samples, config.seed)
+        )
+    return list(sets.values())
+
+
+def _cell(
+    model: CLIPModel, images: ImageSet, config: EvaluateConfig, device: torch.device, folder: Path
+) -> Cell:
+    classifier = model.classifier(images.class_names, config.templates or images.templates or None)
+    measurement = Measurement(
+        classifier=classifier.eval().to(device),
+        images=images,
+        batch_size=config.batch_size,
+        resize=config.loader_resize,
+        resolution=attack_resolution(images, model.preprocessing.image_size),
+        workers=config.workers,
+        device=device,
+    )
+    return Cell(model, images, measurement, folder / "parts")
+
+
+def _protocol(config: EvaluateConfig, cells: list[Cell], attacks: list[Attack]) -> dict[str, Any]:
+    """Everything that changes a number and is not in a row."""
+    models: dict[str, Any] = {}
+    data: dict[str, Any] = {}
+    for cell in cells:
+        classifier = cell.measurement.classifier
+        models[cell.model.name] = {
+            "source": cell.model.source,
+            "method": cell.model.method,
+            "weights": fingerprint(cell.model.encoder),
+            "logit_scale": classifier.logit_scale,
+            "preprocessing": cell.model.preprocessing.describe(),
+            "seen": sorted(cell.model.seen),
+        }
+        data.setdefault(cell.images.name, {"split": cell.images.split, "n": len(cell.images)})
+        data[cell.images.name][f"under {cell.model.name}"] = {
+            "attack_resolution": cell.measurement.resolution,
+            "templates": list(classifier.templates),
+        }
+        data[cell.images.name]["class_names"] = list(cell.images.class_names)
+    return {
+        "robust": "right on the clean image and on the adversarial one; others are not attacked",
+        "interval": "95 %: Wilson a data set, MOVER an average",
+        "precision": "fp32",
+        "seed": config.seed,
+        "samples": config.samples,
+        "loader_resize": config.loader_resize,
+        "attacks": [to_plain(attack.describe()) for attack in attacks],
+        "models": models,
+        "data": data,
+    }

@@ -1,0 +1,167 @@
+"""Results as they lie in ``results.json``: everything a table or a figure is made from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from zsrobust.errors import RequestError
+from zsrobust.evaluation.statistics import Interval, average_interval, wilson_interval
+from zsrobust.files import write_text
+from zsrobust.units import Eps
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model on one data set under one attack.
+
+    Attributes:
+        dataset, split: the data.
+        model: the name it was loaded by.
+        method: how its weights came about; ``original`` where it was not fine-tuned.
+        seen: whether it was pre-trained or fine-tuned on this data set.
+        attack, norm: the attack's name, and the norm of its threat model.
+        eps: radius, as a fraction of the pixel range.
+        n: samples.
+        clean_acc, robust_acc: in [0, 1]; a robust sample is right before the attack and after.
+        ci95_clean, ci95_robust: Wilson intervals.
+        key: hash of all that decides the outcome, weights and sample ids included.
+    """
+
+    dataset: str
+    split: str
+    model: str
+    method: str
+    seen: bool
+    attack: str
+    norm: str
+    eps: float
+    n: int
+    clean_acc: float
+    robust_acc: float
+    ci95_clean: Interval
+    ci95_robust: Interval
+    key: str
+
+    @classmethod
+    def counted(cls, *, n: int, clean: int, robust: int, **rest: Any) -> Row:
+        """The row of ``clean`` and ``robust`` correct samples among ``n``."""
+        return cls(
+            n=n,
+            clean_acc=clean / n,
+            robust_acc=robust / n,
+            ci95_clean=wilson_interval(clean, n),
+            ci95_robust=wilson_interval(robust, n),
+            **rest,
+        )
+
+    def sentence(self) -> str:
+        """The row in words, for progress."""
+        return (
+            f"{self.model} on {self.dataset}: n {self.n}, clean {self.clean_acc:.1%}, "
+            f"{self.attack} at {Eps(self.eps)} {self.robust_acc:.1%}"
+        )
+
+
+@dataclass(frozen=True)
+class Average:
+    """Plain means over data sets of one model under one attack; fields as in :class:`Row`.
+
+    Attributes:
+        over: ``all`` sets, or those ``unseen`` by every model of the evaluation.
+        datasets: how many sets.
+    """
+
+    over: str
+    datasets: int
+    model: str
+    attack: str
+    eps: float
+    clean_acc: float
+    robust_acc: float
+    ci95_clean: Interval
+    ci95_robust: Interval
+
+
+@dataclass(frozen=True)
+class Results:
+    """An evaluation.
+
+    Attributes:
+        protocol: everything that changes a number.
+        environment: versions and device.
+        rows: the accuracies.
+    """
+
+    protocol: dict[str, Any]
+    environment: dict[str, Any]
+    rows: list[Row]
+
+    @property
+    def averages(self) -> list[Average]:
+        """Both averages of each model under each attack: over all sets, and over unseen ones.
+
+        A set counts as unseen where no model of the evaluation has seen it, so that every
+        model's average is over the same sets.
+        """
+        seen = {row.dataset for row in self.rows if row.seen}
+        groups: dict[tuple[str, str, float], list[Row]] = {}
+        for row in self.rows:
+            groups.setdefault((row.model, row.attack, row.eps), []).append(row)
+        averages = []
+        for rows in groups.values():
+            unseen = [row for row in rows if row.dataset not in seen]
+            averages.append(_average("all", rows))
+            if unseen:
+                averages.append(_average("unseen", unseen))
+        return averages
+
+    def as_dict(self) -> dict[str, Any]:
+        """What ``results.json`` holds."""
+        return {
+            "schema": SCHEMA,
+            "protocol": self.protocol,
+            "environment": self.environment,
+            "results": [asdict(row) for row in self.rows],
+            "averages": [asdict(average) for average in self.averages],
+        }
+
+    def write(self, path: Path) -> None:
+        """Write ``results.json``, whole or not at all."""
+        write_text(path, json.dumps(self.as_dict(), indent=1) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> Results:
+        """Read ``results.json``.
+
+        Raises:
+            RequestError: if it is missing, damaged or of another schema.
+        """
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content["schema"] != SCHEMA:
+                raise RequestError(f"{path} has schema {content['schema']}: this reads {SCHEMA}")
+            rows = [Row(**row) for row in content["results"]]
+            return cls(content["protocol"], content["environment"], rows)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RequestError(f"{path} is missing or damaged: {error}") from None
+
+
+def _average(over: str, rows: Sequence[Row]) -> Average:
+    clean, robust = [row.clean_acc for row in rows], [row.robust_acc for row in rows]
+    return Average(
+        over=over,
+        datasets=len(rows),
+        model=rows[0].model,
+        attack=rows[0].attack,
+        eps=rows[0].eps,
+        clean_acc=sum(clean) / len(rows),
+        robust_acc=sum(robust) / len(rows),
+        ci95_clean=average_interval(clean, [row.ci95_clean for row in rows]),
+        ci95_robust=average_interval(robust, [row.ci95_robust for row in rows]),
+    )

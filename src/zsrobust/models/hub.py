@@ -1,0 +1,73 @@
+"""Hub files: from the machine's cache where they are there, else from the network, else told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+from zsrobust.errors import RequestError
+
+T = TypeVar("T")
+PATIENCE_S = 10.0
+
+
+@contextmanager
+def cache_only() -> Iterator[None]:
+    """Within the block, hub files come from the cache at once, never from the network."""
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def fetch(get: Callable[[], T], what: str, repository: str) -> T:
+    """The result of ``get``, which asks the hub's own functions for files of ``repository``.
+
+    The cache is tried first, alone: on a machine without network the hub's functions would
+    retry for most of a minute, even for a file they have.
+
+    Args:
+        get: run at most twice.
+        what: names the files for the error, such as ``the weights of RN50/openai``.
+        repository: ``org/name`` on the hub.
+
+    Raises:
+        RequestError: if the files are neither in the cache nor to be had.
+    """
+    from huggingface_hub import constants
+
+    # Each library wraps the hub's errors in its own, so there is no common class to catch.
+    try:
+        with cache_only():
+            return get()
+    except Exception as reason:
+        failure = reason
+    place = f"{constants.ENDPOINT}/{repository}"
+    if constants.HF_HUB_OFFLINE or not _answers(constants.ENDPOINT):
+        raise RequestError(
+            f"{what} are not on this machine, and it cannot reach {place}: run "
+            f"`hf download {repository}` where there is a network, and copy the hub's cache here"
+        ) from failure
+    try:
+        return get()
+    except Exception as reason:
+        details = " ".join(str(reason).split())
+        raise RequestError(f"{what} could not be had from {place}: {details}") from reason
+
+
+def _answers(url: str) -> bool:
+    """Whether anything answers at ``url``; proxies are used as the environment says."""
+    try:
+        with urlopen(Request(url, method="HEAD"), timeout=PATIENCE_S):
+            return True
+    except HTTPError:
+        return True
+    except OSError:
+        return False

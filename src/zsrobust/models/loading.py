@@ -1,0 +1,60 @@
+"""One name, one model: every form of name and who loads it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from zsrobust.errors import RequestError
+from zsrobust.models import open_clip_model, photo_lite
+from zsrobust.models.clip import CLIPModel
+from zsrobust.models.weights import CARD, load_model_folder
+
+LOADERS: dict[str, Callable[[str], CLIPModel]] = {
+    "photo-lite": photo_lite.load,
+    "hf-hub": open_clip_model.load_hub,
+    "local-dir": open_clip_model.load_local,
+}
+"""Loaders by the name's part before ``:`` or ``/``; other names are folders, or ARCH/TAG."""
+
+
+def load(
+    name: str, *, preprocessing: str | None = None, device: str | torch.device = "cpu"
+) -> CLIPModel:
+    """Load a model by name; its encoder in evaluation mode on ``device``, its text on the CPU.
+
+    Args:
+        name: ``ARCH/TAG`` of open_clip (``ViT-B-32/openai``), ``ARCH/random``,
+            ``hf-hub:ORG/NAME``, ``local-dir:FOLDER``, ``photo-lite``,
+            ``photo-lite/without-tiny-imagenet``, a model folder of this package, or a run folder
+            with one in ``model/``.
+        preprocessing: a protocol of ``preprocessing.PROTOCOLS`` instead of the model's own.
+        device: where the image encoder goes.
+
+    Raises:
+        RequestError: if the name is unknown, or the model is incomplete, damaged or not to be had.
+    """
+    loader = LOADERS.get(re.split("[:/]", name)[0])
+    if loader is None and Path(name).is_dir():
+        model = load_model_folder(_model_folder(Path(name)), load, preprocessing)
+    else:
+        model = (loader or open_clip_model.load_tagged)(name)
+        if preprocessing is not None:
+            model = replace(model, preprocessing=model.preprocessing.under(preprocessing))
+    model.encoder.to(device).eval()
+    model.preprocessing.to(device)
+    return model
+
+
+def _model_folder(folder: Path) -> Path:
+    for candidate in (folder, folder / "model"):
+        if (candidate / CARD).is_file():
+            return candidate
+    raise RequestError(
+        f"folder {folder} holds no model, neither {CARD} nor model/{CARD}: if it is a run's, "
+        "the run has not finished; a folder in open_clip's format is local-dir:FOLDER"
+    )

@@ -1,0 +1,247 @@
+"""Models of open_clip: ARCH/TAG, ARCH/random, hf-hub:ORG/NAME and local-dir:FOLDER."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from zsrobust.errors import RequestError
+from zsrobust.models import hub
+from zsrobust.models.clip import CLIPModel
+from zsrobust.models.open_clip_text import OpenCLIPText
+from zsrobust.models.preprocessing import Preprocessing
+
+FORMS = (
+    "ARCH/TAG (as ViT-B-32/openai), ARCH/random, hf-hub:ORG/NAME, local-dir:FOLDER, photo-lite, "
+    "or the folder of a fine-tuned model"
+)
+RANDOM = "random"
+RANDOM_SEED = 0
+
+
+def load_tagged(name: str) -> CLIPModel:
+    """Load ``ARCH/TAG``, open_clip's weights under their tag, or ``ARCH/random``.
+
+    Random weights are the same at every load and leave the global random state as it was.
+    The activation is the one the tag's weights were trained with: the ``openai`` weights get
+    QuickGELU under ``ViT-B-32`` as under ``ViT-B-32-quickgelu``. Random weights have the
+    architecture's own.
+
+    Raises:
+        RequestError: if architecture or tag is unknown, or the weights cannot be had.
+    """
+    import open_clip
+
+    architecture, tag = split_name(name)
+    config = open_clip.get_model_config(architecture)
+    if tag == RANDOM:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(RANDOM_SEED)
+            model = _create(name, config, architecture, pretrained_text=False)
+        return _assemble(name, model, architecture, config)
+
+    weights = open_clip.get_pretrained_cfg(architecture, tag)
+    quick_gelu = bool(config.get("quick_gelu") or weights.get("quick_gelu"))
+    model = _create(
+        name,
+        config,
+        architecture,
+        pretrained=_weights_file(name, weights),
+        force_quick_gelu=quick_gelu,
+        force_preprocess_cfg={key: weights[key] for key in ("mean", "std") if key in weights},
+    )
+    return _assemble(name, model, architecture, {**config, "quick_gelu": quick_gelu})
+
+
+def load_hub(name: str) -> CLIPModel:
+    """Load ``hf-hub:ORG/NAME``, a hub repository in open_clip's format.
+
+    Raises:
+        RequestError: if the repository cannot be had, or is not in that format.
+    """
+    from open_clip.factory import download_pretrained_from_hf
+
+    repository = name.removeprefix("hf-hub:")
+    files = hub.fetch(
+        lambda: (
+            download_pretrained_from_hf(repository, filename="open_clip_config.json"),
+            download_pretrained_from_hf(repository),
+        ),
+        f"the configuration and weights of {name}",
+        repository,
+    )
+    return _load_described(name, Path(files[0]))
+
+
+def load_local(name: str) -> CLIPModel:
+    """Load ``local-dir:FOLDER``, a folder in the format open_clip pushes to the hub.
+
+    It holds ``open_clip_config.json``, the weights, and the tokenizer if it is not CLIP's.
+
+    Raises:
+        RequestError: if the folder is missing, incomplete or damaged.
+    """
+    folder = Path(name.removeprefix("local-dir:"))
+    if not folder.is_dir():
+        raise RequestError(f"{name}: there is no folder {folder}")
+    if not (folder / "open_clip_config.json").is_file():
+        raise RequestError(f"{name}: the folder has no open_clip_config.json")
+    if not any(file.suffix in (".safetensors", ".bin", ".pth") for file in folder.iterdir()):
+        raise RequestError(
+            f"{name}: the folder has no weights; open_clip_model.safetensors is missing"
+        )
+    return _load_described(name, folder / "open_clip_config.json")
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """``ARCH/TAG`` to an architecture and a tag that open_clip knows, or ``random``.
+
+    Raises:
+        RequestError: if either is missing or unknown.
+    """
+    import open_clip
+
+    architectures = open_clip.list_models()
+    if name in architectures:
+        raise RequestError(
+            f"model {name!r} names no weights: write {name}/TAG with a TAG of {_tags(name)}"
+        )
+    architecture, _, tag = name.rpartition("/")
+    architecture = architecture.replace("/", "-")
+    if architecture not in architectures:
+        close = difflib.get_close_matches(architecture or name, architectures, 3)
+        hint = f"; alike: {', '.join(close)}" if close else ""
+        raise RequestError(
+            f"model {name!r} is unknown, neither a folder nor an architecture of open_clip{hint}: "
+            f"write {FORMS}"
+        )
+    if tag != RANDOM and not open_clip.get_pretrained_cfg(architecture, tag):
+        raise RequestError(
+            f"model {name!r}: {architecture} has no weights tagged {tag!r}: "
+            f"choose one of {_tags(architecture)}"
+        )
+    return architecture, tag
+
+
+def _tags(architecture: str) -> str:
+    import open_clip
+
+    return ", ".join([*open_clip.list_pretrained_tags_by_model(architecture), RANDOM])
+
+
+def _weights_file(name: str, weights: dict[str, Any]) -> str:
+    from open_clip.factory import download_pretrained
+
+    repository = "/".join(weights.get("hf_hub", "").split("/")[:2])
+    file: str = hub.fetch(
+        lambda: download_pretrained(weights), f"the weights of {name}", repository
+    )
+    return file
+
+
+def _load_described(name: str, config_file: Path) -> CLIPModel:
+    """Load a model whose configuration lies in open_clip's JSON file."""
+    try:
+        config = json.loads(config_file.read_text("utf-8"))["model_cfg"]
+        config["text_cfg"], config["vision_cfg"]
+    except (OSError, ValueError, KeyError, TypeError) as reason:
+        raise RequestError(
+            f"{name}: open_clip_config.json is damaged, it must be JSON with model_cfg, and in it "
+            "text_cfg and vision_cfg"
+        ) from reason
+    model = _create(name, config, name, require_pretrained=True)
+    return _assemble(name, model, name, config)
+
+
+def _create(name: str, config: dict[str, Any], spec: str, **options: Any) -> nn.Module:
+    """open_clip's model of ``spec``, its files from the cache or the folder."""
+    import open_clip
+    from huggingface_hub import hf_hub_download
+
+    if text := config["text_cfg"].get("hf_model_name"):
+        hub.fetch(
+            lambda: hf_hub_download(text, "config.json"),
+            f"the text tower's settings of {name}",
+            text,
+        )
+    try:
+        with hub.cache_only(), _quiet():
+            model: nn.Module = open_clip.create_model(spec, weights_only=True, **options)
+    # Unpicklers, safetensors, timm and open_clip each raise their own classes.
+    except Exception as reason:
+        details = " ".join(str(reason).split())
+        raise RequestError(f"{name} cannot be loaded: {details}") from reason
+    return model.float().eval()
+
+
+def _assemble(name: str, model: Any, spec: str, config: dict[str, Any]) -> CLIPModel:
+    """Take a model of open_clip apart into image tower and text side.
+
+    A SigLIP's logit bias is the same for every class, so it changes neither softmax nor argmax
+    and is left out.
+    """
+
+    visual = model.visual
+    size = visual.image_size
+    height, width = size if isinstance(size, (tuple, list)) else (size, size)
+    if height != width:
+        raise RequestError(
+            f"{name} takes images of {height} by {width} pixels: choose a model with square input"
+        )
+    # CoCa's towers return patch tokens beside the embedding.
+    if getattr(visual, "output_tokens", False):
+        visual.output_tokens = False
+    del model.visual
+    tokenize = _tokenizer(name, spec, config)
+    return CLIPModel(
+        name=name,
+        encoder=visual,
+        text=OpenCLIPText(model, tokenize, json.dumps(config, sort_keys=True)),
+        preprocessing=Preprocessing(
+            "clip",
+            height,
+            mean=tuple(visual.preprocess_cfg["mean"]),
+            std=tuple(visual.preprocess_cfg["std"]),
+        ),
+        logit_scale=model.logit_scale.exp().item(),
+    )
+
+
+def _tokenizer(name: str, spec: str, config: dict[str, Any]) -> Any:
+    import open_clip
+
+    with _quiet():
+        if not name.startswith("local-dir:"):
+            source = config["text_cfg"].get("hf_tokenizer_name", name.removeprefix("hf-hub:"))
+            return hub.fetch(
+                lambda: open_clip.get_tokenizer(spec), f"the tokenizer files of {name}", source
+            )
+        try:
+            with hub.cache_only():
+                return open_clip.get_tokenizer(spec)
+        except Exception as reason:
+            raise RequestError(
+                f"{name}: the folder's tokenizer files are missing or damaged"
+            ) from reason
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without open_clip's notes on the root logger: what matters in them is an error here."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

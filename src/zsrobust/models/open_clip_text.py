@@ -1,0 +1,58 @@
+"""The text side of an open_clip model."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from zsrobust.models.weights import fingerprint
+
+# Upper and lower case, digits, accents and punctuation: what tokenizers differ in.
+PROBE = "A photo of 12 naïve CATS, a dog's toy & a semi-detached house (1990)."
+
+
+class OpenCLIPText:
+    """Prompts to class vectors by an open_clip text tower; a ``TextSide``.
+
+    Args:
+        model: an open_clip model, in evaluation mode; its image tower is not used.
+        tokenize: prompts to token ids (N, context length).
+        architecture: what decides the tower's output besides weights and tokenizer.
+        batch_size: prompts a forward.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        tokenize: Callable[[list[str]], Tensor],
+        architecture: str,
+        batch_size: int = 256,
+    ) -> None:
+        self.model = model
+        self.tokenize = tokenize
+        self.batch_size = batch_size
+        identity = [fingerprint(model), architecture, str(tokenize([PROBE]).tolist())]
+        self.fingerprint = hashlib.sha256("\n".join(identity).encode()).hexdigest()[:16]
+
+    @torch.no_grad()
+    def encode(self, class_names: Sequence[str], templates: Sequence[str]) -> Tensor:
+        """One unit vector a class, (C, dim), fp32: the mean of its prompts' unit vectors.
+
+        ``templates`` hold ``{}`` where the class name goes.
+        """
+        prompts = [t.replace("{}", name) for name in class_names for t in templates]
+        vectors = torch.cat(
+            [
+                F.normalize(self.model.encode_text(self.tokenize(batch)).float(), dim=-1)  # type: ignore[operator]
+                for batch in _batches(prompts, self.batch_size)
+            ]
+        )
+        return F.normalize(vectors.view(len(class_names), len(templates), -1).mean(1), dim=-1)
+
+
+def _batches(prompts: list[str], size: int) -> list[list[str]]:
+    return [prompts[start : start + size] for start in range(0, len(prompts), size)]

@@ -1,0 +1,125 @@
+"""Our model folder: the image encoder's tensors in safetensors, everything else in JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from zsrobust._version import __version__
+from zsrobust.errors import RequestError
+from zsrobust.files import folder_written_whole, sha256_of
+from zsrobust.models.clip import CLIPModel
+
+TENSORS = "model.safetensors"
+CARD = "model.json"
+SCHEMA = 1
+
+
+def save_model(folder: Path, model: CLIPModel, method: str, **extra: object) -> None:
+    """Write ``model``'s image encoder to ``folder``, whole or not at all, replacing what is there.
+
+    ``model.safetensors`` holds every tensor of the encoder; ``model.json`` holds ``schema``,
+    ``source`` (the pre-trained model, which gives text side and architecture), ``preprocessing``,
+    ``seen``, ``method``, ``sha256`` of the tensors' file, ``package`` and ``extra``.
+
+    Args:
+        folder: where to; its parents are made.
+        model: what to save.
+        method: how the weights came about, such as ``pmg_aft``.
+        extra: further JSON values for ``model.json``.
+    """
+    # Clones, because safetensors takes neither tied nor strided tensors.
+    tensors = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in model.encoder.state_dict().items()
+    }
+    with folder_written_whole(folder) as unfinished:
+        save_file(tensors, unfinished / TENSORS)
+        card = {
+            **extra,
+            "schema": SCHEMA,
+            "source": model.source,
+            "preprocessing": model.preprocessing.protocol,
+            "seen": sorted(model.seen),
+            "method": method,
+            "sha256": sha256_of(unfinished / TENSORS),
+            "package": __version__,
+        }
+        (unfinished / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+
+
+def load_model_folder(
+    folder: Path, load: Callable[[str], CLIPModel], preprocessing: str | None = None
+) -> CLIPModel:
+    """The model in ``folder``: its source, loaded by ``load``, with the folder's encoder weights.
+
+    ``preprocessing`` replaces the protocol the folder names.
+
+    Raises:
+        RequestError: if a file is missing or damaged, or the weights do not fit the source.
+    """
+    card = read_card(folder / CARD)
+    path = folder / TENSORS
+    try:
+        if sha256_of(path) != card["sha256"]:
+            raise RequestError(
+                f"{path} is damaged: its sha256 differs from that in {CARD}; "
+                "copy it again or repeat the run"
+            )
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as reason:
+        raise RequestError(f"{path} cannot be read: {reason}") from reason
+    model = load(card["source"])
+    try:
+        model.encoder.load_state_dict(tensors)
+    except RuntimeError as reason:
+        details = " ".join(str(reason).split())
+        raise RequestError(f"{path} does not fit {card['source']}: {details}") from reason
+    return replace(
+        model,
+        name=str(folder),
+        seen=frozenset(card["seen"]),
+        method=card["method"],
+        preprocessing=model.preprocessing.under(preprocessing or card["preprocessing"]),
+    )
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """The contents of a ``model.json``, its keys checked.
+
+    Raises:
+        RequestError: if the file is missing, no JSON, of another schema, or lacks a key.
+    """
+    try:
+        card = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as reason:
+        raise RequestError(f"{path} cannot be read as JSON: {reason}") from reason
+    if not isinstance(card, dict) or card.get("schema") != SCHEMA:
+        raise RequestError(f'{path} must hold "schema": {SCHEMA}, as this version writes it')
+    needed = {"source": str, "preprocessing": str, "seen": list, "method": str, "sha256": str}
+    for key, kind in needed.items():
+        if not isinstance(card.get(key), kind):
+            raise RequestError(f"{path} is damaged: {key!r} is missing or is no {kind.__name__}")
+    return card
+
+
+def fingerprint(module: nn.Module) -> str:
+    """The first 16 hex digits of a SHA-256 over names, types, shapes and bytes of every tensor.
+
+    Equal for equal weights wherever they lie; any changed bit of any tensor changes it.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        flat = tensor.detach().cpu().contiguous().reshape(-1)
+        digest.update(memoryview(flat.view(torch.uint8).numpy()))
+    return digest.hexdigest()[:16]

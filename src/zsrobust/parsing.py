@@ -1,0 +1,229 @@
+"""From recipe files and command-line words to a checked configuration."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import (  # type: ignore[attr-defined]
+    ActionConfigFile,
+    ArgumentError,
+    ArgumentParser,
+)
+from jsonargparse.typing import register_type
+
+from zsrobust.config import EvaluateConfig, FinetuneConfig
+from zsrobust.errors import RequestError
+from zsrobust.objectives import objective_class
+from zsrobust.units import Eps
+
+register_type(Eps, serializer=str, deserializer=Eps, deserializer_exceptions=(RequestError,))
+
+# Lists that are given one by one (`--data A --data B`) or side by side (`--data A B`).
+REPEATABLE = ("model", "data", "attack", "eps", "templates")
+
+
+def recipe_names() -> list[str]:
+    """The packaged recipes."""
+    folder = resources.files("zsrobust") / "recipes"
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir())
+
+
+def recipe_path(name: str) -> Path:
+    """The file of a packaged recipe, or ``name`` itself where it is a file.
+
+    Raises:
+        RequestError: if it is neither.
+    """
+    if Path(name).is_file():
+        return Path(name)
+    packaged = Path(str(resources.files("zsrobust") / "recipes" / f"{name}.yaml"))
+    if packaged.name != f"{name}.yaml" or not packaged.is_file():
+        raise RequestError(
+            f"--config {name} is neither a file nor a recipe: recipes are "
+            f"{', '.join(recipe_names())}"
+        )
+    return packaged
+
+
+def finetune_parser(method: str) -> ArgumentParser:
+    """The options of ``zsrobust finetune`` for one method.
+
+    Raises:
+        RequestError: if the method is unknown.
+    """
+    parser = ArgumentParser(
+        prog="zsrobust finetune",
+        description="Fine-tune a CLIP's image encoder for zero-shot adversarial robustness.",
+        exit_on_error=False,
+    )
+    parser.add_argument("--config", action=ActionConfigFile, help="recipe name or YAML file")
+    parser.add_class_arguments(FinetuneConfig, skip={"objective"})
+    parser.add_class_arguments(objective_class(method), "objective")
+    parser.set_defaults(method=method)
+    return parser
+
+
+def evaluate_parser() -> ArgumentParser:
+    """The options of ``zsrobust evaluate``."""
+    parser = ArgumentParser(
+        prog="zsrobust evaluate",
+        description="Clean and adversarial accuracy of zero-shot models.",
+        exit_on_error=False,
+    )
+    parser.add_argument("--config", action=ActionConfigFile, help="recipe name or YAML file")
+    parser.add_class_arguments(EvaluateConfig)
+    return parser
+
+
+def parse_finetune(words: Sequence[str]) -> FinetuneConfig:
+    """A fine-tuning run from command-line words.
+
+    Raises:
+        RequestError: if a word, key or value is wrong; one sentence says which.
+    """
+    words = _with_recipe_paths(_gathered(words, ("templates",)))
+    parsed = _parsed(finetune_parser(_method(words)), words)
+    return FinetuneConfig(**parsed)
+
+
+def parse_evaluate(words: Sequence[str]) -> EvaluateConfig:
+    """An evaluation from command-line words.
+
+    Raises:
+        RequestError: if a word, key or value is wrong; one sentence says which.
+    """
+    words = _with_recipe_paths(_gathered(words, REPEATABLE))
+    return EvaluateConfig(**_parsed(evaluate_parser(), words))
+
+
+def recipe(name: str = "pmg_aft", **overrides: Any) -> FinetuneConfig:
+    """A fine-tuning run from a recipe and keyword overrides.
+
+    Args:
+        name: a packaged recipe or the path of a YAML file.
+        overrides: fields of :class:`FinetuneConfig`; nested ones with a dictionary, such as
+            ``optimizer={"lr": 1e-4}``.
+
+    Raises:
+        RequestError: if the recipe, a key or a value is wrong.
+    """
+    words = ["--config", name]
+    for key, value in overrides.items():
+        words += _as_words(key, value)
+    return parse_finetune(words)
+
+
+def _as_words(key: str, value: Any) -> list[str]:
+    if isinstance(value, dict):
+        return [word for part, inner in value.items() for word in _as_words(f"{key}.{part}", inner)]
+    plain = isinstance(value, str | Path | Eps)
+    return [f"--{key}={value if plain else json.dumps(value)}"]
+
+
+def _parsed(parser: ArgumentParser, words: Sequence[str]) -> dict[str, Any]:
+    try:
+        found = parser.instantiate(parser.parse_args(list(words))).as_dict()
+    except ArgumentError as error:
+        raise RequestError(_sentence(str(error), parser)) from None
+    return {key: value for key, value in found.items() if key != "config"}
+
+
+# What jsonargparse says, and how it reads in one sentence.
+_REWORDINGS = (
+    (r'Parser key "([^"]+)":? ', r"\1: "),
+    (r"<class '(\w+)'>|typing\.Literal", lambda found: found[1] or "one of "),
+    (r"^(\S+): Expected an? (.+)\. Got value: (.*)$", r"\1 is \3: must be \2"),
+    (r"^(\S+): Not of type Eps: (.*)$", r"\1: \2"),
+    (
+        r"^(\S+): Does not validate .* Subtypes: \[(.*?), NoneType\] Errors:.* value: (.*)$",
+        r"\1 is \3: must be \2, or null",
+    ),
+    (r"^unrecognized arguments: (.*)$", r"there is no option \1"),
+    (r"^Group '(.+)' does not accept option '(.+)'", r"there is no key \1.\2"),
+    (r"^the following arguments are required: (.*)$", r"missing: --\1"),
+)
+
+
+def _sentence(message: str, parser: ArgumentParser) -> str:
+    """What the parser found wrong, in one line, with the nearest right key where one is near."""
+    line = " ".join(message.split())
+    for pattern, reworded in _REWORDINGS:
+        line = re.sub(pattern, reworded, line)
+    if not line.startswith("there is no"):
+        return line
+    wrong = line.split()[4].lstrip("-").split("=")[0]
+    keys = [action.dest for action in parser._actions]
+    near = difflib.get_close_matches(wrong, keys, n=1, cutoff=0.7)
+    return f"{line}; did you mean {near[0]}?" if near and near[0] not in wrong else line
+
+
+def _gathered(words: Sequence[str], keys: Sequence[str]) -> list[str]:
+    """Turn repeated and side-by-side values of list options into one JSON list each."""
+    kept: list[str] = []
+    values: dict[str, list[str]] = {}
+    key = None
+    for word in words:
+        if kept and re.match(r"-[\d.]", word):
+            # argparse takes a negative number for an option; the key's own check refuses it well.
+            kept[-1] += f"={word}"
+            continue
+        name, equals, value = word.removeprefix("--").partition("=")
+        if word.startswith("--"):
+            key = name if name in keys else None
+            if key is None:
+                kept.append(word)
+            else:
+                values.setdefault(key, []).extend([value] if equals else [])
+        elif key is not None:
+            values[key].append(word)
+        else:
+            kept.append(word)
+    for key, items in values.items():
+        whole = len(items) == 1 and items[0].startswith("[") and items[0].endswith("]")
+        kept.append(f"--{key}={items[0] if whole else json.dumps(items)}")
+    return kept
+
+
+def _with_recipe_paths(words: Sequence[str]) -> list[str]:
+    """Put the file of a packaged recipe where its name stands."""
+    paths: list[str] = []
+    for word in words:
+        if paths and paths[-1] == "--config":
+            word = str(recipe_path(word))
+        elif word.startswith("--config="):
+            word = f"--config={recipe_path(word.removeprefix('--config='))}"
+        paths.append(word)
+    return paths
+
+
+def _method(words: Sequence[str]) -> str:
+    """The method that words and recipe ask for: it decides which options there are."""
+    method = FinetuneConfig.method
+    last = ""
+    for word in words:
+        name, equals, value = word.partition("=")
+        name, value = (name, value) if equals else (last, word)
+        if name == "--config":
+            method = _read_yaml(Path(value)).get("method", method)
+        elif name == "--method":
+            method = value
+        last = word
+    return str(method)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise RequestError(f"--config {path} cannot be read as YAML: {reason}") from None
+    if not isinstance(content, dict):
+        raise RequestError(f"--config {path} must hold keys and values, as in `method: pmg_aft`")
+    return content

@@ -1,0 +1,82 @@
+"""Tables of results, built once as cells of text and rendered for terminal and Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich import box
+from rich.table import Table
+
+from zsrobust.evaluation.results import Average, Results, Row
+from zsrobust.units import Eps
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """A table of text.
+
+    Attributes:
+        columns: headings; the first column holds words, the others figures.
+        groups: rows that belong together, set apart by a line.
+    """
+
+    columns: list[str]
+    groups: list[list[list[str]]]
+
+    def for_terminal(self) -> Table:
+        """With rules between the groups."""
+        table = Table(box=box.SIMPLE_HEAD)
+        for column in self.columns:
+            words = column in ("data set", "model")
+            table.add_column(column, justify="left" if words else "right", no_wrap=not words)
+        for group in self.groups:
+            for row in group:
+                table.add_row(*row, end_section=row is group[-1])
+        return table
+
+    def as_markdown(self) -> str:
+        """As a pipe table."""
+        rule = ["---" if column in ("data set", "model") else "--:" for column in self.columns]
+        rows = [self.columns, rule, *(row for group in self.groups for row in group)]
+        return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
+
+
+def accuracy_table(results: Results) -> TextTable:
+    """Clean and robust accuracy in per cent with 95 % intervals: sets, then both averages."""
+    attacks = list(dict.fromkeys((row.attack, row.eps) for row in results.rows))
+    columns = ["data set", "model", "n", "clean"]
+    columns += [f"{name} {Eps(eps)}" for name, eps in attacks]
+    rows: dict[str, dict[str, list[Row]]] = {}
+    for row in results.rows:
+        rows.setdefault(row.dataset, {}).setdefault(row.model, []).append(row)
+    groups = [
+        [_line(_name(dataset, of), model, str(of[0].n), of) for model, of in by_model.items()]
+        for dataset, by_model in rows.items()
+    ]
+    for over in ("all", "unseen"):
+        averages: dict[str, list[Average]] = {}
+        for average in results.averages:
+            if average.over == over:
+                averages.setdefault(average.model, []).append(average)
+        groups.append(
+            [
+                _line(f"average of {of[0].datasets} {over}", model, "", of)
+                for model, of in averages.items()
+            ]
+        )
+    return TextTable(columns, [group for group in groups if group])
+
+
+def _name(dataset: str, rows: list[Row]) -> str:
+    return f"{dataset} (seen)" if rows[0].seen else dataset
+
+
+def _line(name: str, model: str, n: str, rows: Sequence[Row | Average]) -> list[str]:
+    clean = _percent(rows[0].clean_acc, rows[0].ci95_clean)
+    return [name, model, n, clean, *(_percent(row.robust_acc, row.ci95_robust) for row in rows)]
+
+
+def _percent(accuracy: float, interval: Sequence[float]) -> str:
+    low, high = interval
+    return f"{100 * accuracy:.1f} [{100 * low:.1f}, {100 * high:.1f}]"

@@ -1,0 +1,125 @@
+"""Fine-tuning from a configuration to a run folder."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from accelerate import Accelerator
+
+from zsrobust.attacks import PGD, ThreatModel
+from zsrobust.config import FinetuneConfig
+from zsrobust.data.image_set import ImageSet
+from zsrobust.data.loading import attack_resolution
+from zsrobust.data.open_readable import open_readable
+from zsrobust.data.split import hold_out
+from zsrobust.devices import torch_device
+from zsrobust.errors import RequestError
+from zsrobust.models.clip import CLIPModel
+from zsrobust.models.loading import load
+from zsrobust.run_folder import open_run
+from zsrobust.training.feed import Feed
+from zsrobust.training.step import TrainingStep, make_optimizer
+from zsrobust.training.student import Student
+from zsrobust.training.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished fine-tuning run.
+
+    Attributes:
+        folder: the run folder; ``zsrobust.load`` and ``--model`` take it.
+        steps: optimizer steps done.
+        clean_acc, robust_acc: of the selected model on the held-out images, in [0, 1].
+    """
+
+    folder: Path
+    steps: int
+    clean_acc: float
+    robust_acc: float
+
+
+def finetune(config: FinetuneConfig) -> Run:
+    """Fine-tune as ``config`` says; goes on where an interrupted run of the same folder ended.
+
+    Raises:
+        RequestError: before any training, if something asked for is wrong or missing.
+        RunError: if the run fails: a loss that is not finite, a full disk.
+        KeyboardInterrupt: on Ctrl-C or SIGTERM, once a checkpoint is saved.
+    """
+    accelerator = Accelerator(cpu=torch_device(config.device).type == "cpu")
+    world = accelerator.num_processes
+    if config.batch_size % (world * config.accumulate):
+        raise RequestError(
+            f"batch_size is {config.batch_size}: must be a multiple of accumulate times the "
+            f"number of processes ({config.accumulate} x {world})"
+        )
+    model = load(config.model, preprocessing=config.preprocessing, device=accelerator.device)
+    with accelerator.main_process_first():
+        folder = open_run(config)
+    data = open_readable(
+        config.data, "train", config.on_unreadable, quiet=not accelerator.is_main_process
+    )
+    train_set, held_out = hold_out(data, config.hold_out, config.seed)
+    feed = Feed(
+        train_set=train_set,
+        held_out=held_out,
+        batch_size=config.batch_size,
+        parts=config.accumulate,
+        rank=accelerator.process_index,
+        world=world,
+        seed=config.seed,
+        resize=config.loader_resize,
+        resolution=attack_resolution(data, model.preprocessing.image_size),
+        workers=config.workers,
+    )
+    trainer = Trainer(
+        config=config,
+        folder=folder,
+        model=replace(model, seen=model.seen | {data.name}),
+        feed=feed,
+        step=_step(config, model, data, accelerator),
+        selection_attack=PGD(ThreatModel(eps=config.attack.eps), steps=10, seed=config.seed),
+    )
+    best = trainer.run()
+    return Run(folder, trainer.total_steps, best.clean_acc, best.robust_acc)
+
+
+def _step(
+    config: FinetuneConfig, model: CLIPModel, data: ImageSet, accelerator: Accelerator
+) -> TrainingStep:
+    original = copy.deepcopy(model.encoder).eval().requires_grad_(False)
+    model.encoder.requires_grad_(True)
+    student = Student(
+        model.encoder, model.preprocessing, train_batch_norm=config.batch_norm == "train"
+    )
+    settings = config.optimizer
+    optimizer = make_optimizer(
+        student,
+        settings.name,
+        lr=settings.lr,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+    )
+    classifier = model.classifier(data.class_names, config.templates or data.templates or None)
+    attack = PGD(
+        ThreatModel(eps=config.attack.eps),
+        steps=config.attack.steps,
+        step_size=config.attack.step_size,
+        random_start=config.attack.random_start,
+        seed=config.seed,
+    )
+    assert config.objective is not None
+    return TrainingStep(
+        objective=config.objective,
+        attack=attack,
+        student=accelerator.prepare(student),
+        classifier=classifier.to(accelerator.device),
+        original=original,
+        optimizer=optimizer,
+        accelerator=accelerator,
+        bf16=config.precision == "bf16",
+        clip_norm=settings.clip_norm,
+    )

@@ -1,0 +1,40 @@
+"""``metrics.jsonl``: one JSON object a line, in step order, each step once even after a resume."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from zsrobust.files import write_text
+
+
+class MetricsLog:
+    """Appends to ``path``; nothing is written where ``path`` is None."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+
+    def forget_after(self, step: int) -> None:
+        """Drop what a killed run wrote beyond ``step``, a half-written last line included."""
+        if self.path is not None and self.path.exists():
+            kept = [row for row in read_metrics(self.path) if row["step"] <= step]
+            write_text(self.path, "".join(json.dumps(row) + "\n" for row in kept))
+
+    def append(self, **row: Any) -> None:
+        """Write one line."""
+        if self.path is not None:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """All whole lines of a ``metrics.jsonl``."""
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            # Only the line that was being written when the process was killed.
+            continue
+    return rows

@@ -1,0 +1,126 @@
+"""One training step: craft, look, compare, and move the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from zsrobust.attacks import PGD
+from zsrobust.data.batch import Batch
+from zsrobust.errors import RunError
+from zsrobust.models.zero_shot import ZeroShotClassifier
+from zsrobust.objectives import Objective
+from zsrobust.objectives.base import Outputs, View
+from zsrobust.training.student import Student
+
+
+@dataclass
+class TrainingStep:
+    """Everything a step needs, set up once.
+
+    Attributes:
+        objective: what images to train on and what to lose.
+        attack: PGD as the objective may use it.
+        student: the model in training, as prepared for several processes.
+        classifier: the same encoder as a zero-shot classifier: what the attack sees.
+        original: the frozen original encoder.
+        optimizer: over the student's parameters.
+        accelerator: devices and processes.
+        bf16: run the update's forward passes in bfloat16; attacks stay in fp32.
+        clip_norm: largest norm of the whole gradient, None for none.
+    """
+
+    objective: Objective
+    attack: PGD
+    student: nn.Module
+    classifier: ZeroShotClassifier
+    original: nn.Module
+    optimizer: torch.optim.Optimizer
+    accelerator: Accelerator
+    bf16: bool = False
+    clip_norm: float | None = None
+
+    def __call__(
+        self, parts: Sequence[Batch], *, epoch: int, global_batch: int
+    ) -> dict[str, float]:
+        """Move the weights once on this process's ``parts`` of a batch of ``global_batch``.
+
+        Returns the loss parts, ``grad_norm``, and the accuracies that came for free, all over
+        the global batch.
+
+        Raises:
+            RunError: if loss or gradient is not finite; the weights are then as before.
+        """
+        self.student.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        sums: dict[str, Tensor] = {}
+        for index, loaded in enumerate(parts):
+            batch = loaded.to(self.accelerator.device)
+            last = index == len(parts) - 1
+            with nullcontext() if last else self.accelerator.no_sync(self.student):
+                losses, accuracies = self._forward(batch, epoch, global_batch)
+                # Data-parallel training averages gradients over processes; ours are shares of
+                # one global reduction and must add up.
+                self.accelerator.backward(losses["total"] * self.accelerator.num_processes)
+            for key, value in {**losses, **accuracies}.items():
+                sums[key] = sums.get(key, 0) + value.detach().float()
+        figures = self._over_processes(sums)
+        norm = nn.utils.clip_grad_norm_(
+            self.student.parameters(), float("inf") if self.clip_norm is None else self.clip_norm
+        )
+        figures["grad_norm"] = float(norm)
+        for key in ("total", "grad_norm"):
+            if not abs(figures[key]) < float("inf"):
+                raise RunError(f"{'loss' if key == 'total' else 'gradient'} is {figures[key]}")
+        self.optimizer.step()
+        return figures
+
+    def _forward(
+        self, batch: Batch, epoch: int, global_batch: int
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        crafted = self.objective.craft(self.classifier, batch, self.attack, epoch)
+        images: dict[View, Tensor] = {"crafted": crafted, "clean": batch.images}
+        needs = self.objective.needs
+        with self._precision():
+            with torch.no_grad():
+                original = {
+                    view: self.original(self.classifier.preprocessing(images[view]))
+                    for view in sorted(needs.teacher)
+                }
+            student: dict[View, Tensor] = self.student(
+                {view: images[view] for view in sorted(needs.student)}
+            )
+        losses = self.objective.loss(
+            Outputs(student, original), batch.labels, self.classifier, global_batch
+        )
+        accuracies = {}
+        for view, embeddings in student.items():
+            attacked = view == "crafted" and crafted is not batch.images
+            right = self.classifier.logits(embeddings.detach()).argmax(-1) == batch.labels
+            accuracies["adversarial_acc" if attacked else "clean_acc"] = right.sum() / global_batch
+        return losses, accuracies
+
+    @contextmanager
+    def _precision(self) -> Iterator[None]:
+        device = self.accelerator.device.type
+        with torch.autocast(device, torch.bfloat16, enabled=self.bf16):
+            yield
+
+    def _over_processes(self, sums: dict[str, Tensor]) -> dict[str, float]:
+        stacked: Tensor = self.accelerator.reduce(torch.stack(list(sums.values())), "sum")
+        return dict(zip(sums, stacked.tolist(), strict=True))
+
+
+def make_optimizer(
+    student: Student, name: str, *, lr: float, momentum: float, weight_decay: float
+) -> torch.optim.Optimizer:
+    """SGD or AdamW over every parameter of ``student``."""
+    parameters = list(student.parameters())
+    if name == "sgd":
+        return torch.optim.SGD(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay)
+    return torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay)

@@ -1,0 +1,225 @@
+"""The training loop: steps in order, evaluations, checkpoints, and what to do when it is cut."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+
+from zsrobust.attacks import PGD
+from zsrobust.attacks.noise import sample_key
+from zsrobust.config import FinetuneConfig
+from zsrobust.data.batch import Batch
+from zsrobust.errors import RunError
+from zsrobust.models.clip import CLIPModel
+from zsrobust.models.weights import save_model
+from zsrobust.progress import Steps
+from zsrobust.training.checkpoint import load_newest, save_checkpoint
+from zsrobust.training.distance import relative_l2_distance
+from zsrobust.training.feed import Feed
+from zsrobust.training.held_out import HeldOut, evaluate_held_out
+from zsrobust.training.interrupt import Interrupt
+from zsrobust.training.metrics import MetricsLog
+from zsrobust.training.schedule import learning_rate
+from zsrobust.training.step import TrainingStep
+
+STEPS_BETWEEN_METRICS = 10
+
+
+@dataclass
+class Trainer:
+    """One run of :class:`TrainingStep`.
+
+    Attributes:
+        config: the run's configuration.
+        folder: the run folder.
+        model: the model in training, its ``seen`` already naming the training set.
+        feed: what to train on and what to select on.
+        step: one step.
+        selection_attack: the attack on held-out images.
+        done: steps taken.
+        best: the selected model's accuracies so far.
+    """
+
+    config: FinetuneConfig
+    folder: Path
+    model: CLIPModel
+    feed: Feed
+    step: TrainingStep
+    selection_attack: PGD
+    done: int = field(default=0, init=False)
+    best: HeldOut | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self.total_steps = self.config.steps or self.config.epochs * self.feed.per_epoch
+        self.accelerator = self.step.accelerator
+        self.first = self.accelerator.is_main_process
+        self.log = MetricsLog(self.folder / "metrics.jsonl" if self.first else None)
+        self.checkpoints = self.folder / "checkpoints"
+
+    def run(self) -> HeldOut:
+        """Train to the end; returns the selected model's accuracies on the held-out images.
+
+        Raises:
+            RequestError: if there are checkpoints and none is whole.
+            RunError: if loss or gradient is not finite, or the disk is full.
+            KeyboardInterrupt: on Ctrl-C or SIGTERM, once a checkpoint is saved.
+        """
+        warnings = self._resume()
+        bar = Steps(
+            self.step.objective.label, self.total_steps, done=self.done, quiet=not self.first
+        )
+        # Dropout, where a tower has it, draws from the global generator, which is given back.
+        with torch.random.fork_rng(), bar, Interrupt() as interrupt:
+            for line in [*warnings, *self._introduction()]:
+                bar.say(line)
+            if self.done == 0:
+                self._evaluate(bar)
+                self._save()
+            for epoch, parts in self.feed.training(self.done, self.total_steps):
+                self._train(epoch, parts, bar)
+                if self.done < self.total_steps and self._asked_to_stop(interrupt):
+                    self._save()
+                    raise KeyboardInterrupt(
+                        f"stopped at step {self.done} of {self.total_steps}; "
+                        "the same command goes on from there"
+                    )
+        assert self.best is not None
+        return self.best
+
+    def _train(self, epoch: int, parts: list[Batch], bar: Steps) -> None:
+        started = time.monotonic()
+        settings = self.config.optimizer
+        rate = learning_rate(
+            self.done,
+            peak=settings.lr,
+            warmup_steps=settings.warmup_steps,
+            total_steps=self.total_steps,
+        )
+        for group in self.step.optimizer.param_groups:
+            group["lr"] = rate
+        rank = str(self.accelerator.process_index)
+        torch.manual_seed(sample_key(self.config.seed, "dropout", self.done, rank, 0))
+        try:
+            figures = self.step(parts, epoch=epoch, global_batch=self.config.batch_size)
+        except RunError as error:
+            raise RunError(
+                f"{error} at step {self.done + 1}; the last good checkpoint in "
+                f"{self.checkpoints} is kept; try a lower optimizer.lr or optimizer.clip_norm"
+            ) from error
+        self.done += 1
+        speed = self.config.batch_size / (time.monotonic() - started)
+        bar.advance(figures=_shown(figures, speed))
+        ends = self.done == self.total_steps
+        if ends or self.done % STEPS_BETWEEN_METRICS == 0:
+            self.log.append(
+                kind="train",
+                step=self.done,
+                lr=rate,
+                images_per_second=speed,
+                relative_l2_distance=self._distance(),
+                **figures,
+            )
+        if ends or self.done % (self.config.evaluate_every or self.feed.per_epoch) == 0:
+            self._select(self._evaluate(bar))
+            self._save()
+        elif self.done % self.config.checkpoint_every == 0:
+            self._save()
+
+    def _evaluate(self, bar: Steps) -> HeldOut:
+        found = evaluate_held_out(
+            self.step.classifier, self.feed.selection(), self.selection_attack, self.accelerator
+        )
+        attack = f"{self.selection_attack.name} at {self.config.attack.eps}"
+        distance = self._distance()
+        self.log.append(
+            kind="held_out",
+            step=self.done,
+            attack=attack,
+            relative_l2_distance=distance,
+            **asdict(found),
+        )
+        bar.say(
+            f"step {self.done}: on {len(self.feed.held_out)} held-out images "
+            f"clean {found.clean_acc:.1%}, {attack} {found.robust_acc:.1%}; "
+            f"weights moved by {distance:.2%}"
+        )
+        return found
+
+    def _select(self, found: HeldOut) -> None:
+        """Keep the model with the highest mean of clean and robust accuracy, the first of equals.
+
+        The original is no candidate: it was not trained.
+        """
+        if self.best is not None and found.score <= self.best.score:
+            return
+        self.best = found
+        if self.first:
+            save_model(
+                self.folder / "model",
+                self.model,
+                self.step.objective.label,
+                step=self.done,
+                held_out=asdict(found),
+                relative_l2_distance=self._distance(),
+            )
+
+    def _distance(self) -> float:
+        return relative_l2_distance(self.model.encoder, self.step.original)
+
+    def _save(self) -> None:
+        if self.first:
+            best = asdict(self.best) if self.best else None
+            save_checkpoint(
+                self.checkpoints,
+                self.done,
+                self.model.encoder,
+                self.step.optimizer,
+                {"best": best},
+            )
+        self.accelerator.wait_for_everyone()
+
+    def _resume(self) -> list[str]:
+        """Go to the newest whole checkpoint; returns what was wrong with newer ones."""
+        state, problems = load_newest(self.checkpoints, self.model.encoder, self.step.optimizer)
+        if state is not None:
+            self.done = int(state["step"])
+            self.best = HeldOut(**state["best"]) if state["best"] else None
+        self.log.forget_after(self.done)
+        self.accelerator.wait_for_everyone()
+        return [f"{problem}; going on from an earlier one" for problem in problems]
+
+    def _asked_to_stop(self, interrupt: Interrupt) -> bool:
+        """Whether any process was asked to stop; all must agree, or they wait for each other."""
+        asked = torch.tensor(float(interrupt.asked), device=self.accelerator.device)
+        return bool(self.accelerator.reduce(asked, "sum") > 0)
+
+    def _introduction(self) -> list[str]:
+        feed = self.feed
+        lines = [
+            f"{self.step.objective.label} on {self.model.name}: {len(feed.train_set)} images of "
+            f"{feed.train_set.name}/{feed.train_set.split} at {feed.resolution} px, "
+            f"{len(feed.held_out)} more held out, {len(feed.train_set.class_names)} classes, "
+            f"{self.total_steps} steps of {feed.batch_size} on {self.accelerator.device}"
+        ]
+        warmup = self.config.optimizer.warmup_steps
+        if warmup >= self.total_steps:
+            lines.append(
+                f"warning: the warm-up of {warmup} steps outlasts the run, so the learning rate "
+                "never reaches its peak; set optimizer.warmup_steps"
+            )
+        if self.done == self.total_steps:
+            lines.append("this run is finished; nothing to do")
+        elif self.done:
+            lines.append(f"going on from step {self.done}")
+        return lines
+
+
+def _shown(figures: dict[str, float], images_per_second: float) -> str:
+    parts = [f"loss {figures['total']:.3f}"]
+    for key, name in (("clean_acc", "clean"), ("adversarial_acc", "adversarial")):
+        if key in figures:
+            parts.append(f"{name} {figures[key]:.0%}")
+    return "  ".join([*parts, f"{images_per_second:.0f} img/s"])

@@ -1,0 +1,83 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from zsrobust.data.registry import KINDS, open_set
+from zsrobust.errors import RequestError
+
+
+@pytest.mark.parametrize(("role", "split", "n"), [("train", "train", 9), ("test", "val", 6)])
+def test_the_role_picks_the_split(tiny_root: Path, role, split: str, n: int) -> None:
+    opened = open_set(f"tiny-imagenet:{tiny_root}", role)
+    assert (opened.name, opened.split, len(opened)) == ("tiny-imagenet", split, n)
+
+
+def test_a_split_asked_for_wins_over_the_role(tiny_root: Path) -> None:
+    assert open_set(f"tiny-imagenet:{tiny_root},split=val", "train").split == "val"
+
+
+def test_digits_need_no_path() -> None:
+    train, test = open_set("digits", "train"), open_set("digits", "test")
+    assert (train.split, test.split) == ("train", "test")
+    assert len(train) + len(test) == 1797
+
+
+def test_keys_reach_the_set(folder_root: Path, tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("Hound\nCat\n")
+    (tmp_path / "templates.txt").write_text("a drawing of a {}\n")
+    opened = open_set(
+        f"imagefolder:{folder_root},name=mine,resolution=48,names={tmp_path / 'names.txt'},"
+        f"templates={tmp_path / 'templates.txt'}",
+        "test",
+    )
+    assert opened.name == "mine"
+    assert opened.resolution == 48
+    assert opened.class_names == ("Hound", "Cat")
+    assert opened.templates == ("a drawing of a {}",)
+
+
+def test_a_sets_own_templates_stay_unless_replaced(folder_root: Path) -> None:
+    assert open_set("digits", "test").templates
+    assert open_set(f"imagefolder:{folder_root}", "test").templates == ()
+
+
+def test_a_path_with_commas_opens(folder_root: Path) -> None:
+    target = folder_root.with_name("pets, 2024,v1=final")
+    folder_root.rename(target)
+    assert open_set(f"imagefolder:{target},split=all", "train").name == "pets, 2024,v1=final"
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("imagenet:/x", "unknown kind 'imagenet': the kinds are " + ", ".join(KINDS)),
+        ("", "unknown kind ''"),
+        ("imagefolder", "lacks its path: write imagefolder:PATH"),
+        ("imagefolder:", "lacks its path"),
+        ("imagefolder:/absent/pets", "'imagefolder:/absent/pets' names no folder.*a class"),
+        ("tiny-imagenet:/absent/t", "'tiny-imagenet:/absent/t' names no folder.*val_annotations"),
+        ("cifar10:/absent", r"cifar-10-batches-py.*CIFAR10\('PATH', download=True\)"),
+        ("cifar100:/absent", r"cifar-100-python.*CIFAR100\('PATH', download=True\)"),
+        ("digits:/x", "gives a path"),
+        ("digits,split=val", "no split 'val': digits has train and test"),
+        ("imagefolder:/x,split=test", "no split 'test': imagefolder has all"),
+        ("tiny-imagenet:/x,split=test", "no split 'test': tiny-imagenet has train and val"),
+        ("digits,names=/n.txt", "names is for imagefolder"),
+        ("digits,colour=red", "unknown key 'colour'"),
+    ],
+)
+def test_wrong_requests_are_refused_in_one_sentence(spec: str, message: str) -> None:
+    with pytest.raises(RequestError, match=message) as caught:
+        open_set(spec, "test")
+    assert "\n" not in str(caught.value)
+
+
+def test_importing_the_registry_imports_no_heavy_library() -> None:
+    code = (
+        "import sys, zsrobust.data.registry, zsrobust.data.verify; "
+        "print({'torch', 'torchvision', 'sklearn'} & set(sys.modules))"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "set()"

@@ -1,0 +1,56 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from zsrobust.data.sampler import epoch_batches, shard, steps_per_epoch
+from zsrobust.errors import RequestError
+
+sizes = st.integers(1, 60).flatmap(lambda n: st.tuples(st.just(n), st.integers(1, n)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(sizes, st.integers(0, 5), st.integers(0, 5))
+def test_full_batches_no_sample_twice(size: tuple[int, int], seed: int, epoch: int) -> None:
+    n, batch_size = size
+    ids = [f"s{i}" for i in range(n)]
+    batches = epoch_batches(ids, batch_size, seed, epoch)
+    assert len(batches) == steps_per_epoch(n, batch_size) == n // batch_size
+    assert {len(batch) for batch in batches} == {batch_size}
+    drawn = [index for batch in batches for index in batch]
+    assert len(set(drawn)) == len(drawn)
+    assert set(drawn) <= set(range(n))
+
+
+def test_the_order_follows_seed_and_epoch_alone() -> None:
+    ids = [f"s{i}" for i in range(64)]
+    first = epoch_batches(ids, 8, 0, 0)
+    assert first == epoch_batches(ids, 8, 0, 0)
+    assert first != epoch_batches(ids, 8, 0, 1)
+    assert first != epoch_batches(ids, 8, 1, 0)
+    by_name = [[ids[i] for i in batch] for batch in first]
+    back = ids[::-1]
+    assert by_name == [[back[i] for i in batch] for batch in epoch_batches(back, 8, 0, 0)]
+
+
+def test_the_dropped_samples_change_with_the_epoch() -> None:
+    ids = [f"s{i}" for i in range(11)]
+    seen = set()
+    for epoch in range(12):
+        seen |= {index for batch in epoch_batches(ids, 10, 0, epoch) for index in batch}
+    assert seen == set(range(11))
+
+
+@pytest.mark.parametrize("batch_size", [0, -4, 11])
+def test_a_batch_size_that_does_not_fit_is_refused(batch_size: int) -> None:
+    with pytest.raises(RequestError, match=f"batch size {batch_size} does not fit 10"):
+        steps_per_epoch(10, batch_size)
+    with pytest.raises(RequestError, match="from 1 to 10"):
+        epoch_batches([str(i) for i in range(10)], batch_size, 0, 0)
+
+
+@given(st.lists(st.integers(), max_size=40), st.integers(1, 9))
+def test_shards_make_up_the_batch(batch: list[int], world: int) -> None:
+    parts = [shard(batch, rank, world) for rank in range(world)]
+    assert sorted(index for part in parts for index in part) == sorted(batch)
+    lengths = [len(part) for part in parts]
+    assert max(lengths) - min(lengths) <= 1
