@@ -85,7 +85,9 @@ def _evaluate(words: list[str]) -> None:
     if as_json:
         _write(json.dumps(results.as_dict()))
     else:
-        Console().print(accuracy_table(results).for_terminal())
+        # A file or a pipe has no width to fit into.
+        console = Console(width=None if sys.stdout.isatty() else 500)
+        console.print(accuracy_table(results).for_terminal())
 
 
 def _recipes(words: list[str]) -> None:

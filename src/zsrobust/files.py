@@ -74,3 +74,12 @@ def folder_written_whole(path: Path) -> Iterator[Path]:
         sync(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Delete what a killed process left below ``folder`` of the two writers above."""
+    for left in [*folder.rglob(".*.tmp"), *folder.rglob(".*.old")]:
+        if left.is_dir():
+            shutil.rmtree(left)
+        else:
+            left.unlink(missing_ok=True)

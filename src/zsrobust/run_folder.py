@@ -10,7 +10,7 @@ import yaml
 
 from zsrobust.config import Config, deciding, run_name, to_plain
 from zsrobust.errors import RequestError
-from zsrobust.files import write_text
+from zsrobust.files import remove_unfinished, write_text
 
 
 def open_run(config: Config) -> Path:
@@ -31,18 +31,24 @@ def open_run(config: Config) -> Path:
                     f"out {out} holds files but no config.yaml, so it is no run folder: "
                     "name an empty or new folder"
                 )
-            if config.overwrite:
+            # Before anything is computed there is nothing to lose: a corrected request replaces.
+            if config.overwrite or not _holds_work(out):
                 shutil.rmtree(out)
             else:
                 _refuse_another(out, _recorded(recorded), config)
         if not recorded.exists():
             write_text(recorded, yaml.safe_dump(_kept(config), sort_keys=False))
+        remove_unfinished(out)
         probe = out / ".writable"
         probe.touch()
         probe.unlink()
     except OSError as error:
         raise RequestError(f"out {out} cannot be written: {error.strerror}") from None
     return out
+
+
+def _holds_work(out: Path) -> bool:
+    return any(entry.name != "config.yaml" for entry in out.iterdir())
 
 
 def _kept(config: Config) -> dict[str, Any]:

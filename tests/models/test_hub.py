@@ -52,5 +52,5 @@ def test_a_machine_set_offline_never_asks_the_network(monkeypatch):
 
 def test_what_the_hub_refuses_is_told(monkeypatch):
     monkeypatch.setattr(hub, "_answers", lambda url: True)
-    with pytest.raises(RequestError, match="could not be had from .*org/name: 404 for this repo"):
+    with pytest.raises(RequestError, match=r"could not be had from .*org/name: 404 for this repo"):
         hub.fetch(fail, "the files", "org/name")

@@ -1,5 +1,4 @@
 import pytest
-import torch
 
 from zsrobust.errors import RequestError
 from zsrobust.models.loading import load
@@ -63,4 +62,4 @@ def test_the_encoder_is_in_evaluation_mode_on_the_device(tiny):
     assert model.encoder.proj.device.type == "meta"
     classifier = model.classifier(("dog", "cat"))
     assert classifier.class_embeddings.device.type == "meta"
-    assert classifier(torch.empty(2, 3, 40, 40, device="meta")).shape == (2, 2)
+    assert classifier.preprocessing.mean.device.type == "meta"

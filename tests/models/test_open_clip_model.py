@@ -8,6 +8,7 @@ from torch import nn
 
 from zsrobust.errors import RequestError
 from zsrobust.models.loading import load
+from zsrobust.models.open_clip_model import load_tagged
 
 
 def activations(module):
@@ -33,9 +34,11 @@ def test_random_weights_are_the_same_at_every_load(tiny):
     assert first.text.fingerprint == second.text.fingerprint
 
 
-def test_random_weights_leave_the_global_random_state(tiny):
+@pytest.mark.parametrize("loader", [load, load_tagged])
+def test_random_weights_leave_the_global_random_state(tiny, loader):
+    torch.manual_seed(12345)
     before = torch.get_rng_state()
-    load(tiny)
+    loader(tiny)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -90,6 +93,13 @@ def test_tagged_weights_reach_the_encoder(hub_weights):
         assert torch.equal(tensor, weights[f"visual.{name}"]), name
     assert asked == ["timm/vit_base_patch32_clip_224.openai/"]
     assert model.logit_scale == pytest.approx(weights["logit_scale"].exp().item())
+
+
+def test_tagged_weights_leave_the_global_random_state(hub_weights):
+    torch.manual_seed(12345)
+    before = torch.get_rng_state()
+    load("ViT-B-32/openai")
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_quick_gelu_is_in_the_texts_fingerprint(hub_weights):
@@ -256,7 +266,7 @@ def test_a_local_dir_of_another_architecture_is_refused(local_dir):
     config = json.loads(path.read_text())
     config["model_cfg"]["vision_cfg"]["layers"] = 3
     path.write_text(json.dumps(config))
-    with pytest.raises(RequestError, match="cannot be loaded.*resblocks"):
+    with pytest.raises(RequestError, match=r"cannot be loaded.*resblocks"):
         load(f"local-dir:{folder}")
 
 

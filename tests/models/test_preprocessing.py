@@ -43,7 +43,7 @@ def test_clip_is_open_clips_own_transform(shape):
     assert ours.shape == theirs.shape
     # Pillow rounds to whole grey levels after each of its two passes.
     levels = ((ours - theirs) * column(CLIP_STD)).abs() * 255
-    assert levels.max() < 2
+    assert levels.max() < 1.5
     assert levels.mean() < 0.5
 
 

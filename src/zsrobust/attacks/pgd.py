@@ -48,10 +48,15 @@ def pgd(
     """
     images = images.detach()
     adversarial = threat.start(images, noise)
+    # torch.sign turns NaN into 0, which would leave the image as it is without a word. The flag
+    # stays on the device until the end, so that no step waits for it.
+    broken = torch.zeros((), dtype=torch.bool, device=images.device)
     for _ in range(steps):
         gradient = input_gradient(loss_fn, adversarial)
+        broken |= gradient.isnan().any()
         adversarial = threat.step(images, adversarial, gradient, step_size)
-    return checked(adversarial)
+    refuse(broken)
+    return adversarial
 
 
 def pgd_until_wrong(
@@ -89,21 +94,19 @@ def pgd_until_wrong(
             return loss_of_logits(logits, labels[standing])
 
         gradient = input_gradient(loss_fn, at)
+        refuse(gradient.isnan().any())
         standing = standing[right]
         if len(standing) == 0:
             break
         adversarial[standing] = threat.step(images[standing], at[right], gradient[right], step_size)
-    return checked(adversarial)
+    return adversarial
 
 
-def checked(adversarial: Tensor) -> Tensor:
-    """``adversarial`` itself, once known to hold no NaN.
-
-    The sign of a NaN is a NaN and no projection removes it, so one look at the end is enough.
+def refuse(broken: Tensor) -> None:
+    """Stop an attack whose gradient is not a number.
 
     Raises:
-        RunError: if any pixel is NaN.
+        RunError: if ``broken`` is true.
     """
-    if adversarial.isnan().any():
+    if broken:
         raise RunError("the attack met a gradient that is not a number; check weights and images")
-    return adversarial

@@ -9,7 +9,6 @@ from functools import cached_property
 from pathlib import Path
 
 from zsrobust.attacks import Attack
-from zsrobust.config import to_plain
 from zsrobust.data.image_set import ImageSet
 from zsrobust.evaluation.measure import Measurement
 from zsrobust.evaluation.outcomes import Outcomes
@@ -37,7 +36,7 @@ class Cell:
 
     def key(self, attack: Attack | None) -> str:
         """Hash of everything that decides the outcomes, weights and sample ids included."""
-        text = json.dumps([self._identity, attack and to_plain(attack.describe())], sort_keys=True)
+        text = json.dumps([self._identity, attack and attack.describe()], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     def clean(self, progress: Steps) -> Outcomes:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import torch
 
 from zsrobust.attacks import Attack, ThreatModel, make_attack
-from zsrobust.config import EvaluateConfig, to_plain
+from zsrobust.config import EvaluateConfig
 from zsrobust.data.image_set import ImageSet
 from zsrobust.data.loading import attack_resolution
 from zsrobust.data.open_readable import open_readable
@@ -154,7 +154,7 @@ def _protocol(config: EvaluateConfig, cells: list[Cell], attacks: list[Attack]) 
         "seed": config.seed,
         "samples": config.samples,
         "loader_resize": config.loader_resize,
-        "attacks": [to_plain(attack.describe()) for attack in attacks],
+        "attacks": [attack.describe() for attack in attacks],
         "models": models,
         "data": data,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -58,7 +59,7 @@ def fetch(get: Callable[[], T], what: str, repository: str) -> T:
     try:
         return get()
     except Exception as reason:
-        details = " ".join(str(reason).split())
+        details = textwrap.shorten(str(reason), 300)
         raise RequestError(f"{what} could not be had from {place}: {details}") from reason
 
 

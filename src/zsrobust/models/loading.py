@@ -39,12 +39,14 @@ def load(
         RequestError: if the name is unknown, or the model is incomplete, damaged or not to be had.
     """
     loader = LOADERS.get(re.split("[:/]", name)[0])
-    if loader is None and Path(name).is_dir():
-        model = load_model_folder(_model_folder(Path(name)), load, preprocessing)
-    else:
-        model = (loader or open_clip_model.load_tagged)(name)
-        if preprocessing is not None:
-            model = replace(model, preprocessing=model.preprocessing.under(preprocessing))
+    # Towers draw random weights before they get their own; the global generator is given back.
+    with torch.random.fork_rng(devices=[]):
+        if loader is None and Path(name).is_dir():
+            model = load_model_folder(_model_folder(Path(name)), load, preprocessing)
+        else:
+            model = (loader or open_clip_model.load_tagged)(name)
+            if preprocessing is not None:
+                model = replace(model, preprocessing=model.preprocessing.under(preprocessing))
     model.encoder.to(device).eval()
     model.preprocessing.to(device)
     return model

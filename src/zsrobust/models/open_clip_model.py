@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import logging
+import textwrap
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -178,7 +179,7 @@ def _create(name: str, config: dict[str, Any], spec: str, **options: Any) -> nn.
             model: nn.Module = open_clip.create_model(spec, weights_only=True, **options)
     # Unpicklers, safetensors, timm and open_clip each raise their own classes.
     except Exception as reason:
-        details = " ".join(str(reason).split())
+        details = textwrap.shorten(str(reason), 300)
         raise RequestError(f"{name} cannot be loaded: {details}") from reason
     return model.float().eval()
 
@@ -189,7 +190,6 @@ def _assemble(name: str, model: Any, spec: str, config: dict[str, Any]) -> CLIPM
     A SigLIP's logit bias is the same for every class, so it changes neither softmax nor argmax
     and is left out.
     """
-
     visual = model.visual
     size = visual.image_size
     height, width = size if isinstance(size, (tuple, list)) else (size, size)

@@ -20,7 +20,8 @@ class Protocol:
         mean, std: per channel, in [0, 1] pixel units.
         antialias: low-pass before shrinking, as Pillow does.
         crop: scale the shorter side and crop the centre; else squash both sides.
-        clamp: cut the overshoot of the bicubic kernel back to [0, 1], as 8-bit pixels do.
+        clamp: cut the bicubic kernel's overshoot back to [0, 1] after each of the two passes,
+            as Pillow does on 8-bit pixels.
     """
 
     mean: Triple
@@ -78,10 +79,8 @@ class Preprocessing(nn.Module):
         self.protocol = protocol
         self.image_size = image_size
         self.settings = PROTOCOLS[protocol]
-        for name, values in (
-            ("mean", mean or self.settings.mean),
-            ("std", std or self.settings.std),
-        ):
+        self.statistics = {"mean": mean or self.settings.mean, "std": std or self.settings.std}
+        for name, values in self.statistics.items():
             self.register_buffer(name, tensor(values).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -98,15 +97,18 @@ class Preprocessing(nn.Module):
             short = min(height, width)
             target = (size * height // short, size * width // short)
         if target != (height, width):
-            images = F.interpolate(
-                images,
-                target,
-                mode="bicubic",
-                align_corners=False,
-                antialias=self.settings.antialias,
-            )
-            if self.settings.clamp:
-                images = images.clamp(0, 1)
+            # Pillow scales the width first.
+            passes = [(height, target[1]), target] if self.settings.clamp else [target]
+            for shape in passes:
+                images = F.interpolate(
+                    images,
+                    shape,
+                    mode="bicubic",
+                    align_corners=False,
+                    antialias=self.settings.antialias,
+                )
+                if self.settings.clamp:
+                    images = images.clamp(0, 1)
         top, left = round((target[0] - size) / 2), round((target[1] - size) / 2)
         return images[..., top : top + size, left : left + size]
 
@@ -124,6 +126,6 @@ class Preprocessing(nn.Module):
             "protocol": self.protocol,
             "image_size": self.image_size,
             "resize": "bicubic" + (", antialias" if self.settings.antialias else ""),
-            "mean": [round(v, 8) for v in self.mean.flatten().tolist()],
-            "std": [round(v, 8) for v in self.std.flatten().tolist()],
+            "mean": list(self.statistics["mean"]),
+            "std": list(self.statistics["std"]),
         }

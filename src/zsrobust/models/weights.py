@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import textwrap
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -82,7 +83,7 @@ def load_model_folder(
     try:
         model.encoder.load_state_dict(tensors)
     except RuntimeError as reason:
-        details = " ".join(str(reason).split())
+        details = textwrap.shorten(str(reason), 300)
         raise RequestError(f"{path} does not fit {card['source']}: {details}") from reason
     return replace(
         model,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich import box
 from rich.table import Table
 
 from zsrobust.evaluation.results import Average, Results, Row
 from zsrobust.units import Eps
+
+WORDS = ("data set", "model")
 
 
 @dataclass(frozen=True)
@@ -25,19 +28,22 @@ class TextTable:
     groups: list[list[list[str]]]
 
     def for_terminal(self) -> Table:
-        """With rules between the groups."""
-        table = Table(box=box.SIMPLE_HEAD)
+        """With rules between the groups; what a row shares with the one above is left blank."""
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
         for column in self.columns:
-            words = column in ("data set", "model")
+            words = column in WORDS
             table.add_column(column, justify="left" if words else "right", no_wrap=not words)
         for group in self.groups:
+            above = ""
             for row in group:
-                table.add_row(*row, end_section=row is group[-1])
+                first = "" if row[0] == above else row[0]
+                above = row[0]
+                table.add_row(first, *row[1:], end_section=row is group[-1])
         return table
 
     def as_markdown(self) -> str:
         """As a pipe table."""
-        rule = ["---" if column in ("data set", "model") else "--:" for column in self.columns]
+        rule = ["---" if column in WORDS else "--:" for column in self.columns]
         rows = [self.columns, rule, *(row for group in self.groups for row in group)]
         return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
 
@@ -50,8 +56,12 @@ def accuracy_table(results: Results) -> TextTable:
     rows: dict[str, dict[str, list[Row]]] = {}
     for row in results.rows:
         rows.setdefault(row.dataset, {}).setdefault(row.model, []).append(row)
+    short = short_names(list(dict.fromkeys(row.model for row in results.rows)))
     groups = [
-        [_line(_name(dataset, of), model, str(of[0].n), of) for model, of in by_model.items()]
+        [
+            _line(_name(dataset, of), short[model], str(of[0].n), of)
+            for model, of in by_model.items()
+        ]
         for dataset, by_model in rows.items()
     ]
     for over in ("all", "unseen"):
@@ -61,11 +71,21 @@ def accuracy_table(results: Results) -> TextTable:
                 averages.setdefault(average.model, []).append(average)
         groups.append(
             [
-                _line(f"average of {of[0].datasets} {over}", model, "", of)
+                _line(f"average of {of[0].datasets} {over}", short[model], "", of)
                 for model, of in averages.items()
             ]
         )
     return TextTable(columns, [group for group in groups if group])
+
+
+def short_names(models: Sequence[str]) -> dict[str, str]:
+    """The last part of each model's path or name where that tells them apart, else all of it."""
+    paths = {model: Path(model.removeprefix("local-dir:")) for model in models}
+    last = {model: path.name for model, path in paths.items() if path.exists()}
+    names = {model: last.get(model, model) for model in models}
+    return (
+        names if len(set(names.values())) == len(models) else dict(zip(models, models, strict=True))
+    )
 
 
 def _name(dataset: str, rows: list[Row]) -> str:
@@ -79,4 +99,4 @@ def _line(name: str, model: str, n: str, rows: Sequence[Row | Average]) -> list[
 
 def _percent(accuracy: float, interval: Sequence[float]) -> str:
     low, high = interval
-    return f"{100 * accuracy:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+    return f"{100 * accuracy:.1f} ({100 * low:.1f}-{100 * high:.1f})"

@@ -13,6 +13,6 @@ def learning_rate(step: int, *, peak: float, warmup_steps: int, total_steps: int
     that outlasts the run is cut off by its end.
     """
     if step < warmup_steps:
-        return peak * (step + 1) / warmup_steps
+        return peak * ((step + 1) / warmup_steps)
     progress = (step - warmup_steps) / (total_steps - warmup_steps)
     return peak * 0.5 * (1 + math.cos(math.pi * progress))

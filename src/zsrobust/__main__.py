@@ -1,0 +1,7 @@
+"""``python -m zsrobust``: the command, also for launchers of several processes."""
+
+import sys
+
+from zsrobust.cli import main
+
+sys.exit(main())

@@ -1,0 +1,92 @@
+"""A small CLIP in the format open_clip pushes to the hub, and small image sets."""
+
+import open_clip
+import pytest
+import torch
+from open_clip.push_to_hf_hub import save_for_hf
+from torch import nn
+
+from zsrobust.models.zero_shot import ZeroShotClassifier
+
+SMALL_CLIP = {
+    "embed_dim": 24,
+    "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8},
+    "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    """A cache of the test's own, never the user's."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("ZSROBUST_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_clip(tmp_path_factory):
+    """The name of a small random CLIP: 32 px, 24 dimensions; any process can load it."""
+
+    class CLIPTokenizer:
+        def save_pretrained(self, folder): ...
+
+    folder = tmp_path_factory.mktemp("models") / "small-clip"
+    with pytest.MonkeyPatch.context() as patch, torch.random.fork_rng():
+        torch.manual_seed(0)
+        patch.setitem(open_clip.factory._MODEL_CONFIGS, "small-clip", SMALL_CLIP)
+        model = open_clip.create_model("small-clip").eval()
+        # Random towers give nearly the same embedding to every image; a larger head spreads them.
+        with torch.no_grad():
+            model.visual.proj.mul_(3)
+        save_for_hf(model, CLIPTokenizer(), SMALL_CLIP, str(folder), True)
+    return f"local-dir:{folder}"
+
+
+class SmallNet(nn.Module):
+    """A convolutional encoder with BatchNorm, 3 channels to 6 dimensions, any image size."""
+
+    def __init__(self, batch_norm=True):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(3, 8, 3, padding=1),
+            nn.BatchNorm2d(8) if batch_norm else nn.Identity(),
+            nn.GELU(),
+            nn.AdaptiveAvgPool2d(2),
+            nn.Flatten(),
+            nn.Linear(32, 6),
+        )
+
+    def forward(self, images):
+        return self.body(images)
+
+
+@pytest.fixture
+def classifier():
+    """A zero-shot classifier of 5 classes over ``SmallNet``, weights from a fixed seed."""
+
+    def make(batch_norm=True, logit_scale=20.0):
+        with torch.random.fork_rng():
+            torch.manual_seed(3)
+            encoder = SmallNet(batch_norm).eval()
+            # Centred, so that random images fall into every class.
+            with torch.no_grad():
+                encoder.body[5].bias.sub_(encoder(torch.rand(256, 3, 6, 6)).mean(0))
+            encoder.train()
+            vectors = torch.randn(5, 6)
+        names = [f"class {index}" for index in range(5)]
+        return ZeroShotClassifier.from_parts(encoder, vectors, names, logit_scale=logit_scale)
+
+    return make
+
+
+@pytest.fixture
+def samples():
+    """n random images of 3 x 6 x 6 with labels in 0..4 and ids."""
+
+    def make(n=8, seed=0):
+        generator = torch.Generator().manual_seed(seed)
+        images = torch.rand(n, 3, 6, 6, generator=generator)
+        labels = torch.randint(5, (n,), generator=generator)
+        return images, labels, [f"sample {index}" for index in range(n)]
+
+    return make

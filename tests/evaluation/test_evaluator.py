@@ -1,0 +1,217 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from zsrobust.attacks import PGD, ThreatModel
+from zsrobust.config import EvaluateConfig
+from zsrobust.errors import RequestError
+from zsrobust.evaluation import cell as cell_module
+from zsrobust.evaluation.evaluator import evaluate
+from zsrobust.evaluation.results import Results
+from zsrobust.files import sha256_of
+from zsrobust.models.loading import load
+from zsrobust.models.weights import save_model
+from zsrobust.units import Eps
+
+
+@pytest.fixture
+def sets(tmp_path):
+    """Two class folders of noise, 6 and 9 images, at the model's own 32 px."""
+    specs = []
+    for name, count, seed in (("one", 2, 0), ("two", 3, 1)):
+        random = np.random.default_rng(seed)
+        for label in ("bird", "cat", "house"):
+            folder = tmp_path / name / label
+            folder.mkdir(parents=True)
+            for index in range(count):
+                pixels = random.integers(0, 256, (32, 32, 3), np.uint8)
+                Image.fromarray(pixels).save(folder / f"{index}.png")
+        specs.append(f"imagefolder:{tmp_path / name}")
+    return specs
+
+
+@pytest.fixture
+def tuned(small_clip, tmp_path):
+    """A model folder fine-tuned, as it says, on the set called ``one``."""
+    from dataclasses import replace
+
+    model = load(small_clip)
+    with torch.no_grad():
+        for parameter in model.encoder.parameters():
+            parameter.mul_(1.1)
+    save_model(tmp_path / "tuned", replace(model, seen=frozenset({"one"})), "pmg_aft[paper]")
+    return str(tmp_path / "tuned")
+
+
+@pytest.fixture
+def config(sets, small_clip, tmp_path):
+    def make(**changes):
+        fields = {
+            "model": [small_clip],
+            "data": sets,
+            "out": str(tmp_path / "out"),
+            "attack": ["pgd-3"],
+            "eps": [Eps("2/255"), Eps("8/255")],
+            "device": "cpu",
+        }
+        return EvaluateConfig(**{**fields, **changes})
+
+    return make
+
+
+def by_hand(model, folder, eps):
+    """Clean and robust counts of one set from pixels read with Pillow, all samples attacked."""
+    paths = sorted(Path(folder).rglob("*.png"))
+    names = sorted({path.parent.name for path in paths})
+    pixels = np.stack([np.asarray(Image.open(path)) for path in paths])
+    images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
+    labels = torch.tensor([names.index(path.parent.name) for path in paths])
+    ids = [path.relative_to(folder).as_posix() for path in paths]
+    classifier = model.classifier(names)
+    attacked = PGD(ThreatModel(eps=float(eps)), steps=3)(classifier, images, labels, ids)
+    clean = classifier(images).argmax(-1) == labels
+    after = classifier(attacked).argmax(-1) == labels
+    return int(clean.sum()), int((clean & after).sum()), len(labels)
+
+
+def test_counts_equal_a_plain_evaluation(config, sets, small_clip):
+    results = evaluate(config(batch_size=4))
+    assert len(results.rows) == 4
+    fallen = 0
+    for row in results.rows:
+        folder = next(spec for spec in sets if spec.endswith(row.dataset)).split(":")[1]
+        clean, robust, n = by_hand(load(small_clip), folder, row.eps)
+        assert (row.n, row.clean_acc, row.robust_acc) == (n, clean / n, robust / n)
+        assert row.ci95_robust[0] <= row.robust_acc <= row.ci95_robust[1]
+        fallen += clean - robust
+    assert fallen > 0
+
+
+def test_files_hold_what_was_counted(config):
+    settings = config()
+    results = evaluate(settings)
+    out = Path(settings.out)
+    assert Results.read(out / "results.json") == Results(
+        json.loads(json.dumps(results.protocol)),
+        results.environment,
+        Results.read(out / "results.json").rows,
+    )
+    table = pq.read_table(out / "outcomes.parquet").to_pylist()
+    assert len(table) == sum(row.n for row in results.rows)
+    for row in results.rows:
+        mine = [line for line in table if (line["dataset"], line["eps"]) == (row.dataset, row.eps)]
+        clean = [line["clean_prediction"] == line["label"] for line in mine]
+        after = [line["adversarial_prediction"] == line["label"] for line in mine]
+        assert row.clean_acc == sum(clean) / len(mine)
+        assert row.robust_acc == sum(a and b for a, b in zip(clean, after, strict=True)) / len(mine)
+        for line, right in zip(mine, clean, strict=True):
+            if not right:
+                assert line["adversarial_loss"] == line["clean_loss"], "wrong before: not attacked"
+    content = json.loads((out / "results.json").read_text())
+    assert content["schema"] == 1
+    attack = content["protocol"]["attacks"][0]
+    assert attack["name"] == "pgd-3"
+    assert attack["threat"]["eps"] == pytest.approx(2 / 255)
+    assert not (out / "parts").exists()
+
+
+def test_batch_size_changes_nothing(config):
+    one = evaluate(config(batch_size=1))
+    all_at_once = evaluate(config(batch_size=64, out=str(Path(config().out).with_name("other"))))
+    for a, b in zip(one.rows, all_at_once.rows, strict=True):
+        assert (a.clean_acc, a.robust_acc) == (b.clean_acc, b.robust_acc)
+
+
+def test_the_undefended_original_is_in_every_table(config, tuned, small_clip):
+    results = evaluate(config(model=[tuned]))
+    assert [row.model for row in results.rows] == 4 * [small_clip] + 4 * [tuned]
+    assert {row.method for row in results.rows} == {"original", "pmg_aft[paper]"}
+    alone = evaluate(config(model=[tuned], baseline=False, out=str(Path(tuned) / "../alone")))
+    assert {row.model for row in alone.rows} == {tuned}
+
+
+def test_both_averages_are_over_the_same_sets_for_every_model(config, tuned):
+    results = evaluate(config(model=[tuned]))
+    assert {(row.model == tuned, row.dataset) for row in results.rows if row.seen} == {
+        (True, "one")
+    }
+    for average in results.averages:
+        names = {"one", "two"} if average.over == "all" else {"two"}
+        rows = [
+            row
+            for row in results.rows
+            if (row.model, row.eps) == (average.model, average.eps) and row.dataset in names
+        ]
+        assert average.datasets == len(names) == len(rows)
+        assert average.robust_acc == pytest.approx(sum(r.robust_acc for r in rows) / len(rows))
+    assert {(a.over, a.model == tuned) for a in results.averages} == {
+        (over, which) for over in ("all", "unseen") for which in (True, False)
+    }
+
+
+def test_interrupted_it_goes_on_from_the_last_finished_part(config, monkeypatch):
+    whole = evaluate(config(out=str(Path(config().out).with_name("whole"))))
+    under, calls = cell_module.Measurement.under, []
+
+    def failing(self, attack, clean, progress):
+        calls.append(attack.threat.eps)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return under(self, attack, clean, progress)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cell_module.Measurement, "under", failing)
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(config())
+    calls.clear()
+    monkeypatch.setattr(
+        cell_module.Measurement,
+        "under",
+        lambda *a: calls.append(1) or under(*a),
+    )
+    again = evaluate(config())
+    assert len(calls) == 2
+    assert [(r.dataset, r.eps, r.robust_acc) for r in again.rows] == [
+        (r.dataset, r.eps, r.robust_acc) for r in whole.rows
+    ]
+    evaluate(config())
+    assert len(calls) == 2, "an unchanged evaluation is answered from its files"
+
+
+def test_changed_weights_are_evaluated_anew(config, tuned):
+    settings = config(model=[tuned], baseline=False)
+    before = evaluate(settings)
+    path = Path(tuned) / "model.safetensors"
+    tensors = {name: -value for name, value in load_file(path).items()}
+    save_file(tensors, path)
+    card = Path(tuned) / "model.json"
+    content = json.loads(card.read_text())
+    card.write_text(json.dumps({**content, "sha256": sha256_of(path)}))
+    after = evaluate(settings)
+    assert {row.key for row in before.rows}.isdisjoint(row.key for row in after.rows)
+
+
+def test_samples_and_templates(config):
+    results = evaluate(config(samples=3, templates=["a {}", "one {} here"]))
+    assert {row.n for row in results.rows} == {3}
+    assert next(iter(results.protocol["data"].values()))["class_names"] == ["bird", "cat", "house"]
+
+
+def test_bad_requests(config, sets, tmp_path):
+    with pytest.raises(RequestError, match="two data sets are called one"):
+        evaluate(config(data=[sets[0], sets[0] + ",resolution=32"]))
+    with pytest.raises(RequestError, match="attack 'apgd' is unknown"):
+        evaluate(config(attack=["apgd"]))
+    evaluate(config())
+    with pytest.raises(RequestError, match=r"holds another run \(seed: 0 there, 1 asked\)"):
+        evaluate(config(seed=1))
+    evaluate(config(seed=1, overwrite=True))
+    (tmp_path / "out" / "results.json").write_text("{")
+    with pytest.raises(RequestError, match=r"results\.json is missing or damaged"):
+        evaluate(config(seed=1))

@@ -1,0 +1,239 @@
+"""Every objective against its formula written out in NumPy float64, and against differences."""
+
+import numpy as np
+import pytest
+import torch
+
+from zsrobust.errors import RequestError
+from zsrobust.objectives import PMGAFT, FTClean, TeCoA
+from zsrobust.objectives.base import Outputs, kl_divergence
+
+N, GLOBAL = 6, 10
+
+
+def softmax_of(embeddings, vectors, scale):
+    unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+    logits = scale * unit @ vectors.T
+    weights = np.exp(logits - logits.max(1, keepdims=True))
+    return weights / weights.sum(1, keepdims=True)
+
+
+def cross_entropy(p, labels):
+    return -np.log(p[np.arange(len(labels)), labels])
+
+
+def kl(p, q):
+    return (p * np.log(p / q)).sum(1)
+
+
+@pytest.fixture
+def case(classifier):
+    """A classifier, embeddings of each view by model, and labels, the same in every test."""
+    random = np.random.default_rng(0)
+    model = classifier(logit_scale=7.0)
+    views = {
+        name: random.normal(size=(N, 6))
+        for name in ("student_crafted", "student_clean", "teacher_crafted")
+    }
+    return model, views, random.integers(0, 5, N)
+
+
+def computed(objective, model, views, labels):
+    """Loss parts and the gradient by view, as the package computes them."""
+    tensors = {
+        name: torch.tensor(value, dtype=torch.float32).requires_grad_(name.startswith("student"))
+        for name, value in views.items()
+    }
+    outputs = Outputs(
+        {view: tensors[f"student_{view}"] for view in objective.needs.student},
+        {view: tensors[f"teacher_{view}"] for view in objective.needs.teacher},
+    )
+    parts = objective.loss(outputs, torch.tensor(labels), model, GLOBAL)
+    parts["total"].backward()
+    gradients = {name: value.grad for name, value in tensors.items() if value.grad is not None}
+    return {name: float(value.detach()) for name, value in parts.items()}, gradients
+
+
+def written_out(views, labels, vectors, *, scale, general, clean, reduction, alpha=1.0, beta=1.0):
+    """PMG-AFT's loss; ``general`` and ``clean`` take the two distributions in a fixed order."""
+    student = softmax_of(views["student_crafted"], vectors, scale)
+    own_clean = softmax_of(views["student_clean"], vectors, scale)
+    teacher = softmax_of(views["teacher_crafted"], vectors, scale)
+    reduce = (lambda x: x.sum() / GLOBAL) if reduction == "mean" else (lambda x: x.sum())
+    loss = cross_entropy(student, labels).sum() / GLOBAL
+    loss += alpha * reduce(general(teacher, student))
+    return loss + beta * reduce(clean(own_clean, student))
+
+
+def forward(p, q):
+    return kl(p, q)
+
+
+def backward(p, q):
+    return kl(q, p)
+
+
+# The columns of the comparison of public implementations, each written out.
+PRESETS = {
+    "paper": {"scale": 7.0, "general": forward, "clean": forward, "reduction": "mean"},
+    "authors_code": {"scale": 1.0, "general": forward, "clean": forward, "reduction": "sum"},
+    "authors_first_revision": {
+        "scale": 1.0,
+        "general": backward,
+        "clean": backward,
+        "reduction": "sum",
+    },
+    "ttc": {"scale": 7.0, "general": backward, "clean": backward, "reduction": "mean"},
+}
+
+
+def differences(function, views, name, step=1e-5):
+    """Central differences of ``function(views)`` in the entries of one view."""
+    gradient = np.zeros_like(views[name])
+    for place in np.ndindex(gradient.shape):
+        values = []
+        for sign in (1, -1):
+            moved = views[name].copy()
+            moved[place] += sign * step
+            values.append(function({**views, name: moved}))
+        gradient[place] = (values[0] - values[1]) / (2 * step)
+    return gradient
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_pmg_aft_presets(case, preset):
+    model, views, labels = case
+    vectors = model.class_embeddings.double().numpy()
+
+    def loss(at):
+        return written_out(at, labels, vectors, **PRESETS[preset])
+
+    parts, gradients = computed(PMGAFT(preset=preset), model, views, labels)
+    assert parts["total"] == pytest.approx(loss(views), rel=1e-5)
+    for name in ("student_crafted", "student_clean"):
+        np.testing.assert_allclose(
+            gradients[name].numpy(), differences(loss, views, name), rtol=2e-3, atol=2e-5
+        )
+
+
+@pytest.mark.parametrize(("alpha", "beta"), [(0.0, 1.0), (2.5, 0.0), (0.5, 3.0), (0.0, 0.0)])
+def test_pmg_aft_weights(case, alpha, beta):
+    model, views, labels = case
+    objective = PMGAFT(alpha=alpha, beta=beta)
+    parts, gradients = computed(objective, model, views, labels)
+    expected = written_out(
+        views,
+        labels,
+        model.class_embeddings.double().numpy(),
+        alpha=alpha,
+        beta=beta,
+        **PRESETS["paper"],
+    )
+    assert parts["total"] == pytest.approx(expected, rel=1e-5)
+    assert ("clean" in objective.needs.student) == (beta > 0)
+    assert bool(objective.needs.teacher) == (alpha > 0)
+    assert ("student_clean" in gradients) == (beta > 0)
+
+
+def test_stop_gradient_holds_the_clean_prediction(case):
+    model, views, labels = case
+    free, free_gradients = computed(PMGAFT(), model, views, labels)
+    held, held_gradients = computed(PMGAFT(stop_gradient=True), model, views, labels)
+    assert held["total"] == free["total"]
+    assert "student_clean" not in held_gradients
+    assert "student_clean" in free_gradients
+
+
+@pytest.mark.parametrize("general", ["l2", "cosine"])
+def test_general_term_on_features(case, general):
+    model, views, labels = case
+    student, teacher = views["student_crafted"], views["teacher_crafted"]
+    cosine = (student * teacher).sum(1) / (
+        np.linalg.norm(student, axis=1) * np.linalg.norm(teacher, axis=1)
+    )
+    distance = ((student - teacher) ** 2).sum(1) if general == "l2" else 1 - cosine
+    parts, _ = computed(PMGAFT(general=general), model, views, labels)
+    assert parts["general"] == pytest.approx(distance.sum() / GLOBAL, rel=1e-5)
+
+
+def test_our_ft_standard_is_the_objective_on_clean_images(case):
+    model, views, labels = case
+    objective = PMGAFT(images="clean")
+    assert objective.needs.student == {"crafted"}
+    parts, _ = computed(objective, model, views, labels)
+    vectors = model.class_embeddings.double().numpy()
+    student = softmax_of(views["student_crafted"], vectors, 7.0)
+    teacher = softmax_of(views["teacher_crafted"], vectors, 7.0)
+    expected = (cross_entropy(student, labels) + kl(teacher, student)).sum() / GLOBAL
+    assert parts["total"] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("objective", "view", "scale"),
+    [
+        (FTClean(), "clean", 7.0),
+        (TeCoA(), "crafted", 7.0),
+        (TeCoA(logit_scale=1.0), "crafted", 1.0),
+    ],
+)
+def test_cross_entropy_objectives(case, objective, view, scale):
+    model, views, labels = case
+    vectors = model.class_embeddings.double().numpy()
+    name = f"student_{view}"
+
+    def loss(at):
+        return cross_entropy(softmax_of(at[name], vectors, scale), labels).sum() / GLOBAL
+
+    parts, gradients = computed(objective, model, views, labels)
+    assert parts["total"] == pytest.approx(loss(views), rel=1e-5)
+    np.testing.assert_allclose(
+        gradients[name].numpy(), differences(loss, views, name), rtol=2e-3, atol=2e-5
+    )
+    assert set(gradients) == {name}
+
+
+def test_kl_survives_probabilities_that_underflow():
+    p, q = torch.tensor([[400.0, 0.0]]), torch.tensor([[0.0, 400.0]])
+    p.requires_grad_(True)
+    found = kl_divergence(p, q)
+    found.sum().backward()
+    assert float(found) == pytest.approx(400.0)
+    assert p.grad.isfinite().all()
+    assert float(kl_divergence(q, q)) == 0.0
+
+
+def test_shares_of_a_split_batch_add_up(case):
+    model, views, labels = case
+    for objective in (PMGAFT(), PMGAFT(preset="authors_code"), TeCoA()):
+        whole, _ = computed(objective, model, views, labels)
+        pieces = [
+            computed(objective, model, {name: v[half] for name, v in views.items()}, labels[half])[
+                0
+            ]
+            for half in (slice(0, 2), slice(2, N))
+        ]
+        for name, value in whole.items():
+            assert sum(piece[name] for piece in pieces) == pytest.approx(value, rel=1e-5), name
+
+
+def test_labels_name_preset_and_departures():
+    assert PMGAFT().label == "pmg_aft[paper]"
+    assert PMGAFT(preset="ttc", alpha=0.0).label == "pmg_aft[ttc, alpha=0.0]"
+    assert PMGAFT(kl_reduction="sum").label == "pmg_aft[paper, kl_reduction=sum]"
+    assert PMGAFT(kl_reduction="mean").label == "pmg_aft[paper]"
+
+
+@pytest.mark.parametrize(
+    ("make", "word"),
+    [
+        (lambda: PMGAFT(preset="mine"), "objective.preset 'mine'"),
+        (lambda: PMGAFT(alpha=-0.1), "objective.alpha is -0.1"),
+        (lambda: PMGAFT(beta=float("nan")), "objective.beta is nan"),
+        (lambda: PMGAFT(logit_scale=0.0), "objective.logit_scale is 0.0"),
+        (lambda: TeCoA(logit_scale=-1.0), "objective.logit_scale is -1.0"),
+        (lambda: FTClean(logit_scale=0.0), "objective.logit_scale is 0.0"),
+    ],
+)
+def test_bad_options_are_refused(make, word):
+    with pytest.raises(RequestError, match=word.replace("[", r"\[")):
+        make()

@@ -1,0 +1,59 @@
+from zsrobust.evaluation.results import Results, Row
+from zsrobust.reporting.tables import accuracy_table, short_names
+
+
+def row(dataset, model, eps, clean, robust, seen=False):
+    return Row.counted(
+        dataset=dataset,
+        split="test",
+        model=model,
+        method="original",
+        seen=seen,
+        attack="pgd-10",
+        norm="linf",
+        eps=eps,
+        key="",
+        n=200,
+        clean=clean,
+        robust=robust,
+    )
+
+
+def test_every_model_and_both_averages_are_shown():
+    rows = [
+        row(dataset, model, levels / 255, clean, robust, seen=dataset == "tiny")
+        for dataset, clean in (("tiny", 100), ("birds", 60))
+        for model, robust in (("clip", 0), ("tuned", 50))
+        for levels in (1, 4)
+    ]
+    table = accuracy_table(Results({}, {}, rows))
+    assert table.columns == ["data set", "model", "n", "clean", "pgd-10 1/255", "pgd-10 4/255"]
+    lines = [line for group in table.groups for line in group]
+    assert [line[:2] for line in lines] == [
+        [name, model]
+        for name in ("tiny (seen)", "birds", "average of 2 all", "average of 1 unseen")
+        for model in ("clip", "tuned")
+    ]
+    # Wilson's interval of 50 of 200 by the formula: 19.5 % to 31.4 %.
+    assert lines[1][3:5] == ["50.0 (43.1-56.9)", "25.0 (19.5-31.4)"]
+    assert lines[5][3].startswith("40.0 (")
+    assert lines[7][3].startswith("30.0 (")
+
+
+def test_markdown_has_a_cell_for_every_column():
+    table = accuracy_table(Results({}, {}, [row("a", "m", 1 / 255, 1, 0)]))
+    lines = table.as_markdown().splitlines()
+    assert len({line.count("|") for line in lines}) == 1
+    assert lines[1].count("---") == 2
+
+
+def test_paths_are_shown_by_their_last_part_where_that_tells_them_apart(tmp_path):
+    for name in ("a/run", "b/run", "b/other"):
+        (tmp_path / name).mkdir(parents=True)
+    one, two, three = (str(tmp_path / name) for name in ("a/run", "b/run", "b/other"))
+    assert short_names([one, three, "ViT-B-32/openai"]) == {
+        one: "run",
+        three: "other",
+        "ViT-B-32/openai": "ViT-B-32/openai",
+    }
+    assert short_names([one, two]) == {one: one, two: two}

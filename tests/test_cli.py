@@ -1,0 +1,130 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from zsrobust.cli import main
+
+
+@pytest.fixture
+def photos(tmp_path):
+    random = np.random.default_rng(0)
+    for label in ("cat", "dog"):
+        folder = tmp_path / "photos" / label
+        folder.mkdir(parents=True)
+        for index in range(8):
+            pixels = random.integers(0, 256, (32, 32, 3), np.uint8)
+            Image.fromarray(pixels).save(folder / f"{index}.png")
+    return f"imagefolder:{tmp_path / 'photos'}"
+
+
+@pytest.fixture
+def finetune(small_clip, photos, tmp_path):
+    words = ["finetune", "--config", "pmg_aft", "--model", small_clip, "--data", photos]
+    words += ["--steps=2", "--batch_size=4", "--hold_out=0.25", "--optimizer.warmup_steps=0"]
+    return [*words, "--device=cpu", "--out", str(tmp_path / "run")]
+
+
+def test_finetune_then_evaluate(finetune, photos, small_clip, tmp_path, capsys):
+    assert main([*finetune, "--json"]) == 0
+    run = json.loads(capsys.readouterr().out)
+    assert run["steps"] == 2
+    evaluate = ["evaluate", "--model", run["folder"], "--data", photos, "--attack", "pgd-2"]
+    evaluate += ["--eps", "1/255", "4/255", "--device", "cpu", "--out", str(tmp_path / "eval")]
+    assert main([*evaluate, "--json"]) == 0
+    results = json.loads(capsys.readouterr().out)
+    assert [row["model"] for row in results["results"]] == 2 * [small_clip] + 2 * [run["folder"]]
+    assert main(evaluate) == 0
+    shown = capsys.readouterr().out
+    for words in ("photos (seen)", "pgd-2 1/255", "pgd-2 4/255", "average of 1 all"):
+        assert words in " ".join(shown.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["--version"], 0, ""),
+        ([], 0, ""),
+        (["finetun"], 2, "there is no command 'finetun': choose finetune, evaluate"),
+        (["finetune", "--config", "nope"], 2, "--config nope is neither a file nor a recipe"),
+        (["evaluate", "--model", "x"], 2, "missing: --data"),
+        (["evaluate", "--model", "ViT-Z/openai", "--data", "digits"], 2, "is unknown"),
+    ],
+)
+def test_exit_codes(words, code, message, capsys):
+    assert main(words) == code
+    assert message in capsys.readouterr().err
+
+
+def test_a_changed_run_is_refused_and_can_be_overwritten(finetune, capsys):
+    assert main(finetune) == 0
+    assert main([*finetune, "--seed=5"]) == 2
+    assert "holds another run (seed: 0 there, 5 asked)" in capsys.readouterr().err
+    assert main([*finetune, "--seed=5", "--overwrite=true"]) == 0
+
+
+def test_damaged_files_are_named(finetune, photos, tmp_path, capsys):
+    assert main(finetune) == 0
+    checkpoints = sorted((tmp_path / "run" / "checkpoints").glob("step-*"))
+    for path in checkpoints:
+        whole = (path / "weights.safetensors").read_bytes()
+        (path / "weights.safetensors").write_bytes(whole[:-5])
+    assert main(finetune) == 2
+    assert "no checkpoint is whole: use --overwrite" in capsys.readouterr().err
+    model = tmp_path / "run" / "model" / "model.safetensors"
+    content = bytearray(model.read_bytes())
+    content[-3] ^= 1
+    model.write_bytes(content)
+    assert main(["evaluate", "--model", str(tmp_path / "run"), "--data", photos]) == 2
+    assert "model.safetensors is damaged" in capsys.readouterr().err
+
+
+def test_an_earlier_checkpoint_stands_in_for_a_damaged_one(finetune, tmp_path, capsys):
+    assert main(finetune) == 0
+    newest = sorted((tmp_path / "run" / "checkpoints").glob("step-*"))[-1]
+    (newest / "state.json").unlink()
+    assert main(finetune) == 0
+    assert f"checkpoint {newest} is damaged" in capsys.readouterr().err
+
+
+def test_bad_folders(finetune, tmp_path, capsys):
+    words = finetune[:-1]
+    (tmp_path / "file").touch()
+    assert main([*words, str(tmp_path / "file")]) == 2
+    assert "is a file: name a folder" in capsys.readouterr().err
+    assert main([*words, "/proc/run"]) == 2
+    assert "out /proc/run cannot be written" in capsys.readouterr().err
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").touch()
+    assert main([*words, str(tmp_path / "mine"), "--overwrite=true"]) == 2
+    assert "is no run folder" in capsys.readouterr().err
+    assert (tmp_path / "mine" / "thesis.txt").exists()
+
+
+def test_print_config(finetune, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main([*finetune, "--print_config"])
+    assert stopped.value.code == 0
+    assert "eps: 1/255" in capsys.readouterr().out
+
+
+def test_importing_takes_nothing_along(tmp_path):
+    """The package itself is light; no file is written and no device touched by importing it."""
+    script = (
+        "import sys, zsrobust\n"
+        "assert 'torch' not in sys.modules\n"
+        "zsrobust.load, zsrobust.evaluate, zsrobust.finetune, zsrobust.recipe\n"
+        "import torch\n"
+        "assert not torch.cuda.is_initialized()\n"
+        "assert sorted(zsrobust.__all__) == zsrobust.__all__ and dir(zsrobust)\n"
+    )
+    subprocess.run(
+        [sys.executable, "-c", script],
+        check=True,
+        cwd=tmp_path,
+        env={"ZSROBUST_CACHE": str(tmp_path / "cache"), "HOME": str(tmp_path)},
+    )
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,174 @@
+import pytest
+import yaml
+
+from zsrobust.config import deciding, run_name, to_plain
+from zsrobust.errors import RequestError
+from zsrobust.objectives import PMGAFT, TeCoA
+from zsrobust.parsing import (
+    finetune_parser,
+    parse_evaluate,
+    parse_finetune,
+    recipe,
+    recipe_names,
+)
+
+GIVEN = ["--model", "m", "--data", "digits"]
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_is_whole(name):
+    found = recipe(name, model="m", data="digits")
+    assert found.model == "m"
+    assert found.objective.label.startswith(found.method)
+
+
+def test_pmg_aft_recipes_are_what_method_and_script_say():
+    ours, script = (
+        recipe(f"pmg_aft{suffix}", model="m", data="d") for suffix in ("", "_authors_code")
+    )
+    assert ours.objective == PMGAFT(preset="paper")
+    assert script.objective == PMGAFT(preset="authors_code")
+    for found in (ours, script):
+        plain = to_plain(found)
+        assert plain["attack"] == {
+            "eps": "1/255",
+            "steps": 2,
+            "step_size": "1/255",
+            "random_start": True,
+        }
+        assert plain["optimizer"] == {
+            "name": "sgd",
+            "lr": 5e-5,
+            "momentum": 0.9,
+            "weight_decay": 0.0,
+            "warmup_steps": 1000,
+            "clip_norm": None,
+        }
+        assert (found.epochs, found.batch_size) == (10, 256)
+    assert (script.preprocessing, script.loader_resize) == ("authors_code", "authors_code")
+
+
+def test_the_command_line_overrides_the_recipe():
+    found = parse_finetune(
+        ["--config", "tecoa", *GIVEN, "--optimizer.lr=0.5", "--attack.eps", "4/255", "--steps", "7"]
+    )
+    assert found.objective == TeCoA()
+    assert (found.optimizer.lr, found.attack.eps, found.steps) == (0.5, 4 / 255, 7)
+    assert found.optimizer.warmup_steps == 1000
+
+
+def test_a_written_configuration_reads_back(tmp_path):
+    path = tmp_path / "config.yaml"
+    for first in (
+        recipe("pmg_aft", model="m", data="d", objective={"alpha": 0.5, "logit_scale": 100.0}),
+        recipe("tecoa", model="m", data="d", templates=["a {}", "the {}"]),
+    ):
+        path.write_text(yaml.safe_dump(to_plain(first)))
+        assert parse_finetune(["--config", str(path)]) == first
+
+
+def test_lists_repeat_or_stand_side_by_side():
+    words = ["--model", "a", "--data", "x", "--eps", "1/255"]
+    by_turns = parse_evaluate([*words, "--model", "b", "--data", "y", "--eps", "2/255"])
+    words = ["--model", "a", "b", "--data", "x", "y", "--eps", "1/255", "2/255"]
+    together = parse_evaluate(words)
+    assert by_turns == together
+    assert together.model == ["a", "b"]
+    assert together.eps == [1 / 255, 2 / 255]
+    assert parse_evaluate(["--model", "a", "--data=x"]).data == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--config nope", "--config nope is neither a file nor a recipe: recipes are ft_clean"),
+        ("--config tecoa --model m", "missing: --data"),
+        ("--config tecoa {} --stepps 3", "there is no option --stepps 3; did you mean steps?"),
+        ("--config tecoa {} --steps 0", "steps is 0: must be 1 or more, or null"),
+        ("--config tecoa {} --steps ten", "steps is ten: must be int, or null"),
+        ("--config tecoa {} --epochs 0", "epochs is 0: must be 1 or more"),
+        ("--config tecoa {} --attack.eps -1/255", "attack.eps: '-1/255' must be 0 or more"),
+        ("--config tecoa {} --attack.eps one", "attack.eps: 'one' is not a number: write 1/255"),
+        ("--config tecoa {} --attack.steps 0", "attack.steps is 0: must be 1 or more"),
+        (
+            "--config tecoa {} --precision fp16",
+            "precision is fp16: must be one of ['fp32', 'bf16']",
+        ),
+        ("--config tecoa {} --method mine", "method 'mine' is unknown: choose one of ft_clean"),
+        ("--config tecoa {} --objective.alpha 1", "there is no option --objective.alpha 1"),
+        ("--config pmg_aft {} --objective.alpha=-1", "objective.alpha is -1.0: must be 0 or more"),
+        (
+            "--config pmg_aft {} --objective.preset x",
+            "objective.preset is x: must be one of ['paper'",
+        ),
+        (
+            "--config pmg_aft {} --optimizer.momentum 1",
+            "optimizer.momentum is 1.0: must be in [0, 1)",
+        ),
+        ("--config pmg_aft {} --hold_out 1", "hold_out is 1.0: must be between 0 and 1"),
+        ("--config pmg_aft {} --accumulate 3", "accumulate is 3: must be a divisor of batch_size"),
+        (
+            "--config pmg_aft {} --templates photo",
+            "templates is 'photo': must be text with {} in it",
+        ),
+    ],
+)
+def test_bad_words_are_named(words, message):
+    with pytest.raises(RequestError) as refused:
+        parse_finetune(words.replace("{}", " ".join(GIVEN)).split())
+    assert message in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "method: tecoa\nattack:\n  stepz: 3\n",
+            "there is no key attack.stepz; did you mean attack.steps?",
+        ),
+        ("method: tecoa\nlerning: 1\n", "lerning"),
+        ("method: [tecoa\n", "cannot be read as YAML"),
+        ("just words", "must hold keys and values"),
+        ("method: tecoa\nsteps: 1.5\n", "steps is 1.5: must be int, or null"),
+        ("method: tecoa\noptimizer: {lr: fast}\n", "optimizer.lr is fast: must be float"),
+    ],
+)
+def test_bad_files_are_named(tmp_path, text, message):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(RequestError) as refused:
+        parse_finetune(["--config", str(path), *GIVEN])
+    assert message in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--model a", "missing: --data"),
+        ("--model a --data x x", "data is x twice: must be given once each"),
+        ("--model a --data x --eps -1/255", "'-1/255' must be 0 or more"),
+        ("--model a --data x --samples 0", "samples is 0: must be 1 or more"),
+        ("--model a --data x --pgd.restarts 0", "pgd.restarts is 0: must be 1 or more"),
+        ("--model a --data x --dta=c", "there is no option --dta=c; did you mean data?"),
+    ],
+)
+def test_bad_evaluations_are_named(words, message):
+    with pytest.raises(RequestError) as refused:
+        parse_evaluate(words.split())
+    assert message in str(refused.value)
+
+
+def test_every_option_is_explained():
+    for method in ("ft_clean", "tecoa", "pmg_aft"):
+        for action in finetune_parser(method)._actions:
+            if action.dest not in ("attack", "optimizer", "objective"):
+                assert action.help, action.dest
+
+
+def test_run_names_differ_where_results_would():
+    base = recipe("pmg_aft", model="m", data="d")
+    assert run_name(base) == run_name(recipe("pmg_aft", model="m", data="d", workers=3))
+    assert run_name(base) != run_name(recipe("pmg_aft", model="m", data="d", seed=1))
+    assert "out" not in deciding(base)

@@ -1,0 +1,217 @@
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from zsrobust.config import Optimizer, to_plain
+from zsrobust.errors import RequestError, RunError
+from zsrobust.models.loading import load
+from zsrobust.objectives import PMGAFT, FTClean, TeCoA
+from zsrobust.training import trainer
+from zsrobust.training.finetune import finetune
+from zsrobust.training.metrics import read_metrics
+
+
+def assert_equal_weights(one, other):
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        assert torch.equal(value, other[name]), name
+
+
+@pytest.mark.parametrize("objective", [FTClean(), TeCoA(), PMGAFT(), PMGAFT(images="clean")])
+def test_a_run_folder_holds_the_run(config, objective):
+    settings = config(method="pmg_aft", objective=objective)
+    run = finetune(settings)
+    assert yaml.safe_load((run.folder / "config.yaml").read_text())["steps"] == 6
+    rows = read_metrics(run.folder / "metrics.jsonl")
+    held_out = [row for row in rows if row["kind"] == "held_out"]
+    assert [row["step"] for row in held_out] == [0, 4, 6]
+    assert held_out[0]["relative_l2_distance"] == 0
+    assert held_out[1]["relative_l2_distance"] > 0
+    trained = [row for row in rows if row["kind"] == "train"]
+    assert trained[-1]["step"] == 6
+    assert {"total", "lr", "grad_norm", "images_per_second"} <= trained[-1].keys()
+    adversarial = isinstance(objective, TeCoA) or getattr(objective, "images", "") == "adversarial"
+    assert ("adversarial_acc" in trained[-1]) == adversarial
+
+    tuned, original = load(str(run.folder)), load(settings.model)
+    assert tuned.method == objective.label
+    assert tuned.seen == {"photos"}
+    assert tuned.source == settings.model
+    selected = max(held_out[1:], key=lambda row: row["clean_acc"] + row["robust_acc"])
+    assert (run.clean_acc, run.robust_acc) == (selected["clean_acc"], selected["robust_acc"])
+    moved = size = 0.0
+    for name, value in original.encoder.state_dict().items():
+        after = tuned.encoder.state_dict()[name]
+        moved += float((after.double() - value.double()).pow(2).sum())
+        size += float(value.double().pow(2).sum())
+    assert (moved / size) ** 0.5 == pytest.approx(selected["relative_l2_distance"], rel=1e-6)
+
+
+def test_only_the_image_encoder_is_trained(config):
+    settings = config()
+    before = load(settings.model)
+    text = before.text.encode(["a dog"], ["{}"])
+    run = finetune(settings)
+    torch.testing.assert_close(load(str(run.folder)).text.encode(["a dog"], ["{}"]), text)
+
+
+def test_training_learns(config):
+    run = finetune(config(steps=40, evaluate_every=40, optimizer=Optimizer(lr=0.05)))
+    rows = read_metrics(run.folder / "metrics.jsonl")
+    first, last = (row for row in rows if row["kind"] == "held_out")
+    assert last["robust_acc"] > first["robust_acc"] + 0.3
+
+
+def test_accumulation_changes_memory_not_weights(config, weights):
+    whole = finetune(config("whole"))
+    parts = finetune(config("parts", accumulate=4))
+    for name, value in weights(whole.folder).items():
+        torch.testing.assert_close(weights(parts.folder)[name], value, atol=2e-6, rtol=1e-4)
+
+
+def test_the_global_random_state_is_left_alone(config):
+    torch.manual_seed(11)
+    before = torch.random.get_rng_state()
+    finetune(config(steps=1))
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_bf16_update_stays_near_fp32(config, weights):
+    full = finetune(config("fp32", steps=2))
+    half = finetune(config("bf16", steps=2, precision="bf16"))
+    pairs = [(weights(half.folder)[name], value) for name, value in weights(full.folder).items()]
+    gap = sum(float((a - b).pow(2).sum()) for a, b in pairs) ** 0.5
+    start = load(config().model).encoder.state_dict()
+    moved = sum(
+        float((value - start[name]).pow(2).sum()) for name, value in weights(full.folder).items()
+    )
+    assert 0 < gap < 0.1 * moved**0.5
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(config, weights, monkeypatch):
+    whole = finetune(config("whole"))
+    craft, calls = PMGAFT.craft, []
+
+    def breaking(self, classifier, batch, attack, epoch):
+        calls.append(1)
+        images = craft(self, classifier, batch, attack, epoch)
+        return images * float("nan") if len(calls) == 5 else images
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PMGAFT, "craft", breaking)
+        with pytest.raises(RunError, match=r"loss is nan at step 5; the last good checkpoint in"):
+            finetune(config("broken"))
+    folder = Path(config("broken").out)
+    assert all(value.isfinite().all() for value in weights(folder).values())
+    finetune(config("broken"))
+    assert_equal_weights(weights(folder), weights(whole.folder))
+
+
+def test_ctrl_c_saves_and_the_same_call_goes_on(config, weights, monkeypatch):
+    whole = finetune(config("whole"))
+    settings = config("stopped", checkpoint_every=100)
+    step, calls = trainer.TrainingStep.__call__, []
+
+    def interrupted(self, *parts, **options):
+        calls.append(1)
+        if len(calls) == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(self, *parts, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer.TrainingStep, "__call__", interrupted)
+        with pytest.raises(KeyboardInterrupt, match="stopped at step 3 of 6; the same command"):
+            finetune(settings)
+    again = finetune(settings)
+    assert_equal_weights(weights(again.folder), weights(whole.folder))
+    assert_equal_weights(
+        load_file(again.folder / "model" / "model.safetensors"),
+        load_file(whole.folder / "model" / "model.safetensors"),
+    )
+
+
+def test_a_finished_run_is_not_run_again(config, monkeypatch):
+    first = finetune(config())
+    monkeypatch.setattr(trainer.TrainingStep, "__call__", lambda *_, **__: pytest.fail("a step"))
+    assert finetune(config()) == first
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
+def test_killed_at_any_moment_it_ends_with_the_same_weights(config, weights, tmp_path):
+    settings = config("whole", steps=30, evaluate_every=10, checkpoint_every=1)
+    whole = finetune(settings)
+    killed = config("killed", steps=30, evaluate_every=10, checkpoint_every=1)
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump(to_plain(killed)))
+    command = [sys.executable, "-m", "zsrobust", "finetune", "--config", str(recipe)]
+    checkpoints = Path(killed.out) / "checkpoints"
+    for moment in (3, 14):
+        with (tmp_path / "log").open("w") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=log)
+        while process.poll() is None and not list(checkpoints.glob(f"step-{moment:08d}")):
+            time.sleep(0.002)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL, (tmp_path / "log").read_text()
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    assert_equal_weights(weights(Path(killed.out)), weights(whole.folder))
+    one, other = (
+        [
+            {key: value for key, value in row.items() if key != "images_per_second"}
+            for row in read_metrics(folder / "metrics.jsonl")
+        ]
+        for folder in (Path(killed.out), whole.folder)
+    )
+    assert one == other, "every step once, with the same figures"
+
+
+def test_two_processes_make_the_weights_of_one(config, weights, tmp_path):
+    alone = finetune(config("alone", accumulate=2))
+    shared = config("shared")
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump(to_plain(shared)))
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
+    launch += ["--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1"]
+    run = subprocess.run(
+        [*launch, "-m", "zsrobust", "finetune", "--config", str(recipe)],
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert run.returncode == 0, run.stderr
+    for name, value in weights(alone.folder).items():
+        found = weights(Path(shared.out))[name]
+        torch.testing.assert_close(found, value, atol=2e-6, rtol=1e-4)
+    one, two = (
+        [row for row in read_metrics(Path(folder) / "metrics.jsonl") if row["kind"] == "held_out"]
+        for folder in (alone.folder, shared.out)
+    )
+    for a, b in zip(one, two, strict=True):
+        assert a["clean_acc"] == b["clean_acc"]
+        assert a["robust_acc"] == pytest.approx(b["robust_acc"], abs=0.1)
+
+
+def test_requests_are_refused_before_training(config):
+    with pytest.raises(RequestError, match=r"batch size 64 does not fit"):
+        finetune(config("a", batch_size=64))
+    with pytest.raises(RequestError, match="preprocessing 'mine' is unknown"):
+        finetune(config("b", preprocessing="mine"))
+
+
+def test_interrupt_outside_the_main_thread(config):
+    """Python sets signal handlers in the main thread only; elsewhere a run goes without."""
+    found = []
+    thread = threading.Thread(target=lambda: found.append(finetune(config(steps=1))))
+    thread.start()
+    thread.join()
+    assert found[0].steps == 1
