@@ -1,7 +1,7 @@
 import pytest
 import yaml
 
-from zsrobust.config import deciding, run_name, to_plain
+from zsrobust.config import EvaluateConfig, TrainingAttack, deciding, run_name, to_plain
 from zsrobust.errors import RequestError
 from zsrobust.objectives import PMGAFT, TeCoA
 from zsrobust.parsing import (
@@ -172,3 +172,16 @@ def test_run_names_differ_where_results_would():
     assert run_name(base) == run_name(recipe("pmg_aft", model="m", data="d", workers=3))
     assert run_name(base) != run_name(recipe("pmg_aft", model="m", data="d", seed=1))
     assert "out" not in deciding(base)
+
+
+def test_python_and_command_line_make_the_same_configuration():
+    words = ["--model", "m", "--data", "d", "--eps", "1/255", "--pgd.step_size", "0.5/255"]
+    from_words = parse_evaluate(words)
+    made = EvaluateConfig(
+        model=["m"], data=["d"], eps=[1 / 255], pgd=type(from_words.pgd)(step_size=0.5 / 255)
+    )
+    assert to_plain(made) == to_plain(from_words)
+    assert run_name(made) == run_name(from_words)
+    assert TrainingAttack(eps="2/255").eps == 2 / 255
+    with pytest.raises(RequestError, match="model is 'photo-lite': must be a list"):
+        EvaluateConfig(model="photo-lite", data=["d"])

@@ -44,6 +44,9 @@ class TrainingAttack:
     random_start: bool = True
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "eps", Eps(self.eps))
+        if self.step_size is not None:
+            object.__setattr__(self, "step_size", Eps(self.step_size))
         require(self.steps >= 1, "attack.steps", self.steps, "1 or more")
         require(
             self.step_size is None or self.step_size > 0,
@@ -176,6 +179,8 @@ class PGDOptions:
     logit_scale: float | None = None
 
     def __post_init__(self) -> None:
+        if self.step_size is not None:
+            object.__setattr__(self, "step_size", Eps(self.step_size))
         require(self.restarts >= 1, "pgd.restarts", self.restarts, "1 or more")
         step = self.step_size
         require(step is None or step > 0, "pgd.step_size", step, "above 0, or null")
@@ -226,8 +231,11 @@ class EvaluateConfig:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
+        if isinstance(self.eps, list):
+            object.__setattr__(self, "eps", [Eps(eps) for eps in self.eps])
         for key in ("model", "data", "attack", "eps"):
             values = getattr(self, key)
+            require(isinstance(values, list), key, repr(values), "a list")
             require(len(values) > 0, key, values, "given at least once")
             twice = {str(value) for value in values if values.count(value) > 1}
             require(not twice, key, f"{', '.join(sorted(twice))} twice", "given once each")
