@@ -87,7 +87,7 @@ def test_lists_repeat_or_stand_side_by_side():
         ("--config tecoa {} --steps 0", "steps is 0: must be 1 or more, or null"),
         ("--config tecoa {} --steps ten", "steps is ten: must be int, or null"),
         ("--config tecoa {} --epochs 0", "epochs is 0: must be 1 or more"),
-        ("--config tecoa {} --attack.eps -1/255", "attack.eps: '-1/255' must be 0 or more"),
+        ("--config tecoa {} --attack.eps -1/255", "attack.eps: '-1/255' must be from 0 to below 1"),
         ("--config tecoa {} --attack.eps one", "attack.eps: 'one' is not a number: write 1/255"),
         ("--config tecoa {} --attack.steps 0", "attack.steps is 0: must be 1 or more"),
         (
@@ -148,7 +148,7 @@ def test_bad_files_are_named(tmp_path, text, message):
     [
         ("--model a", "missing: --data"),
         ("--model a --data x x", "data is x twice: must be given once each"),
-        ("--model a --data x --eps -1/255", "'-1/255' must be 0 or more"),
+        ("--model a --data x --eps -1/255", "'-1/255' must be from 0 to below 1"),
         ("--model a --data x --samples 0", "samples is 0: must be 1 or more"),
         ("--model a --data x --pgd.restarts 0", "pgd.restarts is 0: must be 1 or more"),
         ("--model a --data x --dta=c", "there is no option --dta=c; did you mean data?"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -56,6 +57,8 @@ def _finetune(words: list[str]) -> None:
 
     words, as_json = _without_json(words)
     run = finetune(parse_finetune(words))
+    if os.environ.get("RANK", "0") != "0":
+        return  # Of several processes the first one speaks.
     if as_json:
         _write(
             json.dumps(

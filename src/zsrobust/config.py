@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal
 
-from zsrobust.errors import RequestError
+from zsrobust.checks import check_types, require
 from zsrobust.objectives import Objective, objective_class
 from zsrobust.units import Eps
 
@@ -15,16 +15,7 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 ONE_LEVEL = Eps("1/255")
 # What changes where or how fast a run goes, never what it computes; and its own folder's name.
 UNCHANGING = frozenset({"out", "overwrite", "device", "workers"})
-
-
-def require(ok: bool, key: str, value: object, allowed: str) -> None:
-    """Refuse a value out of range.
-
-    Raises:
-        RequestError: unless ``ok``, with the key, the value and what is allowed.
-    """
-    if not ok:
-        raise RequestError(f"{key} is {value}: must be {allowed}")
+UNCHANGING_EVALUATION = UNCHANGING | {"batch_size"}
 
 
 @dataclass(frozen=True)
@@ -47,6 +38,7 @@ class TrainingAttack:
         object.__setattr__(self, "eps", Eps(self.eps))
         if self.step_size is not None:
             object.__setattr__(self, "step_size", Eps(self.step_size))
+        check_types(self, "attack.")
         require(self.steps >= 1, "attack.steps", self.steps, "1 or more")
         require(
             self.step_size is None or self.step_size > 0,
@@ -77,6 +69,7 @@ class Optimizer:
     clip_norm: float | None = None
 
     def __post_init__(self) -> None:
+        check_types(self, "optimizer.")
         require(self.lr > 0, "optimizer.lr", self.lr, "above 0")
         require(0 <= self.momentum < 1, "optimizer.momentum", self.momentum, "in [0, 1)")
         require(self.weight_decay >= 0, "optimizer.weight_decay", self.weight_decay, "0 or more")
@@ -144,6 +137,13 @@ class FinetuneConfig:
     def __post_init__(self) -> None:
         if self.objective is None:
             object.__setattr__(self, "objective", objective_class(self.method)())
+        check_types(self)
+        require(
+            isinstance(self.objective, objective_class(self.method)),
+            "objective",
+            self.objective,
+            f"an objective of method {self.method}",
+        )
         for key in ("epochs", "batch_size", "accumulate", "checkpoint_every"):
             require(getattr(self, key) >= 1, key, getattr(self, key), "1 or more")
         for key in ("steps", "evaluate_every"):
@@ -181,6 +181,7 @@ class PGDOptions:
     def __post_init__(self) -> None:
         if self.step_size is not None:
             object.__setattr__(self, "step_size", Eps(self.step_size))
+        check_types(self, "pgd.")
         require(self.restarts >= 1, "pgd.restarts", self.restarts, "1 or more")
         step = self.step_size
         require(step is None or step > 0, "pgd.step_size", step, "above 0, or null")
@@ -203,7 +204,8 @@ class EvaluateConfig:
         baseline: evaluate the undefended original of each fine-tuned model too.
         batch_size: images at once; changes speed and memory, not results.
         preprocessing: clip, authors_code, ...; null for the model's own.
-        loader_resize: how photographs are brought to the attack resolution.
+        loader_resize: how photographs are brought to the attack resolution; null for the way the
+            model was fine-tuned with, clip where it was not.
         templates: prompts with {} for the class name; null for the data's or the model's own.
         seed: of noise and sampling.
         device: where to run.
@@ -222,7 +224,7 @@ class EvaluateConfig:
     baseline: bool = True
     batch_size: int = 64
     preprocessing: str | None = None
-    loader_resize: Literal["clip", "authors_code"] = "clip"
+    loader_resize: Literal["clip", "authors_code"] | None = None
     templates: list[str] | None = None
     seed: int = 0
     device: Device = "auto"
@@ -233,9 +235,9 @@ class EvaluateConfig:
     def __post_init__(self) -> None:
         if isinstance(self.eps, list):
             object.__setattr__(self, "eps", [Eps(eps) for eps in self.eps])
+        check_types(self)
         for key in ("model", "data", "attack", "eps"):
             values = getattr(self, key)
-            require(isinstance(values, list), key, repr(values), "a list")
             require(len(values) > 0, key, values, "given at least once")
             twice = {str(value) for value in values if values.count(value) > 1}
             require(not twice, key, f"{', '.join(sorted(twice))} twice", "given once each")
@@ -274,7 +276,8 @@ def to_plain(value: Any) -> Any:
 
 def deciding(config: Config) -> dict[str, Any]:
     """The part of a configuration that decides its results."""
-    return {key: value for key, value in to_plain(config).items() if key not in UNCHANGING}
+    free = UNCHANGING if isinstance(config, FinetuneConfig) else UNCHANGING_EVALUATION
+    return {key: value for key, value in to_plain(config).items() if key not in free}
 
 
 def run_name(config: Config) -> str:

@@ -77,7 +77,7 @@ def evaluate_parser() -> ArgumentParser:
         description="Clean and adversarial accuracy of zero-shot models.",
         exit_on_error=False,
     )
-    parser.add_argument("--config", action=ActionConfigFile, help="recipe name or YAML file")
+    parser.add_argument("--config", action=ActionConfigFile, help="YAML file of these options")
     parser.add_class_arguments(EvaluateConfig)
     return parser
 
@@ -130,7 +130,7 @@ def _as_words(key: str, value: Any) -> list[str]:
 def _parsed(parser: ArgumentParser, words: Sequence[str]) -> dict[str, Any]:
     try:
         found = parser.instantiate(parser.parse_args(list(words))).as_dict()
-    except ArgumentError as error:
+    except (ArgumentError, TypeError, ValueError) as error:
         raise RequestError(_sentence(str(error), parser)) from None
     return {key: value for key, value in found.items() if key != "config"}
 
@@ -170,7 +170,7 @@ def _gathered(words: Sequence[str], keys: Sequence[str]) -> list[str]:
     values: dict[str, list[str]] = {}
     key = None
     for word in words:
-        if kept and re.match(r"-[\d.]", word):
+        if key is None and kept and kept[-1].startswith("--") and re.match(r"-[\d.]", word):
             # argparse takes a negative number for an option; the key's own check refuses it well.
             kept[-1] += f"={word}"
             continue

@@ -3,74 +3,123 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import FileLock, Timeout
 
-from zsrobust.config import Config, deciding, run_name, to_plain
+from zsrobust.config import Config, FinetuneConfig, deciding, run_name, to_plain
 from zsrobust.errors import RequestError
 from zsrobust.files import remove_unfinished, write_text
 
+CONFIG = "config.yaml"
+# All that a run writes, and so all that --overwrite deletes: a folder may hold more than a run.
+WORK = ("metrics.jsonl", "checkpoints", "model", "parts", "outcomes.parquet", "results.json")
 
-def open_run(config: Config) -> Path:
-    """The run folder of ``config``, made if need be, with ``config.yaml`` in it.
+
+def find_run(config: Config) -> Path:
+    """The run folder of ``config``, made if need be; nothing in it is touched.
 
     Raises:
         RequestError: if it cannot be written, holds something else, or holds another run and
             ``overwrite`` is off.
     """
     out = Path(config.out) if config.out is not None else Path("runs") / run_name(config)
-    recorded = out / "config.yaml"
-    try:
-        if out.exists() and not out.is_dir():
-            raise RequestError(f"out {out} is a file: name a folder")
-        if out.is_dir() and any(out.iterdir()):
-            if not recorded.is_file():
-                raise RequestError(
-                    f"out {out} holds files but no config.yaml, so it is no run folder: "
-                    "name an empty or new folder"
-                )
-            # Before anything is computed there is nothing to lose: a corrected request replaces.
-            if config.overwrite or not _holds_work(out):
-                shutil.rmtree(out)
-            else:
-                _refuse_another(out, _recorded(recorded), config)
-        if not recorded.exists():
-            write_text(recorded, yaml.safe_dump(_kept(config), sort_keys=False))
-        remove_unfinished(out)
+    if out.exists() and not out.is_dir():
+        raise RequestError(f"out {out} is a file: name a folder")
+    with _writing(out):
+        out.mkdir(parents=True, exist_ok=True)
         probe = out / ".writable"
         probe.touch()
         probe.unlink()
-    except OSError as error:
-        raise RequestError(f"out {out} cannot be written: {error.strerror}") from None
+    if any(not entry.name.startswith(".") for entry in out.iterdir()):
+        _refuse_foreign(out, config)
+        if _holds_work(out) and not config.overwrite:
+            _refuse_another(out, config)
     return out
 
 
-def _holds_work(out: Path) -> bool:
-    return any(entry.name != "config.yaml" for entry in out.iterdir())
+@contextmanager
+def claimed(out: Path, config: Config) -> Iterator[None]:
+    """Hold the run folder for the length of the block, ``config.yaml`` written.
 
+    What an earlier run left is deleted where ``overwrite`` asks for it.
 
-def _kept(config: Config) -> dict[str, Any]:
-    return {key: value for key, value in to_plain(config).items() if key != "overwrite"}
-
-
-def _recorded(path: Path) -> dict[str, Any]:
+    Raises:
+        RequestError: if another process is at work in it.
+    """
+    lock = FileLock(out / ".lock")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
-        content = None
-    if not isinstance(content, dict):
-        raise RequestError(f"{path} is damaged: use --overwrite true to start again")
-    return content
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise RequestError(f"out {out} is in use by another process: wait, or stop it") from None
+    try:
+        with _writing(out):
+            remove_unfinished(out)
+            if config.overwrite:
+                _delete_work(out)
+            if not _holds_work(out):
+                kept = {key: v for key, v in to_plain(config).items() if key != "overwrite"}
+                text = yaml.safe_dump(kept, sort_keys=False)
+                write_text(out / CONFIG, f"{_title(config)}\n{text}")
+        yield
+    finally:
+        lock.release()
 
 
-def _refuse_another(out: Path, recorded: dict[str, Any], config: Config) -> None:
-    asked = _flat(deciding(config))
-    before = {key: value for key, value in _flat(recorded).items() if key in asked}
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RequestError(f"out {out} cannot be written: {error.strerror}") from None
+
+
+def _title(config: Config) -> str:
+    command = "finetune" if isinstance(config, FinetuneConfig) else "evaluate"
+    return f"# zsrobust {command}: the request of this run folder, and a --config for another"
+
+
+def _holds_work(out: Path) -> bool:
+    return any((out / name).exists() for name in WORK)
+
+
+def _delete_work(out: Path) -> None:
+    for name in WORK:
+        path = out / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _refuse_foreign(out: Path, config: Config) -> None:
+    try:
+        first_line = (out / CONFIG).read_text(encoding="utf-8").partition("\n")[0]
+    except (OSError, UnicodeDecodeError):
+        first_line = ""
+    if first_line != _title(config):
+        command = _title(config).split()[2].rstrip(":")
+        raise RequestError(
+            f"out {out} holds files and is no run folder of zsrobust {command}: "
+            "name an empty or new folder"
+        )
+
+
+def _refuse_another(out: Path, config: Config) -> None:
+    try:
+        recorded = yaml.safe_load((out / CONFIG).read_text(encoding="utf-8"))
+        before = _flat(recorded)
+    except (yaml.YAMLError, AttributeError):
+        raise RequestError(
+            f"{out / CONFIG} is damaged: use --overwrite true to start again"
+        ) from None
     changed = [
         f"{key}: {before.get(key)} there, {value} asked"
-        for key, value in asked.items()
+        for key, value in _flat(deciding(config)).items()
         if before.get(key) != value
     ]
     if changed:

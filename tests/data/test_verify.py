@@ -7,7 +7,7 @@ from PIL import ImageFile
 
 from zsrobust.data.image_folder import image_folder
 from zsrobust.data.image_set import ImageSet
-from zsrobust.data.verify import verify
+from zsrobust.data.verify import stamped, verify
 from zsrobust.errors import RequestError
 
 
@@ -53,7 +53,7 @@ def not_an_image(path: Path) -> None:
 
 def test_a_sound_set_comes_back_as_it_was(photographs: Path) -> None:
     files = image_folder(photographs)
-    assert verify(files, "stop") == (files, [])
+    assert verify(files, "stop") == (stamped(files), [])
 
 
 @pytest.mark.parametrize("damage", [truncate, empty, not_an_image, Path.unlink])
@@ -159,7 +159,7 @@ def test_a_cache_that_cannot_be_written_costs_time_only(
 
 def test_sets_in_memory_are_decoded_and_not_cached(memory_set, cache: Path) -> None:
     files = memory_set([0, 1, 1])
-    assert verify(files, "stop") == (files, [])
+    assert verify(files, "stop") == (stamped(files), [])
     assert list(cache.iterdir()) == []
 
 

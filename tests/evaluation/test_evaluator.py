@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -39,8 +40,6 @@ def sets(tmp_path):
 @pytest.fixture
 def tuned(small_clip, tmp_path):
     """A model folder fine-tuned, as it says, on the set called ``one``."""
-    from dataclasses import replace
-
     model = load(small_clip)
     with torch.no_grad():
         for parameter in model.encoder.parameters():
@@ -195,6 +194,55 @@ def test_changed_weights_are_evaluated_anew(config, tuned):
     card.write_text(json.dumps({**content, "sha256": sha256_of(path)}))
     after = evaluate(settings)
     assert {row.key for row in before.rows}.isdisjoint(row.key for row in after.rows)
+
+
+def test_changed_images_are_evaluated_anew(config, tmp_path):
+    before = evaluate(config())
+    path = next((tmp_path / "one").rglob("*.png"))
+    Image.open(path).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(path)
+    keys = {row.dataset: row.key for row in before.rows if row.eps == before.rows[0].eps}
+    after = {row.dataset: row.key for row in evaluate(config()).rows if row.eps == 2 / 255}
+    assert keys["one"] != after["one"]
+    assert keys["two"] == after["two"]
+
+
+def test_a_set_is_seen_by_place_as_well_as_by_name(config, tuned, tmp_path):
+    specs = [f"imagefolder:{tmp_path / 'one'},name=other", f"imagefolder:{tmp_path / 'two'}"]
+    model = load(tuned)
+    place = frozenset({str((tmp_path / "one").resolve())})
+    save_model(tmp_path / "placed", replace(model, seen=place), "tecoa")
+    results = evaluate(config(model=[str(tmp_path / "placed")], data=specs, baseline=False))
+    assert {row.dataset: row.seen for row in results.rows} == {"other": True, "two": False}
+
+
+def test_each_model_has_the_original_under_its_own_protocol(config, tuned, small_clip, tmp_path):
+    script = load(tuned, preprocessing="authors_code")
+    save_model(tmp_path / "script", script, "pmg_aft[authors_code]")
+    results = evaluate(config(model=[tuned, str(tmp_path / "script")], eps=[Eps("1/255")]))
+    protocols = {
+        name: settings["preprocessing"]["protocol"]
+        for name, settings in results.protocol["models"].items()
+    }
+    assert protocols == {
+        small_clip: "clip",
+        tuned: "clip",
+        f"{small_clip} (authors_code)": "authors_code",
+        str(tmp_path / "script"): "authors_code",
+    }
+
+
+def test_a_model_is_evaluated_as_it_was_trained(config, tuned, tmp_path):
+    model = replace(load(tuned), loader_resize="authors_code", default_templates=("one {}",))
+    save_model(tmp_path / "special", model, "tecoa")
+    settings = config(model=[str(tmp_path / "special")], baseline=False)
+    row = next(iter(evaluate(settings).protocol["data"].values()))[f"under {settings.model[0]}"]
+    assert (row["loader_resize"], row["templates"]) == ("authors_code", ["one {}"])
+
+
+def test_several_processes_are_refused(config, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(RequestError, match="evaluate runs in one process"):
+        evaluate(config())
 
 
 def test_samples_and_templates(config):

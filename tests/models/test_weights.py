@@ -1,5 +1,7 @@
 import hashlib
 import json
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -57,6 +59,10 @@ def test_the_card_says_what_is_in_the_folder(folder, tuned):
         "schema": 1,
         "source": "tiny-vit/random",
         "preprocessing": "authors_code",
+        "loader_resize": "clip",
+        "templates": ["This is a photo of a {}"],
+        "logit_scale": tuned.logit_scale,
+        "text": tuned.text.fingerprint,
         "seen": ["tiny-imagenet"],
         "method": "tecoa",
         "sha256": hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(),
@@ -92,7 +98,8 @@ class Awkward(nn.Module):
 
 def test_tied_strided_and_scalar_tensors_survive(tmp_path):
     def model(encoder):
-        return CLIPModel("source", encoder, None, Preprocessing("clip", 4), 1.0)
+        text = SimpleNamespace(fingerprint="same")
+        return CLIPModel("source", encoder, text, Preprocessing("clip", 4), 1.0)
 
     saved = Awkward()
     save_model(tmp_path / "m", model(saved), "x")
@@ -145,7 +152,6 @@ def test_tensors_that_do_not_fit_the_source_are_named(folder, change):
         ("[]", '"schema": 1'),
         ('{"schema": 2}', '"schema": 1'),
         ('{"schema": 1}', "'source' is missing"),
-        ('{"schema": 1, "source": "x", "preprocessing": "clip", "seen": "y"}', "'seen' is missing"),
     ],
 )
 def test_a_damaged_card_is_named(folder, text, message):
@@ -153,6 +159,31 @@ def test_a_damaged_card_is_named(folder, text, message):
     with pytest.raises(RequestError, match=message) as error:
         load_model_folder(folder, load)
     assert str(folder / "model.json") in str(error.value)
+
+
+@pytest.mark.parametrize(("key", "value"), [("seen", "y"), ("logit_scale", "1"), ("text", None)])
+def test_a_value_of_the_wrong_type_is_named(folder, key, value):
+    card = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps({**card, key: value}))
+    with pytest.raises(RequestError, match=f"'{key}' is missing or of the wrong type"):
+        load_model_folder(folder, load)
+
+
+def test_another_text_side_is_refused(folder):
+    card = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps({**card, "text": "0" * 16}))
+    with pytest.raises(RequestError, match="another text side than tiny-vit/random has here"):
+        load_model_folder(folder, load)
+
+
+def test_how_it_was_trained_comes_back(folder, tuned):
+    model = replace(
+        tuned, loader_resize="authors_code", default_templates=("one {}",), logit_scale=12.5
+    )
+    save_model(folder, model, "tecoa")
+    again = load_model_folder(folder, load)
+    assert (again.loader_resize, again.default_templates) == ("authors_code", ("one {}",))
+    assert again.logit_scale == 12.5
 
 
 def test_fingerprint_is_sixteen_digits_equal_for_equal_weights():

@@ -9,6 +9,7 @@ def row(dataset, model, eps, clean, robust, seen=False):
         model=model,
         method="original",
         seen=seen,
+        resolution=224,
         attack="pgd-10",
         norm="linf",
         eps=eps,
@@ -27,17 +28,20 @@ def test_every_model_and_both_averages_are_shown():
         for levels in (1, 4)
     ]
     table = accuracy_table(Results({}, {}, rows))
-    assert table.columns == ["data set", "model", "n", "clean", "pgd-10 1/255", "pgd-10 4/255"]
+    assert table.columns == [
+        *("data set", "px", "model", "n", "clean"),
+        *("pgd-10 1/255", "pgd-10 4/255"),
+    ]
     lines = [line for group in table.groups for line in group]
-    assert [line[:2] for line in lines] == [
+    assert [[line[0], line[2]] for line in lines] == [
         [name, model]
         for name in ("tiny (seen)", "birds", "average of 2 all", "average of 1 unseen")
         for model in ("clip", "tuned")
     ]
     # Wilson's interval of 50 of 200 by the formula: 19.5 % to 31.4 %.
-    assert lines[1][3:5] == ["50.0 (43.1-56.9)", "25.0 (19.5-31.4)"]
-    assert lines[5][3].startswith("40.0 (")
-    assert lines[7][3].startswith("30.0 (")
+    assert lines[1][4:6] == ["50.0 (43.1-56.9)", "25.0 (19.5-31.4)"]
+    assert lines[5][4].startswith("40.0 (")
+    assert lines[7][4].startswith("30.0 (")
 
 
 def test_markdown_has_a_cell_for_every_column():

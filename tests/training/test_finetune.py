@@ -1,4 +1,6 @@
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,7 +30,8 @@ def assert_equal_weights(one, other):
 
 @pytest.mark.parametrize("objective", [FTClean(), TeCoA(), PMGAFT(), PMGAFT(images="clean")])
 def test_a_run_folder_holds_the_run(config, objective):
-    settings = config(method="pmg_aft", objective=objective)
+    method = {FTClean: "ft_clean", TeCoA: "tecoa", PMGAFT: "pmg_aft"}[type(objective)]
+    settings = config(method=method, objective=objective)
     run = finetune(settings)
     assert yaml.safe_load((run.folder / "config.yaml").read_text())["steps"] == 6
     rows = read_metrics(run.folder / "metrics.jsonl")
@@ -44,10 +47,12 @@ def test_a_run_folder_holds_the_run(config, objective):
 
     tuned, original = load(str(run.folder)), load(settings.model)
     assert tuned.method == objective.label
-    assert tuned.seen == {"photos"}
+    assert tuned.seen == {"photos", settings.data.removeprefix("imagefolder:")}
     assert tuned.source == settings.model
     selected = max(held_out[1:], key=lambda row: row["clean_acc"] + row["robust_acc"])
     assert (run.clean_acc, run.robust_acc) == (selected["clean_acc"], selected["robust_acc"])
+    card = json.loads((run.folder / "model" / "model.json").read_text())
+    assert card["text"] == original.text.fingerprint
     moved = size = 0.0
     for name, value in original.encoder.state_dict().items():
         after = tuned.encoder.state_dict()[name]
@@ -206,6 +211,75 @@ def test_requests_are_refused_before_training(config):
         finetune(config("a", batch_size=64))
     with pytest.raises(RequestError, match="preprocessing 'mine' is unknown"):
         finetune(config("b", preprocessing="mine"))
+
+
+def test_a_resume_on_other_images_is_refused(config, tmp_path):
+    settings = config()
+    finetune(settings)
+    (tmp_path / "photos" / "class_0" / "0.png").unlink()
+    with pytest.raises(RequestError, match=r"are not those that .* was begun with"):
+        finetune(settings)
+
+
+def test_a_lost_model_of_a_finished_run_is_named(config):
+    run = finetune(config(steps=1))
+    shutil.rmtree(run.folder / "model")
+    with pytest.raises(RequestError, match="is finished but its model/ is gone"):
+        finetune(config(steps=1))
+
+
+def test_a_refused_request_deletes_nothing(config):
+    run = finetune(config(steps=1))
+    with pytest.raises(RequestError, match="names no folder"):
+        finetune(config(steps=1, data="imagefolder:nowhere", overwrite=True))
+    assert finetune(config(steps=1)) == run
+
+
+def test_a_launcher_s_environment_decides_nothing(config, weights, tmp_path):
+    plain = finetune(config("plain", steps=2))
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump(to_plain(config("launched", steps=2))))
+    launched = {"ACCELERATE_MIXED_PRECISION": "bf16", "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4"}
+    command = [sys.executable, "-m", "zsrobust", "finetune", "--config", str(recipe)]
+    subprocess.run(command, check=True, capture_output=True, env={**os.environ, **launched})
+    assert_equal_weights(weights(Path(config("launched").out)), weights(plain.folder))
+
+
+def test_a_second_fine_tuning_names_both(config):
+    first = finetune(config("first", steps=1, templates=["one {}"], loader_resize="authors_code"))
+    second = finetune(config("second", steps=1, model=str(first.folder)))
+    model = load(str(second.folder))
+    assert model.method == "pmg_aft[paper], then pmg_aft[paper]"
+    assert model.source == config().model
+    assert model.default_templates == ("one {}",)
+    assert load(str(first.folder)).loader_resize == "authors_code"
+
+
+def test_the_first_evaluation_is_recorded_once(config, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "save_checkpoint", lambda *_: pytest.fail("killed here"))
+        with pytest.raises(pytest.fail.Exception):
+            finetune(config(steps=1))
+    run = finetune(config(steps=1))
+    rows = read_metrics(run.folder / "metrics.jsonl")
+    assert [row["step"] for row in rows if row["kind"] == "held_out"] == [0, 1]
+
+
+def test_one_failing_process_ends_them_all(config, tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump(to_plain(config(data="imagefolder:nowhere"))))
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
+    launch += ["--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1"]
+    run = subprocess.run(
+        [*launch, "-m", "zsrobust", "finetune", "--config", str(recipe)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert run.returncode != 0
+    assert run.stderr.count("names no folder (nowhere)") == 2
 
 
 def test_interrupt_outside_the_main_thread(config):

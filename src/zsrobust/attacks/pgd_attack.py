@@ -13,6 +13,7 @@ from zsrobust.attacks.frozen import frozen
 from zsrobust.attacks.noise import uniform_noise
 from zsrobust.attacks.pgd import pgd, pgd_until_wrong
 from zsrobust.attacks.threat_model import ThreatModel
+from zsrobust.checks import require
 from zsrobust.errors import RequestError
 from zsrobust.models.zero_shot import ZeroShotClassifier
 
@@ -54,10 +55,9 @@ class PGD:
 
     def __post_init__(self) -> None:
         for key in ("steps", "restarts"):
-            if getattr(self, key) < 1:
-                raise RequestError(f"attack.{key} is {getattr(self, key)}: must be 1 or more")
-        if self.step_size is not None and not self.step_size > 0:
-            raise RequestError(f"attack.step_size is {self.step_size}: must be above 0")
+            require(getattr(self, key) >= 1, f"attack.{key}", getattr(self, key), "1 or more")
+        step = self.step_size
+        require(step is None or step > 0, "attack.step_size", step, "above 0")
         if self.restarts > 1 and not self.random_start:
             raise RequestError(
                 f"attack.restarts is {self.restarts} but attack.random_start is false: "

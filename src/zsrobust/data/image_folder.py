@@ -53,6 +53,7 @@ def image_folder(root: Path, names: Path | None = None) -> ImageSet:
         labels=tuple(label for _, label in samples),
         read_image=FileReader(root, sample_ids),
         root=root,
+        origin=str(_place(root)),
     )
 
 
@@ -77,6 +78,12 @@ def _result_name(root: Path) -> str:
     root = root.resolve() if ".." in root.parts else root.absolute()
     parent = root.parent.name
     return f"{parent}-{root.name}" if root.name.lower() in _GENERIC and parent else root.name
+
+
+def _place(root: Path) -> Path:
+    """Where the set lies; the splits ``birds/train`` and ``birds/val`` are of one place."""
+    root = root.resolve()
+    return root.parent if root.name.lower() in _GENERIC else root
 
 
 def _some(names: list[str]) -> str:

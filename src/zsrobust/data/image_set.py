@@ -30,6 +30,10 @@ class ImageSet:
         templates: prompts of this set's own, empty for the model's default.
         resolution: attack resolution asked for in the data specification, None for the default.
         root: the folder that sample ids are paths below; None where samples are no files.
+        origin: what the images are whatever the set is called: the published set's name, or the
+            place of a folder.
+        skipped: how many unreadable images were left out.
+        stamp: hash of every file's path, size and time; empty where samples are no files.
     """
 
     name: str
@@ -42,6 +46,9 @@ class ImageSet:
     templates: tuple[str, ...] = ()
     resolution: int | None = None
     root: Path | None = None
+    origin: str = ""
+    skipped: int = 0
+    stamp: str = ""
 
     def __len__(self) -> int:
         return len(self.sample_ids)

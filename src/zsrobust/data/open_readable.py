@@ -6,21 +6,31 @@ from typing import Literal
 
 from zsrobust.data.image_set import ImageSet
 from zsrobust.data.registry import Role, open_set
+from zsrobust.data.split import take
 from zsrobust.data.verify import verify
 from zsrobust.progress import Steps
 
 
 def open_readable(
-    spec: str, role: Role, on_unreadable: Literal["stop", "skip"], *, quiet: bool = False
+    spec: str,
+    role: Role,
+    on_unreadable: Literal["stop", "skip"],
+    *,
+    samples: int | None = None,
+    seed: int = 0,
 ) -> ImageSet:
     """The set that ``spec`` names, without its unreadable images where ``skip`` was asked for.
+
+    ``samples`` of it are drawn by ``seed``, balanced over classes, before any is read.
 
     Raises:
         RequestError: if the specification is wrong, the data is not there, or an image cannot be
             read and ``on_unreadable`` is ``stop``.
     """
     images = open_set(spec, role)
-    with Steps(f"reading {images.name}", len(images), quiet=quiet) as progress:
+    if samples is not None:
+        images = take(images, samples, seed)
+    with Steps(f"reading {images.name}", len(images)) as progress:
         readable, skipped = verify(
             images, on_unreadable, lambda done, _: progress.advance(done - progress.done)
         )

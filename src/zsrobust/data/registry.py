@@ -86,6 +86,7 @@ def open_set(spec: str, role: Role) -> ImageSet:
     return replace(
         opened,
         name=parsed.name or opened.name,
+        origin=opened.origin or parsed.kind,
         resolution=parsed.resolution,
         templates=parsed.templates or opened.templates,
     )

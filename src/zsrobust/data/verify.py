@@ -12,6 +12,7 @@ import os
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -36,8 +37,9 @@ def verify(
     Raises:
         RequestError: if images are unreadable and ``on_unreadable`` is ``stop``, or none is left.
     """
+    image_set = stamped(image_set)
     suspects: Sequence[int] = range(len(image_set))
-    kept = _verdict_path(image_set) if image_set.root else None
+    kept = cache_folder() / "verified" / f"{image_set.stamp}.json" if image_set.stamp else None
     if kept:
         known = _read_verdict(kept, image_set)
         suspects = suspects if known is None else known
@@ -54,7 +56,8 @@ def verify(
             "replace them, or leave them out with --on_unreadable skip"
         )
     readable = [index for index in range(len(image_set)) if index not in problems]
-    return image_set.subset(readable), [image_set.sample_ids[index] for index in problems]
+    left = replace(image_set.subset(readable), skipped=len(problems))
+    return left, [image_set.sample_ids[index] for index in problems]
 
 
 def _unreadable(
@@ -82,8 +85,10 @@ def _unreadable(
     return problems
 
 
-def _verdict_path(image_set: ImageSet) -> Path:
-    """The cache file named after every image file's path, size and time, and the decoder."""
+def stamped(image_set: ImageSet) -> ImageSet:
+    """The set with a ``stamp`` of the decoder and every file's path, size and time."""
+    if image_set.root is None:
+        return image_set
     digest = hashlib.blake2b(f"{PIL.__version__}\0{image_set.root}".encode(), digest_size=20)
     for index, sample_id in enumerate(image_set.sample_ids):
         try:
@@ -92,7 +97,7 @@ def _verdict_path(image_set: ImageSet) -> Path:
         except OSError:
             stamp = "missing"
         digest.update(f"\0{sample_id}\0{stamp}".encode())
-    return cache_folder() / "verified" / f"{digest.hexdigest()}.json"
+    return replace(image_set, stamp=digest.hexdigest())
 
 
 def _read_verdict(path: Path, image_set: ImageSet) -> list[int] | None:

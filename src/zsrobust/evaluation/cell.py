@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import torch
+
 from zsrobust.attacks import Attack
 from zsrobust.data.image_set import ImageSet
 from zsrobust.evaluation.measure import Measurement
@@ -65,7 +67,8 @@ class Cell:
             split=self.images.split,
             model=self.model.name,
             method=self.model.method,
-            seen=self.images.name in self.model.seen,
+            seen=not self.model.seen.isdisjoint({self.images.name, self.images.origin}),
+            resolution=self.measurement.resolution,
             attack=attack.name,
             norm=attack.threat.norm,
             eps=float(attack.threat.eps),
@@ -86,7 +89,8 @@ class Cell:
             self.model.preprocessing.describe(),
             hashlib.sha256(vectors).hexdigest(),
             [images.name, images.split, list(images.sample_ids), list(images.labels)],
-            [self.measurement.resize, self.measurement.resolution],
+            [images.stamp, self.measurement.resize, self.measurement.resolution],
+            [self.measurement.device.type, torch.__version__],
         ]
 
     def _path(self, attack: Attack | None) -> Path:

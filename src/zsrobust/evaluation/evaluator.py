@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +17,7 @@ from zsrobust.config import EvaluateConfig
 from zsrobust.data.image_set import ImageSet
 from zsrobust.data.loading import attack_resolution
 from zsrobust.data.open_readable import open_readable
-from zsrobust.data.split import take
-from zsrobust.devices import torch_device
+from zsrobust.devices import full_precision, torch_device
 from zsrobust.errors import RequestError
 from zsrobust.evaluation.cell import Cell
 from zsrobust.evaluation.environment import environment
@@ -29,7 +29,7 @@ from zsrobust.models.clip import CLIPModel
 from zsrobust.models.loading import load
 from zsrobust.models.weights import fingerprint
 from zsrobust.progress import Steps
-from zsrobust.run_folder import open_run
+from zsrobust.run_folder import claimed, find_run
 
 
 def evaluate(config: EvaluateConfig) -> Results:
@@ -39,22 +39,25 @@ def evaluate(config: EvaluateConfig) -> Results:
         RequestError: before any long work, if something asked for is wrong or missing.
         RunError: if an image can no longer be read, or an attack meets a NaN.
     """
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise RequestError("evaluate runs in one process: start it without torchrun")
     device = torch_device(config.device)
     attacks = _attacks(config)
+    folder = find_run(config)
     models = _models(config, device)
-    folder = open_run(config)
     sets = _sets(config)
     cells = [_cell(model, images, config, device, folder) for model in models for images in sets]
-    finished = folder / "results.json"
-    if finished.exists():
-        before = Results.read(finished)
-        asked = {cell.key(attack) for cell in cells for attack in attacks}
-        if asked == {row.key for row in before.rows}:
-            return before
-    results = Results(_protocol(config, cells, attacks), environment(device), [])
-    _compute(cells, attacks, results, folder)
-    results.write(finished)
-    shutil.rmtree(folder / "parts")
+    with claimed(folder, config), full_precision():
+        finished = folder / "results.json"
+        if finished.exists() and (folder / "outcomes.parquet").exists():
+            before = Results.read(finished)
+            asked = {cell.key(attack) for cell in cells for attack in attacks}
+            if asked == {row.key for row in before.rows}:
+                return before
+        results = Results(_protocol(config, cells, attacks), environment(device), [])
+        _compute(cells, attacks, results, folder)
+        results.write(finished)
+        shutil.rmtree(folder / "parts")
     return results
 
 
@@ -88,26 +91,33 @@ def _models(config: EvaluateConfig, device: torch.device) -> list[CLIPModel]:
     models: dict[str, CLIPModel] = {}
     for name in config.model:
         model = load(name, preprocessing=config.preprocessing, device=device)
-        source = model.source
-        if config.baseline and model.method != "original" and source not in models:
+        if config.baseline and model.method != "original":
             protocol = model.preprocessing.protocol
-            models[source] = load(source, preprocessing=protocol, device=device)
+            original = load(model.source, preprocessing=protocol, device=device)
+            if _protocol_of(models.get(model.source)) not in (None, protocol):
+                # The same original under another protocol is another classifier.
+                original.name = f"{model.source} ({protocol})"
+            models.setdefault(original.name, original)
         models[name] = replace(model, name=name)
     return list(models.values())
+
+
+def _protocol_of(model: CLIPModel | None) -> str | None:
+    return model.preprocessing.protocol if model else None
 
 
 def _sets(config: EvaluateConfig) -> list[ImageSet]:
     sets: dict[str, ImageSet] = {}
     for spec in config.data:
-        images = open_readable(spec, "test", config.on_unreadable)
+        images = open_readable(
+            spec, "test", config.on_unreadable, samples=config.samples, seed=config.seed
+        )
         if images.name in sets:
             raise RequestError(
                 f"two data sets are called {images.name}: give one another name, as in "
                 f"{spec},name=OTHER"
             )
-        sets[images.name] = (
-            images if config.samples is None else take(images, config.samples, config.seed)
-        )
+        sets[images.name] = images
     return list(sets.values())
 
 
@@ -119,7 +129,7 @@ def _cell(
         classifier=classifier.eval().to(device),
         images=images,
         batch_size=config.batch_size,
-        resize=config.loader_resize,
+        resize=config.loader_resize or model.loader_resize,
         resolution=attack_resolution(images, model.preprocessing.image_size),
         workers=config.workers,
         device=device,
@@ -141,19 +151,27 @@ def _protocol(config: EvaluateConfig, cells: list[Cell], attacks: list[Attack]) 
             "preprocessing": cell.model.preprocessing.describe(),
             "seen": sorted(cell.model.seen),
         }
-        data.setdefault(cell.images.name, {"split": cell.images.split, "n": len(cell.images)})
+        data.setdefault(
+            cell.images.name,
+            {
+                "split": cell.images.split,
+                "n": len(cell.images),
+                "skipped": cell.images.skipped,
+                "origin": cell.images.origin,
+                "class_names": list(cell.images.class_names),
+            },
+        )
         data[cell.images.name][f"under {cell.model.name}"] = {
             "attack_resolution": cell.measurement.resolution,
+            "loader_resize": cell.measurement.resize,
             "templates": list(classifier.templates),
         }
-        data[cell.images.name]["class_names"] = list(cell.images.class_names)
     return {
         "robust": "right on the clean image and on the adversarial one; others are not attacked",
         "interval": "95 %: Wilson a data set, MOVER an average",
         "precision": "fp32",
         "seed": config.seed,
         "samples": config.samples,
-        "loader_resize": config.loader_resize,
         "attacks": [attack.describe() for attack in attacks],
         "models": models,
         "data": data,

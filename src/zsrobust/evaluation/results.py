@@ -24,7 +24,8 @@ class Row:
         dataset, split: the data.
         model: the name it was loaded by.
         method: how its weights came about; ``original`` where it was not fine-tuned.
-        seen: whether it was pre-trained or fine-tuned on this data set.
+        seen: whether it was pre-trained or fine-tuned on this data set, by name or by place.
+        resolution: side in pixels of the images that were attacked.
         attack, norm: the attack's name, and the norm of its threat model.
         eps: radius, as a fraction of the pixel range.
         n: samples.
@@ -38,6 +39,7 @@ class Row:
     model: str
     method: str
     seen: bool
+    resolution: int
     attack: str
     norm: str
     eps: float
@@ -63,8 +65,8 @@ class Row:
     def sentence(self) -> str:
         """The row in words, for progress."""
         return (
-            f"{self.model} on {self.dataset}: n {self.n}, clean {self.clean_acc:.1%}, "
-            f"{self.attack} at {Eps(self.eps)} {self.robust_acc:.1%}"
+            f"{self.model} on {self.dataset} at {self.resolution} px: n {self.n}, "
+            f"clean {self.clean_acc:.1%}, {self.attack} at {Eps(self.eps)} {self.robust_acc:.1%}"
         )
 
 

@@ -35,8 +35,9 @@ class CLIPModel:
         preprocessing: images in [0, 1] to what ``encoder`` takes.
         logit_scale: what multiplies cosines in the zero-shot logits.
         default_templates: prompts used where neither data set nor user gives any.
-        seen: data sets whose images or labels this model was trained on.
+        seen: names and places of data sets whose images or labels this model was trained on.
         source: the pre-trained model this was fine-tuned from; ``name`` itself where it was not.
+        loader_resize: how photographs are to be brought to the attack resolution.
         method: how the weights came about; ``original`` where they were not fine-tuned here.
     """
 
@@ -49,6 +50,7 @@ class CLIPModel:
     seen: frozenset[str] = frozenset()
     source: str = ""
     method: str = "original"
+    loader_resize: str = "clip"
 
     def __post_init__(self) -> None:
         self.source = self.source or self.name
@@ -58,11 +60,12 @@ class CLIPModel:
     ) -> ZeroShotClassifier:
         """The zero-shot classifier over ``class_names``; shares this model's image encoder."""
         used = tuple(templates or self.default_templates)
-        return ZeroShotClassifier(
+        vectors = text_cache.encode(self.text, class_names, used)
+        return ZeroShotClassifier.from_parts(
             self.encoder,
-            self.preprocessing,
-            text_cache.encode(self.text, class_names, used).to(self.preprocessing.mean.device),
-            self.logit_scale,
+            vectors.to(self.preprocessing.mean.device),
             class_names,
-            used,
+            preprocessing=self.preprocessing,
+            logit_scale=self.logit_scale,
+            templates=used,
         )

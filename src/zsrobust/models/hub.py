@@ -28,8 +28,8 @@ def cache_only() -> Iterator[None]:
         constants.HF_HUB_OFFLINE = before
 
 
-def fetch(get: Callable[[], T], what: str, repository: str) -> T:
-    """The result of ``get``, which asks the hub's own functions for files of ``repository``.
+def fetch(get: Callable[[], T], what: str, source: str) -> T:
+    """The result of ``get``, which asks the hub's own functions for files of ``source``.
 
     The cache is tried first, alone: on a machine without network the hub's functions would
     retry for most of a minute, even for a file they have.
@@ -37,7 +37,7 @@ def fetch(get: Callable[[], T], what: str, repository: str) -> T:
     Args:
         get: run at most twice.
         what: names the files for the error, such as ``the weights of RN50/openai``.
-        repository: ``org/name`` on the hub.
+        source: ``org/name`` on the hub, or the address of a file elsewhere.
 
     Raises:
         RequestError: if the files are neither in the cache nor to be had.
@@ -50,11 +50,16 @@ def fetch(get: Callable[[], T], what: str, repository: str) -> T:
             return get()
     except Exception as reason:
         failure = reason
-    place = f"{constants.ENDPOINT}/{repository}"
-    if constants.HF_HUB_OFFLINE or not _answers(constants.ENDPOINT):
+    elsewhere = "://" in source
+    place = source if elsewhere else f"{constants.ENDPOINT}/{source}"
+    if constants.HF_HUB_OFFLINE or not _answers(source if elsewhere else constants.ENDPOINT):
+        way = (
+            "download it where there is a network and copy it into ~/.cache/clip"
+            if elsewhere
+            else f"run `hf download {source}` where a network is, and copy the hub's cache here"
+        )
         raise RequestError(
-            f"{what} are not on this machine, and it cannot reach {place}: run "
-            f"`hf download {repository}` where there is a network, and copy the hub's cache here"
+            f"{what} are not on this machine, and it cannot reach {place}: {way}"
         ) from failure
     try:
         return get()

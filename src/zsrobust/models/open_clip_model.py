@@ -9,6 +9,7 @@ import textwrap
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,11 @@ def load_local(name: str) -> CLIPModel:
         raise RequestError(
             f"{name}: the folder has no weights; open_clip_model.safetensors is missing"
         )
-    return _load_described(name, folder / "open_clip_config.json")
+    # Where it lies must not depend on where the next command is started.
+    return replace(
+        _load_described(name, folder / "open_clip_config.json"),
+        source=f"local-dir:{folder.resolve()}",
+    )
 
 
 def split_name(name: str) -> tuple[str, str]:
@@ -142,10 +147,9 @@ def _tags(architecture: str) -> str:
 def _weights_file(name: str, weights: dict[str, Any]) -> str:
     from open_clip.factory import download_pretrained
 
-    repository = "/".join(weights.get("hf_hub", "").split("/")[:2])
-    file: str = hub.fetch(
-        lambda: download_pretrained(weights), f"the weights of {name}", repository
-    )
+    # Old tags have a plain address and no repository.
+    source = "/".join(weights.get("hf_hub", "").split("/")[:2]) or weights["url"]
+    file: str = hub.fetch(lambda: download_pretrained(weights), f"the weights of {name}", source)
     return file
 
 

@@ -30,6 +30,7 @@ def save_model(folder: Path, model: CLIPModel, method: str, **extra: object) -> 
 
     ``model.safetensors`` holds every tensor of the encoder; ``model.json`` holds ``schema``,
     ``source`` (the pre-trained model, which gives text side and architecture), ``preprocessing``,
+    ``loader_resize``, ``templates``, ``logit_scale``, ``text`` (fingerprint of the text side),
     ``seen``, ``method``, ``sha256`` of the tensors' file, ``package`` and ``extra``.
 
     Args:
@@ -50,6 +51,10 @@ def save_model(folder: Path, model: CLIPModel, method: str, **extra: object) -> 
             "schema": SCHEMA,
             "source": model.source,
             "preprocessing": model.preprocessing.protocol,
+            "loader_resize": model.loader_resize,
+            "templates": list(model.default_templates),
+            "logit_scale": model.logit_scale,
+            "text": model.text.fingerprint,
             "seen": sorted(model.seen),
             "method": method,
             "sha256": sha256_of(unfinished / TENSORS),
@@ -80,6 +85,11 @@ def load_model_folder(
     except (OSError, SafetensorError) as reason:
         raise RequestError(f"{path} cannot be read: {reason}") from reason
     model = load(card["source"])
+    if model.text.fingerprint != card["text"]:
+        raise RequestError(
+            f"{folder} was fine-tuned with another text side than {card['source']} has here: "
+            "restore the one it was made with, or repeat the run"
+        )
     try:
         model.encoder.load_state_dict(tensors)
     except RuntimeError as reason:
@@ -90,6 +100,9 @@ def load_model_folder(
         name=str(folder),
         seen=frozenset(card["seen"]),
         method=card["method"],
+        loader_resize=card["loader_resize"],
+        default_templates=tuple(card["templates"]),
+        logit_scale=float(card["logit_scale"]),
         preprocessing=model.preprocessing.under(preprocessing or card["preprocessing"]),
     )
 
@@ -106,10 +119,15 @@ def read_card(path: Path) -> dict[str, Any]:
         raise RequestError(f"{path} cannot be read as JSON: {reason}") from reason
     if not isinstance(card, dict) or card.get("schema") != SCHEMA:
         raise RequestError(f'{path} must hold "schema": {SCHEMA}, as this version writes it')
-    needed = {"source": str, "preprocessing": str, "seen": list, "method": str, "sha256": str}
+    needed: dict[str, type | tuple[type, ...]] = {
+        **dict.fromkeys(("source", "preprocessing", "method", "sha256"), str),
+        **dict.fromkeys(("loader_resize", "text"), str),
+        **dict.fromkeys(("seen", "templates"), list),
+        "logit_scale": (int, float),
+    }
     for key, kind in needed.items():
         if not isinstance(card.get(key), kind):
-            raise RequestError(f"{path} is damaged: {key!r} is missing or is no {kind.__name__}")
+            raise RequestError(f"{path} is damaged: {key!r} is missing or of the wrong type")
     return card
 
 

@@ -81,13 +81,19 @@ class ZeroShotClassifier(nn.Module):
         *,
         preprocessing: nn.Module | None = None,
         logit_scale: float = 100.0,
+        templates: Sequence[str] = ("{}",),
     ) -> ZeroShotClassifier:
-        """Build from any image encoder and one vector a class.
+        """Build from any image encoder and one vector a class; every loaded model comes this way.
 
         Without ``preprocessing`` the encoder receives the images in [0, 1] as they are.
         """
         return cls(
-            encoder, preprocessing or nn.Identity(), class_embeddings, logit_scale, class_names
+            encoder,
+            preprocessing or nn.Identity(),
+            class_embeddings,
+            logit_scale,
+            class_names,
+            templates,
         )
 
     def embed(self, images: Tensor) -> Tensor:

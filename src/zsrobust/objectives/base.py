@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zsrobust.attacks.pgd_attack import PGD
+from zsrobust.checks import require
 from zsrobust.data.batch import Batch
-from zsrobust.errors import RequestError
 from zsrobust.models.zero_shot import ZeroShotClassifier
 
 View: TypeAlias = Literal["crafted", "clean"]
@@ -87,10 +87,12 @@ def check_scale(value: float | Literal["model"] | None) -> None:
     Raises:
         RequestError: if it is 0 or less.
     """
-    if isinstance(value, int | float) and not value > 0:
-        raise RequestError(
-            f"objective.logit_scale is {value}: must be above 0, or 'model' for the model's own"
-        )
+    require(
+        not isinstance(value, int | float) or value > 0,
+        "objective.logit_scale",
+        value,
+        "above 0, or 'model' for the model's own",
+    )
 
 
 def scale_of(logit_scale: float | Literal["model"] | None) -> float | None:

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zsrobust.attacks.pgd_attack import PGD, cross_entropy
+from zsrobust.checks import check_types, require
 from zsrobust.data.batch import Batch
-from zsrobust.errors import RequestError
 from zsrobust.models.zero_shot import ZeroShotClassifier
 from zsrobust.objectives.base import (
     Needs,
@@ -100,16 +100,12 @@ class PMGAFT:
     stop_gradient: bool = False
 
     def __post_init__(self) -> None:
-        if self.preset not in PRESETS:
-            raise RequestError(
-                f"objective.preset {self.preset!r} is unknown: choose one of {', '.join(PRESETS)}"
-            )
+        check_types(self, "objective.")
         for key, value in PRESETS[self.preset].items():
             if getattr(self, key) is None:
                 object.__setattr__(self, key, value)
         for key in ("alpha", "beta"):
-            if not getattr(self, key) >= 0:
-                raise RequestError(f"objective.{key} is {getattr(self, key)}: must be 0 or more")
+            require(getattr(self, key) >= 0, f"objective.{key}", getattr(self, key), "0 or more")
         check_scale(self.logit_scale)
 
     @property

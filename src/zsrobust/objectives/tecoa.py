@@ -10,6 +10,7 @@ from typing import Literal
 from torch import Tensor
 
 from zsrobust.attacks.pgd_attack import PGD, cross_entropy
+from zsrobust.checks import check_types
 from zsrobust.data.batch import Batch
 from zsrobust.models.zero_shot import ZeroShotClassifier
 from zsrobust.objectives.base import Needs, Outputs, check_scale, scale_of, share
@@ -30,6 +31,7 @@ class TeCoA:
     logit_scale: float | Literal["model"] = "model"
 
     def __post_init__(self) -> None:
+        check_types(self, "objective.")
         check_scale(self.logit_scale)
 
     @property

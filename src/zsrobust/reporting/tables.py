@@ -51,18 +51,18 @@ class TextTable:
 def accuracy_table(results: Results) -> TextTable:
     """Clean and robust accuracy in per cent with 95 % intervals: sets, then both averages."""
     attacks = list(dict.fromkeys((row.attack, row.eps) for row in results.rows))
-    columns = ["data set", "model", "n", "clean"]
+    columns = ["data set", "px", "model", "n", "clean"]
     columns += [f"{name} {Eps(eps)}" for name, eps in attacks]
-    rows: dict[str, dict[str, list[Row]]] = {}
-    for row in results.rows:
-        rows.setdefault(row.dataset, {}).setdefault(row.model, []).append(row)
     short = short_names(list(dict.fromkeys(row.model for row in results.rows)))
+    sets: dict[str, dict[str, list[Row]]] = {}
+    for row in results.rows:
+        sets.setdefault(row.dataset, {}).setdefault(row.model, []).append(row)
     groups = [
         [
-            _line(_name(dataset, of), short[model], str(of[0].n), of)
-            for model, of in by_model.items()
+            _line([_name(rows[0]), str(rows[0].resolution), short[m], str(rows[0].n)], rows)
+            for m, rows in by_model.items()
         ]
-        for dataset, by_model in rows.items()
+        for by_model in sets.values()
     ]
     for over in ("all", "unseen"):
         averages: dict[str, list[Average]] = {}
@@ -71,8 +71,8 @@ def accuracy_table(results: Results) -> TextTable:
                 averages.setdefault(average.model, []).append(average)
         groups.append(
             [
-                _line(f"average of {of[0].datasets} {over}", short[model], "", of)
-                for model, of in averages.items()
+                _line([f"average of {of[0].datasets} {over}", "", short[m], ""], of)
+                for m, of in averages.items()
             ]
         )
     return TextTable(columns, [group for group in groups if group])
@@ -88,13 +88,13 @@ def short_names(models: Sequence[str]) -> dict[str, str]:
     )
 
 
-def _name(dataset: str, rows: list[Row]) -> str:
-    return f"{dataset} (seen)" if rows[0].seen else dataset
+def _name(row: Row) -> str:
+    return f"{row.dataset} (seen)" if row.seen else row.dataset
 
 
-def _line(name: str, model: str, n: str, rows: Sequence[Row | Average]) -> list[str]:
+def _line(words: list[str], rows: Sequence[Row | Average]) -> list[str]:
     clean = _percent(rows[0].clean_acc, rows[0].ci95_clean)
-    return [name, model, n, clean, *(_percent(row.robust_acc, row.ci95_robust) for row in rows)]
+    return [*words, clean, *(_percent(row.robust_acc, row.ci95_robust) for row in rows)]
 
 
 def _percent(accuracy: float, interval: Sequence[float]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 @torch.no_grad()
@@ -13,6 +13,12 @@ def relative_l2_distance(tuned: nn.Module, original: nn.Module) -> float:
     """``||theta - theta_0|| / ||theta_0||`` over all parameters, accumulated in float64."""
     moved = size = 0.0
     for ours, theirs in zip(tuned.parameters(), original.parameters(), strict=True):
-        moved += float((ours.double() - theirs.double()).square().sum())
-        size += float(theirs.double().square().sum())
+        a, b = _double(ours), _double(theirs)
+        moved += float((a - b).square().sum())
+        size += float(b.square().sum())
     return math.sqrt(moved / size)
+
+
+def _double(values: Tensor) -> Tensor:
+    # Apple's GPUs have no float64.
+    return (values.cpu() if values.device.type == "mps" else values).double()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,12 +15,13 @@ from zsrobust.data.image_set import ImageSet
 from zsrobust.data.loading import attack_resolution
 from zsrobust.data.open_readable import open_readable
 from zsrobust.data.split import hold_out
-from zsrobust.devices import torch_device
+from zsrobust.devices import bf16_works, full_precision
 from zsrobust.errors import RequestError
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.loading import load
-from zsrobust.run_folder import open_run
+from zsrobust.run_folder import claimed, find_run
 from zsrobust.training.feed import Feed
+from zsrobust.training.processes import make_accelerator, on_first
 from zsrobust.training.step import TrainingStep, make_optimizer
 from zsrobust.training.student import Student
 from zsrobust.training.trainer import Trainer
@@ -49,19 +51,20 @@ def finetune(config: FinetuneConfig) -> Run:
         RunError: if the run fails: a loss that is not finite, a full disk.
         KeyboardInterrupt: on Ctrl-C or SIGTERM, once a checkpoint is saved.
     """
-    accelerator = Accelerator(cpu=torch_device(config.device).type == "cpu")
+    accelerator = make_accelerator(config.device)
     world = accelerator.num_processes
+    if config.precision == "bf16" and not bf16_works(accelerator.device):
+        raise RequestError(
+            f"precision is bf16: {accelerator.device} has no bfloat16; use precision fp32"
+        )
     if config.batch_size % (world * config.accumulate):
         raise RequestError(
             f"batch_size is {config.batch_size}: must be a multiple of accumulate times the "
             f"number of processes ({config.accumulate} x {world})"
         )
+    folder = on_first(accelerator, lambda: find_run(config))
     model = load(config.model, preprocessing=config.preprocessing, device=accelerator.device)
-    with accelerator.main_process_first():
-        folder = open_run(config)
-    data = open_readable(
-        config.data, "train", config.on_unreadable, quiet=not accelerator.is_main_process
-    )
+    data = on_first(accelerator, lambda: open_readable(config.data, "train", config.on_unreadable))
     train_set, held_out = hold_out(data, config.hold_out, config.seed)
     feed = Feed(
         train_set=train_set,
@@ -78,20 +81,35 @@ def finetune(config: FinetuneConfig) -> Run:
     trainer = Trainer(
         config=config,
         folder=folder,
-        model=replace(model, seen=model.seen | {data.name}),
+        model=_tuned(model, data, config),
         feed=feed,
         step=_step(config, model, data, accelerator),
         selection_attack=PGD(ThreatModel(eps=config.attack.eps), steps=10, seed=config.seed),
     )
-    best = trainer.run()
+    with ExitStack() as stack:
+        on_first(accelerator, lambda: stack.enter_context(claimed(folder, config)))
+        stack.enter_context(full_precision())
+        best = trainer.run()
     return Run(folder, trainer.total_steps, best.clean_acc, best.robust_acc)
+
+
+def _tuned(model: CLIPModel, data: ImageSet, config: FinetuneConfig) -> CLIPModel:
+    """What the model will be once it is trained; shares its encoder."""
+    assert config.objective is not None
+    label = config.objective.label
+    return replace(
+        model,
+        seen=model.seen | {data.name, data.origin},
+        method=label if model.method == "original" else f"{model.method}, then {label}",
+        loader_resize=config.loader_resize,
+        default_templates=tuple(config.templates or model.default_templates),
+    )
 
 
 def _step(
     config: FinetuneConfig, model: CLIPModel, data: ImageSet, accelerator: Accelerator
 ) -> TrainingStep:
     original = copy.deepcopy(model.encoder).eval().requires_grad_(False)
-    model.encoder.requires_grad_(True)
     student = Student(
         model.encoder, model.preprocessing, train_batch_norm=config.batch_norm == "train"
     )

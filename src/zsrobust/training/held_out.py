@@ -34,18 +34,25 @@ def evaluate_held_out(
 ) -> HeldOut:
     """Accuracy over the batches of all processes, each sample counted once.
 
-    A sample counts as robust where the classifier is right before the attack and after it. The
-    classifier is left in evaluation mode.
+    A sample counts as robust where the classifier is right before the attack and after it; only
+    those that are right before are attacked. The classifier is left in evaluation mode.
     """
-    counts = torch.zeros(3, device=accelerator.device, dtype=torch.float32)
+    total = clean = robust = 0
     classifier.eval()
     for loaded in batches:
         batch = loaded.to(accelerator.device)
         with torch.no_grad():
-            clean = classifier(batch.images).argmax(-1) == batch.labels
-        adversarial = attack(classifier, batch.images, batch.labels, batch.sample_ids)
+            right = classifier(batch.images).argmax(-1) == batch.labels
+        standing = right.nonzero().flatten()
+        total += len(batch)
+        clean += len(standing)
+        if len(standing) == 0:
+            continue
+        images, labels = batch.images[standing], batch.labels[standing]
+        ids = [batch.sample_ids[row] for row in standing.tolist()]
+        adversarial = attack(classifier, images, labels, ids)
         with torch.no_grad():
-            robust = clean & (classifier(adversarial).argmax(-1) == batch.labels)
-        counts += torch.stack([clean.sum(), robust.sum(), torch.ones_like(clean).sum()])
-    clean_count, robust_count, total = accelerator.reduce(counts, "sum").tolist()
-    return HeldOut(clean_count / total, robust_count / total)
+            robust += int((classifier(adversarial).argmax(-1) == labels).sum())
+    counts = torch.tensor([total, clean, robust], device=accelerator.device)
+    total, clean, robust = accelerator.reduce(counts, "sum").tolist()
+    return HeldOut(clean / total, robust / total)

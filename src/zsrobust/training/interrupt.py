@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from types import FrameType, TracebackType
@@ -34,6 +35,8 @@ class Interrupt:
     def _ask(self, number: int, frame: FrameType | None) -> None:
         self.asked = True
         self._restore()
+        # Not through sys.stderr, which the interrupted code may be in the middle of writing to.
+        os.write(2, b"\nstopping after this step; once more to stop at once, unsaved\n")
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

@@ -65,8 +65,9 @@ class TrainingStep:
             with nullcontext() if last else self.accelerator.no_sync(self.student):
                 losses, accuracies = self._forward(batch, epoch, global_batch)
                 # Data-parallel training averages gradients over processes; ours are shares of
-                # one global reduction and must add up.
-                self.accelerator.backward(losses["total"] * self.accelerator.num_processes)
+                # one global reduction and must add up. (accelerate's own backward would divide
+                # by an accumulation that its environment may ask for.)
+                (losses["total"] * self.accelerator.num_processes).backward()
             for key, value in {**losses, **accuracies}.items():
                 sums[key] = sums.get(key, 0) + value.detach().float()
         figures = self._over_processes(sums)
@@ -119,8 +120,8 @@ class TrainingStep:
 def make_optimizer(
     student: Student, name: str, *, lr: float, momentum: float, weight_decay: float
 ) -> torch.optim.Optimizer:
-    """SGD or AdamW over every parameter of ``student``."""
-    parameters = list(student.parameters())
+    """SGD or AdamW over every parameter of ``student`` that its architecture does not fix."""
+    parameters = [parameter for parameter in student.parameters() if parameter.requires_grad]
     if name == "sgd":
         return torch.optim.SGD(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay)
     return torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay)

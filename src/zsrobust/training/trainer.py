@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -12,9 +15,9 @@ from zsrobust.attacks import PGD
 from zsrobust.attacks.noise import sample_key
 from zsrobust.config import FinetuneConfig
 from zsrobust.data.batch import Batch
-from zsrobust.errors import RunError
+from zsrobust.errors import RequestError, RunError
 from zsrobust.models.clip import CLIPModel
-from zsrobust.models.weights import save_model
+from zsrobust.models.weights import fingerprint, save_model
 from zsrobust.progress import Steps
 from zsrobust.training.checkpoint import load_newest, save_checkpoint
 from zsrobust.training.distance import relative_l2_distance
@@ -22,6 +25,7 @@ from zsrobust.training.feed import Feed
 from zsrobust.training.held_out import HeldOut, evaluate_held_out
 from zsrobust.training.interrupt import Interrupt
 from zsrobust.training.metrics import MetricsLog
+from zsrobust.training.processes import on_first
 from zsrobust.training.schedule import learning_rate
 from zsrobust.training.step import TrainingStep
 
@@ -41,6 +45,7 @@ class Trainer:
         selection_attack: the attack on held-out images.
         done: steps taken.
         best: the selected model's accuracies so far.
+        held_out_now: accuracies at the last evaluation.
     """
 
     config: FinetuneConfig
@@ -51,6 +56,7 @@ class Trainer:
     selection_attack: PGD
     done: int = field(default=0, init=False)
     best: HeldOut | None = field(default=None, init=False)
+    held_out_now: HeldOut = field(default=HeldOut(0.0, 0.0), init=False)
 
     def __post_init__(self) -> None:
         self.total_steps = self.config.steps or self.config.epochs * self.feed.per_epoch
@@ -72,12 +78,18 @@ class Trainer:
             self.step.objective.label, self.total_steps, done=self.done, quiet=not self.first
         )
         # Dropout, where a tower has it, draws from the global generator, which is given back.
-        with torch.random.fork_rng(), bar, Interrupt() as interrupt:
+        device = self.accelerator.device
+        with (
+            torch.random.fork_rng([device] if device.type == "cuda" else []),
+            bar,
+            Interrupt() as interrupt,
+        ):
             for line in [*warnings, *self._introduction()]:
                 bar.say(line)
-            if self.done == 0:
+            if self.resumed_state is None:
                 self._evaluate(bar)
                 self._save()
+            self._finished_at = time.monotonic()
             for epoch, parts in self.feed.training(self.done, self.total_steps):
                 self._train(epoch, parts, bar)
                 if self.done < self.total_steps and self._asked_to_stop(interrupt):
@@ -90,7 +102,6 @@ class Trainer:
         return self.best
 
     def _train(self, epoch: int, parts: list[Batch], bar: Steps) -> None:
-        started = time.monotonic()
         settings = self.config.optimizer
         rate = learning_rate(
             self.done,
@@ -110,8 +121,9 @@ class Trainer:
                 f"{self.checkpoints} is kept; try a lower optimizer.lr or optimizer.clip_norm"
             ) from error
         self.done += 1
-        speed = self.config.batch_size / (time.monotonic() - started)
-        bar.advance(figures=_shown(figures, speed))
+        now = time.monotonic()
+        speed = self.config.batch_size / (now - self._finished_at)
+        bar.advance(figures=_shown(figures, self.held_out_now, speed))
         ends = self.done == self.total_steps
         if ends or self.done % STEPS_BETWEEN_METRICS == 0:
             self.log.append(
@@ -127,11 +139,14 @@ class Trainer:
             self._save()
         elif self.done % self.config.checkpoint_every == 0:
             self._save()
+        # Reading images counts as part of a step; evaluating and saving do not.
+        self._finished_at = time.monotonic()
 
     def _evaluate(self, bar: Steps) -> HeldOut:
         found = evaluate_held_out(
             self.step.classifier, self.feed.selection(), self.selection_attack, self.accelerator
         )
+        self.held_out_now = found
         attack = f"{self.selection_attack.name} at {self.config.attack.eps}"
         distance = self._distance()
         self.log.append(
@@ -160,8 +175,9 @@ class Trainer:
             save_model(
                 self.folder / "model",
                 self.model,
-                self.step.objective.label,
+                self.model.method,
                 step=self.done,
+                skipped_images=self.feed.train_set.skipped,
                 held_out=asdict(found),
                 relative_l2_distance=self._distance(),
             )
@@ -170,24 +186,32 @@ class Trainer:
         return relative_l2_distance(self.model.encoder, self.step.original)
 
     def _save(self) -> None:
-        if self.first:
-            best = asdict(self.best) if self.best else None
-            save_checkpoint(
-                self.checkpoints,
-                self.done,
-                self.model.encoder,
-                self.step.optimizer,
-                {"best": best},
-            )
-        self.accelerator.wait_for_everyone()
+        state = {"best": asdict(self.best) if self.best else None, "inputs": self.inputs}
+        on_first(
+            self.accelerator,
+            lambda: save_checkpoint(
+                self.checkpoints, self.done, self.model.encoder, self.step.optimizer, state
+            ),
+        )
 
     def _resume(self) -> list[str]:
         """Go to the newest whole checkpoint; returns what was wrong with newer ones."""
         state, problems = load_newest(self.checkpoints, self.model.encoder, self.step.optimizer)
+        self.resumed_state = state
+        if state is not None and state["inputs"] != self.inputs:
+            raise RequestError(
+                f"the training images, the original model or its prompts are not those that "
+                f"{self.folder} was begun with: restore them, or use --overwrite true"
+            )
         if state is not None:
             self.done = int(state["step"])
             self.best = HeldOut(**state["best"]) if state["best"] else None
-        self.log.forget_after(self.done)
+            self.held_out_now = self.best or self.held_out_now
+        self.log.forget_after(-1 if state is None else self.done)
+        if self.done == self.total_steps and not (self.folder / "model").is_dir():
+            raise RequestError(
+                f"{self.folder} is finished but its model/ is gone: use --overwrite true"
+            )
         self.accelerator.wait_for_everyone()
         return [f"{problem}; going on from an earlier one" for problem in problems]
 
@@ -195,6 +219,20 @@ class Trainer:
         """Whether any process was asked to stop; all must agree, or they wait for each other."""
         asked = torch.tensor(float(interrupt.asked), device=self.accelerator.device)
         return bool(self.accelerator.reduce(asked, "sum") > 0)
+
+    @cached_property
+    def inputs(self) -> dict[str, str]:
+        """Hashes of what a resumed run must find again."""
+        sets = [
+            [list(part.sample_ids), list(part.labels)]
+            for part in (self.feed.train_set, self.feed.held_out)
+        ]
+        vectors = self.step.classifier.class_embeddings.cpu().numpy().tobytes()
+        return {
+            "images": hashlib.sha256(json.dumps(sets).encode()).hexdigest(),
+            "original": fingerprint(self.step.original),
+            "class_vectors": hashlib.sha256(vectors).hexdigest(),
+        }
 
     def _introduction(self) -> list[str]:
         feed = self.feed
@@ -217,9 +255,10 @@ class Trainer:
         return lines
 
 
-def _shown(figures: dict[str, float], images_per_second: float) -> str:
+def _shown(figures: dict[str, float], held_out: HeldOut, images_per_second: float) -> str:
     parts = [f"loss {figures['total']:.3f}"]
     for key, name in (("clean_acc", "clean"), ("adversarial_acc", "adversarial")):
         if key in figures:
             parts.append(f"{name} {figures[key]:.0%}")
+    parts.append(f"held-out {held_out.clean_acc:.0%}/{held_out.robust_acc:.0%}")
     return "  ".join([*parts, f"{images_per_second:.0f} img/s"])

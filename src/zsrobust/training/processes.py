@@ -1,0 +1,53 @@
+"""Several processes as one: where they run, and what only the first of them does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+
+from zsrobust.devices import torch_device
+from zsrobust.errors import RequestError, ZSRobustError
+
+T = TypeVar("T")
+
+
+def make_accelerator(device: str) -> Accelerator:
+    """Devices and processes, whatever the launcher's environment says about precision.
+
+    Raises:
+        RequestError: if the device is not here, or this Python process already runs on another.
+    """
+    wanted = torch_device(device)
+    try:
+        # Precision and accumulation are the configuration's alone.
+        accelerator = Accelerator(
+            cpu=wanted.type == "cpu", mixed_precision="no", gradient_accumulation_steps=1
+        )
+    except ValueError as error:
+        raise RequestError(f"device {device} cannot be used: {error}") from error
+    if accelerator.device.type != wanted.type:
+        raise RequestError(
+            f"device {device} cannot be used: this process already runs on {accelerator.device}"
+        )
+    return accelerator
+
+
+def on_first(accelerator: Accelerator, do: Callable[[], T]) -> T:
+    """The result of ``do``, called on the first process alone; its failure fails every process.
+
+    Without that, the others would wait for the first one for ever.
+    """
+    outcome: list[Any] = [None, None]
+    if accelerator.is_main_process:
+        try:
+            outcome[0] = do()
+        except ZSRobustError as error:
+            outcome[1] = error
+    broadcast_object_list(outcome)
+    result, problem = outcome
+    if problem is not None:
+        raise problem
+    return result  # type: ignore[no-any-return]

