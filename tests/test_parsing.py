@@ -127,7 +127,12 @@ def test_bad_words_are_named(words, message):
             "method: tecoa\nattack:\n  stepz: 3\n",
             "there is no key attack.stepz; did you mean attack.steps?",
         ),
-        ("method: tecoa\nlerning: 1\n", "lerning"),
+        ("method: tecoa\nlerning: 1\n", "there is no key lerning"),
+        (
+            "method: tecoa\noptimiser: {lr: 1}\n",
+            "there is no key optimiser.lr; did you mean optimizer.lr?",
+        ),
+        ("method: pmg_aft\nobjective: 5\n", "objective"),
         ("method: [tecoa\n", "cannot be read as YAML"),
         ("just words", "must hold keys and values"),
         ("method: tecoa\nsteps: 1.5\n", "steps is 1.5: must be int, or null"),

@@ -147,6 +147,7 @@ _REWORDINGS = (
     ),
     (r"^unrecognized arguments: (.*)$", r"there is no option \1"),
     (r"^Group '(.+)' does not accept option '(.+)'", r"there is no key \1.\2"),
+    (r"^Option '(.+)' is not accepted$", r"there is no key \1"),
     (r"^the following arguments are required: (.*)$", r"missing: --\1"),
 )
 
