@@ -15,9 +15,11 @@ from jsonargparse import (  # type: ignore[attr-defined]
     ActionConfigFile,
     ArgumentError,
     ArgumentParser,
+    Namespace,
 )
 from jsonargparse.typing import register_type
 
+from zsrobust.checks import require
 from zsrobust.config import EvaluateConfig, FinetuneConfig
 from zsrobust.errors import RequestError
 from zsrobust.objectives import objective_class
@@ -129,7 +131,11 @@ def _as_words(key: str, value: Any) -> list[str]:
 
 def _parsed(parser: ArgumentParser, words: Sequence[str]) -> dict[str, Any]:
     try:
-        found = parser.instantiate(parser.parse_args(list(words))).as_dict()
+        given = parser.parse_args(list(words))
+        # The group of an objective's options is the one whose shape the parser does not check.
+        objective = given.get("objective", Namespace())
+        require(isinstance(objective, Namespace), "objective", objective, "keys and values")
+        found = parser.instantiate(given).as_dict()
     except (ArgumentError, TypeError, ValueError) as error:
         raise RequestError(_sentence(str(error), parser)) from None
     return {key: value for key, value in found.items() if key != "config"}
