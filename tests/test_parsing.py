@@ -133,7 +133,7 @@ def test_bad_words_are_named(words, message):
             "there is no key optimiser.lr; did you mean optimizer.lr?",
         ),
         ("method: pmg_aft\nobjective: 5\n", "objective is 5: must be keys and values"),
-        ("method: pmg_aft\nattack: 5\n", "attack"),
+        ("method: pmg_aft\nattack: 5\n", "attack is 5: must be keys and values"),
         ("method: [tecoa\n", "cannot be read as YAML"),
         ("just words", "must hold keys and values"),
         ("method: tecoa\nsteps: 1.5\n", "steps is 1.5: must be int, or null"),

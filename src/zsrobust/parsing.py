@@ -132,9 +132,12 @@ def _as_words(key: str, value: Any) -> list[str]:
 def _parsed(parser: ArgumentParser, words: Sequence[str]) -> dict[str, Any]:
     try:
         given = parser.parse_args(list(words))
-        # The group of an objective's options is the one whose shape the parser does not check.
-        objective = given.get("objective", Namespace())
-        require(isinstance(objective, Namespace), "objective", objective, "keys and values")
+        # A file may put a plain value where a group of options belongs.
+        for group in {
+            action.dest.split(".")[0] for action in parser._actions if "." in action.dest
+        }:
+            value = given.get(group, Namespace())
+            require(isinstance(value, Namespace), group, value, "keys and values")
         found = parser.instantiate(given).as_dict()
     except (ArgumentError, TypeError, ValueError) as error:
         raise RequestError(_sentence(str(error), parser)) from None
