@@ -136,8 +136,8 @@ def _parsed(parser: ArgumentParser, words: Sequence[str]) -> dict[str, Any]:
         for group in {
             action.dest.split(".")[0] for action in parser._actions if "." in action.dest
         }:
-            value = given.get(group, Namespace())
-            require(isinstance(value, Namespace), group, value, "keys and values")
+            value = given.get(group)
+            require(value is None or isinstance(value, Namespace), group, value, "keys and values")
         found = parser.instantiate(given).as_dict()
     except (ArgumentError, TypeError, ValueError) as error:
         raise RequestError(_sentence(str(error), parser)) from None
