@@ -43,6 +43,24 @@ def test_finetune_then_evaluate(finetune, photos, small_clip, tmp_path, capsys):
         assert words in " ".join(shown.split())
 
 
+def test_compare_seeds_and_published_rows(finetune, photos, small_clip, tmp_path, capsys):
+    assert main(finetune) == 0
+    words = ["evaluate", "--model", str(tmp_path / "run"), "--data", f"{photos},name=cifar10"]
+    words += ["--attack", "pgd-10", "--device", "cpu", "--compare", "published"]
+    for seed in ("0", "1"):
+        assert main([*words, "--seed", seed, "--out", str(tmp_path / seed)]) == 0
+    shown = capsys.readouterr().out
+    assert "arXiv:2410.21802" in shown
+    assert main(["compare", str(tmp_path / "0")]) == 0
+    shown = capsys.readouterr().out
+    assert f"{tmp_path / 'run'} against {small_clip}" in shown
+    assert "not distinguishable" in shown
+    assert main(["compare", str(tmp_path / "0"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["pairs"]
+    assert main(["seeds", str(tmp_path / "0"), str(tmp_path / "1")]) == 0
+    assert "pmg_aft[paper]" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
@@ -51,6 +69,9 @@ def test_finetune_then_evaluate(finetune, photos, small_clip, tmp_path, capsys):
         (["finetun"], 2, "there is no command 'finetun': choose finetune, evaluate"),
         (["finetune", "--config", "nope"], 2, "--config nope is neither a file nor a recipe"),
         (["evaluate", "--model", "x"], 2, "missing: --data"),
+        (["compare"], 2, "write zsrobust compare RUN_A RUN_B"),
+        (["compare", "/nowhere"], 2, "/nowhere"),
+        (["seeds"], 2, "write zsrobust seeds RUN RUN"),
         (["evaluate", "--model", "ViT-Z/openai", "--data", "digits"], 2, "is unknown"),
     ],
 )

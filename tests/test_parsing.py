@@ -15,11 +15,18 @@ from zsrobust.parsing import (
 GIVEN = ["--model", "m", "--data", "digits"]
 
 
-@pytest.mark.parametrize("name", recipe_names())
+@pytest.mark.parametrize("name", recipe_names("finetune"))
 def test_every_recipe_is_whole(name):
     found = recipe(name, model="m", data="digits")
     assert found.model == "m"
     assert found.objective.label.startswith(found.method)
+
+
+@pytest.mark.parametrize("name", recipe_names("evaluate"))
+def test_every_evaluation_recipe_is_whole(name):
+    found = parse_evaluate(["--config", name, "--model", "m", "--data", "d"])
+    assert found.model == ["m"]
+    assert found.eps[0] == 1 / 255
 
 
 def test_pmg_aft_recipes_are_what_method_and_script_say():
@@ -87,8 +94,9 @@ def test_lists_repeat_or_stand_side_by_side():
         ("--config tecoa {} --steps 0", "steps is 0: must be 1 or more, or null"),
         ("--config tecoa {} --steps ten", "steps is ten: must be int, or null"),
         ("--config tecoa {} --epochs 0", "epochs is 0: must be 1 or more"),
-        ("--config tecoa {} --attack.eps -1/255", "attack.eps: '-1/255' must be from 0 to below 1"),
+        ("--config tecoa {} --attack.eps -1/255", "attack.eps: '-1/255' must be 0 or more"),
         ("--config tecoa {} --attack.eps one", "attack.eps: 'one' is not a number: write 1/255"),
+        ("--config tecoa {} --attack.eps 1", "attack.eps is 1.0: must be below 1, the whole pixel"),
         ("--config tecoa {} --attack.steps 0", "attack.steps is 0: must be 1 or more"),
         (
             "--config tecoa {} --precision fp16",
@@ -154,7 +162,8 @@ def test_bad_files_are_named(tmp_path, text, message):
     [
         ("--model a", "missing: --data"),
         ("--model a --data x x", "data is x twice: must be given once each"),
-        ("--model a --data x --eps -1/255", "'-1/255' must be from 0 to below 1"),
+        ("--model a --data x --eps -1/255", "'-1/255' must be 0 or more"),
+        ("--model a --data x --eps 4", "eps is 4.0: must be below 1, the whole pixel range"),
         ("--model a --data x --samples 0", "samples is 0: must be 1 or more"),
         ("--model a --data x --pgd.restarts 0", "pgd.restarts is 0: must be 1 or more"),
         ("--model a --data x --dta=c", "there is no option --dta=c; did you mean data?"),

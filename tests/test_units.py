@@ -16,13 +16,13 @@ def test_written_forms():
     assert str(Eps(0.1234)) == "0.1234"
 
 
-@given(st.floats(0, 1, exclude_max=True))
+@given(st.floats(0, 3))
 def test_what_is_shown_reads_back(value):
     assert Eps(str(Eps(value))) == pytest.approx(value, rel=1e-8, abs=1e-12)
 
 
 @pytest.mark.parametrize(
-    "wrong", ["", "1/0", "1/2/3", "eps", "-1/255", "nan", "inf", None, "1e999", "1", 1, "300/255"]
+    "wrong", ["", "1/0", "1/2/3", "eps", "-1/255", "nan", "inf", None, "1e999"]
 )
 def test_anything_else_is_refused(wrong):
     with pytest.raises(RequestError, match="write 1/255 or"):

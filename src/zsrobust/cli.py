@@ -7,9 +7,16 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from zsrobust._version import __version__
-from zsrobust.errors import ZSRobustError
+from zsrobust.errors import RequestError, ZSRobustError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from zsrobust.evaluation.results import Results
 
 USAGE = """\
 usage: zsrobust [--version] [--debug] COMMAND ...
@@ -17,6 +24,8 @@ usage: zsrobust [--version] [--debug] COMMAND ...
 commands:
   finetune   fine-tune a CLIP's image encoder for zero-shot adversarial robustness
   evaluate   clean and adversarial accuracy of zero-shot models
+  compare    which differences between evaluated models are real
+  seeds      mean and spread over evaluations of several seeds
   recipes    list the packaged recipes
 
 zsrobust COMMAND --help lists a command's options; --debug shows the traceback of a failure."""
@@ -55,7 +64,7 @@ def _finetune(words: list[str]) -> None:
     from zsrobust.parsing import parse_finetune
     from zsrobust.training.finetune import finetune
 
-    words, as_json = _without_json(words)
+    words, as_json = _without(words, "--json")
     run = finetune(parse_finetune(words))
     if os.environ.get("RANK", "0") != "0":
         return  # Of several processes the first one speaks.
@@ -77,39 +86,111 @@ def _finetune(words: list[str]) -> None:
 
 
 def _evaluate(words: list[str]) -> None:
-    from rich.console import Console
-
     from zsrobust.evaluation.evaluator import evaluate
+    from zsrobust.files import write_text
     from zsrobust.parsing import parse_evaluate
+    from zsrobust.reporting.findings import sanity_page, warnings
     from zsrobust.reporting.tables import accuracy_table
+    from zsrobust.run_folder import find_run
 
-    words, as_json = _without_json(words)
-    results = evaluate(parse_evaluate(words))
+    words, as_json = _without(words, "--json")
+    words, published = _without(words, "--compare", "published")
+    config = parse_evaluate(words)
+    results = evaluate(config)
+    for line in warnings(results):
+        sys.stderr.write(line + "\n")
+    if results.sanity:
+        page = find_run(config) / "sanity.md"
+        write_text(page, sanity_page(results))
+        sys.stderr.write(f"sanity checks: {page}\n")
     if as_json:
         _write(json.dumps(results.as_dict()))
-    else:
-        # A file or a pipe has no width to fit into.
-        console = Console(width=None if sys.stdout.isatty() else 500)
-        console.print(accuracy_table(results).for_terminal())
+        return
+    console = _console()
+    console.print(accuracy_table(results).for_terminal())
+    if published:
+        _print_published(console, results)
+
+
+def _print_published(console: Console, results: Results) -> None:
+    from zsrobust.evaluation.published import beside
+    from zsrobust.reporting.compare import HOW_PUBLISHED, published_table
+
+    table, notes = published_table(beside(results))
+    if not table.groups:
+        console.print("no published row has one of these data sets and attacks")
+        return
+    console.print(table.for_terminal())
+    for line in (*notes, HOW_PUBLISHED):
+        console.print(line)
+
+
+def _compare(words: list[str]) -> None:
+    from zsrobust.evaluation.compare import compare
+    from zsrobust.reporting.compare import HOW_COMPARED, comparison_table
+
+    words, as_json = _without(words, "--json")
+    if len(words) not in (1, 2) or words[0].startswith("-"):
+        raise RequestError(
+            "write zsrobust compare RUN_A RUN_B for two evaluations, or one RUN to compare its "
+            "models with each other"
+        )
+    comparison = compare(*map(Path, words))
+    if as_json:
+        _write(json.dumps(comparison.as_dict()))
+        return
+    console = _console()
+    for pair in comparison.pairs:
+        console.print(f"{pair.second} against {pair.first}")
+        console.print(comparison_table(pair).for_terminal())
+        for remark in pair.remarks:
+            console.print(remark)
+    console.print(HOW_COMPARED)
+
+
+def _seeds(words: list[str]) -> None:
+    from zsrobust.evaluation.results import Results
+    from zsrobust.evaluation.seeds import aggregate_seeds
+    from zsrobust.reporting.compare import seeds_table
+
+    if not words or words[0].startswith("-"):
+        raise RequestError("write zsrobust seeds RUN RUN ... with one evaluation a seed")
+    runs = [Results.read(Path(word) / "results.json") for word in words]
+    _console().print(seeds_table(aggregate_seeds(runs)).for_terminal())
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    # A file or a pipe has no width to fit into; names may hold brackets, which are no markup.
+    return Console(width=None if sys.stdout.isatty() else 500, markup=False, highlight=False)
 
 
 def _recipes(words: list[str]) -> None:
     from zsrobust.parsing import recipe_names, recipe_path
 
-    for name in recipe_names():
-        first = recipe_path(name).read_text(encoding="utf-8").splitlines()[0]
-        _write(f"{name:24}{first.removeprefix('# ')}")
+    for command in ("finetune", "evaluate"):
+        _write(f"zsrobust {command} --config ...")
+        for name in recipe_names(command):
+            first = recipe_path(name, command).read_text(encoding="utf-8").splitlines()[0]
+            _write(f"  {name:22}{first.removeprefix('# ')}")
 
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "finetune": _finetune,
     "evaluate": _evaluate,
+    "compare": _compare,
+    "seeds": _seeds,
     "recipes": _recipes,
 }
 
 
-def _without_json(words: list[str]) -> tuple[list[str], bool]:
-    return [word for word in words if word != "--json"], "--json" in words
+def _without(words: list[str], *flag: str) -> tuple[list[str], bool]:
+    """``words`` without the words of ``flag``, and whether they were there in a row."""
+    for at in range(len(words) - len(flag) + 1):
+        if tuple(words[at : at + len(flag)]) == flag:
+            return words[:at] + words[at + len(flag) :], True
+    return words, False
 
 
 def _write(text: str) -> None:

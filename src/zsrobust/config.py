@@ -15,7 +15,7 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 ONE_LEVEL = Eps("1/255")
 # What changes where or how fast a run goes, never what it computes; and its own folder's name.
 UNCHANGING = frozenset({"out", "overwrite", "device", "workers"})
-UNCHANGING_EVALUATION = UNCHANGING | {"batch_size"}
+UNCHANGING_EVALUATION = UNCHANGING | {"batch_size", "sanity"}
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class TrainingAttack:
         if self.step_size is not None:
             object.__setattr__(self, "step_size", Eps(self.step_size))
         check_types(self, "attack.")
+        require_linf_eps("attack.eps", self.eps)
         require(self.steps >= 1, "attack.steps", self.steps, "1 or more")
         require(
             self.step_size is None or self.step_size > 0,
@@ -198,10 +199,12 @@ class EvaluateConfig:
         data: labelled images (repeatable), KIND:PATH or digits.
         out: run folder; null for one under runs/ named after the configuration.
         attack: attack names (repeatable), such as pgd-10.
-        eps: radii (repeatable), such as 1/255.
+        eps: radii (repeatable), such as 1/255; in l2 the length of the whole change, such as 0.5.
+        norm: linf or l2.
         pgd: what every PGD attack shares.
         samples: images a set, drawn by seed and balanced over classes; null for all.
         baseline: evaluate the undefended original of each fine-tuned model too.
+        sanity: attack every model anew to check that its numbers can be trusted; writes sanity.md.
         batch_size: images at once; changes speed and memory, not results.
         preprocessing: clip, authors_code, ...; null for the model's own.
         loader_resize: how photographs are brought to the attack resolution; null for the way the
@@ -219,9 +222,11 @@ class EvaluateConfig:
     out: str | None = None
     attack: list[str] = field(default_factory=lambda: ["pgd-10"])
     eps: list[Eps] = field(default_factory=lambda: [ONE_LEVEL])
+    norm: Literal["linf", "l2"] = "linf"
     pgd: PGDOptions = field(default_factory=PGDOptions)
     samples: int | None = None
     baseline: bool = True
+    sanity: bool = False
     batch_size: int = 64
     preprocessing: str | None = None
     loader_resize: Literal["clip", "authors_code"] | None = None
@@ -241,6 +246,8 @@ class EvaluateConfig:
             require(len(values) > 0, key, values, "given at least once")
             twice = {str(value) for value in values if values.count(value) > 1}
             require(not twice, key, f"{', '.join(sorted(twice))} twice", "given once each")
+        for eps in self.eps if self.norm == "linf" else []:
+            require_linf_eps("eps", eps)
         require(self.samples is None or self.samples >= 1, "samples", self.samples, "1 or more")
         require(self.batch_size >= 1, "batch_size", self.batch_size, "1 or more")
         require(self.workers >= 0, "workers", self.workers, "0 or more")
@@ -248,6 +255,15 @@ class EvaluateConfig:
 
 
 Config = FinetuneConfig | EvaluateConfig
+
+
+def require_linf_eps(key: str, eps: Eps) -> None:
+    """Refuse a radius of the whole pixel range: scripts of the field write 1 for 1/255.
+
+    Raises:
+        RequestError: if ``eps`` is 1 or more.
+    """
+    require(eps < 1, key, float(eps), "below 1, the whole pixel range; write 1/255 or 0.0039")
 
 
 def check_templates(templates: list[str] | None) -> None:

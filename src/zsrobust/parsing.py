@@ -31,27 +31,26 @@ register_type(Eps, serializer=str, deserializer=Eps, deserializer_exceptions=(Re
 REPEATABLE = ("model", "data", "attack", "eps", "templates")
 
 
-def recipe_names() -> list[str]:
-    """The packaged recipes."""
-    folder = resources.files("zsrobust") / "recipes"
+def recipe_names(command: str) -> list[str]:
+    """The packaged recipes of a command, ``finetune`` or ``evaluate``."""
+    folder = resources.files("zsrobust") / "recipes" / command
     return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir())
 
 
-def recipe_path(name: str) -> Path:
-    """The file of a packaged recipe, or ``name`` itself where it is a file.
+def recipe_path(name: str, command: str) -> Path:
+    """The file of a command's packaged recipe, or ``name`` itself where it is a file.
 
     Raises:
         RequestError: if it is neither.
     """
     if Path(name).is_file():
         return Path(name)
-    packaged = Path(str(resources.files("zsrobust") / "recipes" / f"{name}.yaml"))
-    if packaged.name != f"{name}.yaml" or not packaged.is_file():
+    if name not in recipe_names(command):
         raise RequestError(
             f"--config {name} is neither a file nor a recipe: recipes are "
-            f"{', '.join(recipe_names())}"
+            f"{', '.join(recipe_names(command))}"
         )
-    return packaged
+    return Path(str(resources.files("zsrobust") / "recipes" / command / f"{name}.yaml"))
 
 
 def finetune_parser(method: str) -> ArgumentParser:
@@ -79,7 +78,7 @@ def evaluate_parser() -> ArgumentParser:
         description="Clean and adversarial accuracy of zero-shot models.",
         exit_on_error=False,
     )
-    parser.add_argument("--config", action=ActionConfigFile, help="YAML file of these options")
+    parser.add_argument("--config", action=ActionConfigFile, help="recipe name or YAML file")
     parser.add_class_arguments(EvaluateConfig)
     return parser
 
@@ -90,7 +89,7 @@ def parse_finetune(words: Sequence[str]) -> FinetuneConfig:
     Raises:
         RequestError: if a word, key or value is wrong; one sentence says which.
     """
-    words = _with_recipe_paths(_gathered(words, ("templates",)))
+    words = _with_recipe_paths(_gathered(words, ("templates",)), "finetune")
     parsed = _parsed(finetune_parser(_method(words)), words)
     return FinetuneConfig(**parsed)
 
@@ -101,7 +100,7 @@ def parse_evaluate(words: Sequence[str]) -> EvaluateConfig:
     Raises:
         RequestError: if a word, key or value is wrong; one sentence says which.
     """
-    words = _with_recipe_paths(_gathered(words, REPEATABLE))
+    words = _with_recipe_paths(_gathered(words, REPEATABLE), "evaluate")
     return EvaluateConfig(**_parsed(evaluate_parser(), words))
 
 
@@ -201,14 +200,14 @@ def _gathered(words: Sequence[str], keys: Sequence[str]) -> list[str]:
     return kept
 
 
-def _with_recipe_paths(words: Sequence[str]) -> list[str]:
+def _with_recipe_paths(words: Sequence[str], command: str) -> list[str]:
     """Put the file of a packaged recipe where its name stands."""
     paths: list[str] = []
     for word in words:
         if paths and paths[-1] == "--config":
-            word = str(recipe_path(word))
+            word = str(recipe_path(word, command))
         elif word.startswith("--config="):
-            word = f"--config={recipe_path(word.removeprefix('--config='))}"
+            word = f"--config={recipe_path(word.removeprefix('--config='), command)}"
         paths.append(word)
     return paths
 

@@ -17,7 +17,15 @@ from zsrobust.files import remove_unfinished, write_text
 
 CONFIG = "config.yaml"
 # All that a run writes, and so all that --overwrite deletes: a folder may hold more than a run.
-WORK = ("metrics.jsonl", "checkpoints", "model", "parts", "outcomes.parquet", "results.json")
+WORK = (
+    "metrics.jsonl",
+    "checkpoints",
+    "model",
+    "parts",
+    "outcomes.parquet",
+    "results.json",
+    "sanity.md",
+)
 
 
 def find_run(config: Config) -> Path:

@@ -6,14 +6,13 @@ from zsrobust.errors import RequestError
 
 
 class Eps(float):
-    """A pixel distance in [0, 1), as a fraction of the pixel range.
+    """A pixel distance, 0 or more, as a fraction of the pixel range.
 
     Made from a number or from text such as ``1/255``; shown as ``k/255`` where it is a multiple
     of a quarter level, else as a plain number.
 
     Raises:
-        RequestError: if it is no number or fraction, is negative, or is 1 or more. Scripts of the
-            field write 1 for 1/255; taken at its word it is the whole pixel range.
+        RequestError: if it is no number or fraction, is negative, or is not finite.
     """
 
     def __new__(cls, value: str | float) -> Eps:
@@ -26,17 +25,15 @@ class Eps(float):
                 eps = float(value)
         except (ValueError, TypeError, ZeroDivisionError):
             raise RequestError(f"{value!r} is not a number: write 1/255 or 0.0039") from None
-        if not 0 <= eps < 1:
-            raise RequestError(
-                f"{value!r} must be from 0 to below 1, the whole pixel range: write 1/255 or 0.0039"
-            )
+        if not 0 <= eps < float("inf"):
+            raise RequestError(f"{value!r} must be 0 or more: write 1/255 or 0.0039")
         return super().__new__(cls, eps)
 
     def __str__(self) -> str:
         """``1/255``, or the plain number."""
         levels = float(self) * 255
         quarters = round(levels * 4) / 4
-        if abs(levels - quarters) < 1e-9 * max(1.0, levels) and quarters < 255:
+        if abs(levels - quarters) < 1e-9 * max(1.0, levels):
             return f"{quarters:g}/255"
         return float.__repr__(self)
 

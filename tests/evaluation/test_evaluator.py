@@ -13,11 +13,14 @@ from zsrobust.attacks import PGD, ThreatModel
 from zsrobust.config import EvaluateConfig
 from zsrobust.errors import RequestError
 from zsrobust.evaluation import cell as cell_module
+from zsrobust.evaluation import sanity_run
 from zsrobust.evaluation.evaluator import evaluate
+from zsrobust.evaluation.findings import Finding
 from zsrobust.evaluation.results import Results
 from zsrobust.files import sha256_of
 from zsrobust.models.loading import load
 from zsrobust.models.weights import save_model
+from zsrobust.reporting.findings import sanity_page, warnings
 from zsrobust.units import Eps
 
 
@@ -96,11 +99,12 @@ def test_files_hold_what_was_counted(config):
     settings = config()
     results = evaluate(settings)
     out = Path(settings.out)
-    assert Results.read(out / "results.json") == Results(
-        json.loads(json.dumps(results.protocol)),
-        results.environment,
-        Results.read(out / "results.json").rows,
-    )
+    read = Results.read(out / "results.json")
+    assert read.protocol == json.loads(json.dumps(results.protocol))
+    assert read.environment == results.environment
+    assert [row.key for row in read.rows] == [row.key for row in results.rows]
+    assert read.findings == results.findings
+    assert [finding.check for finding in read.findings] == ["falls with eps"]
     table = pq.read_table(out / "outcomes.parquet").to_pylist()
     assert len(table) == sum(row.n for row in results.rows)
     for row in results.rows:
@@ -156,13 +160,14 @@ def test_both_averages_are_over_the_same_sets_for_every_model(config, tuned):
 
 def test_interrupted_it_goes_on_from_the_last_finished_part(config, monkeypatch):
     whole = evaluate(config(out=str(Path(config().out).with_name("whole"))))
+    monkeypatch.setattr(cell_module, "CHUNK", 4)
     under, calls = cell_module.Measurement.under, []
 
-    def failing(self, attack, clean, progress):
-        calls.append(attack.threat.eps)
-        if len(calls) == 3:
+    def failing(self, *given):
+        calls.append(given)
+        if len(calls) == 6:
             raise KeyboardInterrupt
-        return under(self, attack, clean, progress)
+        return under(self, *given)
 
     with monkeypatch.context() as patch:
         patch.setattr(cell_module.Measurement, "under", failing)
@@ -175,12 +180,13 @@ def test_interrupted_it_goes_on_from_the_last_finished_part(config, monkeypatch)
         lambda *a: calls.append(1) or under(*a),
     )
     again = evaluate(config())
-    assert len(calls) == 2
+    # Chunks of 4 make 2 of one's 6 samples and 3 of two's 9: 10 in all at two radii, 5 done.
+    assert len(calls) == 5
     assert [(r.dataset, r.eps, r.robust_acc) for r in again.rows] == [
         (r.dataset, r.eps, r.robust_acc) for r in whole.rows
     ]
     evaluate(config())
-    assert len(calls) == 2, "an unchanged evaluation is answered from its files"
+    assert len(calls) == 5, "an unchanged evaluation is answered from its files"
 
 
 def test_changed_weights_are_evaluated_anew(config, tuned):
@@ -245,6 +251,101 @@ def test_several_processes_are_refused(config, monkeypatch):
         evaluate(config())
 
 
+def robust(results, attack):
+    return {(r.dataset, r.eps): r.robust_acc for r in results.rows if r.attack == attack}
+
+
+def test_an_ensemble_is_the_worst_of_its_parts_on_each_sample(config, tmp_path):
+    whole = evaluate(config(attack=["pgd-3+cw-3+noise-5"]))
+    names = ["pgd-3", "cw-3", "noise-5"]
+    apart = evaluate(config(attack=names, out=str(tmp_path / "apart")))
+    table = pq.read_table(tmp_path / "apart" / "outcomes.parquet").to_pylist()
+    standing = {}
+    for line in table:
+        key = (line["dataset"], line["eps"], line["sample_id"])
+        right = line["label"] == line["clean_prediction"] == line["adversarial_prediction"]
+        standing[key] = standing.get(key, True) and right
+    for row in whole.rows:
+        mine = [v for (d, e, _), v in standing.items() if (d, e) == (row.dataset, row.eps)]
+        assert row.robust_acc == sum(mine) / len(mine)
+        assert list(row.after_part) == names
+        steps = [row.clean_acc, *row.after_part.values()]
+        assert steps == sorted(steps, reverse=True)
+        assert steps[1] == robust(apart, "pgd-3")[row.dataset, row.eps]
+        assert steps[-1] == row.robust_acc
+
+
+def test_library_attacks_do_not_depend_on_batch_size(config, tmp_path):
+    settings = {"attack": ["apgd-ce"], "eps": [Eps("2/255")]}
+    one = evaluate(config(**settings, batch_size=1))
+    other = evaluate(config(**settings, batch_size=64, out=str(tmp_path / "other")))
+    assert [row.robust_acc for row in one.rows] == [row.robust_acc for row in other.rows]
+    one, other = (
+        pq.read_table(tmp_path / name / "outcomes.parquet")["adversarial_loss"].to_pylist()
+        for name in ("out", "other")
+    )
+    assert one == pytest.approx(other, abs=1e-5)
+
+
+def test_few_classes_get_what_is_defined_for_them(config):
+    results = evaluate(config(attack=["apgd-t", "pgd-3"], eps=[Eps("2/255")]))
+    assert {row.attack for row in results.rows} == {"pgd-3"}
+    for data in results.protocol["data"].values():
+        assert data["attack_notes"] == {"apgd-t": "apgd-t left out: it needs 4 classes, here 3"}
+    capped = evaluate(
+        config(attack=["fab-t"], eps=[Eps("2/255")], out=str(Path(config().out) / "../capped"))
+    )
+    assert {row.note for row in capped.rows} == {"fab-t with 2 of 9 target classes"}
+
+
+def test_transfer_attacks_one_model_and_tries_another(config, tuned, small_clip, sets):
+    name = f"transfer(pgd-3, {tuned})"
+    results = evaluate(config(attack=[name], eps=[Eps("8/255")]))
+    surrogate, model = load(tuned), load(small_clip)
+    folder = sets[1].split(":")[1]
+    paths = sorted(Path(folder).rglob("*.png"))
+    names = sorted({path.parent.name for path in paths})
+    pixels = np.stack([np.asarray(Image.open(path)) for path in paths])
+    images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
+    labels = torch.tensor([names.index(path.parent.name) for path in paths])
+    ids = [path.relative_to(folder).as_posix() for path in paths]
+    made = PGD(ThreatModel(eps=8 / 255), steps=3)(surrogate.classifier(names), images, labels, ids)
+    right = [model.classifier(names)(x).argmax(-1) == labels for x in (images, made)]
+    assert robust(results, name)["two", 8 / 255] == float((right[0] & right[1]).float().mean())
+    with pytest.raises(RequestError, match="no folder /nowhere"):
+        evaluate(config(attack=["transfer(pgd-3, local-dir:/nowhere)"]))
+
+
+def test_l2_radii_may_pass_one(config):
+    results = evaluate(config(norm="l2", eps=[Eps(0.5), Eps(40)], attack=["pgd-3"]))
+    assert {(row.norm, row.eps) for row in results.rows} == {("l2", 0.5), ("l2", 40.0)}
+
+
+def test_sanity_checks_are_kept_and_not_repeated(config, monkeypatch):
+    given = []
+
+    def checks(classifier, images, labels, sample_ids, threat, *, seed):
+        given.append((len(images), len(set(sample_ids)), threat.eps))
+        if len(images) < 9:
+            raise RequestError("too few")
+        return [Finding("softmax range", False, "flat", {"spread": 0.1}, "rescale")]
+
+    monkeypatch.setattr(sanity_run, "sanity", checks)
+    evaluate(config())
+    assert given == []
+    results = evaluate(config(sanity=True))
+    assert given == [(6, 6, 2 / 255), (9, 9, 2 / 255)]
+    assert [report.refused for report in results.sanity] == ["too few", ""]
+    assert evaluate(config(sanity=True)).sanity == results.sanity
+    assert len(given) == 2
+    page = sanity_page(results)
+    assert "not checked: too few" in page
+    assert "## softmax range: **FAILED**" in page
+    assert warnings(results) == [
+        f"warning: {config().model[0]} on two: flat. rescale",
+    ]
+
+
 def test_samples_and_templates(config):
     results = evaluate(config(samples=3, templates=["a {}", "one {} here"]))
     assert {row.n for row in results.rows} == {3}
@@ -254,7 +355,7 @@ def test_samples_and_templates(config):
 def test_bad_requests(config, sets, tmp_path):
     with pytest.raises(RequestError, match="two data sets are called one"):
         evaluate(config(data=[sets[0], sets[0] + ",resolution=32"]))
-    with pytest.raises(RequestError, match="attack 'apgd' is unknown"):
+    with pytest.raises(RequestError, match=r"attack 'apgd' is unknown: did you mean apgd"):
         evaluate(config(attack=["apgd"]))
     evaluate(config())
     with pytest.raises(RequestError, match=r"holds another run \(seed: 0 there, 1 asked\)"):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from zsrobust.evaluation.results import Results, Row
 from zsrobust.reporting.tables import accuracy_table, short_names
 
@@ -61,3 +63,14 @@ def test_paths_are_shown_by_their_last_part_where_that_tells_them_apart(tmp_path
         "ViT-B-32/openai": "ViT-B-32/openai",
     }
     assert short_names([one, two]) == {one: one, two: two}
+
+
+def test_an_attack_undefined_on_a_set_leaves_its_place_empty():
+    rows = [row("two", "m", 1 / 255, 50, 9), row("ten", "m", 1 / 255, 60, 8)]
+    rows.append(replace(rows[1], attack="apgd-t", robust_acc=0.02, ci95_robust=(0.01, 0.03)))
+    table = accuracy_table(Results({}, {}, rows))
+    two, ten, average = [line for group in table.groups for line in group][:3]
+    assert two[-1] == "-"
+    assert ten[-1] == "2.0 (1.0-3.0)"
+    assert average[0] == "average of 2 all"
+    assert average[-1] == "2.0 (1.0-3.0)"

@@ -24,6 +24,16 @@ class Attack(Protocol):
         """Where its results lie."""
         ...
 
+    @property
+    def chunk(self) -> int | None:
+        """None if a sample is attacked alike in any company.
+
+        Else the size of the chunks that a call's samples must come from: sample i of the data set
+        belongs to chunk i // size, and one call takes samples of one chunk, all that are to be
+        attacked, in their order.
+        """
+        ...
+
     def describe(self) -> dict[str, object]:
         """Every parameter that changes a number, for the result file."""
         ...

@@ -55,7 +55,7 @@ def pgd(
         gradient = input_gradient(loss_fn, adversarial)
         broken |= gradient.isnan().any()
         adversarial = threat.step(images, adversarial, gradient, step_size)
-    refuse(broken)
+    refuse_nan(broken, "gradient")
     return adversarial
 
 
@@ -64,6 +64,7 @@ def pgd_until_wrong(
     loss_of_logits: Callable[[Tensor, Tensor], Tensor],
     images: Tensor,
     labels: Tensor,
+    aims: Tensor,
     threat: ThreatModel,
     *,
     steps: int,
@@ -74,8 +75,10 @@ def pgd_until_wrong(
 
     Args:
         logits_fn: images (M, 3, H, W) to logits (M, C), for any M.
-        loss_of_logits: logits (M, C) and labels (M,) to one loss a sample (M,).
-        images, labels, threat, steps, step_size, noise: as in :func:`pgd`.
+        loss_of_logits: logits (M, C) and aims (M,) to one loss a sample (M,).
+        labels: true classes (N,), which give the verdicts.
+        aims: the classes (N,) that the loss is about: the labels, or targets.
+        images, threat, steps, step_size, noise: as in :func:`pgd`.
 
     Raises:
         RunError: if a gradient is NaN.
@@ -91,10 +94,10 @@ def pgd_until_wrong(
             logits = logits_fn(x)
             # One forward pass serves the gradient and the verdict on this iterate.
             right.copy_(logits.argmax(-1) == labels[standing])
-            return loss_of_logits(logits, labels[standing])
+            return loss_of_logits(logits, aims[standing])
 
         gradient = input_gradient(loss_fn, at)
-        refuse(gradient.isnan().any())
+        refuse_nan(gradient.isnan().any(), "gradient")
         standing = standing[right]
         if len(standing) == 0:
             break
@@ -102,11 +105,11 @@ def pgd_until_wrong(
     return adversarial
 
 
-def refuse(broken: Tensor) -> None:
-    """Stop an attack whose gradient is not a number.
+def refuse_nan(broken: Tensor, what: str) -> None:
+    """Stop an attack that met ``what`` (a gradient, a logit) without a value.
 
     Raises:
         RunError: if ``broken`` is true.
     """
     if broken:
-        raise RunError("the attack met a gradient that is not a number; check weights and images")
+        raise RunError(f"the attack met a {what} that is not a number; check weights and images")

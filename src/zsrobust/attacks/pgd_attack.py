@@ -1,47 +1,51 @@
-"""The attack ``pgd-K``: projected gradient descent on a classifier's cross-entropy."""
+"""The attacks ``pgd-K`` and ``pgd-K-LOSS``: projected gradient descent on a classifier."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from zsrobust.attacks.frozen import frozen
+from zsrobust.attacks.losses import LOSSES, LossName, cross_entropy, likeliest_others, margin
 from zsrobust.attacks.noise import uniform_noise
 from zsrobust.attacks.pgd import pgd, pgd_until_wrong
 from zsrobust.attacks.threat_model import ThreatModel
+from zsrobust.attacks.worst import worst_of
 from zsrobust.checks import require
 from zsrobust.errors import RequestError
 from zsrobust.models.zero_shot import ZeroShotClassifier
 
-
-def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy of logits (N, C) with labels (N,), one value a sample (N,)."""
-    return F.cross_entropy(logits, labels, reduction="none")
+__all__ = ["PGD", "cross_entropy"]
 
 
 @dataclass(frozen=True)
 class PGD:
-    """PGD on the cross-entropy of a zero-shot classifier (Madry et al., ICLR 2018).
+    """PGD on a loss of a zero-shot classifier's logits (Madry et al., ICLR 2018).
 
     Attributes:
         threat: norm, radius and pixel range.
-        steps: gradient steps a restart, 1 or more.
-        step_size: fraction of the pixel range; None for 2.5 eps / steps, which lets the iterate
+        steps: gradient steps a start, 1 or more.
+        step_size: in units of the pixel range; None for 2.5 eps / steps, which lets the iterate
             cross the ball (Madry et al.'s rule).
         restarts: independent random starts; a sample is attacked again only while it stands, and
-            keeps the iterate with the highest loss if it never falls.
+            keeps the result with the highest loss if it never falls.
         random_start: start uniformly in the ball, else at the image.
         early_stop: stop each sample at its first misclassified iterate, and save the steps.
         logit_scale: scale of the logits the attack differentiates; None for the classifier's.
-        seed: keys the random starts, with each sample's id, the epoch and the restart.
+        seed: keys the random starts, with each sample's id, the epoch and the start's number.
+        loss: ``ce`` (cross-entropy), ``margin``, ``dlr`` (from 3 classes on), or ``targeted``:
+            cross-entropy towards one other class after the other, each with a start and steps of
+            its own while the sample stands; a sample that never falls keeps the result with the
+            highest margin.
+        targets: how many other classes ``targeted`` tries, the likeliest first; at most all.
 
     Raises:
-        RequestError: if steps or restarts are below 1, step_size is not positive, or several
-            restarts are asked for without a random start.
+        RequestError: if steps, restarts or targets are below 1, step_size is not positive, the
+            loss is unknown, or several restarts are asked for without a random start.
     """
 
     threat: ThreatModel
@@ -52,12 +56,15 @@ class PGD:
     early_stop: bool = False
     logit_scale: float | None = None
     seed: int = 0
+    loss: LossName = "ce"
+    targets: int = 9
 
     def __post_init__(self) -> None:
-        for key in ("steps", "restarts"):
+        for key in ("steps", "restarts", "targets"):
             require(getattr(self, key) >= 1, f"attack.{key}", getattr(self, key), "1 or more")
         step = self.step_size
         require(step is None or step > 0, "attack.step_size", step, "above 0")
+        require(self.loss in LOSSES, "attack.loss", repr(self.loss), " or ".join(LOSSES))
         if self.restarts > 1 and not self.random_start:
             raise RequestError(
                 f"attack.restarts is {self.restarts} but attack.random_start is false: "
@@ -66,12 +73,17 @@ class PGD:
 
     @property
     def name(self) -> str:
-        """``pgd-10`` for ten steps."""
-        return f"pgd-{self.steps}"
+        """``pgd-10`` for ten steps on the cross-entropy, ``pgd-10-dlr`` on another loss."""
+        return f"pgd-{self.steps}" + ("" if self.loss == "ce" else f"-{self.loss}")
+
+    @property
+    def chunk(self) -> None:
+        """None: a sample is attacked alike in any company."""
+        return None
 
     @property
     def resolved_step_size(self) -> float:
-        """The step size in use, as a fraction of the pixel range."""
+        """The step size in use, in units of the pixel range."""
         return 2.5 * self.threat.eps / self.steps if self.step_size is None else self.step_size
 
     def describe(self) -> dict[str, object]:
@@ -79,8 +91,9 @@ class PGD:
         return {
             **asdict(self),
             "name": self.name,
-            "loss": "cross-entropy",
+            "chunk": self.chunk,
             "step_size": self.resolved_step_size,
+            "targets": self.targets if self.loss == "targeted" else None,
             "returns": "first misclassified iterate, else last" if self.early_stop else "last",
         }
 
@@ -98,59 +111,69 @@ class PGD:
         as it was found, and so is the global random state.
 
         Raises:
-            RunError: if a gradient is NaN.
+            RequestError: if the loss is not defined for so few classes.
+            RunError: if a gradient or logit is NaN.
         """
         images = images.detach()
-        result = images.clone()
-        highest = torch.full((len(images),), -torch.inf, device=images.device)
-        standing = torch.arange(len(images), device=images.device)
         with frozen(classifier):
-            for restart in range(self.restarts):
-                ids = [sample_ids[row] for row in standing.tolist()]
-                adversarial = self._one_start(
-                    classifier, images[standing], labels[standing], ids, epoch, restart
+            starts = [
+                partial(
+                    self._one_start, classifier, images, labels, aims, sample_ids, epoch, number
                 )
-                if self.restarts == 1:
-                    return adversarial
-                with torch.no_grad():
-                    logits = self._logits(classifier, adversarial)
-                loss = cross_entropy(logits, labels[standing])
-                fallen = logits.argmax(-1) != labels[standing]
-                better = fallen | (loss > highest[standing])
-                result[standing[better]] = adversarial[better]
-                highest[standing[better]] = loss[better]
-                standing = standing[~fallen]
-                if len(standing) == 0:
-                    break
-        return result
+                for number, aims in enumerate(self._aims(classifier, images, labels))
+            ]
+            if len(starts) == 1:
+                return starts[0](torch.arange(len(images), device=images.device))
+            return worst_of(
+                starts,
+                lambda x: self._logits(classifier, x),
+                # Losses towards different classes do not compare.
+                margin if self.loss == "targeted" else LOSSES[self.loss],
+                images,
+                labels,
+            )
+
+    def _aims(self, classifier: ZeroShotClassifier, images: Tensor, labels: Tensor) -> list[Tensor]:
+        """For each start the classes (N,) that its loss is about."""
+        aims = [labels]
+        if self.loss == "targeted":
+            with torch.no_grad():
+                logits = self._logits(classifier, images)
+            aims = likeliest_others(logits, labels, self.targets)
+        return aims * self.restarts
 
     def _one_start(
         self,
         classifier: ZeroShotClassifier,
         images: Tensor,
         labels: Tensor,
+        aims: Tensor,
         sample_ids: Sequence[str],
         epoch: int,
-        restart: int,
+        number: int,
+        rows: Tensor,
     ) -> Tensor:
+        images, labels, aims = images[rows], labels[rows], aims[rows]
         noise = None
         if self.random_start:
+            ids = [sample_ids[row] for row in rows.tolist()]
             noise = uniform_noise(
-                images, sample_ids, seed=self.seed, purpose="pgd", epoch=epoch, restart=restart
+                images, ids, seed=self.seed, purpose="pgd", epoch=epoch, restart=number
             )
         if self.early_stop:
             return pgd_until_wrong(
                 lambda x: self._logits(classifier, x),
-                cross_entropy,
+                LOSSES[self.loss],
                 images,
                 labels,
+                aims,
                 self.threat,
                 steps=self.steps,
                 step_size=self.resolved_step_size,
                 noise=noise,
             )
         return pgd(
-            lambda x: cross_entropy(self._logits(classifier, x), labels),
+            lambda x: LOSSES[self.loss](self._logits(classifier, x), aims),
             images,
             self.threat,
             steps=self.steps,

@@ -4,26 +4,74 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from difflib import get_close_matches
+from typing import Any
 
 from zsrobust.attacks.base import Attack
+from zsrobust.attacks.cw import CW
+from zsrobust.attacks.ensemble import Ensemble
+from zsrobust.attacks.library import STANDARD, LibraryAttack
+from zsrobust.attacks.noise_attack import Noise
 from zsrobust.attacks.pgd_attack import PGD
 from zsrobust.attacks.threat_model import ThreatModel
 from zsrobust.errors import RequestError
 
+PGD_OPTIONS = frozenset({"step_size", "restarts", "random_start", "early_stop", "logit_scale"})
+"""What only the PGD family has; every other attack goes without."""
+
 PATTERNS: dict[str, Callable[..., Attack]] = {
-    r"pgd-(?P<steps>\d+)": PGD,
+    r"pgd-(?P<steps>\d+)(-(?P<loss>margin|dlr|targeted))?": PGD,
+    r"cw-(?P<steps>\d+)": CW,
+    r"noise-(?P<draws>\d+)": Noise,
 }
-EXAMPLES = ("pgd-10",)
+ENSEMBLES = {"autoattack": "apgd-ce+apgd-t+fab-t+square"}
+"""AutoAttack's standard version. Its ``rand`` version, for randomised models, is not offered."""
+
+EXAMPLES = (
+    *("pgd-10", "pgd-10-margin", "pgd-10-dlr", "pgd-10-targeted", "cw-10", "noise-10"),
+    *STANDARD,
+    *ENSEMBLES,
+    "apgd-ce+apgd-dlr",
+)
 
 
 def make_attack(name: str, threat: ThreatModel, **options: object) -> Attack:
-    """The attack called ``name`` inside ``threat``; ``options`` are its own parameters.
+    """The attack called ``name`` inside ``threat``.
+
+    Args:
+        name: one like ``EXAMPLES``; ``A+B`` is the worst of A and B on each sample.
+        threat: norm, radius and pixel range.
+        options: ``seed``, and ``PGD_OPTIONS``, which reach the attacks of the PGD family alone.
 
     Raises:
-        RequestError: if the name is unknown or a parameter is out of range.
+        RequestError: if the name or an option is unknown or a parameter is out of range.
     """
+    if unknown := options.keys() - PGD_OPTIONS - {"seed"}:
+        allowed = ", ".join(sorted({"seed", *PGD_OPTIONS}))
+        raise RequestError(f"attacks have no option {min(unknown)!r}: choose from {allowed}")
+    combined = ENSEMBLES.get(name, name)
+    if "+" in combined:
+        parts = [make_attack(part, threat, **options) for part in combined.split("+")]
+        return Ensemble(name, tuple(parts))
     for pattern, attack in PATTERNS.items():
         if match := re.fullmatch(pattern, name):
-            numbers = {key: int(value) for key, value in match.groupdict().items()}
-            return attack(threat=threat, **numbers, **options)
-    raise RequestError(f"attack {name!r} is unknown: choose one like {', '.join(EXAMPLES)}")
+            given = {key: value for key, value in match.groupdict().items() if value is not None}
+            values = {key: int(text) if text.isdigit() else text for key, text in given.items()}
+            return attack(threat=threat, **values, **_known(attack, options))
+    if name in STANDARD:
+        return LibraryAttack(name, threat, **_known(LibraryAttack, options))
+    raise RequestError(_unknown(name))
+
+
+def _known(attack: object, options: dict[str, object]) -> dict[str, Any]:
+    if isinstance(attack, type) and issubclass(attack, PGD):
+        return options
+    return {key: value for key, value in options.items() if key == "seed"}
+
+
+def _unknown(name: str) -> str:
+    if name.startswith("transfer("):
+        return f"attack {name!r} needs the surrogate model itself: build it with Transfer"
+    close = get_close_matches(name, EXAMPLES, n=1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    return f"attack {name!r} is unknown: {hint}choose one like {', '.join(EXAMPLES)}"

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import torch
 
-from zsrobust.attacks import Attack
+from zsrobust.attacks import Attack, LibraryAttack
 from zsrobust.data.image_set import ImageSet
 from zsrobust.evaluation.measure import Measurement
 from zsrobust.evaluation.outcomes import Outcomes
@@ -18,6 +20,10 @@ from zsrobust.evaluation.results import Row
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.weights import fingerprint
 from zsrobust.progress import Steps
+
+# Samples computed and kept at a time, and so the most that a kill can cost. Library attacks draw
+# their random numbers for one such chunk at a time.
+CHUNK = LibraryAttack.chunk
 
 
 @dataclass(frozen=True)
@@ -28,13 +34,17 @@ class Cell:
         model: the model.
         images: the data set.
         measurement: how to run the one on the other.
-        parts: folder of finished outcomes, a file each.
+        parts: folder of finished outcomes, a file a chunk.
+        attacks: those asked for that are defined for the set's number of classes.
+        notes: what was changed in an attack for this number of classes, by the attack's name.
     """
 
     model: CLIPModel
     images: ImageSet
     measurement: Measurement
     parts: Path
+    attacks: list[Attack]
+    notes: dict[str, str]
 
     def key(self, attack: Attack | None) -> str:
         """Hash of everything that decides the outcomes, weights and sample ids included."""
@@ -42,26 +52,33 @@ class Cell:
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     def clean(self, progress: Steps) -> Outcomes:
-        """Outcomes without attack, computed unless they are on disk."""
-        path = self._path(None)
-        outcomes = self._finished(path, progress)
-        if outcomes is None:
-            outcomes = self.measurement.clean(progress)
-            outcomes.write(path)
-        return outcomes
+        """Outcomes without attack; what is on disk is not computed again."""
+        return Outcomes.joined(
+            self._kept(self.key(None), at, progress, self._compute_clean) for at in self._chunks()
+        )
 
     def under(self, attack: Attack, clean: Outcomes, progress: Steps) -> Outcomes:
-        """Outcomes under ``attack``, computed unless they are on disk."""
-        path = self._path(attack)
-        outcomes = self._finished(path, progress)
-        if outcomes is None:
-            outcomes = self.measurement.under(attack, clean, progress)
-            outcomes.write(path)
-        return outcomes
+        """Outcomes under ``attack``; what is on disk is not computed again.
+
+        The parts of an ensemble run in turn, each on what still stands of a chunk.
+        """
+
+        def compute(at: range) -> Outcomes:
+            outcomes = Outcomes(*(values[at.start : at.stop] for values in vars(clean).values()))
+            for part in getattr(attack, "parts", [attack]):
+                outcomes = self.measurement.under(part, outcomes, list(at))
+            return outcomes
+
+        key = self.key(attack)
+        return Outcomes.joined(self._kept(key, at, progress, compute) for at in self._chunks())
 
     def row(self, attack: Attack, clean: Outcomes, after: Outcomes) -> Row:
         """The result of one attack."""
-        pairs = list(zip(clean.right, after.right, strict=True))
+        n, standing, after_part = len(clean.right), sum(clean.right), {}
+        fallen = Counter(after.fell_to)
+        for part in getattr(attack, "parts", []):
+            standing -= fallen[part.name]
+            after_part[part.name] = standing / n
         return Row.counted(
             dataset=self.images.name,
             split=self.images.split,
@@ -73,9 +90,11 @@ class Cell:
             norm=attack.threat.norm,
             eps=float(attack.threat.eps),
             key=self.key(attack),
-            n=len(pairs),
-            clean=sum(before for before, _ in pairs),
-            robust=sum(before and later for before, later in pairs),
+            note=self.notes.get(attack.name, ""),
+            after_part=after_part,
+            n=n,
+            clean=sum(clean.right),
+            robust=sum(after.right),
         )
 
     @cached_property
@@ -93,11 +112,21 @@ class Cell:
             [self.measurement.device.type, torch.__version__],
         ]
 
-    def _path(self, attack: Attack | None) -> Path:
-        return self.parts / f"{self.key(attack)}.parquet"
+    def _chunks(self) -> list[range]:
+        """Fixed runs of samples, aligned to the set: what is computed and kept at a time."""
+        n = len(self.images)
+        return [range(at, min(at + CHUNK, n)) for at in range(0, n, CHUNK)]
 
-    def _finished(self, path: Path, progress: Steps) -> Outcomes | None:
+    def _compute_clean(self, at: range) -> Outcomes:
+        return self.measurement.clean(list(at))
+
+    def _kept(
+        self, key: str, at: range, progress: Steps, compute: Callable[[range], Outcomes]
+    ) -> Outcomes:
+        path = self.parts / key / f"{at.start}.parquet"
         outcomes = Outcomes.read(path)
-        if outcomes is not None:
-            progress.advance(len(self.images))
+        if outcomes is None:
+            outcomes = compute(at)
+            outcomes.write(path)
+        progress.advance(len(at))
         return outcomes

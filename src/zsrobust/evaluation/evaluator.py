@@ -12,18 +12,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from zsrobust.attacks import Attack, ThreatModel, make_attack
 from zsrobust.config import EvaluateConfig
 from zsrobust.data.image_set import ImageSet
 from zsrobust.data.loading import attack_resolution
 from zsrobust.data.open_readable import open_readable
 from zsrobust.devices import full_precision, torch_device
 from zsrobust.errors import RequestError
+from zsrobust.evaluation.attacks import RequestedAttacks
 from zsrobust.evaluation.cell import Cell
+from zsrobust.evaluation.diagnostics import diagnose
 from zsrobust.evaluation.environment import environment
 from zsrobust.evaluation.measure import Measurement
 from zsrobust.evaluation.outcomes import table
 from zsrobust.evaluation.results import Results
+from zsrobust.evaluation.sanity_run import check_cells
 from zsrobust.files import written_whole
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.loading import load
@@ -42,32 +44,43 @@ def evaluate(config: EvaluateConfig) -> Results:
     if os.environ.get("WORLD_SIZE", "1") != "1":
         raise RequestError("evaluate runs in one process: start it without torchrun")
     device = torch_device(config.device)
-    attacks = _attacks(config)
+    attacks = RequestedAttacks(config, device)
     folder = find_run(config)
     models = _models(config, device)
     sets = _sets(config)
-    cells = [_cell(model, images, config, device, folder) for model in models for images in sets]
+    cells = [
+        _cell(model, images, config, attacks, device, folder) for model in models for images in sets
+    ]
     with claimed(folder, config), full_precision():
         finished = folder / "results.json"
-        if finished.exists() and (folder / "outcomes.parquet").exists():
-            before = Results.read(finished)
-            asked = {cell.key(attack) for cell in cells for attack in attacks}
-            if asked == {row.key for row in before.rows}:
-                return before
-        results = Results(_protocol(config, cells, attacks), environment(device), [])
-        _compute(cells, attacks, results, folder)
+        results = _answered(finished, cells)
+        if results is None:
+            results = Results(_protocol(config, cells), environment(device), [])
+            _compute(cells, results, folder)
+            results = replace(results, findings=diagnose(results))
+        if config.sanity and not results.sanity:
+            results = replace(results, sanity=check_cells(cells, config))
         results.write(finished)
-        shutil.rmtree(folder / "parts")
+        shutil.rmtree(folder / "parts", ignore_errors=True)
     return results
 
 
-def _compute(cells: list[Cell], attacks: list[Attack], results: Results, folder: Path) -> None:
+def _answered(finished: Path, cells: list[Cell]) -> Results | None:
+    """What an earlier call found, if it is of the same models, data and attacks."""
+    if not (finished.exists() and (finished.parent / "outcomes.parquet").exists()):
+        return None
+    results = Results.read(finished)
+    asked = {cell.key(attack) for cell in cells for attack in cell.attacks}
+    return results if asked == {row.key for row in results.rows} else None
+
+
+def _compute(cells: list[Cell], results: Results, folder: Path) -> None:
     tables = []
-    total = sum(len(cell.images) for cell in cells) * (1 + len(attacks))
+    total = sum(len(cell.images) * (1 + len(cell.attacks)) for cell in cells)
     with Steps("evaluating", total) as progress:
         for cell in cells:
             clean = cell.clean(progress)
-            for attack in attacks:
+            for attack in cell.attacks:
                 after = cell.under(attack, clean, progress)
                 row = cell.row(attack, clean, after)
                 results.rows.append(row)
@@ -75,15 +88,6 @@ def _compute(cells: list[Cell], attacks: list[Attack], results: Results, folder:
                 progress.say(row.sentence())
     with written_whole(folder / "outcomes.parquet") as temporary:
         pq.write_table(pa.concat_tables(tables), temporary)
-
-
-def _attacks(config: EvaluateConfig) -> list[Attack]:
-    options = {key: getattr(config.pgd, key) for key in vars(config.pgd)}
-    return [
-        make_attack(name, ThreatModel(eps=eps), seed=config.seed, **options)
-        for name in config.attack
-        for eps in config.eps
-    ]
 
 
 def _models(config: EvaluateConfig, device: torch.device) -> list[CLIPModel]:
@@ -122,7 +126,12 @@ def _sets(config: EvaluateConfig) -> list[ImageSet]:
 
 
 def _cell(
-    model: CLIPModel, images: ImageSet, config: EvaluateConfig, device: torch.device, folder: Path
+    model: CLIPModel,
+    images: ImageSet,
+    config: EvaluateConfig,
+    attacks: RequestedAttacks,
+    device: torch.device,
+    folder: Path,
 ) -> Cell:
     classifier = model.classifier(images.class_names, config.templates or images.templates or None)
     measurement = Measurement(
@@ -134,10 +143,11 @@ def _cell(
         workers=config.workers,
         device=device,
     )
-    return Cell(model, images, measurement, folder / "parts")
+    defined, notes = attacks.on(images)
+    return Cell(model, images, measurement, folder / "parts", defined, notes)
 
 
-def _protocol(config: EvaluateConfig, cells: list[Cell], attacks: list[Attack]) -> dict[str, Any]:
+def _protocol(config: EvaluateConfig, cells: list[Cell]) -> dict[str, Any]:
     """Everything that changes a number and is not in a row."""
     models: dict[str, Any] = {}
     data: dict[str, Any] = {}
@@ -159,6 +169,7 @@ def _protocol(config: EvaluateConfig, cells: list[Cell], attacks: list[Attack]) 
                 "skipped": cell.images.skipped,
                 "origin": cell.images.origin,
                 "class_names": list(cell.images.class_names),
+                "attack_notes": cell.notes,
             },
         )
         data[cell.images.name][f"under {cell.model.name}"] = {
@@ -172,7 +183,12 @@ def _protocol(config: EvaluateConfig, cells: list[Cell], attacks: list[Attack]) 
         "precision": "fp32",
         "seed": config.seed,
         "samples": config.samples,
-        "attacks": [attack.describe() for attack in attacks],
+        # As on the set of most classes; a row's note says where fewer classes changed one.
+        "attacks": [attack.describe() for attack in max(cells, key=_classes).attacks],
         "models": models,
         "data": data,
     }
+
+
+def _classes(cell: Cell) -> int:
+    return len(cell.images.class_names)

@@ -1,4 +1,4 @@
-"""Run one model over one data set: predictions and losses, on clean or attacked images."""
+"""Run one model over samples of one data set: predictions and losses, clean or attacked."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from zsrobust.data.image_set import ImageSet
 from zsrobust.data.loading import load_batches
 from zsrobust.evaluation.outcomes import Outcomes
 from zsrobust.models.zero_shot import ZeroShotClassifier
-from zsrobust.progress import Steps
 
 
 @dataclass(frozen=True)
@@ -38,45 +37,57 @@ class Measurement:
     workers: int
     device: torch.device
 
-    @torch.no_grad()
-    def clean(self, progress: Steps) -> Outcomes:
-        """Outcomes on the images as loaded."""
-        outcomes = Outcomes.empty()
-        for batch in self._batches(list(range(len(self.images)))):
-            logits = self.classifier(batch.images)
-            losses = cross_entropy(logits, batch.labels)
-            outcomes.extend(batch.sample_ids, batch.labels, logits.argmax(-1), losses)
-            progress.advance(len(batch))
+    def clean(self, indices: list[int]) -> Outcomes:
+        """Outcomes of the samples at ``indices`` as loaded."""
+        outcomes = Outcomes([], [], [], [], [])
+        for batch in self.batches(indices, self.batch_size):
+            predictions, losses = self._look(batch, batch.images)
+            labels = batch.labels.tolist()
+            outcomes.sample_ids.extend(batch.sample_ids)
+            outcomes.labels.extend(labels)
+            outcomes.predictions.extend(predictions)
+            outcomes.losses.extend(losses)
+            outcomes.fell_to.extend(
+                "" if label == found else "clean"
+                for label, found in zip(labels, predictions, strict=True)
+            )
         return outcomes
 
-    def under(self, attack: Attack, clean: Outcomes, progress: Steps) -> Outcomes:
-        """Outcomes after ``attack``.
+    def under(self, attack: Attack, before: Outcomes, indices: list[int]) -> Outcomes:
+        """Outcomes of the samples at ``indices`` after ``attack``, given those ``before`` it.
 
-        Samples that are wrong before it are not attacked: they count as wrong either way.
+        Samples that have fallen before are not attacked: they count as fallen either way.
         """
         after = Outcomes(
-            clean.sample_ids, clean.labels, list(clean.predictions), list(clean.losses)
+            before.sample_ids,
+            before.labels,
+            list(before.predictions),
+            list(before.losses),
+            list(before.fell_to),
         )
-        standing = [index for index, right in enumerate(clean.right) if right]
-        progress.advance(len(clean.right) - len(standing))
-        row = iter(standing)
-        for batch in self._batches(standing):
+        standing = [place for place, right in enumerate(before.right) if right]
+        places = iter(standing)
+        # An attack of fixed chunks draws its random numbers for all that it is given at once.
+        size = self.batch_size if attack.chunk is None else attack.chunk
+        for batch in self.batches([indices[place] for place in standing], size):
             adversarial = attack(self.classifier, batch.images, batch.labels, batch.sample_ids)
-            with torch.no_grad():
-                logits = self.classifier(adversarial)
-                losses = cross_entropy(logits, batch.labels)
-            for prediction, loss in zip(logits.argmax(-1).tolist(), losses.tolist(), strict=True):
-                index = next(row)
-                after.predictions[index], after.losses[index] = prediction, loss
-            progress.advance(len(batch))
+            predictions, losses = self._look(batch, adversarial)
+            for label, found, loss in zip(batch.labels.tolist(), predictions, losses, strict=True):
+                place = next(places)
+                after.predictions[place], after.losses[place] = found, loss
+                after.fell_to[place] = "" if label == found else attack.name
         return after
 
-    def _batches(self, indices: list[int]) -> Iterator[Batch]:
-        size = self.batch_size
-        pieces = [indices[at : at + size] for at in range(0, len(indices), size)]
+    @torch.no_grad()
+    def _look(self, batch: Batch, images: torch.Tensor) -> tuple[list[int], list[float]]:
+        logits = self.classifier(images)
+        return logits.argmax(-1).tolist(), cross_entropy(logits, batch.labels).tolist()
+
+    def batches(self, indices: list[int], size: int) -> Iterator[Batch]:
+        """The samples at ``indices`` in batches of ``size``, on the classifier's device."""
         loaded = load_batches(
             self.images,
-            pieces,
+            [indices[at : at + size] for at in range(0, len(indices), size)],
             resize=self.resize,
             resolution=self.resolution,
             workers=self.workers,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from itertools import chain
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from torch import Tensor
 
 from zsrobust.evaluation.results import Row
 from zsrobust.files import written_whole
@@ -16,37 +16,37 @@ from zsrobust.files import written_whole
 
 @dataclass(frozen=True)
 class Outcomes:
-    """One model on the samples of one data set, before or after one attack.
+    """One model on samples of one data set, before or after one attack.
 
     Attributes:
         sample_ids: N ids.
         labels, predictions: N class indices.
         losses: N cross-entropies at the model's own logit scale.
+        fell_to: N names: the attack, or the part of an ensemble, that a sample fell to; ``clean``
+            where it was wrong before any, empty where it stands.
     """
 
     sample_ids: list[str]
     labels: list[int]
     predictions: list[int]
     losses: list[float]
+    fell_to: list[str]
 
     @classmethod
-    def empty(cls) -> Outcomes:
-        """None yet."""
-        return cls([], [], [], [])
-
-    def extend(
-        self, sample_ids: Sequence[str], labels: Tensor, predictions: Tensor, losses: Tensor
-    ) -> None:
-        """Add a batch."""
-        self.sample_ids.extend(sample_ids)
-        self.labels.extend(labels.tolist())
-        self.predictions.extend(predictions.tolist())
-        self.losses.extend(losses.tolist())
+    def joined(cls, parts: Iterable[Outcomes]) -> Outcomes:
+        """The samples of all ``parts``, in order."""
+        parts = list(parts)
+        return cls(
+            *(
+                list(chain.from_iterable(getattr(part, field.name) for part in parts))
+                for field in fields(cls)
+            )
+        )
 
     @property
     def right(self) -> list[bool]:
         """Whether each sample is classified correctly."""
-        return [a == b for a, b in zip(self.labels, self.predictions, strict=True)]
+        return [name == "" for name in self.fell_to]
 
     def write(self, path: Path) -> None:
         """Write to a Parquet file, whole or not at all."""
@@ -74,5 +74,6 @@ def table(row: Row, clean: Outcomes, after: Outcomes) -> pa.Table:
             "clean_loss": clean.losses,
             "adversarial_prediction": after.predictions,
             "adversarial_loss": after.losses,
+            "fell_to": after.fell_to,
         }
     )

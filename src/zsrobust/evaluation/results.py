@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from zsrobust.errors import RequestError
+from zsrobust.evaluation.findings import Finding
 from zsrobust.evaluation.statistics import Interval, average_interval, wilson_interval
 from zsrobust.files import write_text
 from zsrobust.units import Eps
@@ -32,6 +33,8 @@ class Row:
         clean_acc, robust_acc: in [0, 1]; a robust sample is right before the attack and after.
         ci95_clean, ci95_robust: Wilson intervals.
         key: hash of all that decides the outcome, weights and sample ids included.
+        note: what was changed in the attack for this set's number of classes; empty for nothing.
+        after_part: of an ensemble, the robust accuracy once each part has run, in their order.
     """
 
     dataset: str
@@ -49,6 +52,8 @@ class Row:
     ci95_clean: Interval
     ci95_robust: Interval
     key: str
+    note: str = ""
+    after_part: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def counted(cls, *, n: int, clean: int, robust: int, **rest: Any) -> Row:
@@ -91,6 +96,26 @@ class Average:
 
 
 @dataclass(frozen=True)
+class SanityReport:
+    """What the sanity checks found of one model on samples of one data set, at one radius.
+
+    Attributes:
+        model, dataset, norm, eps: as in :class:`Row`.
+        n: samples given to the checks.
+        findings: of every check; none where ``refused`` says why.
+        refused: why nothing could be checked; empty otherwise.
+    """
+
+    model: str
+    dataset: str
+    norm: str
+    eps: float
+    n: int
+    findings: list[Finding]
+    refused: str = ""
+
+
+@dataclass(frozen=True)
 class Results:
     """An evaluation.
 
@@ -98,11 +123,15 @@ class Results:
         protocol: everything that changes a number.
         environment: versions and device.
         rows: the accuracies.
+        findings: of the checks that results pass or fail by themselves.
+        sanity: of the checks that attack the models anew, where they were asked for.
     """
 
     protocol: dict[str, Any]
     environment: dict[str, Any]
     rows: list[Row]
+    findings: list[Finding] = field(default_factory=list)
+    sanity: list[SanityReport] = field(default_factory=list)
 
     @property
     def averages(self) -> list[Average]:
@@ -131,6 +160,8 @@ class Results:
             "environment": self.environment,
             "results": [asdict(row) for row in self.rows],
             "averages": [asdict(average) for average in self.averages],
+            "findings": [asdict(finding) for finding in self.findings],
+            "sanity": [asdict(report) for report in self.sanity],
         }
 
     def write(self, path: Path) -> None:
@@ -148,10 +179,22 @@ class Results:
             content = json.loads(path.read_text(encoding="utf-8"))
             if content["schema"] != SCHEMA:
                 raise RequestError(f"{path} has schema {content['schema']}: this reads {SCHEMA}")
-            rows = [Row(**row) for row in content["results"]]
-            return cls(content["protocol"], content["environment"], rows)
+            return cls(
+                content["protocol"],
+                content["environment"],
+                [Row(**row) for row in content["results"]],
+                _findings(content["findings"]),
+                [
+                    SanityReport(**{**report, "findings": _findings(report["findings"])})
+                    for report in content["sanity"]
+                ],
+            )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RequestError(f"{path} is missing or damaged: {error}") from None
+
+
+def _findings(plain: list[dict[str, Any]]) -> list[Finding]:
+    return [Finding(**finding) for finding in plain]
 
 
 def _average(over: str, rows: Sequence[Row]) -> Average:

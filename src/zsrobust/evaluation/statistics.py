@@ -1,13 +1,19 @@
-"""How sure an accuracy is: 95 % intervals for one data set and for an average over several."""
+"""How sure an accuracy is: 95 % intervals for one data set, for an average, and over seeds."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
-from scipy.stats import binomtest
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binomtest, t
 
 Interval = tuple[float, float]
+Outcome = NDArray[np.bool_]
+
+DRAWS = 10_000
+BOOTSTRAP_SEED = 0
 
 
 def wilson_interval(correct: int, n: int) -> Interval:
@@ -31,3 +37,21 @@ def average_interval(accuracies: Sequence[float], intervals: Sequence[Interval])
     below = math.hypot(*(p - low for p, (low, _) in zip(accuracies, intervals, strict=True))) / k
     above = math.hypot(*(high - p for p, (_, high) in zip(accuracies, intervals, strict=True))) / k
     return mean - below, mean + above
+
+
+def percentile_interval(draws: NDArray[np.float64]) -> Interval:
+    """The middle 95 % of ``draws`` (D,)."""
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def t_interval(values: Sequence[float]) -> Interval:
+    """Student's 95 % interval of the mean of ``values``, such as accuracies over seeds.
+
+    One value says nothing about spread: its interval is (nan, nan).
+    """
+    if len(values) < 2:
+        return math.nan, math.nan
+    mean, spread = float(np.mean(values)), float(np.std(values, ddof=1))
+    half = float(t.ppf(0.975, len(values) - 1)) * spread / math.sqrt(len(values))
+    return mean - half, mean + half

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -12,6 +13,7 @@ import torch
 from zsrobust.errors import RequestError
 from zsrobust.models import open_clip_model, photo_lite
 from zsrobust.models.clip import CLIPModel
+from zsrobust.models.foreign import is_foreign, load_foreign
 from zsrobust.models.weights import CARD, load_model_folder
 
 LOADERS: dict[str, Callable[[str], CLIPModel]] = {
@@ -30,8 +32,9 @@ def load(
     Args:
         name: ``ARCH/TAG`` of open_clip (``ViT-B-32/openai``), ``ARCH/random``,
             ``hf-hub:ORG/NAME``, ``local-dir:FOLDER``, ``photo-lite``,
-            ``photo-lite/without-tiny-imagenet``, a model folder of this package, or a run folder
-            with one in ``model/``.
+            ``photo-lite/without-tiny-imagenet``, ``BASE@FILE`` (any of these with the image
+            encoder of another project's checkpoint file), a model folder of this package, or a
+            run folder with one in ``model/``.
         preprocessing: a protocol of ``preprocessing.PROTOCOLS`` instead of the model's own.
         device: where the image encoder goes.
 
@@ -39,6 +42,8 @@ def load(
         RequestError: if the name is unknown, or the model is incomplete, damaged or not to be had.
     """
     loader = LOADERS.get(re.split("[:/]", name)[0])
+    if is_foreign(name):
+        loader = partial(load_foreign, load=load)
     # Towers draw random weights before they get their own; the global generator is given back.
     with torch.random.fork_rng(devices=[]):
         if loader is None and Path(name).is_dir():

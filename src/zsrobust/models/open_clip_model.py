@@ -24,7 +24,7 @@ from zsrobust.models.preprocessing import Preprocessing
 
 FORMS = (
     "ARCH/TAG (as ViT-B-32/openai), ARCH/random, hf-hub:ORG/NAME, local-dir:FOLDER, photo-lite, "
-    "or the folder of a fine-tuned model"
+    "BASE@FILE for a checkpoint file, or the folder of a fine-tuned model"
 )
 RANDOM = "random"
 RANDOM_SEED = 0

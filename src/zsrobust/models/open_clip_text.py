@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
@@ -34,9 +35,16 @@ class OpenCLIPText:
     ) -> None:
         self.model = model
         self.tokenize = tokenize
+        self.architecture = architecture
         self.batch_size = batch_size
         identity = [fingerprint(model), architecture, str(tokenize([PROBE]).tolist())]
         self.fingerprint = hashlib.sha256("\n".join(identity).encode()).hexdigest()[:16]
+
+    def with_weights(self, tensors: Mapping[str, Tensor]) -> OpenCLIPText:
+        """The same text side with other weights, one for each tensor it has."""
+        model = deepcopy(self.model)
+        model.load_state_dict(tensors)
+        return OpenCLIPText(model, self.tokenize, self.architecture, self.batch_size)
 
     @torch.no_grad()
     def encode(self, class_names: Sequence[str], templates: Sequence[str]) -> Tensor:

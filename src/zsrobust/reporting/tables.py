@@ -59,7 +59,9 @@ def accuracy_table(results: Results) -> TextTable:
         sets.setdefault(row.dataset, {}).setdefault(row.model, []).append(row)
     groups = [
         [
-            _line([_name(rows[0]), str(rows[0].resolution), short[m], str(rows[0].n)], rows)
+            _line(
+                [_name(rows[0]), str(rows[0].resolution), short[m], str(rows[0].n)], rows, attacks
+            )
             for m, rows in by_model.items()
         ]
         for by_model in sets.values()
@@ -69,12 +71,13 @@ def accuracy_table(results: Results) -> TextTable:
         for average in results.averages:
             if average.over == over:
                 averages.setdefault(average.model, []).append(average)
-        groups.append(
-            [
-                _line([f"average of {of[0].datasets} {over}", "", short[m], ""], of)
-                for m, of in averages.items()
-            ]
-        )
+        group = []
+        for model, of in averages.items():
+            # An attack that some sets have too few classes for is averaged over the others.
+            widest = sorted(of, key=lambda average: -average.datasets)
+            name = f"average of {widest[0].datasets} {over}"
+            group.append(_line([name, "", short[model], ""], widest, attacks))
+        groups.append(group)
     return TextTable(columns, [group for group in groups if group])
 
 
@@ -92,9 +95,12 @@ def _name(row: Row) -> str:
     return f"{row.dataset} (seen)" if row.seen else row.dataset
 
 
-def _line(words: list[str], rows: Sequence[Row | Average]) -> list[str]:
+def _line(
+    words: list[str], rows: Sequence[Row | Average], attacks: list[tuple[str, float]]
+) -> list[str]:
+    found = {(row.attack, row.eps): _percent(row.robust_acc, row.ci95_robust) for row in rows}
     clean = _percent(rows[0].clean_acc, rows[0].ci95_clean)
-    return [*words, clean, *(_percent(row.robust_acc, row.ci95_robust) for row in rows)]
+    return [*words, clean, *(found.get(attack, "-") for attack in attacks)]
 
 
 def _percent(accuracy: float, interval: Sequence[float]) -> str:

@@ -1,0 +1,99 @@
+"""The baseline ``transfer(ATTACK, SURROGATE)``: images made against one model, tried on another."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from torch import Tensor
+
+from zsrobust.attacks.base import Attack
+from zsrobust.attacks.threat_model import ThreatModel
+from zsrobust.errors import RequestError
+from zsrobust.models.preprocessing import Preprocessing
+from zsrobust.models.weights import fingerprint
+from zsrobust.models.zero_shot import ZeroShotClassifier
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """Attack a surrogate and hand its adversarial images to the classifier under test.
+
+    The classifier itself is never asked. A white-box attack that finds less than this one has
+    met masked gradients (Athalye, Carlini, Wagner, ICML 2018, arXiv 1802.00420).
+
+    Attributes:
+        attack: how the surrogate is attacked.
+        surrogate: the model attacked, with the classes of the one under test, on its device.
+        surrogate_name: its name in results.
+    """
+
+    attack: Attack
+    surrogate: ZeroShotClassifier
+    surrogate_name: str
+
+    @property
+    def name(self) -> str:
+        """``transfer(pgd-10, NAME)``."""
+        return f"transfer({self.attack.name}, {self.surrogate_name})"
+
+    @property
+    def threat(self) -> ThreatModel:
+        """That of the attack on the surrogate."""
+        return self.attack.threat
+
+    @property
+    def chunk(self) -> int | None:
+        """That of the attack on the surrogate."""
+        return self.attack.chunk
+
+    def describe(self) -> dict[str, object]:
+        """Every parameter that changes a number, for the result file; weights as a hash."""
+        return {
+            "name": self.name,
+            "chunk": self.chunk,
+            "attack": self.attack.describe(),
+            "surrogate": {
+                "name": self.surrogate_name,
+                "logit_scale": self.surrogate.logit_scale,
+                "templates": list(self.surrogate.templates),
+                "preprocessing": self._preprocessing,
+                **self._hashes,
+            },
+        }
+
+    def __call__(
+        self,
+        classifier: ZeroShotClassifier,
+        images: Tensor,
+        labels: Tensor,
+        sample_ids: Sequence[str],
+    ) -> Tensor:
+        """The surrogate's adversarial images for ``images`` (N, 3, H, W) with ``labels`` (N,).
+
+        Raises:
+            RequestError: if the two classifiers have different classes.
+        """
+        if classifier.class_names != self.surrogate.class_names:
+            raise RequestError(
+                f"{self.name}: the surrogate has other classes than the model under test; "
+                "build both with the same class names"
+            )
+        return self.attack(self.surrogate, images, labels, sample_ids)
+
+    @property
+    def _preprocessing(self) -> dict[str, object] | str:
+        preprocessing = self.surrogate.preprocessing
+        if isinstance(preprocessing, Preprocessing):
+            return preprocessing.describe()
+        return repr(preprocessing)
+
+    @cached_property
+    def _hashes(self) -> dict[str, str]:
+        vectors = self.surrogate.class_embeddings.cpu().numpy().tobytes()
+        return {
+            "weights": fingerprint(self.surrogate.encoder),
+            "class_embeddings": hashlib.sha256(vectors).hexdigest(),
+        }

@@ -1,0 +1,227 @@
+"""Which differences between evaluated models are real: paired on the same samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations, product
+from pathlib import Path
+from typing import Any
+
+from zsrobust.errors import RequestError
+from zsrobust.evaluation.evaluated_run import EvaluatedRun
+from zsrobust.evaluation.paired import Difference, holm, paired_difference
+from zsrobust.evaluation.results import Row
+from zsrobust.evaluation.same_protocol import require_same_protocol
+from zsrobust.evaluation.statistics import Outcome
+from zsrobust.units import Eps
+
+LEVEL = 0.05
+Pairs = tuple[Outcome, Outcome]
+
+
+@dataclass(frozen=True)
+class Line:
+    """Two models on one data set, or on an average over sets, clean or under one attack.
+
+    Attributes:
+        dataset: its name, or ``average of K all`` or ``unseen`` sets.
+        under: ``clean``, or attack, norm where it is not L-inf, and eps.
+        seen: whether either model was trained on that set; of an average, on any of its sets.
+        n: samples; of an average, those of its sets together.
+        difference: accuracies, interval and p of this line alone.
+        p: Holm's over the sets of one ``under``; of an average, which is one test, as it is.
+    """
+
+    dataset: str
+    under: str
+    seen: bool
+    n: int
+    difference: Difference
+    p: float
+
+    @property
+    def verdict(self) -> str:
+        """``real`` where p is below 0.05, else ``not distinguishable``."""
+        return "real" if self.p < LEVEL else "not distinguishable"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two models compared; differences are those of ``second`` minus those of ``first``.
+
+    Attributes:
+        first, second: names of the models, with the run's where they are equal.
+        lines: sets first, then averages; of each, clean and every attack in common.
+        remarks: what was left out, and how the classifiers differ besides their weights.
+    """
+
+    first: str
+    second: str
+    lines: list[Line]
+    remarks: list[str]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All pairs of models that were compared."""
+
+    pairs: list[Pair]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON; accuracies, differences and p-values in [-1, 1]."""
+        return {
+            "interval": "95 %, paired bootstrap over samples",
+            "p": "McNemar; Holm over the sets of a pair under one attack, an average as it is",
+            "pairs": [
+                {
+                    **asdict(pair),
+                    "lines": [
+                        {
+                            "dataset": line.dataset,
+                            "under": line.under,
+                            "seen": line.seen,
+                            "n": line.n,
+                            "first": line.difference.first,
+                            "second": line.difference.second,
+                            "difference": line.difference.difference,
+                            "interval": line.difference.interval,
+                            "p": line.p,
+                            "verdict": line.verdict,
+                        }
+                        for line in pair.lines
+                    ],
+                }
+                for pair in self.pairs
+            ],
+        }
+
+
+def compare(run_a: Path, run_b: Path | None = None) -> Comparison:
+    """Compare the models of one evaluation with each other, or those of two evaluations.
+
+    Of one run, every model is compared with every later one, so that the original comes first. Of
+    two, every fine-tuned model of the second is compared with every fine-tuned one of the first;
+    where a run holds only originals, with those.
+
+    Args:
+        run_a, run_b: folders with ``results.json`` and ``outcomes.parquet``.
+
+    Raises:
+        RequestError: if files are missing or damaged, if there are no two models, no set or no
+            attack in common, or if what is common was measured differently or on other samples.
+    """
+    a = EvaluatedRun.read(run_a)
+    if run_b is None:
+        if len(a.models) < 2:
+            raise RequestError(
+                f"{run_a} holds one model alone: name a second run to compare it with"
+            )
+        return Comparison([_pair(a, x, a, y) for x, y in combinations(a.models, 2)])
+    b = EvaluatedRun.read(run_b)
+    return Comparison([_pair(a, x, b, y) for x, y in product(a.tuned, b.tuned)])
+
+
+def _pair(a: EvaluatedRun, model_a: str, b: EvaluatedRun, model_b: str) -> Pair:
+    rows_a, rows_b = _rows(a, model_a), _rows(b, model_b)
+    names = (model_a, model_b)
+    if model_a == model_b:
+        names = (f"{model_a} ({a.folder})", f"{model_b} ({b.folder})")
+    common = [key for key in rows_a if key in rows_b]
+    if not common:
+        raise RequestError(
+            f"{names[0]} and {names[1]} have no data set and attack in common: {_listed(rows_a)} "
+            f"there, {_listed(rows_b)} here"
+        )
+    outcomes: dict[str, dict[str, Pairs]] = {}
+    seen = {row.dataset for row in [*rows_a.values(), *rows_b.values()] if row.seen}
+    for key in common:
+        row = rows_a[key]
+        require_same_protocol(a.results, row, b.results, rows_b[key])
+        ids_a, *right_a = a.right(row)
+        ids_b, *right_b = b.right(rows_b[key])
+        _require_same_samples(names, row.dataset, ids_a, ids_b)
+        for under, pairs in zip(
+            ("clean", _under(row)), zip(right_a, right_b, strict=True), strict=True
+        ):
+            outcomes.setdefault(under, {})[row.dataset] = pairs
+    lines = [line for under, by_set in outcomes.items() for line in _lines(under, by_set, seen)]
+    sets = dict.fromkeys(row.dataset for row in rows_a.values())
+    averages = dict.fromkeys(line.dataset for line in lines if line.dataset not in sets)
+    order = [*sets, *sorted(averages, key=lambda name: name.endswith("unseen"))]
+    lines.sort(key=lambda line: order.index(line.dataset))
+    remarks = _left_out(rows_a, rows_b) + _classifiers(a, model_a, b, model_b)
+    return Pair(*names, lines, remarks)
+
+
+def _rows(run: EvaluatedRun, model: str) -> dict[tuple[str, ...], Row]:
+    """The rows of one model by what must agree before they can be paired."""
+    return {
+        (row.dataset, row.split, row.attack, row.norm, str(Eps(row.eps))): row
+        for row in run.results.rows
+        if row.model == model
+    }
+
+
+def _under(row: Row) -> str:
+    norm = "" if row.norm == "linf" else f" {row.norm}"
+    return f"{row.attack}{norm} {Eps(row.eps)}"
+
+
+def _lines(under: str, by_set: dict[str, Pairs], seen: set[str]) -> list[Line]:
+    """The sets under one attack, Holm's correction over them, and both averages."""
+    alone = {name: paired_difference([first], [second]) for name, (first, second) in by_set.items()}
+    adjusted = holm([difference.p for difference in alone.values()])
+    lines = [
+        Line(name, under, name in seen, len(by_set[name][0]), difference, p)
+        for (name, difference), p in zip(alone.items(), adjusted, strict=True)
+    ]
+    unseen = [name for name in by_set if name not in seen]
+    for over, names in (("all", list(by_set)), ("unseen", unseen)):
+        if len(names) > 1:
+            first, second = zip(*(by_set[name] for name in names), strict=True)
+            average = paired_difference(first, second)
+            n = sum(map(len, first))
+            name = f"average of {len(names)} {over}"
+            lines.append(Line(name, under, not seen.isdisjoint(names), n, average, average.p))
+    return lines
+
+
+def _require_same_samples(
+    names: tuple[str, str], dataset: str, first: Sequence[str], second: Sequence[str]
+) -> None:
+    if first != second:
+        only = sorted(set(first) ^ set(second))
+        raise RequestError(
+            f"{names[0]} and {names[1]} were evaluated on other samples of {dataset}: {len(only)} "
+            f"samples (with their labels) are in one alone, as {only[0]}; evaluate both on the same"
+        )
+
+
+def _left_out(a: dict[tuple[str, ...], Row], b: dict[tuple[str, ...], Row]) -> list[str]:
+    alone = {key: row for key, row in {**a, **b}.items() if (key in a) != (key in b)}
+    return [f"left out, since only one was evaluated on it: {_listed(alone)}"] if alone else []
+
+
+def _listed(rows: dict[tuple[str, ...], Row]) -> str:
+    return ", ".join(f"{row.dataset} ({row.split}) under {_under(row)}" for row in rows.values())
+
+
+def _classifiers(a: EvaluatedRun, model_a: str, b: EvaluatedRun, model_b: str) -> list[str]:
+    """What besides weights makes two classifiers differ: their own settings, and their prompts."""
+    remarks = []
+    settings_a, settings_b = (
+        run.results.protocol["models"][m] for run, m in ((a, model_a), (b, model_b))
+    )
+    for key in ("logit_scale", "preprocessing"):
+        if settings_a[key] != settings_b[key]:
+            words = key.replace("_", " ")
+            remarks.append(f"their {words} differs: {settings_a[key]} and {settings_b[key]}")
+    data_a, data_b = a.results.protocol["data"], b.results.protocol["data"]
+    for name in data_a:
+        if name in data_b:
+            first = data_a[name][f"under {model_a}"]["templates"]
+            second = data_b[name][f"under {model_b}"]["templates"]
+            if first != second:
+                remarks.append(f"their prompts for {name} differ: {first} and {second}")
+    return remarks

@@ -1,0 +1,280 @@
+"""Checks of results by themselves: what cannot be true of a sound evaluation.
+
+Each check takes :class:`Results` and returns a failed finding for every contradiction, one passed
+finding if there was something to compare and nothing was wrong, and nothing if there was nothing
+to compare. They read rows and protocol alone, so they cost nothing and run on old files too.
+
+Sources: Carlini et al., "On evaluating adversarial robustness" (2019), sections 4 and 5; Athalye
+et al., "Obfuscated gradients give a false sense of security" (ICML 2018), section 3.1; Tramer et
+al., "On adaptive attacks to adversarial example defenses" (NeurIPS 2020).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+from zsrobust.evaluation.findings import Finding
+from zsrobust.evaluation.results import Results, Row
+from zsrobust.units import Eps
+
+NOISE = r"noise-\d+"
+BLACK_BOX = rf"square|{NOISE}|transfer\(.*\)"
+
+UNDEFENDED_EPS = 1 / 255
+UNDEFENDED_ABOVE_CHANCE = 0.1
+UNDEFENDED_MOST = 0.05
+"""Undefended CLIP-B/32 at 1/255 keeps 4.9 % on average under PGD-100 and 0.1 % under AutoAttack."""
+
+RISE_SHARE = 0.005
+"""PGD is not exact: one sample, or one in 200, may stand at the larger eps by bad luck alone."""
+
+Check = Callable[[Results], list[Finding]]
+
+
+def diagnose(results: Results) -> list[Finding]:
+    """The findings of every check on ``results``, those of :data:`CHECKS` in their order."""
+    return [finding for check in CHECKS for finding in check(results)]
+
+
+def ensemble_below_parts(results: Results) -> list[Finding]:
+    """An ensemble is a per-sample worst case: it never leaves more standing than one of its parts.
+
+    Parts are those that the protocol names under ``parts``, else the words around each ``+``.
+    """
+    compared, wrong = 0, []
+    for rows in _groups(results, "norm", "eps"):
+        by_name = {row.attack: row for row in rows}
+        for row in rows:
+            for name in _parts(results).get(row.attack, ()):
+                part = by_name.get(name)
+                if part is None:
+                    continue
+                compared += 1
+                if _count(row) > _count(part):
+                    wrong.append(
+                        Finding(
+                            "ensemble below its parts",
+                            False,
+                            f"{_where(row)}: {row.attack} leaves {row.robust_acc:.1%} standing, "
+                            f"but its part {name} alone leaves {part.robust_acc:.1%}",
+                            {"ensemble": row.robust_acc, "part": part.robust_acc},
+                            "A worst case over several attacks cannot be above one of them on the "
+                            "same samples. The part was run with other parameters, or its results "
+                            "were not carried over; take the lower number until that is settled.",
+                        )
+                    )
+    return wrong or _passed(
+        "ensemble below its parts",
+        compared,
+        "no ensemble leaves more standing than one of its parts",
+    )
+
+
+def falls_with_eps(results: Results) -> list[Finding]:
+    """Robust accuracy does not rise with eps: the larger ball contains the smaller one."""
+    compared, wrong = 0, []
+    for rows in _groups(results, "norm", "attack"):
+        for small, large in pairwise(sorted(rows, key=lambda row: row.eps)):
+            compared += 1
+            rise = _count(large) - _count(small)
+            if rise > max(1, RISE_SHARE * large.n):
+                wrong.append(
+                    Finding(
+                        "falls with eps",
+                        False,
+                        f"{_where(large)}: {large.attack} leaves {large.robust_acc:.1%} standing "
+                        f"at {Eps(large.eps)}, more than the {small.robust_acc:.1%} at "
+                        f"{Eps(small.eps)}",
+                        {
+                            "eps": large.eps,
+                            "robust": large.robust_acc,
+                            "smaller_eps": small.eps,
+                            "robust_at_smaller_eps": small.robust_acc,
+                        },
+                        "What is adversarial at the smaller eps is allowed at the larger one, so "
+                        "the attack gets lost on the way: give it more steps or smaller ones, add "
+                        "restarts, and attack with a margin loss as well.",
+                    )
+                )
+    return wrong or _passed("falls with eps", compared, "robust accuracy rises nowhere with eps")
+
+
+def white_box_beats_black_box(results: Results) -> list[Finding]:
+    """Knowing the gradient helps: no black-box attack beats the strongest white-box one.
+
+    Fails where the black-box accuracy lies below the white-box attack's 95 % interval.
+    """
+    compared, wrong = 0, []
+    for rows in _groups(results, "norm", "eps"):
+        white = _white_box(results, rows)
+        if not white:
+            continue
+        best = min(white, key=lambda row: row.robust_acc)
+        for black in (row for row in rows if re.fullmatch(BLACK_BOX, row.attack)):
+            compared += 1
+            if black.robust_acc < best.ci95_robust[0]:
+                wrong.append(
+                    Finding(
+                        "white box beats black box",
+                        False,
+                        f"{_where(black)} at {Eps(black.eps)}: {black.attack} leaves "
+                        f"{black.robust_acc:.1%} standing without any gradient, while the best "
+                        f"attack with gradients, {best.attack}, leaves {best.robust_acc:.1%}",
+                        {"black_box": black.robust_acc, "white_box": best.robust_acc},
+                        "The gradients mislead the attack (gradient masking), so the white-box "
+                        "number says nothing about robustness. Run `--sanity` to see why, and "
+                        "report the lowest accuracy that any attack reached.",
+                    )
+                )
+    return wrong or _passed(
+        "white box beats black box",
+        compared,
+        "no attack without gradients is surely stronger than the best with them",
+    )
+
+
+def attack_beats_noise(results: Results) -> list[Finding]:
+    """An attack fells more samples than random noise of the same size.
+
+    Fails only where the noise itself brings the accuracy below the clean one's 95 % interval:
+    where neither does any harm there is nothing to tell.
+    """
+    compared, wrong = 0, []
+    for rows in _groups(results, "norm", "eps"):
+        noises = [row for row in rows if re.fullmatch(NOISE, row.attack)]
+        for noise in noises:
+            for attack in _white_box(results, rows):
+                compared += 1
+                harm = noise.robust_acc < noise.ci95_clean[0]
+                if harm and noise.robust_acc <= attack.robust_acc:
+                    wrong.append(
+                        Finding(
+                            "attack beats noise",
+                            False,
+                            f"{_where(attack)} at {Eps(attack.eps)}: {attack.attack} leaves "
+                            f"{attack.robust_acc:.1%} standing, random noise of the same size "
+                            f"{noise.robust_acc:.1%}",
+                            {"noise": noise.robust_acc, "attack": attack.robust_acc},
+                            "An attack that chooses its direction does at least as well as one "
+                            "that does not. Either its gradients are zero or wrong, or the model "
+                            "is merely fragile to noise; run `--sanity` to see which.",
+                        )
+                    )
+    return wrong or _passed(
+        "attack beats noise", compared, "no attack is as harmless as random noise"
+    )
+
+
+def undefended_falls(results: Results) -> list[Finding]:
+    """An undefended model falls under L-inf attacks of 1/255 or more: at most 5 % stand.
+
+    Asked only where the clean accuracy is surely 10 points above chance, of the strongest
+    white-box attack or ensemble, and by the lower end of the 95 % interval, so that few samples
+    raise no alarm.
+    """
+    compared, wrong = 0, []
+    for rows in _groups(results, "norm", "eps"):
+        strong = [row for row in rows if not re.fullmatch(BLACK_BOX, row.attack)]
+        if not strong:
+            continue
+        best = min(strong, key=lambda row: row.robust_acc)
+        if (
+            best.method != "original"
+            or best.norm != "linf"
+            or best.eps < UNDEFENDED_EPS * (1 - 1e-9)
+            or best.ci95_clean[0] < _chance(results, best.dataset) + UNDEFENDED_ABOVE_CHANCE
+        ):
+            continue
+        compared += 1
+        if best.ci95_robust[0] > UNDEFENDED_MOST:
+            wrong.append(
+                Finding(
+                    "undefended falls",
+                    False,
+                    f"{_where(best)} at {Eps(best.eps)}: the undefended model keeps "
+                    f"{best.robust_acc:.1%} under {best.attack} "
+                    f"(95 % interval from {best.ci95_robust[0]:.1%}), more than "
+                    f"{UNDEFENDED_MOST:.0%}",
+                    {
+                        "robust": best.robust_acc,
+                        "lower_bound": best.ci95_robust[0],
+                        "most": UNDEFENDED_MOST,
+                        "clean": best.clean_acc,
+                    },
+                    "An undefended CLIP at 1/255 keeps about 5 % under PGD and nearly nothing "
+                    "under AutoAttack. While it stands here, the attack is too weak and no number "
+                    "beside it counts: check the logit scale, the attack resolution and the "
+                    "steps, and use a stronger attack. If these weights were made robust before "
+                    "they came here, there is nothing to mend.",
+                )
+            )
+    return wrong or _passed(
+        "undefended falls",
+        compared,
+        f"every undefended model falls to where {UNDEFENDED_MOST:.0%} or less may stand",
+    )
+
+
+CHECKS: tuple[Check, ...] = (
+    ensemble_below_parts,
+    falls_with_eps,
+    white_box_beats_black_box,
+    attack_beats_noise,
+    undefended_falls,
+)
+
+
+def _groups(results: Results, *fields: str) -> list[list[Row]]:
+    """Rows of one model on one set that also share ``fields``: comparable, on the same samples."""
+    groups: dict[tuple[object, ...], list[Row]] = {}
+    for row in results.rows:
+        same = ("model", "dataset", "split", "resolution", "n", *fields)
+        groups.setdefault(tuple(getattr(row, field) for field in same), []).append(row)
+    return list(groups.values())
+
+
+def _parts(results: Results) -> dict[str, Sequence[str]]:
+    """The parts of each ensemble, by name."""
+    parts: dict[str, Sequence[str]] = {
+        row.attack: row.attack.split("+")
+        for row in results.rows
+        if "+" in row.attack and not re.fullmatch(BLACK_BOX, row.attack)
+    }
+    for attack in results.protocol.get("attacks", ()):
+        if named := attack.get("parts"):
+            parts[attack["name"]] = [
+                part if isinstance(part, str) else part["name"] for part in named
+            ]
+    return parts
+
+
+def _white_box(results: Results, rows: Sequence[Row]) -> list[Row]:
+    """Those that follow gradients and nothing else."""
+    ensembles = _parts(results)
+    return [
+        row
+        for row in rows
+        if not re.fullmatch(BLACK_BOX, row.attack) and row.attack not in ensembles
+    ]
+
+
+def _chance(results: Results, dataset: str) -> float:
+    names = results.protocol.get("data", {}).get(dataset, {}).get("class_names", ())
+    return 1 / max(2, len(names))
+
+
+def _count(row: Row) -> int:
+    return round(row.robust_acc * row.n)
+
+
+def _where(row: Row) -> str:
+    return f"{row.model} on {row.dataset} (n {row.n})"
+
+
+def _passed(check: str, compared: int, sentence: str) -> list[Finding]:
+    if not compared:
+        return []
+    times = f"{compared} comparison{'s' if compared > 1 else ''}"
+    return [Finding(check, True, f"{times}: {sentence}", {"comparisons": compared}, "As it must.")]

@@ -1,0 +1,84 @@
+"""A finished evaluation as it lies on disk: results, and the outcome of every sample."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import reduce
+from operator import and_
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from zsrobust.errors import RequestError
+from zsrobust.evaluation.results import Results, Row
+from zsrobust.evaluation.statistics import Outcome
+
+
+@dataclass(frozen=True)
+class EvaluatedRun:
+    """A run folder of ``evaluate``.
+
+    Attributes:
+        folder: where it lies.
+        results: what ``results.json`` holds.
+        outcomes: what ``outcomes.parquet`` holds, a line a model, set, attack and sample.
+    """
+
+    folder: Path
+    results: Results
+    outcomes: pa.Table
+
+    @classmethod
+    def read(cls, folder: Path) -> EvaluatedRun:
+        """Read both files.
+
+        Raises:
+            RequestError: if one is missing or damaged.
+        """
+        results = Results.read(folder / "results.json")
+        try:
+            return cls(folder, results, pq.read_table(folder / "outcomes.parquet"))
+        except (OSError, pa.ArrowInvalid) as error:
+            raise RequestError(
+                f"{folder / 'outcomes.parquet'} is missing or damaged: {error}"
+            ) from None
+
+    @property
+    def models(self) -> list[str]:
+        """All models, in the order of the results."""
+        return list(dict.fromkeys(row.model for row in self.results.rows))
+
+    @property
+    def tuned(self) -> list[str]:
+        """The models that were fine-tuned; all, where none was."""
+        settings = self.results.protocol["models"]
+        tuned = [name for name in self.models if settings[name]["method"] != "original"]
+        return tuned or self.models
+
+    def right(self, row: Row) -> tuple[list[str], Outcome, Outcome]:
+        """The N samples behind ``row``, by id and label as text, in order of their ids.
+
+        Returns:
+            The samples, whether each is right before the attack (N,), and before and after (N,).
+
+        Raises:
+            RequestError: if they are not as many as the row counts.
+        """
+        keys = ("model", "dataset", "split", "attack", "eps")
+        fits = reduce(and_, (pc.field(key) == getattr(row, key) for key in keys))
+        part = self.outcomes.filter(fits).sort_by("sample_id").to_pydict()
+        if len(part["sample_id"]) != row.n:
+            raise RequestError(
+                f"{self.folder / 'outcomes.parquet'} holds {len(part['sample_id'])} samples of "
+                f"{row.model} on {row.dataset}, results.json {row.n}: evaluate again"
+            )
+        labels = np.array(part["label"])
+        clean = np.array(part["clean_prediction"]) == labels
+        after = np.array(part["adversarial_prediction"]) == labels
+        samples = [
+            f"{name} ({label})" for name, label in zip(part["sample_id"], labels, strict=True)
+        ]
+        return samples, clean, clean & after

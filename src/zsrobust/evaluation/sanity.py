@@ -1,0 +1,121 @@
+"""Is an attack on this model worth anything? A list of checks that run attacks of their own.
+
+A model can defeat an attack without being robust: zero or shattered gradients, randomness, logits
+on a scale where cross-entropy is flat or underflows. Each check looks for a trace that such a model
+leaves and an honest one does not.
+
+Sources: Athalye, Carlini and Wagner, "Obfuscated gradients give a false sense of security" (ICML
+2018); Carlini et al., "On evaluating adversarial robustness" (2019); Tramer et al., "On adaptive
+attacks to adversarial example defenses" (NeurIPS 2020); Croce et al., "Evaluating the adversarial
+robustness of adaptive test-time defenses" (ICML 2022).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from zsrobust.attacks.frozen import frozen
+from zsrobust.attacks.threat_model import ThreatModel
+from zsrobust.errors import RequestError, RunError
+from zsrobust.evaluation.attack_checks import (
+    falls_along_eps,
+    falls_at_large_eps,
+    logit_scale,
+    loss_rises,
+    pgd_beats_black_box,
+    pgd_beats_noise,
+)
+from zsrobust.evaluation.findings import Finding
+from zsrobust.evaluation.gradient_checks import (
+    finite_differences,
+    repeatable,
+    softmax_range,
+    zero_gradients,
+)
+from zsrobust.evaluation.probe import Probe, in_batches
+
+FEWEST = 10
+
+CHECKS: tuple[Callable[[Probe], Finding], ...] = (
+    repeatable,
+    softmax_range,
+    zero_gradients,
+    finite_differences,
+    loss_rises,
+    logit_scale,
+    falls_along_eps,
+    falls_at_large_eps,
+    pgd_beats_noise,
+    pgd_beats_black_box,
+)
+
+
+def sanity(
+    classifier: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    sample_ids: Sequence[str],
+    threat: ThreatModel,
+    *,
+    seed: int = 0,
+) -> list[Finding]:
+    """What every check of :data:`CHECKS` finds; samples that the model has wrong are left out.
+
+    A hundred samples are enough and cost about 200 gradients and 300 forwards of each. The model
+    and the global random state are left as they were found.
+
+    Args:
+        classifier: images in [0, 1], shape (N, 3, H, W), to logits (N, C).
+        images: N samples in [0, 1], on the classifier's device.
+        labels: their true classes, (N,).
+        sample_ids: N names that key the noise.
+        threat: where the evaluation attacks; eps above 0.
+        seed: of every random number.
+
+    Raises:
+        RequestError: if eps is 0, or fewer than 10 samples are classified correctly.
+    """
+    if threat.eps <= 0:
+        raise RequestError(f"eps is {threat.eps}: the sanity checks attack, so it must be above 0")
+    devices = [images.device] if images.is_cuda else []
+    with frozen(classifier), torch.random.fork_rng(devices):
+        # A randomised model draws from the global stream: the same findings every time.
+        torch.manual_seed(seed)
+        right = _right(classifier, images, labels) if len(images) else labels
+        if len(right) < FEWEST:
+            raise RequestError(
+                f"only {len(right)} of {len(images)} samples are classified correctly: the sanity "
+                f"checks need {FEWEST} or more, so give more samples"
+            )
+        probe = Probe(
+            model=classifier,
+            images=images[right].detach(),
+            labels=labels[right],
+            sample_ids=[sample_ids[row] for row in right.tolist()],
+            threat=threat,
+            seed=seed,
+        )
+        return [_checked(check, probe) for check in CHECKS]
+
+
+@torch.no_grad()
+def _right(classifier: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    predictions = in_batches(lambda part: classifier(part).argmax(-1), images)
+    return (predictions == labels).nonzero()[:, 0]
+
+
+def _checked(check: Callable[[Probe], Finding], probe: Probe) -> Finding:
+    try:
+        return check(probe)
+    except RunError as error:
+        return Finding(
+            check.__name__.replace("_", " "),
+            False,
+            f"the check could not run: {error}",
+            {},
+            "A gradient that is not a number stops every attack here, and makes others leave the "
+            "image as it is. Find where the model divides by zero or overflows.",
+        )

@@ -1,0 +1,89 @@
+"""A page of findings in Markdown: what was checked, on what, and what came out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from zsrobust.evaluation.findings import Finding, failed
+from zsrobust.evaluation.results import Results
+from zsrobust.units import Eps
+
+
+def warnings(results: Results) -> list[str]:
+    """A line for every failed check of an evaluation."""
+    reports = [
+        (f"{report.model} on {report.dataset}: ", report.findings) for report in results.sanity
+    ]
+    return [
+        f"warning: {place}{finding.sentence}. {finding.explanation}"
+        for place, findings in [("", results.findings), *reports]
+        for finding in failed(findings)
+    ]
+
+
+def sanity_page(results: Results) -> str:
+    """Every sanity report of an evaluation, one below the other."""
+    pages = []
+    for report in results.sanity:
+        protocol = {
+            "model": report.model,
+            "data": report.dataset,
+            "threat model": f"{report.norm} {Eps(report.eps)}",
+            "samples given": report.n,
+            "seed": results.protocol["seed"],
+        }
+        if report.refused:
+            protocol["not checked"] = report.refused
+        pages.append(findings_page(report.findings, protocol))
+    return "\n".join(pages)
+
+
+def findings_page(findings: Sequence[Finding], protocol: dict[str, Any]) -> str:
+    """Every finding with its verdict, numbers and explanation; failed ones first.
+
+    Args:
+        findings: of one run.
+        protocol: what they hold for, shown line by line, such as ``{"model": ..., "data": ...,
+            "threat model": "linf 1/255", "n": 100, "seed": 0}``.
+    """
+    wrong = failed(list(findings))
+    ordered = [*wrong, *(finding for finding in findings if finding.passed)]
+    lines = ["# Findings", "", _verdict(len(wrong), len(findings)), ""]
+    lines += [f"- {key}: {value}" for key, value in protocol.items()]
+    lines += ["", "| check | verdict | found |", "| --- | --- | --- |"]
+    lines += [
+        f"| {_cell(finding.check)} | {_word(finding)} | {_cell(finding.sentence)} |"
+        for finding in ordered
+    ]
+    for finding in ordered:
+        figures = ", ".join(f"{key} {value:.4g}" for key, value in finding.figures.items())
+        lines += [
+            "",
+            f"## {finding.check}: {_word(finding)}",
+            "",
+            f"Found: {finding.sentence}.",
+            "",
+            finding.explanation,
+        ]
+        lines += ["", f"Figures: {figures}."] if figures else []
+    return "\n".join(lines) + "\n"
+
+
+def _verdict(wrong: int, checks: int) -> str:
+    if not checks:
+        return "There was nothing to check."
+    if not wrong:
+        return f"All {checks} checks passed: none of them speaks against the numbers."
+    return (
+        f"**{wrong} of {checks} checks failed: a robust accuracy of this model under these attacks "
+        "is not to be trusted until they are explained.**"
+    )
+
+
+def _word(finding: Finding) -> str:
+    return "passed" if finding.passed else "**FAILED**"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")

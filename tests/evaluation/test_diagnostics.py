@@ -1,0 +1,124 @@
+import pytest
+
+from zsrobust.evaluation.diagnostics import diagnose
+from zsrobust.evaluation.findings import failed
+from zsrobust.evaluation.results import Results, Row
+from zsrobust.reporting.findings import findings_page
+
+
+def row(attack="pgd-10", robust=30, eps=1 / 255, n=1000, clean=800, **rest):
+    words = {"dataset": "birds", "split": "test", "model": "mine", "method": "tecoa"}
+    facts = {"seen": False, "resolution": 64, "norm": "linf", "key": "k", **words, **rest}
+    return Row.counted(n=n, clean=clean, robust=robust, attack=attack, eps=eps, **facts)
+
+
+def results(*rows, attacks=(), classes=10):
+    data = {"birds": {"class_names": [str(index) for index in range(classes)]}}
+    return Results({"attacks": list(attacks), "data": data}, {}, list(rows))
+
+
+def wrong(*rows, **protocol):
+    return [found.check for found in failed(diagnose(results(*rows, **protocol)))]
+
+
+def test_a_sound_evaluation_passes_every_check():
+    rows = [
+        row("pgd-10", 300),
+        row("pgd-10", 100, eps=2 / 255),
+        row("square", 350),
+        row("noise-10", 780),
+        row("pgd-10+square", 290),
+        row("pgd-10", 3, model="clip", method="original"),
+    ]
+    found = diagnose(results(*rows))
+    assert failed(found) == []
+    assert [finding.check for finding in found] == [
+        "ensemble below its parts",
+        "falls with eps",
+        "white box beats black box",
+        "attack beats noise",
+        "undefended falls",
+    ]
+
+
+def test_nothing_to_compare_is_nothing_found():
+    assert diagnose(results(row())) == []
+    assert diagnose(results()) == []
+
+
+def test_ensemble_above_a_part():
+    rows = [row("pgd-10", 300), row("cw-10", 280), row("pgd-10+cw-10", 281)]
+    found = failed(diagnose(results(*rows)))
+    assert [finding.check for finding in found] == ["ensemble below its parts"]
+    assert "28.1%" in found[0].sentence
+    assert "cw-10" in found[0].sentence
+    assert found[0].figures == {"ensemble": 0.281, "part": 0.28}
+
+
+@pytest.mark.parametrize("parts", [["apgd-ce", "square"], [{"name": "apgd-ce"}]])
+def test_parts_are_named_by_the_protocol(parts):
+    attacks = [{"name": "autoattack", "parts": parts}, {"name": "apgd-ce"}]
+    rows = [row("autoattack", 200), row("apgd-ce", 150)]
+    assert wrong(*rows, attacks=attacks) == ["ensemble below its parts"]
+    assert wrong(row("autoattack", 150), row("apgd-ce", 150), attacks=attacks) == []
+
+
+def test_other_samples_models_and_norms_are_not_compared():
+    whole, part = row("a+b", 300), row("a", 200, n=900)
+    assert wrong(whole, part) == []
+    assert wrong(whole, row("a", 200, model="other")) == []
+    assert wrong(whole, row("a", 200, norm="l2")) == []
+    assert wrong(whole, row("a", 200, eps=2 / 255)) == []
+
+
+def test_rising_with_eps():
+    assert wrong(row(robust=300), row(robust=320, eps=2 / 255)) == ["falls with eps"]
+    assert wrong(row(robust=320, eps=2 / 255), row(robust=300)) == ["falls with eps"]
+    assert wrong(row(robust=300), row(robust=305, eps=2 / 255)) == []
+    assert wrong(row(robust=3, n=20, clean=15), row(robust=4, n=20, clean=15, eps=0.1)) == []
+
+
+def test_black_box_below_white_box():
+    assert wrong(row("pgd-10", 300), row("square", 200)) == ["white box beats black box"]
+    assert wrong(row("pgd-10", 300), row("square", 290)) == []
+    # Another attack with gradients does find them.
+    assert wrong(row("pgd-10", 300), row("pgd-10-margin", 190), row("square", 200)) == []
+    assert wrong(row("pgd-10", 300), row("transfer(pgd-10, clip+x)", 200)) == [
+        "white box beats black box"
+    ]
+
+
+def test_noise_as_harmful_as_the_attack():
+    assert "attack beats noise" in wrong(row("pgd-10", 500), row("noise-10", 500))
+    assert wrong(row("pgd-10", 790), row("noise-10", 788)) == []
+    assert wrong(row("pgd-10", 300), row("noise-10", 600)) == []
+
+
+def test_an_undefended_model_that_stands():
+    def stands(robust, **rest):
+        return wrong(row(robust=robust, method="original", **rest)) == ["undefended falls"]
+
+    assert stands(170)
+    assert not stands(60)  # 6.0 %, with an interval from 4.7 %
+    assert not stands(2, n=20, clean=15)
+    assert not stands(170, eps=0.5 / 255)
+    assert not stands(170, norm="l2", eps=0.5)
+    assert not stands(100, clean=150)  # ten classes: hardly above chance
+    assert wrong(row(robust=170)) == []
+    assert wrong(row(robust=170, method="original"), row("autoattack", 2, method="original")) == []
+
+
+def test_findings_page():
+    found = diagnose(results(row(robust=300), row("square", 200), row(robust=250, eps=2 / 255)))
+    page = findings_page(found, {"model": "mine", "threat model": "linf 1/255", "n": 1000})
+    assert "**1 of 2 checks failed" in page
+    assert "- threat model: linf 1/255\n- n: 1000" in page
+    assert page.index("## white box beats black box: **FAILED**") < page.index("## falls with eps")
+    assert "Figures: black_box 0.2, white_box 0.3." in page
+    for finding in found:
+        assert finding.sentence in page
+        assert finding.explanation in page
+    assert "All 2 checks passed" in findings_page(
+        diagnose(results(row(robust=300), row("square", 400), row(robust=250, eps=2 / 255))), {}
+    )
+    assert "nothing to check" in findings_page([], {})

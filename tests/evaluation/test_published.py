@@ -1,0 +1,182 @@
+import csv
+from importlib import resources
+
+import pytest
+
+from zsrobust.evaluation.published import beside, load_published
+from zsrobust.evaluation.results import Results, Row
+
+STEPS = {"steps": 10, "step_size": 1 / 255, "random_start": True, "restarts": 1}
+PGD = {**STEPS, "loss": "ce", "logit_scale": None}
+
+
+@pytest.fixture
+def results():
+    """The results of one model on one set under one attack."""
+
+    def make(dataset="cifar10", attack="pgd-10", levels=1.0, norm="linf", model=None, **changes):
+        eps = levels / 255
+        row = Row.counted(
+            dataset=dataset,
+            split="test",
+            model="m",
+            method="tecoa",
+            seen=False,
+            resolution=224,
+            attack=attack,
+            norm=norm,
+            eps=eps,
+            key="",
+            n=200,
+            clean=100,
+            robust=50,
+        )
+        attacks = [{"name": attack, "threat": {"norm": norm, "eps": eps}, **PGD, **changes}]
+        settings = {
+            "source": "ViT-B-32/openai",
+            "method": "tecoa",
+            "logit_scale": 100.0,
+            "seen": ["tiny-imagenet", "/data/tiny-imagenet-200"],
+            **(model or {}),
+        }
+        protocol = {"attacks": attacks, "precision": "fp32", "models": {"m": settings}}
+        return Results(protocol, {}, [row])
+
+    return make
+
+
+def test_every_number_of_the_file_is_read():
+    text = resources.files("zsrobust.evaluation").joinpath("published_results.csv").read_text()
+    header, *rows = csv.reader(text.splitlines())
+    published = load_published()
+    assert len(published) == len(rows)
+    for row, printed in zip(rows, published, strict=True):
+        cells = dict(zip(header, row, strict=True))
+        assert len(printed.accuracies) == 16
+        for name, accuracy in printed.accuracies.items():
+            assert accuracy == pytest.approx(float(cells[name]) / 100)
+            assert 0 <= accuracy <= 1
+        assert printed.metric in ("clean", "robust")
+        assert (printed.metric == "clean") == (printed.attack == "none") == (printed.eps_255 == "0")
+
+
+def test_averages_over_the_sets_are_those_of_the_paper():
+    """Means that the paper's tables print beside the rows: 46.58 clean and 32.51 under PGD-100."""
+    rows = {(p.method, p.attack, p.eps_255): p for p in load_published()}
+    clean = rows["PMG-AFT", "none", "0"].accuracies.values()
+    robust = rows["PMG-AFT", "pgd-100", "1"].accuracies.values()
+    assert 100 * sum(clean) / 16 == pytest.approx(46.6, abs=0.1)
+    assert 100 * sum(robust) / 16 == pytest.approx(32.5, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "tecoa"),
+    [
+        *(("cifar10", 30.30), ("CIFAR-10", 30.30), ("cifar100", 17.53), ("caltech101", 55.86)),
+        *(("tiny-imagenet", 37.57), ("Oxford_Pets", 36.44), ("fgvc-aircraft", 1.62)),
+    ],
+)
+def test_sets_match_whatever_case_and_punctuation(results, dataset, tecoa):
+    found = [b for b in beside(results(dataset)) if not b.clean and b.published.method == "TeCoA"]
+    (one,) = found
+    assert 100 * one.accuracy == pytest.approx(tecoa)
+    assert one.published.source == "arXiv:2410.21802 table 1"
+
+
+def test_clean_is_beside_clean_once_and_robust_beside_the_same_attack_and_eps(results):
+    both = results()
+    both.rows.append(results(attack="autoattack").rows[0])
+    both.protocol["attacks"].append(results(attack="autoattack").protocol["attacks"][0])
+    found = beside(both)
+    methods = ["CLIP", "FT-Clean", "FT-Adv", "TeCoA", "FARE", "PMG-AFT", "TGA-ZSR"]
+    assert [b.published.method for b in found if b.clean] == methods
+    robust = [(b.ours.attack, b.published.attack) for b in found if not b.clean]
+    assert robust == 7 * [("pgd-10", "pgd-100")] + 6 * [("autoattack", "autoattack")]
+    assert all(b.published.eps_255 == "1" for b in found if not b.clean)
+
+
+@pytest.mark.parametrize(
+    ("changes", "robust"),
+    [
+        ({"levels": 4.0}, 0),
+        ({"norm": "l2"}, 0),
+        ({"attack": "square-100"}, 0),
+        ({"attack": "cw-10"}, 1),
+        ({"attack": "apgd-ce+apgd-dlr"}, 6),
+        ({"attack": "apgd-ce"}, 0),
+        ({"dataset": "digits"}, 0),
+    ],
+)
+def test_what_nobody_printed_has_nothing_beside_it(results, changes, robust):
+    found = beside(results(**changes))
+    assert len([b for b in found if not b.clean]) == robust
+    assert len([b for b in found if b.clean]) == (0 if "dataset" in changes else 7)
+
+
+def words(results, method="TeCoA", clean=False):
+    (one,) = [b for b in beside(results) if b.clean == clean and b.published.method == method]
+    return {way.split(":")[0]: way for way in one.differs}
+
+
+def test_differences_are_told(results):
+    told = words(results(step_size=0.25 / 255))
+    assert told["attack"] == (
+        "attack: PGD 100 steps of 1/255 random start there, "
+        "PGD 10 steps of 0.25/255 random start here"
+    )
+    assert told["precision"] == "precision: fp16 autocast in the attack there, fp32 here"
+    assert told["samples"] == "samples: full test split or all images there, 200 of test here"
+    assert set(told) == {"attack", "precision", "samples"}
+
+
+def test_an_equal_attack_is_not_told_to_differ(results):
+    assert "attack" not in words(results(attack="pgd-100", steps=100))
+    assert "attack" in words(results(attack="pgd-100", steps=100, restarts=2))
+    assert "attack" in words(results(attack="pgd-100", steps=100, random_start=False))
+
+
+def test_a_logit_scale_of_the_attack_counts_before_the_models(results):
+    assert "logit scale" not in words(results(model={"logit_scale": 99.9999}))
+    assert words(results(logit_scale=1.0))["logit scale"] == "logit scale: 100 there, 1 here"
+    assert words(results(model={"logit_scale": 30.0}))["logit scale"].endswith("30 here")
+
+
+def test_of_a_clean_accuracy_the_attack_does_not_matter(results):
+    assert set(words(results(logit_scale=1.0), clean=True)) == {"samples"}
+
+
+@pytest.mark.parametrize(
+    ("source", "same"),
+    [
+        ("ViT-B-32/openai", True),
+        ("ViT-B-32-quickgelu/openai", True),
+        ("ViT-B-16/openai", False),
+        ("ViT-B-32/laion2b_s34b_b79k", False),
+        ("photo-lite", False),
+    ],
+)
+def test_the_backbone_is_the_same_only_with_openais_weights(results, source, same):
+    told = words(results(model={"source": source}))
+    assert ("backbone" not in told) == same
+    assert same or told["backbone"] == f"backbone: ViT-B/32 there, {source} here"
+
+
+@pytest.mark.parametrize(
+    ("model", "method", "said"),
+    [
+        ({}, "TeCoA", None),
+        ({}, "CLIP", "nothing there, tiny-imagenet here"),
+        ({"method": "original", "seen": []}, "CLIP", None),
+        ({"method": "original", "seen": []}, "TeCoA", "TinyImageNet there, nothing here"),
+        ({"seen": ["imagenet"]}, "TeCoA", "TinyImageNet there, imagenet here"),
+        ({"seen": []}, "TeCoA", "TinyImageNet there, sets that are not recorded here"),
+    ],
+)
+def test_what_it_was_fine_tuned_on(results, model, method, said):
+    told = words(results(model=model), method).get("fine-tuned on")
+    assert told == (said and f"fine-tuned on: {said}")
+
+
+def test_a_note_of_the_row_is_passed_on(results):
+    told = words(results(attack="autoattack"), "FARE")
+    assert "impossible for one model" in told["note on FARE"]

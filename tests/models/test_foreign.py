@@ -1,0 +1,227 @@
+import os
+import zipfile
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from zsrobust.errors import RequestError
+from zsrobust.models.foreign import is_foreign, load_foreign
+from zsrobust.models.loading import load
+from zsrobust.models.weights import save_model
+
+IMAGES = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+NAMES = ("bird", "cat", "house")
+
+
+@pytest.fixture
+def whole(tiny):
+    """A CLIP of open_clip whose image side is not that of ``tiny``, and whose text side is."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = open_clip.create_model("tiny-vit").eval()
+        torch.manual_seed(1)
+        model.visual.load_state_dict(open_clip.create_model("tiny-vit").visual.state_dict())
+    return model
+
+
+@pytest.fixture
+def visual(whole):
+    """The state dict of its image side."""
+    return whole.visual.state_dict()
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """Saves what torch can, and gives the name of tiny with it."""
+
+    def save(content, file="tuned.pth.tar", **options):
+        torch.save(content, tmp_path / file, **options)
+        return f"tiny-vit/random@{tmp_path / file}"
+
+    return save
+
+
+def prefixed(prefix, tensors):
+    return {prefix + key: value for key, value in tensors.items()}
+
+
+def tecoa(visual, **more):
+    return {
+        "epoch": 3,
+        "state_dict": {},
+        "add_prompter": {"prompt": torch.zeros(1, 0, 768)},
+        "vision_encoder_state_dict": visual,
+        "best_acc1": np.mean([31.5, 32.5]),
+        "optimizer": {"state": {0: {"momentum_buffer": torch.zeros(2)}}, "param_groups": []},
+        **more,
+    }
+
+
+FORMS = {
+    "TeCoA": tecoa,
+    "TeCoA in parallel": lambda v: tecoa(prefixed("module.", v)),
+    "FARE": lambda v: v,
+    "FARE in parallel": lambda v: prefixed("module.", v),
+    "compiled": lambda v: prefixed("_orig_mod.module.", v),
+    "model_state_dict": lambda v: {"model_state_dict": prefixed("module.visual.", v)},
+    "state_dict": lambda v: {"state_dict": prefixed("visual.", v), "epoch": 1},
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("zipped", [True, False])
+def test_every_form_gives_the_image_encoder_of_the_file(tiny, whole, visual, saved, form, zipped):
+    name = saved(FORMS[form](visual), _use_new_zipfile_serialization=zipped)
+    model = load_foreign(name, load)
+    pixels = model.preprocessing(IMAGES)
+    assert torch.equal(model.encoder.eval()(pixels), whole.visual(pixels))
+    base = load(tiny)
+    assert not torch.allclose(base.encoder(pixels), whole.visual(pixels))
+    assert model.text.fingerprint == base.text.fingerprint
+    assert model.logit_scale == base.logit_scale
+    assert (model.name, model.source, model.method) == (name, tiny, "checkpoint tuned")
+
+
+def test_a_folder_with_an_at_sign_is_no_checkpoint(tmp_path):
+    (tmp_path / "a@b").mkdir()
+    assert not is_foreign(str(tmp_path / "a@b"))
+    assert not is_foreign(f"local-dir:{tmp_path / 'a@b'}")
+    assert not is_foreign("ViT-B-32/openai")
+    assert is_foreign("ViT-B-32/openai@missing.pt")
+
+
+def test_safetensors_are_read(whole, visual, tmp_path):
+    save_file(visual, tmp_path / "fare_eps_0.5.safetensors")
+    model = load_foreign(f"tiny-vit/random@{tmp_path / 'fare_eps_0.5.safetensors'}", load)
+    assert torch.equal(model.encoder.proj, whole.visual.proj)
+    assert model.method == "checkpoint fare_eps_0.5"
+
+
+def test_half_precision_is_read_into_full(visual, saved):
+    halves = {key: value.half() for key, value in visual.items()}
+    proj = load_foreign(saved(halves), load).encoder.proj
+    assert proj.dtype == torch.float32
+    assert torch.equal(proj, halves["proj"].float())
+
+
+def test_a_whole_clip_with_the_bases_text_side_was_tuned_from_it(tiny, whole, saved):
+    model = load_foreign(saved({"state_dict": whole.state_dict()}, "epoch_1.pt"), load)
+    assert (model.source, model.method) == (tiny, "checkpoint epoch_1")
+    assert torch.equal(model.encoder.proj, whole.visual.proj)
+
+
+def test_a_whole_clip_with_another_text_side_is_a_model_of_its_own(tiny, whole, saved, tmp_path):
+    with torch.no_grad():
+        whole.text_projection.mul_(-1).add_(0.1)
+        whole.logit_scale.fill_(3.0)
+    name = saved({"state_dict": prefixed("module.", whole.state_dict())}, "epoch_1.pt")
+    model = load_foreign(name, load)
+    assert (model.source, model.method) == (name, "original")
+    assert model.logit_scale == pytest.approx(np.exp(3.0))
+    tokens = open_clip.get_tokenizer("tiny-vit")([f"a {name}" for name in NAMES])
+    with torch.no_grad():
+        texts = whole.encode_text(tokens, normalize=True)
+        images = whole.encode_image(model.preprocessing(IMAGES), normalize=True)
+        logits = model.classifier(NAMES, ["a {}"])(IMAGES)
+    assert torch.allclose(logits, np.exp(3.0) * images @ texts.T, atol=1e-5)
+    assert load(tiny).text.fingerprint != model.text.fingerprint
+
+
+class Malicious:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_code_in_a_file_is_refused_and_never_run(visual, saved, tmp_path, zipped):
+    made = tmp_path / "made"
+    content = tecoa(visual, args=Malicious(made))
+    name = saved(content, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(RequestError, match="holds Python objects besides tensors") as error:
+        load_foreign(name, load)
+    assert "\n" not in str(error.value)
+    assert not made.exists()
+    torch.load(name.partition("@")[2], weights_only=False)
+    assert made.exists(), "the file does hold code"
+
+
+def test_missing_unexpected_and_misshapen_tensors_are_named(visual, saved):
+    fewer = {key: value for key, value in visual.items() if "resblocks.1" not in key}
+    with pytest.raises(RequestError, match=r"it lacks transformer\.resblocks\.1.* and 9 more"):
+        load_foreign(saved(fewer), load)
+    with pytest.raises(RequestError, match=r"it also has extra$"):
+        load_foreign(saved({**visual, "extra": torch.zeros(1)}), load)
+    other = {**visual, "proj": torch.zeros(32, 8)}
+    with pytest.raises(
+        RequestError, match=r"of another shape are proj \(32, 8\) instead of \(32, 24\)"
+    ):
+        load_foreign(saved(other), load)
+
+
+def test_a_text_side_that_does_not_fit_is_named(whole, saved):
+    tensors = whole.state_dict()
+    del tensors["text_projection"]
+    with pytest.raises(RequestError, match=r"fit the text side of tiny.*lacks text_projection"):
+        load_foreign(saved({"state_dict": tensors}), load)
+
+
+def test_a_visual_prompt_is_not_left_out_in_silence(visual, saved):
+    for more in (
+        {"state_dict": {"module.pad_up": torch.zeros(1, 3, 30, 32)}},
+        {"add_prompter": {"prompt": torch.zeros(1, 5, 768)}},
+    ):
+        with pytest.raises(RequestError, match="holds a visual prompt"):
+            load_foreign(saved(tecoa(visual, **more)), load)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (torch.zeros(2), "holds a Tensor, no dictionary"),
+        ({"epoch": 1, "loss": 0.5}, "no tensors where they are looked for.*it has epoch, loss"),
+        ({}, "no tensors where they are looked for"),
+    ],
+)
+def test_files_without_weights_are_told(tiny, saved, content, message):
+    with pytest.raises(RequestError, match=message):
+        load_foreign(saved(content), load)
+
+
+def test_damaged_and_missing_files_are_told(tiny, visual, saved, tmp_path):
+    path = tmp_path / "tuned.pth.tar"
+    name = saved(visual)
+    for content in (path.read_bytes()[:-500], b"no checkpoint", b""):
+        path.write_bytes(content)
+        with pytest.raises(RequestError, match=r"tuned\.pth\.tar (cannot be read|is damaged)"):
+            load_foreign(name, load)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("notes.txt", "hello")
+    with pytest.raises(RequestError, match=r"tuned\.pth\.tar cannot be read"):
+        load_foreign(name, load)
+    with pytest.raises(RequestError, match="there is no checkpoint"):
+        load_foreign("tiny-vit/random@nothing.pt", load)
+    bad = tmp_path / "bad.safetensors"
+    bad.write_bytes(b"no tensors")
+    with pytest.raises(RequestError, match=r"bad\.safetensors cannot be read"):
+        load_foreign(f"tiny-vit/random@{bad}", load)
+
+
+def test_fine_tuned_further_it_comes_back(tiny, visual, saved, tmp_path):
+    model = load_foreign(saved(visual), load)
+    save_model(tmp_path / "further", model, "pmg_aft")
+    again = load(str(tmp_path / "further"))
+    assert torch.equal(again.encoder.proj, visual["proj"])
+    assert again.source == tiny
+
+
+def test_an_encoder_whose_base_has_another_text_side_takes_no_text(whole, saved):
+    base = load("tiny-vit/random")
+    base.text = object()
+    with pytest.raises(RequestError, match=r"holds a text side.*has no place for"):
+        load_foreign(saved({"state_dict": whole.state_dict()}), lambda name: base)
