@@ -74,3 +74,25 @@ def test_an_attack_undefined_on_a_set_leaves_its_place_empty():
     assert ten[-1] == "2.0 (1.0-3.0)"
     assert average[0] == "average of 2 all"
     assert average[-1] == "2.0 (1.0-3.0)"
+
+
+def test_with_many_attacks_each_has_a_line():
+    rows = [
+        replace(row(dataset, model, 1 / 255, clean, robust, seen=model == "b"), attack=attack)
+        for dataset, clean in (("tiny", 100), ("birds", 60))
+        for model, robust in (("a", 0), ("b", 50))
+        for attack in ("pgd-10", "cw-10", "square")
+    ]
+    table = accuracy_table(Results({}, {}, rows))
+    assert table.columns == ["data set", "under", "a", "b"]
+    assert [line[0] for group in table.groups for line in group][::4] == [
+        "tiny (seen), n 200, 224 px",
+        "birds (seen), n 200, 224 px",
+        "average of 2 all",
+    ]
+    assert [line[1] for line in table.groups[0]] == [
+        "clean",
+        *(f"{attack} 1/255" for attack in ("pgd-10", "cw-10", "square")),
+    ]
+    assert table.groups[1][0][2:] == ["30.0 (24.1-36.7)"] * 2
+    assert table.groups[1][2][2:] == ["0.0 (0.0-1.9)", "25.0 (19.5-31.4)"]

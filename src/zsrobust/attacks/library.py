@@ -163,12 +163,9 @@ class LibraryAttack:
         self, classifier: ZeroShotClassifier, seed: int, classes: int
     ) -> Callable[[Tensor, Tensor], Tensor]:
         """The library's attack: images (N, 3, H, W) and labels (N,) to adversarial images."""
-        from pyautoattack.autopgd_base import (  # type: ignore[import-untyped]
-            APGDAttack,
-            APGDAttack_targeted,
-        )
-        from pyautoattack.fab_pt import FABAttack_PT  # type: ignore[import-untyped]
-        from pyautoattack.square import SquareAttack  # type: ignore[import-untyped]
+        from pyautoattack.autopgd_base import APGDAttack, APGDAttack_targeted
+        from pyautoattack.fab_pt import FABAttack_PT
+        from pyautoattack.square import SquareAttack
 
         def forward(x: Tensor) -> Tensor:
             # Square writes into the logits it is given.

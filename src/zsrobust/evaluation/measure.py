@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from zsrobust.attacks import Attack
-from zsrobust.attacks.pgd_attack import cross_entropy
+from zsrobust.attacks.losses import cross_entropy
 from zsrobust.data.batch import Batch
 from zsrobust.data.image_set import ImageSet
 from zsrobust.data.loading import load_batches

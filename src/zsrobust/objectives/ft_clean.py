@@ -7,7 +7,8 @@ from typing import Literal
 
 from torch import Tensor
 
-from zsrobust.attacks.pgd_attack import PGD, cross_entropy
+from zsrobust.attacks.losses import cross_entropy
+from zsrobust.attacks.pgd_attack import PGD
 from zsrobust.checks import check_types
 from zsrobust.data.batch import Batch
 from zsrobust.models.zero_shot import ZeroShotClassifier

@@ -11,7 +11,8 @@ from typing import Literal, TypeAlias
 from torch import Tensor
 from torch.nn import functional as F
 
-from zsrobust.attacks.pgd_attack import PGD, cross_entropy
+from zsrobust.attacks.losses import cross_entropy
+from zsrobust.attacks.pgd_attack import PGD
 from zsrobust.checks import check_types, require
 from zsrobust.data.batch import Batch
 from zsrobust.models.zero_shot import ZeroShotClassifier

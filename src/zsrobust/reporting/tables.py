@@ -12,7 +12,10 @@ from rich.table import Table
 from zsrobust.evaluation.results import Average, Results, Row
 from zsrobust.units import Eps
 
-WORDS = ("data set", "model")
+WORDS = ("data set", "model", "under")
+
+Attacked = tuple[str, float]
+"""An attack's name and radius."""
 
 
 @dataclass(frozen=True)
@@ -49,14 +52,22 @@ class TextTable:
 
 
 def accuracy_table(results: Results) -> TextTable:
-    """Clean and robust accuracy in per cent with 95 % intervals: sets, then both averages."""
+    """Clean and robust accuracy in per cent with 95 % intervals: sets, then both averages.
+
+    A line a model and a column an attack where there are few attacks; where there are many, a
+    line an attack and a column a model.
+    """
     attacks = list(dict.fromkeys((row.attack, row.eps) for row in results.rows))
+    models = list(dict.fromkeys(row.model for row in results.rows))
+    return (
+        _by_model(results, attacks) if len(attacks) <= 2 else _by_attack(results, attacks, models)
+    )
+
+
+def _by_model(results: Results, attacks: list[Attacked]) -> TextTable:
     columns = ["data set", "px", "model", "n", "clean"]
-    columns += [f"{name} {Eps(eps)}" for name, eps in attacks]
+    columns += [_title(attack) for attack in attacks]
     short = short_names(list(dict.fromkeys(row.model for row in results.rows)))
-    sets: dict[str, dict[str, list[Row]]] = {}
-    for row in results.rows:
-        sets.setdefault(row.dataset, {}).setdefault(row.model, []).append(row)
     groups = [
         [
             _line(
@@ -64,21 +75,65 @@ def accuracy_table(results: Results) -> TextTable:
             )
             for m, rows in by_model.items()
         ]
-        for by_model in sets.values()
+        for by_model in _by_set(results).values()
     ]
     for over in ("all", "unseen"):
-        averages: dict[str, list[Average]] = {}
-        for average in results.averages:
-            if average.over == over:
-                averages.setdefault(average.model, []).append(average)
-        group = []
-        for model, of in averages.items():
-            # An attack that some sets have too few classes for is averaged over the others.
-            widest = sorted(of, key=lambda average: -average.datasets)
-            name = f"average of {widest[0].datasets} {over}"
-            group.append(_line([name, "", short[model], ""], widest, attacks))
-        groups.append(group)
+        # An attack that some sets have too few classes for is averaged over the others.
+        widest = {m: sorted(of, key=_fewest) for m, of in _averages(results, over).items()}
+        groups.append(
+            [_line([_average_name(of), "", short[m], ""], of, attacks) for m, of in widest.items()]
+        )
     return TextTable(columns, [group for group in groups if group])
+
+
+def _by_attack(results: Results, attacks: list[Attacked], models: list[str]) -> TextTable:
+    columns = ["data set", "under", *short_names(models).values()]
+    blocks: list[tuple[str, dict[str, list[Row]] | dict[str, list[Average]]]] = []
+    for by_model in _by_set(results).values():
+        first = next(iter(by_model.values()))[0]
+        seen = any(rows[0].seen for rows in by_model.values())
+        name = f"{first.dataset}{' (seen)' if seen else ''}, n {first.n}, {first.resolution} px"
+        blocks.append((name, by_model))
+    for over in ("all", "unseen"):
+        of = _averages(results, over)
+        if of:
+            blocks.append((_average_name(sorted(next(iter(of.values())), key=_fewest)), of))
+    groups = []
+    for name, block in blocks:
+        lines = [_line([], block[model], attacks) for model in models]
+        under = ["clean", *(_title(attack) for attack in attacks)]
+        groups.append(
+            [[name, word, *figures] for word, *figures in zip(under, *lines, strict=True)]
+        )
+    return TextTable(columns, groups)
+
+
+def _by_set(results: Results) -> dict[str, dict[str, list[Row]]]:
+    sets: dict[str, dict[str, list[Row]]] = {}
+    for row in results.rows:
+        sets.setdefault(row.dataset, {}).setdefault(row.model, []).append(row)
+    return sets
+
+
+def _averages(results: Results, over: str) -> dict[str, list[Average]]:
+    averages: dict[str, list[Average]] = {}
+    for average in results.averages:
+        if average.over == over:
+            averages.setdefault(average.model, []).append(average)
+    return averages
+
+
+def _fewest(average: Average) -> int:
+    return -average.datasets
+
+
+def _average_name(averages: Sequence[Average]) -> str:
+    return f"average of {averages[0].datasets} {averages[0].over}"
+
+
+def _title(attack: Attacked) -> str:
+    name, eps = attack
+    return f"{name} {Eps(eps)}"
 
 
 def short_names(models: Sequence[str]) -> dict[str, str]:
@@ -96,7 +151,7 @@ def _name(row: Row) -> str:
 
 
 def _line(
-    words: list[str], rows: Sequence[Row | Average], attacks: list[tuple[str, float]]
+    words: list[str], rows: Sequence[Row] | Sequence[Average], attacks: list[Attacked]
 ) -> list[str]:
     found = {(row.attack, row.eps): _percent(row.robust_acc, row.ci95_robust) for row in rows}
     clean = _percent(rows[0].clean_acc, rows[0].ci95_clean)
