@@ -175,6 +175,14 @@ def test_bad_evaluations_are_named(words, message):
     assert message in str(refused.value)
 
 
+def test_switches_need_no_value():
+    given = ["--model", "m", "--data", "d"]
+    found = parse_evaluate([*given, "--sanity", "--baseline", "false", "--overwrite"])
+    assert (found.sanity, found.baseline, found.overwrite) == (True, False, True)
+    with pytest.raises(RequestError, match="eps is 0: must be above 0 for the sanity checks"):
+        parse_evaluate([*given, "--eps", "0", "--sanity"])
+
+
 def test_every_option_is_explained():
     for method in ("ft_clean", "tecoa", "pmg_aft"):
         for action in finetune_parser(method)._actions:

@@ -28,7 +28,9 @@ commands:
   seeds      mean and spread over evaluations of several seeds
   recipes    list the packaged recipes
 
-zsrobust COMMAND --help lists a command's options; --debug shows the traceback of a failure."""
+zsrobust COMMAND --help lists a command's options. Besides them, finetune, evaluate and compare take
+--json (figures for machines), evaluate takes --compare published (printed rows of papers beside
+yours), and every command takes --debug (the traceback of a failure)."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -107,7 +109,10 @@ def _evaluate(words: list[str]) -> None:
         _write(json.dumps(results.as_dict()))
         return
     console = _console()
-    console.print(accuracy_table(results).for_terminal())
+    found = accuracy_table(results)
+    console.print(found.for_terminal())
+    for note in found.notes:
+        console.print(note)
     if published:
         _print_published(console, results)
 

@@ -204,8 +204,8 @@ class EvaluateConfig:
         pgd: what every PGD attack shares.
         samples: images a set, drawn by seed and balanced over classes; null for all.
         baseline: evaluate the undefended original of each fine-tuned model too.
-        sanity: attack every model anew to check that its numbers can be trusted; writes sanity.md.
-        batch_size: images at once; changes speed and memory, not results.
+        sanity: attack every model anew to check that its numbers can be trusted.
+        batch_size: images at once for our own attacks; library attacks take 100. Changes no result.
         preprocessing: clip, authors_code, ...; null for the model's own.
         loader_resize: how photographs are brought to the attack resolution; null for the way the
             model was fine-tuned with, clip where it was not.
@@ -248,6 +248,8 @@ class EvaluateConfig:
             require(not twice, key, f"{', '.join(sorted(twice))} twice", "given once each")
         for eps in self.eps if self.norm == "linf" else []:
             require_linf_eps("eps", eps)
+        some = any(eps > 0 for eps in self.eps)
+        require(some or not self.sanity, "eps", 0, "above 0 for the sanity checks, which attack")
         require(self.samples is None or self.samples >= 1, "samples", self.samples, "1 or more")
         require(self.batch_size >= 1, "batch_size", self.batch_size, "1 or more")
         require(self.workers >= 0, "workers", self.workers, "0 or more")
@@ -294,6 +296,12 @@ def deciding(config: Config) -> dict[str, Any]:
     """The part of a configuration that decides its results."""
     free = UNCHANGING if isinstance(config, FinetuneConfig) else UNCHANGING_EVALUATION
     return {key: value for key, value in to_plain(config).items() if key not in free}
+
+
+def recipe_hash(config: FinetuneConfig) -> str:
+    """A hash of what decides a fine-tuning but for its seed: equal for the seeds of one recipe."""
+    plain = {key: value for key, value in deciding(config).items() if key != "seed"}
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def run_name(config: Config) -> str:

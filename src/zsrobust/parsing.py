@@ -130,7 +130,7 @@ def _as_words(key: str, value: Any) -> list[str]:
 
 def _parsed(parser: ArgumentParser, words: Sequence[str]) -> dict[str, Any]:
     try:
-        given = parser.parse_args(list(words))
+        given = parser.parse_args(_with_values(parser, words))
         # A file may put a plain value where a group of options belongs.
         for group in {
             action.dest.split(".")[0] for action in parser._actions if "." in action.dest
@@ -141,6 +141,16 @@ def _parsed(parser: ArgumentParser, words: Sequence[str]) -> dict[str, Any]:
     except (ArgumentError, TypeError, ValueError) as error:
         raise RequestError(_sentence(str(error), parser)) from None
     return {key: value for key, value in found.items() if key != "config"}
+
+
+def _with_values(parser: ArgumentParser, words: Sequence[str]) -> list[str]:
+    """``--sanity`` for ``--sanity=true``, and so for every option that is true or false."""
+    switches = {f"--{a.dest}" for a in parser._actions if getattr(a, "_typehint", None) is bool}
+    following = [*words[1:], "--"]
+    return [
+        f"{word}=true" if word in switches and then.startswith("--") else word
+        for word, then in zip(words, following, strict=True)
+    ]
 
 
 # What jsonargparse says, and how it reads in one sentence.

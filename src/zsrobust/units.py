@@ -38,3 +38,8 @@ class Eps(float):
         return float.__repr__(self)
 
     __repr__ = __str__
+
+
+def format_radius(norm: str, eps: float) -> str:
+    """A radius in words: ``1/255`` in L-inf, ``l2 0.5`` in L2, where levels mean nothing."""
+    return str(Eps(eps)) if norm == "linf" else f"{norm} {eps:g}"

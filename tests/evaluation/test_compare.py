@@ -59,6 +59,7 @@ def write_run(tmp_path):
                 "logit_scale": 100.0,
                 "preprocessing": {"protocol": "clip"},
                 "seen": list(seen),
+                "recipe": "" if method == "original" else f"recipe of {method}",
             }
             for dataset, (clean, robust) in outcomes.items():
                 settings = protocol["data"].setdefault(dataset, {"class_names": ["a", "b"], **data})
@@ -83,7 +84,8 @@ def write_run(tmp_path):
                 order = np.random.default_rng(shuffle).permutation(n)
                 labels = np.arange(n) % 2
                 same = {
-                    key: getattr(row, key) for key in ("model", "dataset", "split", "attack", "eps")
+                    key: getattr(row, key)
+                    for key in ("model", "dataset", "split", "attack", "eps", "key")
                 }
                 table = {key: [value] * n for key, value in same.items()}
                 table["sample_id"] = [f"{i:03}.png" for i in order]
@@ -194,7 +196,7 @@ def test_another_attack_seed_is_the_same_protocol(write_run):
 
 def test_the_parts_of_an_ensemble_are_compared(write_run):
     parts = [{**ATTACK, "name": "pgd-10"}, {**ATTACK, "name": "cw-10"}]
-    both = {"name": "pgd-10+cw-10", "parts": parts}
+    both = {"name": "pgd-10+cw-10", "threat": parts[0]["threat"], "parts": parts}
     one = write_run("one", {"a": ("tecoa", draw(0.5, 0.2, 1))}, attack=both)
     two = write_run("two", {"b": ("tecoa", draw(0.5, 0.2, 2))}, attack=both)
     assert ("birds", "pgd-10+cw-10 1/255") in lines_of(compare(one, two).pairs[0])
@@ -212,7 +214,9 @@ def test_other_samples_are_refused(write_run):
     table = pq.read_table(one / "outcomes.parquet").to_pydict()
     table["sample_id"][0] = "other.png"
     other = write_run("three", {"b": ("tecoa", draw(0.5, 0.2, 2))})
-    pq.write_table(pa.table({**table, "model": ["b"] * 900}), other / "outcomes.parquet")
+    keys = [key.replace("one a", "three b") for key in table["key"]]
+    changed = {**table, "model": ["b"] * 900, "key": keys}
+    pq.write_table(pa.table(changed), other / "outcomes.parquet")
     with pytest.raises(RequestError, match="other samples of birds: 2 samples"):
         compare(one, other)
 
@@ -292,6 +296,16 @@ def test_seeds_are_aggregated_and_the_shared_original_counts_once(write_run):
     assert average.robust.mean == pytest.approx(np.mean(values))
     assert average.robust.deviation == pytest.approx(np.std(values) * np.sqrt(3 / 2))
     assert average.clean.interval[0] < average.clean.mean < average.clean.interval[1]
+
+
+def test_runs_of_different_recipes_are_no_seeds_of_each_other(write_run):
+    one = read(write_run("one", {"a": ("pmg_aft", draw(0.5, 0.3, 0))}))
+    other = deepcopy(one)
+    other.protocol["models"]["a"].update(weights="others", recipe="larger eps")
+    assert {found.seeds for found in aggregate_seeds([one, other])} == {1}
+    unknown = deepcopy(one)
+    unknown.protocol["models"]["a"].update(weights="others", recipe="")
+    assert {found.seeds for found in aggregate_seeds([one, unknown])} == {1}
 
 
 def test_seeds_measured_differently_are_refused(write_run):

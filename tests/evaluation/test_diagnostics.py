@@ -122,3 +122,29 @@ def test_findings_page():
         diagnose(results(row(robust=300), row("square", 400), row(robust=250, eps=2 / 255))), {}
     )
     assert "nothing to check" in findings_page([], {})
+
+
+def test_a_black_box_part_that_fells_what_gradients_missed():
+    honest = row("autoattack", 590, after_part={"apgd-ce": 0.61, "fab-t": 0.6, "square": 0.59})
+    masked = row("autoattack", 50, after_part={"apgd-ce": 0.61, "fab-t": 0.6, "square": 0.05})
+    assert wrong(honest) == []
+    assert wrong(masked) == ["white box beats black box"]
+    (finding,) = failed(diagnose(results(masked)))
+    assert "square brings autoattack from 60.0% to 5.0%" in finding.sentence
+
+
+def test_a_gradient_that_is_mostly_zero():
+    assert wrong(row(zero_gradients=0.02)) == []
+    assert wrong(row(zero_gradients=0.98), row("cw-10", zero_gradients=0.98)) == [
+        "gradients are there"
+    ]
+
+
+def test_a_model_s_own_images_are_no_black_box():
+    rows = [row("pgd-10", 300), row("transfer(autoattack, mine)", 100)]
+    assert wrong(*rows) == []
+    assert wrong(rows[0], row("transfer(autoattack, other)", 100)) == ["white box beats black box"]
+
+
+def test_where_everything_falls_noise_may_as_well():
+    assert wrong(row("pgd-10", 0, eps=0.5), row("noise-10", 0, eps=0.5)) == []

@@ -10,17 +10,19 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from zsrobust.attacks import PGD, ThreatModel
-from zsrobust.config import EvaluateConfig
+from zsrobust.config import EvaluateConfig, PGDOptions
 from zsrobust.errors import RequestError
 from zsrobust.evaluation import cell as cell_module
 from zsrobust.evaluation import sanity_run
 from zsrobust.evaluation.evaluator import evaluate
 from zsrobust.evaluation.findings import Finding
+from zsrobust.evaluation.outcomes import Outcomes
 from zsrobust.evaluation.results import Results
 from zsrobust.files import sha256_of
 from zsrobust.models.loading import load
 from zsrobust.models.weights import save_model
 from zsrobust.reporting.findings import sanity_page, warnings
+from zsrobust.reporting.tables import accuracy_table
 from zsrobust.units import Eps
 
 
@@ -104,7 +106,9 @@ def test_files_hold_what_was_counted(config):
     assert read.environment == results.environment
     assert [row.key for row in read.rows] == [row.key for row in results.rows]
     assert read.findings == results.findings
-    assert [finding.check for finding in read.findings] == ["falls with eps"]
+    checks = [finding.check for finding in read.findings]
+    assert checks == ["falls with eps", "gradients are there"]
+    assert all(0 <= row.zero_gradients < 0.1 for row in read.rows)
     table = pq.read_table(out / "outcomes.parquet").to_pylist()
     assert len(table) == sum(row.n for row in results.rows)
     for row in results.rows:
@@ -232,7 +236,7 @@ def test_each_model_has_the_original_under_its_own_protocol(config, tuned, small
     assert protocols == {
         small_clip: "clip",
         tuned: "clip",
-        f"{small_clip} (authors_code)": "authors_code",
+        f"{small_clip} (as {tmp_path / 'script'})": "authors_code",
         str(tmp_path / "script"): "authors_code",
     }
 
@@ -288,6 +292,8 @@ def test_library_attacks_do_not_depend_on_batch_size(config, tmp_path):
 
 
 def test_few_classes_get_what_is_defined_for_them(config):
+    with pytest.raises(RequestError, match="no attack is left for one: apgd-t left out"):
+        evaluate(config(attack=["apgd-t"]))
     results = evaluate(config(attack=["apgd-t", "pgd-3"], eps=[Eps("2/255")]))
     assert {row.attack for row in results.rows} == {"pgd-3"}
     for data in results.protocol["data"].values():
@@ -296,6 +302,26 @@ def test_few_classes_get_what_is_defined_for_them(config):
         config(attack=["fab-t"], eps=[Eps("2/255")], out=str(Path(config().out) / "../capped"))
     )
     assert {row.note for row in capped.rows} == {"fab-t with 2 of 9 target classes"}
+    shown = accuracy_table(capped)
+    assert "* two: fab-t with 2 of 9 target classes" in shown.notes
+    assert all(line[-1].endswith("*") for group in shown.groups for line in group)
+
+
+def test_options_that_no_attack_takes_are_refused(config):
+    with pytest.raises(RequestError, match="no attack asked for takes these options"):
+        evaluate(config(attack=["apgd-ce"], pgd=PGDOptions(restarts=5)))
+    with pytest.raises(RequestError, match="pgd-3 twice"):
+        evaluate(config(attack=["pgd-3", "pgd-03"]))
+
+
+def test_the_worse_of_two_outcomes_counts():
+    """An ensemble's part that was also run alone may have fallen upon more."""
+    ensemble = Outcomes(["a", "b", "c"], [0, 0, 0], [0, 1, 0], [0.1, 2.0, 0.3], ["", "cw-3", ""])
+    alone = Outcomes(["a", "b", "c"], [0, 0, 0], [2, 0, 0], [3.0, 0.2, 0.4], ["square", "", ""])
+    worst = ensemble.worst_with(alone)
+    assert worst.fell_to == ["square", "cw-3", ""]
+    assert worst.predictions == [2, 1, 0]
+    assert worst.losses == [3.0, 2.0, 0.3]
 
 
 def test_transfer_attacks_one_model_and_tries_another(config, tuned, small_clip, sets):
@@ -326,7 +352,7 @@ def test_sanity_checks_are_kept_and_not_repeated(config, monkeypatch):
 
     def checks(classifier, images, labels, sample_ids, threat, *, seed):
         given.append((len(images), len(set(sample_ids)), threat.eps))
-        if len(images) < 9:
+        if len(images) < 3:
             raise RequestError("too few")
         return [Finding("softmax range", False, "flat", {"spread": 0.1}, "rescale")]
 
@@ -334,7 +360,8 @@ def test_sanity_checks_are_kept_and_not_repeated(config, monkeypatch):
     evaluate(config())
     assert given == []
     results = evaluate(config(sanity=True))
-    assert given == [(6, 6, 2 / 255), (9, 9, 2 / 255)]
+    # Those that the model has right: a third of one's 6 samples, and of two's 9.
+    assert given == [(2, 2, 2 / 255), (3, 3, 2 / 255)]
     assert [report.refused for report in results.sanity] == ["too few", ""]
     assert evaluate(config(sanity=True)).sanity == results.sanity
     assert len(given) == 2
@@ -343,7 +370,9 @@ def test_sanity_checks_are_kept_and_not_repeated(config, monkeypatch):
     assert "## softmax range: **FAILED**" in page
     assert warnings(results) == [
         f"warning: {config().model[0]} on two: flat. rescale",
+        f"warning: {config().model[0]} on one could not be checked: too few",
     ]
+    assert "passing on fewer than 30 samples says little" in page
 
 
 def test_samples_and_templates(config):

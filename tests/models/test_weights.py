@@ -59,6 +59,7 @@ def test_the_card_says_what_is_in_the_folder(folder, tuned):
         "schema": 1,
         "source": "tiny-vit/random",
         "preprocessing": "authors_code",
+        "recipe": "",
         "loader_resize": "clip",
         "templates": ["This is a photo of a {}"],
         "logit_scale": tuned.logit_scale,

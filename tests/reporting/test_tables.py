@@ -73,7 +73,7 @@ def test_an_attack_undefined_on_a_set_leaves_its_place_empty():
     assert two[-1] == "-"
     assert ten[-1] == "2.0 (1.0-3.0)"
     assert average[0] == "average of 2 all"
-    assert average[-1] == "2.0 (1.0-3.0)"
+    assert average[-1] == "2.0 (1.0-3.0) [of 1]"
 
 
 def test_with_many_attacks_each_has_a_line():
@@ -96,3 +96,28 @@ def test_with_many_attacks_each_has_a_line():
     ]
     assert table.groups[1][0][2:] == ["30.0 (24.1-36.7)"] * 2
     assert table.groups[1][2][2:] == ["0.0 (0.0-1.9)", "25.0 (19.5-31.4)"]
+
+
+def test_what_the_figures_do_not_say_stands_below():
+    noted = replace(row("two", "B@their.pth.tar", 1 / 255, 50, 9), note="apgd-t left out")
+    protocol = {
+        "samples": 200,
+        "data": {"two": {"attack_notes": {"apgd-dlr": "apgd-dlr left out"}}},
+        "attacks": [{"name": "pgd-10", "logit_scale": 1.0, "restarts": 1}],
+    }
+    table = accuracy_table(Results(protocol, {}, [noted]))
+    assert table.notes == [
+        "* two: apgd-t left out",
+        "two: apgd-dlr left out",
+        "pgd-10: logit scale 1.0",
+        "what B@their.pth.tar was trained on is not recorded: what counts as unseen may not be",
+        "samples are balanced over classes, so accuracies are, too",
+    ]
+    assert table.groups[0][0][-1] == "4.5 (2.4-8.3)*"
+    assert table.as_markdown().endswith(f"{table.notes[-1]}\n")
+
+
+def test_l2_radii_are_no_pixel_levels():
+    rows = [replace(row("a", "m", 0.5, 50, 9), norm="l2")]
+    table = accuracy_table(Results({}, {}, rows))
+    assert table.columns[-1] == "pgd-10 l2 0.5"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 
 import torch
@@ -59,6 +59,7 @@ class Ensemble:
         """Every parameter of every part, for the result file."""
         return {
             "name": self.name,
+            "threat": asdict(self.threat),
             "chunk": self.chunk,
             "parts": [part.describe() for part in self.parts],
         }

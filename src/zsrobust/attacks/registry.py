@@ -51,8 +51,9 @@ def make_attack(name: str, threat: ThreatModel, **options: object) -> Attack:
         raise RequestError(f"attacks have no option {min(unknown)!r}: choose from {allowed}")
     combined = ENSEMBLES.get(name, name)
     if "+" in combined:
-        parts = [make_attack(part, threat, **options) for part in combined.split("+")]
-        return Ensemble(name, tuple(parts))
+        made = [make_attack(part, threat, **options) for part in combined.split("+")]
+        nested = [part.parts if isinstance(part, Ensemble) else (part,) for part in made]
+        return Ensemble(name, tuple(part for parts in nested for part in parts))
     for pattern, attack in PATTERNS.items():
         if match := re.fullmatch(pattern, name):
             given = {key: value for key, value in match.groupdict().items() if value is not None}

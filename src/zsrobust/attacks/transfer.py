@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 
 from torch import Tensor
@@ -53,6 +53,7 @@ class Transfer:
         """Every parameter that changes a number, for the result file; weights as a hash."""
         return {
             "name": self.name,
+            "threat": asdict(self.threat),
             "chunk": self.chunk,
             "attack": self.attack.describe(),
             "surrogate": {

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 
 import torch
 
-from zsrobust.attacks import Attack, ThreatModel, Transfer, fit_to_classes, make_attack
-from zsrobust.config import EvaluateConfig
+from zsrobust.attacks import PGD, Attack, ThreatModel, Transfer, fit_to_classes, make_attack
+from zsrobust.checks import require
+from zsrobust.config import EvaluateConfig, PGDOptions
 from zsrobust.data.image_set import ImageSet
+from zsrobust.errors import RequestError
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.loading import load
 
@@ -33,28 +35,45 @@ class RequestedAttacks:
     surrogates: dict[str, CLIPModel] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
+        names: list[str] = []
+        takes_options = False
         for name in self.config.attack:
             if found := TRANSFER.fullmatch(name):
                 surrogate = found["model"]
                 self.surrogates[surrogate] = load(
                     surrogate, preprocessing=self.config.preprocessing, device=self.device
                 )
-            self._make(found["attack"] if found else name, ThreatModel())
+            made = self._make(found["attack"] if found else name, ThreatModel())
+            names.append(f"transfer({made.name}, {found['model']})" if found else made.name)
+            takes_options |= any(isinstance(part, PGD) for part in getattr(made, "parts", [made]))
+        twice = {name for name in names if names.count(name) > 1}
+        require(not twice, "attack", f"{', '.join(sorted(twice))} twice", "given once each")
+        require(
+            takes_options or self.config.pgd == PGDOptions(),
+            "pgd",
+            "given",
+            "left out: no attack asked for takes these options",
+        )
 
     def on(self, images: ImageSet) -> tuple[list[Attack], dict[str, str]]:
-        """Those defined for the set's classes, and by name what was changed or left out."""
+        """Those defined for the set's classes, and by name what was changed or left out.
+
+        Raises:
+            RequestError: if none is.
+        """
         attacks: list[Attack] = []
         notes: dict[str, str] = {}
         for name in self.config.attack:
             for eps in self.config.eps:
                 threat = ThreatModel(self.config.norm, float(eps))
-                fitted, note = fit_to_classes(
-                    self._on(name, threat, images), len(images.class_names)
-                )
+                attack = self._on(name, threat, images)
+                fitted, note = fit_to_classes(attack, len(images.class_names))
                 if note:
-                    notes[name] = note
+                    notes[attack.name] = note
                 if fitted is not None:
                     attacks.append(fitted)
+        if not attacks:
+            raise RequestError(f"no attack is left for {images.name}: {'; '.join(notes.values())}")
         return attacks, notes
 
     def _on(self, name: str, threat: ThreatModel, images: ImageSet) -> Attack:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from zsrobust._version import __version__
 from zsrobust.attacks import Attack, LibraryAttack
 from zsrobust.data.image_set import ImageSet
 from zsrobust.evaluation.measure import Measurement
@@ -72,7 +73,7 @@ class Cell:
         key = self.key(attack)
         return Outcomes.joined(self._kept(key, at, progress, compute) for at in self._chunks())
 
-    def row(self, attack: Attack, clean: Outcomes, after: Outcomes) -> Row:
+    def row(self, attack: Attack, clean: Outcomes, after: Outcomes, zero_gradients: float) -> Row:
         """The result of one attack."""
         n, standing, after_part = len(clean.right), sum(clean.right), {}
         fallen = Counter(after.fell_to)
@@ -91,6 +92,7 @@ class Cell:
             eps=float(attack.threat.eps),
             key=self.key(attack),
             note=self.notes.get(attack.name, ""),
+            zero_gradients=zero_gradients,
             after_part=after_part,
             n=n,
             clean=sum(clean.right),
@@ -109,7 +111,7 @@ class Cell:
             hashlib.sha256(vectors).hexdigest(),
             [images.name, images.split, list(images.sample_ids), list(images.labels)],
             [images.stamp, self.measurement.resize, self.measurement.resolution],
-            [self.measurement.device.type, torch.__version__],
+            [self.measurement.device.type, torch.__version__, __version__],
         ]
 
     def _chunks(self) -> list[range]:

@@ -26,7 +26,7 @@ class Line:
 
     Attributes:
         dataset: its name, or ``average of K all`` or ``unseen`` sets.
-        under: ``clean``, or attack, norm where it is not L-inf, and eps.
+        under: ``clean``, or attack and radius.
         seen: whether either model was trained on that set; of an average, on any of its sets.
         n: samples; of an average, those of its sets together.
         difference: accuracies, interval and p of this line alone.
@@ -142,7 +142,7 @@ def _pair(a: EvaluatedRun, model_a: str, b: EvaluatedRun, model_b: str) -> Pair:
         ids_b, *right_b = b.right(rows_b[key])
         _require_same_samples(names, row.dataset, ids_a, ids_b)
         for under, pairs in zip(
-            ("clean", _under(row)), zip(right_a, right_b, strict=True), strict=True
+            ("clean", row.under), zip(right_a, right_b, strict=True), strict=True
         ):
             outcomes.setdefault(under, {})[row.dataset] = pairs
     lines = [line for under, by_set in outcomes.items() for line in _lines(under, by_set, seen)]
@@ -161,11 +161,6 @@ def _rows(run: EvaluatedRun, model: str) -> dict[tuple[str, ...], Row]:
         for row in run.results.rows
         if row.model == model
     }
-
-
-def _under(row: Row) -> str:
-    norm = "" if row.norm == "linf" else f" {row.norm}"
-    return f"{row.attack}{norm} {Eps(row.eps)}"
 
 
 def _lines(under: str, by_set: dict[str, Pairs], seen: set[str]) -> list[Line]:
@@ -204,7 +199,7 @@ def _left_out(a: dict[tuple[str, ...], Row], b: dict[tuple[str, ...], Row]) -> l
 
 
 def _listed(rows: dict[tuple[str, ...], Row]) -> str:
-    return ", ".join(f"{row.dataset} ({row.split}) under {_under(row)}" for row in rows.values())
+    return ", ".join(f"{row.dataset} ({row.split}) under {row.under}" for row in rows.values())
 
 
 def _classifiers(a: EvaluatedRun, model_a: str, b: EvaluatedRun, model_b: str) -> list[str]:

@@ -67,7 +67,7 @@ class EvaluatedRun:
         Raises:
             RequestError: if they are not as many as the row counts.
         """
-        keys = ("model", "dataset", "split", "attack", "eps")
+        keys = ("model", "dataset", "split", "attack", "eps", "key")
         fits = reduce(and_, (pc.field(key) == getattr(row, key) for key in keys))
         part = self.outcomes.filter(fits).sort_by("sample_id").to_pydict()
         if len(part["sample_id"]) != row.n:

@@ -57,21 +57,24 @@ def evaluate(config: EvaluateConfig) -> Results:
         if results is None:
             results = Results(_protocol(config, cells), environment(device), [])
             _compute(cells, results, folder)
-            results = replace(results, findings=diagnose(results))
+        results = replace(results, findings=diagnose(results))
+        results.write(finished)
         if config.sanity and not results.sanity:
             results = replace(results, sanity=check_cells(cells, config))
-        results.write(finished)
+            results.write(finished)
         shutil.rmtree(folder / "parts", ignore_errors=True)
     return results
 
 
 def _answered(finished: Path, cells: list[Cell]) -> Results | None:
     """What an earlier call found, if it is of the same models, data and attacks."""
-    if not (finished.exists() and (finished.parent / "outcomes.parquet").exists()):
+    outcomes = finished.parent / "outcomes.parquet"
+    if not (finished.exists() and outcomes.exists()):
         return None
     results = Results.read(finished)
     asked = {cell.key(attack) for cell in cells for attack in cell.attacks}
-    return results if asked == {row.key for row in results.rows} else None
+    kept = set(pq.read_table(outcomes, columns=["key"])["key"].unique().to_pylist())
+    return results if asked == kept == {row.key for row in results.rows} else None
 
 
 def _compute(cells: list[Cell], results: Results, folder: Path) -> None:
@@ -80,9 +83,15 @@ def _compute(cells: list[Cell], results: Results, folder: Path) -> None:
     with Steps("evaluating", total) as progress:
         for cell in cells:
             clean = cell.clean(progress)
-            for attack in cell.attacks:
-                after = cell.under(attack, clean, progress)
-                row = cell.row(attack, clean, after)
+            zero = cell.measurement.zero_gradients(clean)
+            found = [(attack, cell.under(attack, clean, progress)) for attack in cell.attacks]
+            for attack, after in found:
+                # A part that was also run alone may have fallen upon more: the worst counts.
+                parts = {part.name for part in getattr(attack, "parts", ())}
+                for other, alone in found:
+                    if other.name in parts and other.threat == attack.threat:
+                        after = after.worst_with(alone)
+                row = cell.row(attack, clean, after, zero)
                 results.rows.append(row)
                 tables.append(table(row, clean, after))
                 progress.say(row.sentence())
@@ -91,23 +100,46 @@ def _compute(cells: list[Cell], results: Results, folder: Path) -> None:
 
 
 def _models(config: EvaluateConfig, device: torch.device) -> list[CLIPModel]:
-    """The models asked for, each after the undefended original it was fine-tuned from."""
-    models: dict[str, CLIPModel] = {}
-    for name in config.model:
-        model = load(name, preprocessing=config.preprocessing, device=device)
-        if config.baseline and model.method != "original":
-            protocol = model.preprocessing.protocol
-            original = load(model.source, preprocessing=protocol, device=device)
-            if _protocol_of(models.get(model.source)) not in (None, protocol):
-                # The same original under another protocol is another classifier.
-                original.name = f"{model.source} ({protocol})"
-            models.setdefault(original.name, original)
-        models[name] = replace(model, name=name)
-    return list(models.values())
+    """The models asked for, after the undefended original of each one that was fine-tuned.
+
+    An original sees pixels and prompts as the fine-tuned model does; under two protocols it is two
+    classifiers.
+    """
+    asked = [
+        replace(load(name, preprocessing=config.preprocessing, device=device), name=name)
+        for name in config.model
+    ]
+    models = {model.name: model for model in asked}
+    originals: dict[str, CLIPModel] = {}
+    for model in asked if config.baseline else []:
+        if model.method == "original":
+            continue
+        protocol = model.preprocessing.protocol
+        original = replace(
+            load(model.source, preprocessing=protocol, device=device),
+            loader_resize=model.loader_resize,
+            default_templates=model.default_templates,
+        )
+        for known in (*originals.values(), *asked):
+            if known.source == model.source and _same_protocol(known, original):
+                break
+        else:
+            if original.name in {**models, **originals}:
+                original.name = f"{model.source} (as {model.name})"
+            originals[original.name] = original
+    return [*originals.values(), *models.values()]
 
 
-def _protocol_of(model: CLIPModel | None) -> str | None:
-    return model.preprocessing.protocol if model else None
+def _same_protocol(known: CLIPModel, original: CLIPModel) -> bool:
+    """Whether ``known`` is that original, unchanged, and sees images and names as it does."""
+    return (
+        known.method == "original"
+        and all(
+            getattr(known, key) == getattr(original, key)
+            for key in ("loader_resize", "default_templates")
+        )
+        and known.preprocessing.protocol == original.preprocessing.protocol
+    )
 
 
 def _sets(config: EvaluateConfig) -> list[ImageSet]:
@@ -160,6 +192,7 @@ def _protocol(config: EvaluateConfig, cells: list[Cell]) -> dict[str, Any]:
             "logit_scale": classifier.logit_scale,
             "preprocessing": cell.model.preprocessing.describe(),
             "seen": sorted(cell.model.seen),
+            "recipe": cell.model.recipe,
         }
         data.setdefault(
             cell.images.name,
@@ -169,12 +202,17 @@ def _protocol(config: EvaluateConfig, cells: list[Cell]) -> dict[str, Any]:
                 "skipped": cell.images.skipped,
                 "origin": cell.images.origin,
                 "class_names": list(cell.images.class_names),
+                "attacks": [attack.describe() for attack in cell.attacks],
                 "attack_notes": cell.notes,
             },
         )
         data[cell.images.name][f"under {cell.model.name}"] = {
             "attack_resolution": cell.measurement.resolution,
-            "loader_resize": cell.measurement.resize,
+            "loader_resize": (
+                "none: stored pixels"
+                if cell.measurement.resolution == cell.images.native_size
+                else cell.measurement.resize
+            ),
             "templates": list(classifier.templates),
         }
     return {

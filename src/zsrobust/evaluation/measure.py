@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 
 from zsrobust.attacks import Attack
+from zsrobust.attacks.frozen import frozen
 from zsrobust.attacks.losses import cross_entropy
+from zsrobust.attacks.pgd import LossFunction, input_gradient
 from zsrobust.data.batch import Batch
 from zsrobust.data.image_set import ImageSet
 from zsrobust.data.loading import load_batches
 from zsrobust.evaluation.outcomes import Outcomes
 from zsrobust.models.zero_shot import ZeroShotClassifier
+
+GRADIENTS = 32
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,22 @@ class Measurement:
                 after.predictions[place], after.losses[place] = found, loss
                 after.fell_to[place] = "" if label == found else attack.name
         return after
+
+    def zero_gradients(self, clean: Outcomes) -> float:
+        """Share of exactly zero entries in the cross-entropy's gradient at clean images.
+
+        Of the first samples that the model has right; nan if there are none. A gradient that is
+        zero gives an attack no direction, and its accuracy no meaning.
+        """
+        right = [index for index, standing in enumerate(clean.right) if standing]
+        for batch in self.batches(right[:GRADIENTS], GRADIENTS):
+            with frozen(self.classifier):
+                gradient = input_gradient(self._loss_with(batch.labels), batch.images)
+            return float((gradient == 0).float().mean())
+        return math.nan
+
+    def _loss_with(self, labels: torch.Tensor) -> LossFunction:
+        return lambda images: cross_entropy(self.classifier(images), labels)
 
     @torch.no_grad()
     def _look(self, batch: Batch, images: torch.Tensor) -> tuple[list[int], list[float]]:

@@ -48,6 +48,23 @@ class Outcomes:
         """Whether each sample is classified correctly."""
         return [name == "" for name in self.fell_to]
 
+    def worst_with(self, other: Outcomes) -> Outcomes:
+        """These outcomes, with those of ``other`` where a sample stands here and fell there."""
+        pairs = list(zip(self.fell_to, other.fell_to, strict=True))
+        taken = [not here and bool(there) for here, there in pairs]
+        return Outcomes(
+            self.sample_ids,
+            self.labels,
+            *(
+                [theirs if take else ours for ours, theirs, take in zip(*columns, strict=True)]
+                for columns in (
+                    (self.predictions, other.predictions, taken),
+                    (self.losses, other.losses, taken),
+                    (self.fell_to, other.fell_to, taken),
+                )
+            ),
+        )
+
     def write(self, path: Path) -> None:
         """Write to a Parquet file, whole or not at all."""
         with written_whole(path) as temporary:
@@ -75,5 +92,6 @@ def table(row: Row, clean: Outcomes, after: Outcomes) -> pa.Table:
             "adversarial_prediction": after.predictions,
             "adversarial_loss": after.losses,
             "fell_to": after.fell_to,
+            "key": [row.key] * row.n,
         }
     )

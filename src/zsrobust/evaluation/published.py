@@ -156,7 +156,7 @@ def _backbone(source: str, printed: str) -> str:
 def _tuned_on(model: dict[str, Any], printed: Published) -> tuple[str, str]:
     there = "nothing" if printed.method == "CLIP" else printed.finetuned_on
     if model["method"] == "original":
-        return there, "nothing"
+        return there, "not recorded" if "@" in model["source"] else "nothing"
     # Sets are recorded by name and by place; a place means nothing to a reader.
     names = [name for name in model["seen"] if not PurePath(name).is_absolute()]
     here = ", ".join(names) or "sets that are not recorded"

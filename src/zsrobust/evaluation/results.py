@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ from zsrobust.errors import RequestError
 from zsrobust.evaluation.findings import Finding
 from zsrobust.evaluation.statistics import Interval, average_interval, wilson_interval
 from zsrobust.files import write_text
-from zsrobust.units import Eps
+from zsrobust.units import format_radius
 
 SCHEMA = 1
 
@@ -34,6 +35,8 @@ class Row:
         ci95_clean, ci95_robust: Wilson intervals.
         key: hash of all that decides the outcome, weights and sample ids included.
         note: what was changed in the attack for this set's number of classes; empty for nothing.
+        zero_gradients: share of exactly zero entries in the cross-entropy's gradient at clean
+            images that the model has right; nan where there were none to look at.
         after_part: of an ensemble, the robust accuracy once each part has run, in their order.
     """
 
@@ -53,6 +56,7 @@ class Row:
     ci95_robust: Interval
     key: str
     note: str = ""
+    zero_gradients: float = math.nan
     after_part: dict[str, float] = field(default_factory=dict)
 
     @classmethod
@@ -67,11 +71,16 @@ class Row:
             **rest,
         )
 
+    @property
+    def under(self) -> str:
+        """Attack and radius, such as ``pgd-10 1/255``."""
+        return f"{self.attack} {format_radius(self.norm, self.eps)}"
+
     def sentence(self) -> str:
         """The row in words, for progress."""
         return (
             f"{self.model} on {self.dataset} at {self.resolution} px: n {self.n}, "
-            f"clean {self.clean_acc:.1%}, {self.attack} at {Eps(self.eps)} {self.robust_acc:.1%}"
+            f"clean {self.clean_acc:.1%}, {self.under} {self.robust_acc:.1%}"
         )
 
 
@@ -81,18 +90,26 @@ class Average:
 
     Attributes:
         over: ``all`` sets, or those ``unseen`` by every model of the evaluation.
-        datasets: how many sets.
+        datasets: how many sets the attack is defined on.
+        changed: whether the attack was changed for one of them, for lack of classes.
     """
 
     over: str
     datasets: int
+    changed: bool
     model: str
     attack: str
+    norm: str
     eps: float
     clean_acc: float
     robust_acc: float
     ci95_clean: Interval
     ci95_robust: Interval
+
+    @property
+    def under(self) -> str:
+        """Attack and radius, such as ``pgd-10 1/255``."""
+        return f"{self.attack} {format_radius(self.norm, self.eps)}"
 
 
 @dataclass(frozen=True)
@@ -101,7 +118,7 @@ class SanityReport:
 
     Attributes:
         model, dataset, norm, eps: as in :class:`Row`.
-        n: samples given to the checks.
+        n: samples that were judged: those that the model has right.
         findings: of every check; none where ``refused`` says why.
         refused: why nothing could be checked; empty otherwise.
     """
@@ -202,8 +219,10 @@ def _average(over: str, rows: Sequence[Row]) -> Average:
     return Average(
         over=over,
         datasets=len(rows),
+        changed=any(row.note for row in rows),
         model=rows[0].model,
         attack=rows[0].attack,
+        norm=rows[0].norm,
         eps=rows[0].eps,
         clean_acc=sum(clean) / len(rows),
         robust_acc=sum(robust) / len(rows),

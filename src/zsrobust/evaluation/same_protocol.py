@@ -30,9 +30,9 @@ def require_same_protocol(a: Results, row_a: Row, b: Results, row_b: Row) -> Non
 
 def attack_of(results: Results, row: Row) -> dict[str, Any]:
     """The attack behind ``row``, with all its parameters."""
-    for attack in results.protocol["attacks"]:
-        # The parts of an ensemble share its threat model.
-        threat = attack.get("parts", [attack])[0]["threat"]
+    described = results.protocol.get("data", {}).get(row.dataset, {}).get("attacks")
+    for attack in described or results.protocol["attacks"]:
+        threat = attack["threat"]
         if attack["name"] == row.attack and (threat["norm"], threat["eps"]) == (row.norm, row.eps):
             return dict(attack)
     raise RequestError(

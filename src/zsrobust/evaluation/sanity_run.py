@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import torch
-
 from zsrobust.attacks import ThreatModel
 from zsrobust.config import EvaluateConfig
+from zsrobust.data.batch import Batch
 from zsrobust.data.split import keyed_order
 from zsrobust.errors import RequestError
 from zsrobust.evaluation.cell import Cell
+from zsrobust.evaluation.findings import Finding
 from zsrobust.evaluation.results import SanityReport
 from zsrobust.evaluation.sanity import sanity
 from zsrobust.progress import Steps
@@ -17,10 +17,8 @@ SAMPLES = 100
 
 
 def check_cells(cells: list[Cell], config: EvaluateConfig) -> list[SanityReport]:
-    """One report a cell, at the first radius above 0, on up to a hundred samples drawn by seed."""
-    eps = next((eps for eps in config.eps if eps > 0), None)
-    if eps is None:
-        raise RequestError("sanity needs an eps above 0: the checks attack")
+    """One report a cell, at the first radius above 0."""
+    eps = next(eps for eps in config.eps if eps > 0)
     reports = []
     with Steps("sanity checks", len(cells)) as progress:
         for cell in cells:
@@ -30,14 +28,18 @@ def check_cells(cells: list[Cell], config: EvaluateConfig) -> list[SanityReport]
 
 
 def _check(cell: Cell, threat: ThreatModel, seed: int) -> SanityReport:
-    drawn = keyed_order(cell.images.sample_ids, seed, "sanity")[:SAMPLES]
-    batches = list(cell.measurement.batches(drawn, SAMPLES))
-    images = torch.cat([batch.images for batch in batches])
-    labels = torch.cat([batch.labels for batch in batches])
-    ids = [name for batch in batches for name in batch.sample_ids]
-    findings, refused = [], ""
+    batch = _right(cell, seed)
+    findings: list[Finding] = []
+    refused = ""
     try:
-        findings = sanity(cell.measurement.classifier, images, labels, ids, threat, seed=seed)
+        findings = sanity(
+            cell.measurement.classifier,
+            batch.images,
+            batch.labels,
+            batch.sample_ids,
+            threat,
+            seed=seed,
+        )
     except RequestError as error:
         refused = str(error)
     return SanityReport(
@@ -45,7 +47,21 @@ def _check(cell: Cell, threat: ThreatModel, seed: int) -> SanityReport:
         dataset=cell.images.name,
         norm=threat.norm,
         eps=threat.eps,
-        n=len(ids),
+        n=len(batch),
         findings=findings,
         refused=refused,
     )
+
+
+def _right(cell: Cell, seed: int) -> Batch:
+    """Up to a hundred samples that the model has right, drawn by seed."""
+    drawn = keyed_order(cell.images.sample_ids, seed, "sanity")
+    right: list[int] = []
+    for at in range(0, len(drawn), SAMPLES):
+        some = drawn[at : at + SAMPLES]
+        stands = cell.measurement.clean(some).right
+        right += [index for index, standing in zip(some, stands, strict=True) if standing]
+        if len(right) >= SAMPLES:
+            break
+    # With nothing right the checks say so themselves; they need some images to say it of.
+    return next(cell.measurement.batches(right[:SAMPLES] or drawn[:1], SAMPLES))

@@ -13,7 +13,7 @@ from zsrobust.evaluation.same_protocol import require_same_protocol
 from zsrobust.evaluation.statistics import Interval, t_interval
 
 Set = tuple[str, str]
-Group = tuple[str, str, str, str, float]
+Group = tuple[str, str, str, str, float, str]
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ class OverSeeds:
 def aggregate_seeds(runs: Sequence[Results]) -> list[OverSeeds]:
     """Mean and spread over all models of one method in ``runs``, a set at a time and on average.
 
-    Models count as seeds of one method where ``method`` and the model they were fine-tuned from are
-    the same and their weights are not: an original evaluated again in every run counts once.
+    Models count as seeds of one method where recipe, ``method`` and the model they were fine-tuned
+    from are the same and their weights are not: an original evaluated in every run counts once.
 
     Raises:
         RequestError: if two of them were measured differently, or on different sets.
@@ -74,7 +74,9 @@ def aggregate_seeds(runs: Sequence[Results]) -> list[OverSeeds]:
     for run in runs:
         for row in run.rows:
             model = run.protocol["models"][row.model]
-            group = (model["source"], row.method, row.attack, row.norm, row.eps)
+            # Runs of one recipe are its seeds; a model of unknown recipe stands for itself.
+            recipe = model.get("recipe") or (row.method == "original") or model["weights"]
+            group = (model["source"], row.method, row.attack, row.norm, row.eps, str(recipe))
             place = (row.dataset, row.split)
             require_same_protocol(*references.setdefault((group, place), (run, row)), run, row)
             groups.setdefault(group, {}).setdefault(model["weights"], {}).setdefault(place, row)

@@ -37,6 +37,7 @@ class CLIPModel:
         default_templates: prompts used where neither data set nor user gives any.
         seen: names and places of data sets whose images or labels this model was trained on.
         source: the pre-trained model this was fine-tuned from; ``name`` itself where it was not.
+        recipe: hash of the fine-tuning's configuration but for its seed; empty where none is known.
         loader_resize: how photographs are to be brought to the attack resolution.
         method: how the weights came about; ``original`` where they were not fine-tuned here.
     """
@@ -50,6 +51,7 @@ class CLIPModel:
     seen: frozenset[str] = frozenset()
     source: str = ""
     method: str = "original"
+    recipe: str = ""
     loader_resize: str = "clip"
 
     def __post_init__(self) -> None:

@@ -30,8 +30,8 @@ def save_model(folder: Path, model: CLIPModel, method: str, **extra: object) -> 
 
     ``model.safetensors`` holds every tensor of the encoder; ``model.json`` holds ``schema``,
     ``source`` (the pre-trained model, which gives text side and architecture), ``preprocessing``,
-    ``loader_resize``, ``templates``, ``logit_scale``, ``text`` (fingerprint of the text side),
-    ``seen``, ``method``, ``sha256`` of the tensors' file, ``package`` and ``extra``.
+    ``recipe``, ``loader_resize``, ``templates``, ``logit_scale``, ``text`` (fingerprint of the text
+    side), ``seen``, ``method``, ``sha256`` of the tensors' file, ``package`` and ``extra``.
 
     Args:
         folder: where to; its parents are made.
@@ -51,6 +51,7 @@ def save_model(folder: Path, model: CLIPModel, method: str, **extra: object) -> 
             "schema": SCHEMA,
             "source": model.source,
             "preprocessing": model.preprocessing.protocol,
+            "recipe": model.recipe,
             "loader_resize": model.loader_resize,
             "templates": list(model.default_templates),
             "logit_scale": model.logit_scale,
@@ -100,6 +101,7 @@ def load_model_folder(
         name=str(folder),
         seen=frozenset(card["seen"]),
         method=card["method"],
+        recipe=card["recipe"],
         loader_resize=card["loader_resize"],
         default_templates=tuple(card["templates"]),
         logit_scale=float(card["logit_scale"]),
@@ -121,7 +123,7 @@ def read_card(path: Path) -> dict[str, Any]:
         raise RequestError(f'{path} must hold "schema": {SCHEMA}, as this version writes it')
     needed: dict[str, type | tuple[type, ...]] = {
         **dict.fromkeys(("source", "preprocessing", "method", "sha256"), str),
-        **dict.fromkeys(("loader_resize", "text"), str),
+        **dict.fromkeys(("recipe", "loader_resize", "text"), str),
         **dict.fromkeys(("seen", "templates"), list),
         "logit_scale": (int, float),
     }

@@ -10,7 +10,7 @@ from zsrobust.evaluation.compare import Line, Pair
 from zsrobust.evaluation.published import Beside
 from zsrobust.evaluation.seeds import OverSeeds, Spread
 from zsrobust.reporting.tables import TextTable, short_names
-from zsrobust.units import Eps
+from zsrobust.units import Eps, format_radius
 
 HOW_COMPARED = (
     "Differences are in points, second minus first, with 95 % intervals by paired bootstrap over "
@@ -63,7 +63,7 @@ def seeds_table(summaries: Sequence[OverSeeds]) -> TextTable:
     """Mean over seeds, in per cent, with its standard deviation and Student's 95 % interval."""
     by_set: dict[str, list[list[str]]] = {}
     for one in summaries:
-        under = f"{one.attack} {Eps(one.eps)}"
+        under = f"{one.attack} {format_radius(one.norm, one.eps)}"
         figures = [str(one.seeds), _spread(one.clean), under, _spread(one.robust)]
         by_set.setdefault(one.dataset, []).append([one.dataset, one.method, *figures])
     columns = ["data set", "model", "seeds", "clean", "under", "robust"]

@@ -9,16 +9,23 @@ from zsrobust.evaluation.findings import Finding, failed
 from zsrobust.evaluation.results import Results
 from zsrobust.units import Eps
 
+FEW = 30
+
 
 def warnings(results: Results) -> list[str]:
     """A line for every failed check of an evaluation."""
     reports = [
         (f"{report.model} on {report.dataset}: ", report.findings) for report in results.sanity
     ]
-    return [
+    lines = [
         f"warning: {place}{finding.sentence}. {finding.explanation}"
         for place, findings in [("", results.findings), *reports]
         for finding in failed(findings)
+    ]
+    return lines + [
+        f"warning: {report.model} on {report.dataset} could not be checked: {report.refused}"
+        for report in results.sanity
+        if report.refused
     ]
 
 
@@ -29,12 +36,16 @@ def sanity_page(results: Results) -> str:
         protocol = {
             "model": report.model,
             "data": report.dataset,
-            "threat model": f"{report.norm} {Eps(report.eps)}",
-            "samples given": report.n,
+            "threat model": f"L-inf {Eps(report.eps)}"
+            if report.norm == "linf"
+            else f"L2 {report.eps:g}",
+            "samples judged (those it has right)": report.n,
             "seed": results.protocol["seed"],
         }
         if report.refused:
             protocol["not checked"] = report.refused
+        elif report.n < FEW:
+            protocol["mind"] = f"passing on fewer than {FEW} samples says little"
         pages.append(findings_page(report.findings, protocol))
     return "\n".join(pages)
 

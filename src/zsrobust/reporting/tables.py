@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich import box
 from rich.table import Table
 
 from zsrobust.evaluation.results import Average, Results, Row
-from zsrobust.units import Eps
 
 WORDS = ("data set", "model", "under")
-
-Attacked = tuple[str, float]
-"""An attack's name and radius."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +21,12 @@ class TextTable:
     Attributes:
         columns: headings; the first column holds words, the others figures.
         groups: rows that belong together, set apart by a line.
+        notes: lines to print below.
     """
 
     columns: list[str]
     groups: list[list[list[str]]]
+    notes: list[str] = field(default_factory=list)
 
     def for_terminal(self) -> Table:
         """With rules between the groups; what a row shares with the one above is left blank."""
@@ -48,7 +46,8 @@ class TextTable:
         """As a pipe table."""
         rule = ["---" if column in WORDS else "--:" for column in self.columns]
         rows = [self.columns, rule, *(row for group in self.groups for row in group)]
-        return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
+        lines = [f"| {' | '.join(row)} |" for row in rows]
+        return "\n".join([*lines, *(f"\n{note}" for note in self.notes)]) + "\n"
 
 
 def accuracy_table(results: Results) -> TextTable:
@@ -57,16 +56,16 @@ def accuracy_table(results: Results) -> TextTable:
     A line a model and a column an attack where there are few attacks; where there are many, a
     line an attack and a column a model.
     """
-    attacks = list(dict.fromkeys((row.attack, row.eps) for row in results.rows))
+    attacks = list(dict.fromkeys(row.under for row in results.rows))
     models = list(dict.fromkeys(row.model for row in results.rows))
-    return (
-        _by_model(results, attacks) if len(attacks) <= 2 else _by_attack(results, attacks, models)
-    )
+    few = len(attacks) <= 2
+    table = _by_model(results, attacks) if few else _by_attack(results, attacks, models)
+    return replace(table, notes=_notes(results))
 
 
-def _by_model(results: Results, attacks: list[Attacked]) -> TextTable:
+def _by_model(results: Results, attacks: list[str]) -> TextTable:
     columns = ["data set", "px", "model", "n", "clean"]
-    columns += [_title(attack) for attack in attacks]
+    columns += attacks
     short = short_names(list(dict.fromkeys(row.model for row in results.rows)))
     groups = [
         [
@@ -86,7 +85,7 @@ def _by_model(results: Results, attacks: list[Attacked]) -> TextTable:
     return TextTable(columns, [group for group in groups if group])
 
 
-def _by_attack(results: Results, attacks: list[Attacked], models: list[str]) -> TextTable:
+def _by_attack(results: Results, attacks: list[str], models: list[str]) -> TextTable:
     columns = ["data set", "under", *short_names(models).values()]
     blocks: list[tuple[str, dict[str, list[Row]] | dict[str, list[Average]]]] = []
     for by_model in _by_set(results).values():
@@ -101,7 +100,7 @@ def _by_attack(results: Results, attacks: list[Attacked], models: list[str]) -> 
     groups = []
     for name, block in blocks:
         lines = [_line([], block[model], attacks) for model in models]
-        under = ["clean", *(_title(attack) for attack in attacks)]
+        under = ["clean", *attacks]
         groups.append(
             [[name, word, *figures] for word, *figures in zip(under, *lines, strict=True)]
         )
@@ -131,11 +130,6 @@ def _average_name(averages: Sequence[Average]) -> str:
     return f"average of {averages[0].datasets} {averages[0].over}"
 
 
-def _title(attack: Attacked) -> str:
-    name, eps = attack
-    return f"{name} {Eps(eps)}"
-
-
 def short_names(models: Sequence[str]) -> dict[str, str]:
     """The last part of each model's path or name where that tells them apart, else all of it."""
     paths = {model: Path(model.removeprefix("local-dir:")) for model in models}
@@ -151,11 +145,44 @@ def _name(row: Row) -> str:
 
 
 def _line(
-    words: list[str], rows: Sequence[Row] | Sequence[Average], attacks: list[Attacked]
+    words: list[str], rows: Sequence[Row] | Sequence[Average], attacks: list[str]
 ) -> list[str]:
-    found = {(row.attack, row.eps): _percent(row.robust_acc, row.ci95_robust) for row in rows}
+    found = {row.under: _robust(row, rows[0]) for row in rows}
     clean = _percent(rows[0].clean_acc, rows[0].ci95_clean)
     return [*words, clean, *(found.get(attack, "-") for attack in attacks)]
+
+
+def _robust(row: Row | Average, widest: Row | Average) -> str:
+    figure = _percent(row.robust_acc, row.ci95_robust)
+    if isinstance(row, Row):
+        return figure + ("*" if row.note else "")
+    fewer = isinstance(widest, Average) and row.datasets < widest.datasets
+    return figure + ("*" if row.changed else "") + (f" [of {row.datasets}]" if fewer else "")
+
+
+def _notes(results: Results) -> list[str]:
+    """What a reader of the figures alone would get wrong."""
+    notes = list(dict.fromkeys(f"* {row.dataset}: {row.note}" for row in results.rows if row.note))
+    for name, data in results.protocol.get("data", {}).items():
+        shown = {row.attack for row in results.rows if row.dataset == name}
+        notes += [
+            f"{name}: {note}"
+            for attack, note in data.get("attack_notes", {}).items()
+            if attack not in shown
+        ]
+    for attack in results.protocol.get("attacks", ()):
+        own = {"logit_scale": None, "restarts": 1, "random_start": True}
+        changed = [f"{k} {attack[k]}" for k, usual in own.items() if attack.get(k, usual) != usual]
+        if changed:
+            notes.append(f"{attack['name']}: {', '.join(changed).replace('_', ' ')}")
+    unknown = dict.fromkeys(r.model for r in results.rows if "@" in r.model)
+    notes += [
+        f"what {model} was trained on is not recorded: what counts as unseen may not be"
+        for model in unknown
+    ]
+    if results.protocol.get("samples") is not None:
+        notes.append("samples are balanced over classes, so accuracies are, too")
+    return list(dict.fromkeys(notes))
 
 
 def _percent(accuracy: float, interval: Sequence[float]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from accelerate import Accelerator
 
 from zsrobust.attacks import PGD, ThreatModel
-from zsrobust.config import FinetuneConfig
+from zsrobust.config import FinetuneConfig, recipe_hash
 from zsrobust.data.image_set import ImageSet
 from zsrobust.data.loading import attack_resolution
 from zsrobust.data.open_readable import open_readable
@@ -101,6 +101,7 @@ def _tuned(model: CLIPModel, data: ImageSet, config: FinetuneConfig) -> CLIPMode
         model,
         seen=model.seen | {data.name, data.origin},
         method=label if model.method == "original" else f"{model.method}, then {label}",
+        recipe=recipe_hash(config),
         loader_resize=config.loader_resize,
         default_templates=tuple(config.templates or model.default_templates),
     )
