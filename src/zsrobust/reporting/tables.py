@@ -77,10 +77,11 @@ def _by_model(results: Results, attacks: list[str]) -> TextTable:
         for by_model in _by_set(results).values()
     ]
     for over in ("all", "unseen"):
-        # An attack that some sets have too few classes for is averaged over the others.
-        widest = {m: sorted(of, key=_fewest) for m, of in _averages(results, over).items()}
         groups.append(
-            [_line([_average_name(of), "", short[m], ""], of, attacks) for m, of in widest.items()]
+            [
+                _line([_average_name(of), "", short[m], ""], of, attacks)
+                for m, of in _averages(results, over).items()
+            ]
         )
     return TextTable(columns, [group for group in groups if group])
 
@@ -91,12 +92,13 @@ def _by_attack(results: Results, attacks: list[str], models: list[str]) -> TextT
     for by_model in _by_set(results).values():
         first = next(iter(by_model.values()))[0]
         seen = any(rows[0].seen for rows in by_model.values())
-        name = f"{first.dataset}{' (seen)' if seen else ''}, n {first.n}, {first.resolution} px"
+        sides = dict.fromkeys(str(rows[0].resolution) for rows in by_model.values())
+        name = f"{first.dataset}{' (seen)' if seen else ''}, n {first.n}, {'/'.join(sides)} px"
         blocks.append((name, by_model))
     for over in ("all", "unseen"):
         of = _averages(results, over)
         if of:
-            blocks.append((_average_name(sorted(next(iter(of.values())), key=_fewest)), of))
+            blocks.append((_average_name(next(iter(of.values()))), of))
     groups = []
     for name, block in blocks:
         lines = [_line([], block[model], attacks) for model in models]
@@ -115,15 +117,17 @@ def _by_set(results: Results) -> dict[str, dict[str, list[Row]]]:
 
 
 def _averages(results: Results, over: str) -> dict[str, list[Average]]:
+    """Each model's averages, those over the most sets first.
+
+    An attack that some sets have too few classes for is averaged over the others.
+    """
     averages: dict[str, list[Average]] = {}
     for average in results.averages:
         if average.over == over:
             averages.setdefault(average.model, []).append(average)
+    for of in averages.values():
+        of.sort(key=lambda average: -average.datasets)
     return averages
-
-
-def _fewest(average: Average) -> int:
-    return -average.datasets
 
 
 def _average_name(averages: Sequence[Average]) -> str:
