@@ -99,6 +99,8 @@ def _evaluate(words: list[str]) -> None:
     words, published = _without(words, "--compare", "published")
     config = parse_evaluate(words)
     results = evaluate(config)
+    if os.environ.get("RANK", "0") != "0":
+        return
     for line in warnings(results):
         sys.stderr.write(line + "\n")
     if results.sanity:

@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -6,11 +9,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+import yaml
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from zsrobust.attacks import PGD, ThreatModel
-from zsrobust.config import EvaluateConfig, PGDOptions
+from zsrobust.config import EvaluateConfig, PGDOptions, to_plain
 from zsrobust.errors import RequestError
 from zsrobust.evaluation import cell as cell_module
 from zsrobust.evaluation import sanity_run
@@ -249,10 +253,36 @@ def test_a_model_is_evaluated_as_it_was_trained(config, tuned, tmp_path):
     assert (row["loader_resize"], row["templates"]) == ("authors_code", ["one {}"])
 
 
-def test_several_processes_are_refused(config, monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(RequestError, match="evaluate runs in one process"):
-        evaluate(config())
+def test_two_processes_find_what_one_does(config, tmp_path, monkeypatch):
+    settings = config(attack=["pgd-3+apgd-ce"])
+    alone = evaluate(settings)
+    shared = replace(settings, out=str(tmp_path / "shared"))
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump(to_plain(shared)))
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
+    launch += ["--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1"]
+    code = (
+        "import sys, zsrobust.evaluation.cell as cell; cell.CHUNK = 4\n"
+        "from zsrobust.cli import main; sys.exit(main(sys.argv[1:]))\n"
+    )
+    (tmp_path / "small_chunks.py").write_text(code)
+    run = subprocess.run(
+        [*launch, str(tmp_path / "small_chunks.py"), "evaluate", "--config", str(recipe)],
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.count("average of 2 all") == 1
+    together = Results.read(tmp_path / "shared" / "results.json")
+    ours, theirs = (
+        [(row.dataset, row.eps, row.clean_acc, row.robust_acc) for row in results.rows]
+        for results in (alone, together)
+    )
+    assert ours == theirs
+    assert [row.ties for row in alone.rows] == [0] * 4
 
 
 def robust(results, attack):
@@ -316,12 +346,20 @@ def test_options_that_no_attack_takes_are_refused(config):
 
 def test_the_worse_of_two_outcomes_counts():
     """An ensemble's part that was also run alone may have fallen upon more."""
-    ensemble = Outcomes(["a", "b", "c"], [0, 0, 0], [0, 1, 0], [0.1, 2.0, 0.3], ["", "cw-3", ""])
-    alone = Outcomes(["a", "b", "c"], [0, 0, 0], [2, 0, 0], [3.0, 0.2, 0.4], ["square", "", ""])
+    ensemble = Outcomes(
+        *(["a", "b", "c"], [0, 0, 0], [0, 1, 0], [0.1, 2.0, 0.3], [5.0, -1.0, 4.0]),
+        ["", "cw-3", ""],
+    )
+    alone = Outcomes(
+        *(["a", "b", "c"], [0, 0, 0], [2, 0, 0], [3.0, 0.2, 0.4], [-2.0, 3.0, 5e-5]),
+        ["square", "", ""],
+    )
     worst = ensemble.worst_with(alone)
     assert worst.fell_to == ["square", "cw-3", ""]
     assert worst.predictions == [2, 1, 0]
     assert worst.losses == [3.0, 2.0, 0.3]
+    assert worst.margins == [-2.0, -1.0, 4.0]
+    assert (worst.ties, alone.ties) == (0, 1)
 
 
 def test_transfer_attacks_one_model_and_tries_another(config, tuned, small_clip, sets):

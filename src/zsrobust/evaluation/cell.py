@@ -54,24 +54,18 @@ class Cell:
 
     def clean(self, progress: Steps) -> Outcomes:
         """Outcomes without attack; what is on disk is not computed again."""
-        return Outcomes.joined(
-            self._kept(self.key(None), at, progress, self._compute_clean) for at in self._chunks()
-        )
+        return Outcomes.joined(self._clean(at, progress) for at in self._chunks())
 
-    def under(self, attack: Attack, clean: Outcomes, progress: Steps) -> Outcomes:
-        """Outcomes under ``attack``; what is on disk is not computed again.
+    def under(self, attack: Attack, progress: Steps) -> Outcomes:
+        """Outcomes under ``attack``; what is on disk is not computed again."""
+        return Outcomes.joined(self._under(attack, at, progress) for at in self._chunks())
 
-        The parts of an ensemble run in turn, each on what still stands of a chunk.
-        """
-
-        def compute(at: range) -> Outcomes:
-            outcomes = Outcomes(*(values[at.start : at.stop] for values in vars(clean).values()))
-            for part in getattr(attack, "parts", [attack]):
-                outcomes = self.measurement.under(part, outcomes, list(at))
-            return outcomes
-
-        key = self.key(attack)
-        return Outcomes.joined(self._kept(key, at, progress, compute) for at in self._chunks())
+    def share(self, rank: int, world: int, progress: Steps) -> None:
+        """Put on disk what falls to process ``rank`` of ``world``: every ``world``-th chunk."""
+        for at in self._chunks()[rank::world]:
+            self._clean(at, progress)
+            for attack in self.attacks:
+                self._under(attack, at, progress)
 
     def row(self, attack: Attack, clean: Outcomes, after: Outcomes, zero_gradients: float) -> Row:
         """The result of one attack."""
@@ -93,6 +87,7 @@ class Cell:
             key=self.key(attack),
             note=self.notes.get(attack.name, ""),
             zero_gradients=zero_gradients,
+            ties=clean.ties + after.ties,
             after_part=after_part,
             n=n,
             clean=sum(clean.right),
@@ -119,16 +114,31 @@ class Cell:
         n = len(self.images)
         return [range(at, min(at + CHUNK, n)) for at in range(0, n, CHUNK)]
 
-    def _compute_clean(self, at: range) -> Outcomes:
-        return self.measurement.clean(list(at))
+    def _clean(self, at: range, progress: Steps | None = None) -> Outcomes:
+        return self._kept(None, at, progress, lambda: self.measurement.clean(list(at)))
+
+    def _under(self, attack: Attack, at: range, progress: Steps) -> Outcomes:
+        def compute() -> Outcomes:
+            outcomes = self._clean(at)
+            # The parts of an ensemble run in turn, each on what still stands of the chunk.
+            for part in getattr(attack, "parts", [attack]):
+                outcomes = self.measurement.under(part, outcomes, list(at))
+            return outcomes
+
+        return self._kept(attack, at, progress, compute)
 
     def _kept(
-        self, key: str, at: range, progress: Steps, compute: Callable[[range], Outcomes]
+        self,
+        attack: Attack | None,
+        at: range,
+        progress: Steps | None,
+        compute: Callable[[], Outcomes],
     ) -> Outcomes:
-        path = self.parts / key / f"{at.start}.parquet"
+        path = self.parts / self.key(attack) / f"{at.start}.parquet"
         outcomes = Outcomes.read(path)
         if outcomes is None:
-            outcomes = compute(at)
+            outcomes = compute()
             outcomes.write(path)
-        progress.advance(len(at))
+        if progress is not None:
+            progress.advance(len(at))
         return outcomes

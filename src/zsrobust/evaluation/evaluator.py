@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from accelerate import Accelerator
 
 from zsrobust.config import EvaluateConfig
 from zsrobust.data.image_set import ImageSet
 from zsrobust.data.loading import attack_resolution
 from zsrobust.data.open_readable import open_readable
-from zsrobust.devices import full_precision, torch_device
+from zsrobust.devices import full_precision
 from zsrobust.errors import RequestError
 from zsrobust.evaluation.attacks import RequestedAttacks
 from zsrobust.evaluation.cell import Cell
@@ -30,6 +31,7 @@ from zsrobust.files import written_whole
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.loading import load
 from zsrobust.models.weights import fingerprint
+from zsrobust.processes import make_accelerator, on_first
 from zsrobust.progress import Steps
 from zsrobust.run_folder import claimed, find_run
 
@@ -41,28 +43,47 @@ def evaluate(config: EvaluateConfig) -> Results:
         RequestError: before any long work, if something asked for is wrong or missing.
         RunError: if an image can no longer be read, or an attack meets a NaN.
     """
-    if os.environ.get("WORLD_SIZE", "1") != "1":
-        raise RequestError("evaluate runs in one process: start it without torchrun")
-    device = torch_device(config.device)
+    accelerator = make_accelerator(config.device)
+    device = accelerator.device
     attacks = RequestedAttacks(config, device)
-    folder = find_run(config)
+    folder = on_first(accelerator, lambda: find_run(config))
     models = _models(config, device)
-    sets = _sets(config)
+    sets = on_first(accelerator, lambda: _sets(config))
     cells = [
         _cell(model, images, config, attacks, device, folder) for model in models for images in sets
     ]
-    with claimed(folder, config), full_precision():
+    with ExitStack() as stack:
+        on_first(accelerator, lambda: stack.enter_context(claimed(folder, config)))
+        stack.enter_context(full_precision())
         finished = folder / "results.json"
-        results = _answered(finished, cells)
+        results = on_first(accelerator, lambda: _answered(finished, cells))
         if results is None:
-            results = Results(_protocol(config, cells), environment(device), [])
-            _compute(cells, results, folder)
-        results = replace(results, findings=diagnose(results))
-        results.write(finished)
-        if config.sanity and not results.sanity:
-            results = replace(results, sanity=check_cells(cells, config))
-            results.write(finished)
-        shutil.rmtree(folder / "parts", ignore_errors=True)
+            _share(cells, accelerator)
+            empty = Results(_protocol(config, cells), environment(device), [])
+            results = on_first(accelerator, lambda: _compute(cells, empty, folder))
+        return on_first(accelerator, lambda: _finished(results, cells, config, folder))
+
+
+def _share(cells: list[Cell], accelerator: Accelerator) -> None:
+    """Each of several processes computes its chunks; the files they leave are then put together."""
+    rank, world = accelerator.process_index, accelerator.num_processes
+    if world == 1:
+        return
+    total = sum(len(cell.images) * (1 + len(cell.attacks)) for cell in cells) // world
+    with Steps(f"evaluating, 1 of {world} processes", total, quiet=rank > 0) as progress:
+        for cell in cells:
+            cell.share(rank, world, progress)
+    accelerator.wait_for_everyone()
+
+
+def _finished(results: Results, cells: list[Cell], config: EvaluateConfig, folder: Path) -> Results:
+    """The results with what the checks find, on disk before the checks that take long begin."""
+    results = replace(results, findings=diagnose(results))
+    results.write(folder / "results.json")
+    if config.sanity and not results.sanity:
+        results = replace(results, sanity=check_cells(cells, config))
+        results.write(folder / "results.json")
+    shutil.rmtree(folder / "parts", ignore_errors=True)
     return results
 
 
@@ -77,14 +98,14 @@ def _answered(finished: Path, cells: list[Cell]) -> Results | None:
     return results if asked == kept == {row.key for row in results.rows} else None
 
 
-def _compute(cells: list[Cell], results: Results, folder: Path) -> None:
+def _compute(cells: list[Cell], results: Results, folder: Path) -> Results:
     tables = []
     total = sum(len(cell.images) * (1 + len(cell.attacks)) for cell in cells)
     with Steps("evaluating", total) as progress:
         for cell in cells:
             clean = cell.clean(progress)
             zero = cell.measurement.zero_gradients(clean)
-            found = [(attack, cell.under(attack, clean, progress)) for attack in cell.attacks]
+            found = [(attack, cell.under(attack, progress)) for attack in cell.attacks]
             for attack, after in found:
                 # A part that was also run alone may have fallen upon more: the worst counts.
                 parts = {part.name for part in getattr(attack, "parts", ())}
@@ -97,6 +118,7 @@ def _compute(cells: list[Cell], results: Results, folder: Path) -> None:
                 progress.say(row.sentence())
     with written_whole(folder / "outcomes.parquet") as temporary:
         pq.write_table(pa.concat_tables(tables), temporary)
+    return results
 
 
 def _models(config: EvaluateConfig, device: torch.device) -> list[CLIPModel]:

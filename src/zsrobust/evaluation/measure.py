@@ -10,7 +10,7 @@ import torch
 
 from zsrobust.attacks import Attack
 from zsrobust.attacks.frozen import frozen
-from zsrobust.attacks.losses import cross_entropy
+from zsrobust.attacks.losses import cross_entropy, margin
 from zsrobust.attacks.pgd import LossFunction, input_gradient
 from zsrobust.data.batch import Batch
 from zsrobust.data.image_set import ImageSet
@@ -44,14 +44,15 @@ class Measurement:
 
     def clean(self, indices: list[int]) -> Outcomes:
         """Outcomes of the samples at ``indices`` as loaded."""
-        outcomes = Outcomes([], [], [], [], [])
+        outcomes = Outcomes([], [], [], [], [], [])
         for batch in self.batches(indices, self.batch_size):
-            predictions, losses = self._look(batch, batch.images)
+            predictions, losses, margins = self._look(batch, batch.images)
             labels = batch.labels.tolist()
             outcomes.sample_ids.extend(batch.sample_ids)
             outcomes.labels.extend(labels)
             outcomes.predictions.extend(predictions)
             outcomes.losses.extend(losses)
+            outcomes.margins.extend(margins)
             outcomes.fell_to.extend(
                 "" if label == found else "clean"
                 for label, found in zip(labels, predictions, strict=True)
@@ -68,6 +69,7 @@ class Measurement:
             before.labels,
             list(before.predictions),
             list(before.losses),
+            list(before.margins),
             list(before.fell_to),
         )
         standing = [place for place, right in enumerate(before.right) if right]
@@ -76,10 +78,13 @@ class Measurement:
         size = self.batch_size if attack.chunk is None else attack.chunk
         for batch in self.batches([indices[place] for place in standing], size):
             adversarial = attack(self.classifier, batch.images, batch.labels, batch.sample_ids)
-            predictions, losses = self._look(batch, adversarial)
-            for label, found, loss in zip(batch.labels.tolist(), predictions, losses, strict=True):
+            predictions, losses, margins = self._look(batch, adversarial)
+            for label, found, loss, gap in zip(
+                batch.labels.tolist(), predictions, losses, margins, strict=True
+            ):
                 place = next(places)
                 after.predictions[place], after.losses[place] = found, loss
+                after.margins[place] = gap
                 after.fell_to[place] = "" if label == found else attack.name
         return after
 
@@ -100,9 +105,12 @@ class Measurement:
         return lambda images: cross_entropy(self.classifier(images), labels)
 
     @torch.no_grad()
-    def _look(self, batch: Batch, images: torch.Tensor) -> tuple[list[int], list[float]]:
+    def _look(
+        self, batch: Batch, images: torch.Tensor
+    ) -> tuple[list[int], list[float], list[float]]:
         logits = self.classifier(images)
-        return logits.argmax(-1).tolist(), cross_entropy(logits, batch.labels).tolist()
+        losses, margins = cross_entropy(logits, batch.labels), -margin(logits, batch.labels)
+        return logits.argmax(-1).tolist(), losses.tolist(), margins.tolist()
 
     def batches(self, indices: list[int], size: int) -> Iterator[Batch]:
         """The samples at ``indices`` in batches of ``size``, on the classifier's device."""

@@ -13,6 +13,9 @@ import pyarrow.parquet as pq
 from zsrobust.evaluation.results import Row
 from zsrobust.files import written_whole
 
+# Logits of CLIPs reach 30, where fp32 resolves 2e-6; the order of a sum moves them by some of that.
+TIE = 1e-4
+
 
 @dataclass(frozen=True)
 class Outcomes:
@@ -22,6 +25,7 @@ class Outcomes:
         sample_ids: N ids.
         labels, predictions: N class indices.
         losses: N cross-entropies at the model's own logit scale.
+        margins: N differences of the true logit and the largest other, above 0 where right.
         fell_to: N names: the attack, or the part of an ensemble, that a sample fell to; ``clean``
             where it was wrong before any, empty where it stands.
     """
@@ -30,6 +34,7 @@ class Outcomes:
     labels: list[int]
     predictions: list[int]
     losses: list[float]
+    margins: list[float]
     fell_to: list[str]
 
     @classmethod
@@ -42,6 +47,11 @@ class Outcomes:
                 for field in fields(cls)
             )
         )
+
+    @property
+    def ties(self) -> int:
+        """How many are decided by less than float noise: another batch may tip them."""
+        return sum(abs(margin) < TIE for margin in self.margins)
 
     @property
     def right(self) -> list[bool]:
@@ -60,6 +70,7 @@ class Outcomes:
                 for columns in (
                     (self.predictions, other.predictions, taken),
                     (self.losses, other.losses, taken),
+                    (self.margins, other.margins, taken),
                     (self.fell_to, other.fell_to, taken),
                 )
             ),
@@ -89,8 +100,10 @@ def table(row: Row, clean: Outcomes, after: Outcomes) -> pa.Table:
             "label": clean.labels,
             "clean_prediction": clean.predictions,
             "clean_loss": clean.losses,
+            "clean_margin": clean.margins,
             "adversarial_prediction": after.predictions,
             "adversarial_loss": after.losses,
+            "adversarial_margin": after.margins,
             "fell_to": after.fell_to,
             "key": [row.key] * row.n,
         }

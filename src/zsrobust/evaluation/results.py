@@ -37,6 +37,8 @@ class Row:
         note: what was changed in the attack for this set's number of classes; empty for nothing.
         zero_gradients: share of exactly zero entries in the cross-entropy's gradient at clean
             images that the model has right; nan where there were none to look at.
+        ties: samples decided by less than 1e-4 of a logit, before or after the attack: another
+            batch size or device may tip them.
         after_part: of an ensemble, the robust accuracy once each part has run, in their order.
     """
 
@@ -57,6 +59,7 @@ class Row:
     key: str
     note: str = ""
     zero_gradients: float = math.nan
+    ties: int = 0
     after_part: dict[str, float] = field(default_factory=dict)
 
     @classmethod

@@ -174,6 +174,11 @@ def _notes(results: Results) -> list[str]:
             for attack, note in data.get("attack_notes", {}).items()
             if attack not in shown
         ]
+    notes += [
+        f"{row.model} on {row.dataset}, {row.under}: {row.ties} within float noise of a tie"
+        for row in results.rows
+        if row.ties
+    ]
     for attack in results.protocol.get("attacks", ()):
         own = {"logit_scale": None, "restarts": 1, "random_start": True}
         changed = [f"{k} {attack[k]}" for k, usual in own.items() if attack.get(k, usual) != usual]

@@ -19,9 +19,9 @@ from zsrobust.devices import bf16_works, full_precision
 from zsrobust.errors import RequestError
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.loading import load
+from zsrobust.processes import make_accelerator, on_first
 from zsrobust.run_folder import claimed, find_run
 from zsrobust.training.feed import Feed
-from zsrobust.training.processes import make_accelerator, on_first
 from zsrobust.training.step import TrainingStep, make_optimizer
 from zsrobust.training.student import Student
 from zsrobust.training.trainer import Trainer

@@ -18,6 +18,7 @@ from zsrobust.data.batch import Batch
 from zsrobust.errors import RequestError, RunError
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.weights import fingerprint, save_model
+from zsrobust.processes import on_first
 from zsrobust.progress import Steps
 from zsrobust.training.checkpoint import load_newest, save_checkpoint
 from zsrobust.training.distance import relative_l2_distance
@@ -25,7 +26,6 @@ from zsrobust.training.feed import Feed
 from zsrobust.training.held_out import HeldOut, evaluate_held_out
 from zsrobust.training.interrupt import Interrupt
 from zsrobust.training.metrics import MetricsLog
-from zsrobust.training.processes import on_first
 from zsrobust.training.schedule import learning_rate
 from zsrobust.training.step import TrainingStep
 
