@@ -1,5 +1,9 @@
 """A small CLIP in the format open_clip pushes to the hub, and small image sets."""
 
+import os
+import subprocess
+import sys
+
 import open_clip
 import pytest
 import torch
@@ -90,3 +94,22 @@ def samples():
         return images, labels, [f"sample {index}" for index in range(n)]
 
     return make
+
+
+@pytest.fixture
+def two_processes():
+    """Runs Python's words in two processes of one group on this machine, one thread each."""
+
+    def run(*words):
+        launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
+        launch += ["--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1"]
+        return subprocess.run(
+            [*launch, *words],
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+
+    return run

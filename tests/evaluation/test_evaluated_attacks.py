@@ -1,6 +1,3 @@
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,27 +19,19 @@ from zsrobust.reporting.tables import accuracy_table
 from zsrobust.units import Eps
 
 
-def test_two_processes_find_what_one_does(config, tmp_path, monkeypatch):
+def test_two_processes_find_what_one_does(config, tmp_path, two_processes):
     settings = config(attack=["pgd-3+apgd-ce"])
     alone = evaluate(settings)
     shared = replace(settings, out=str(tmp_path / "shared"))
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(yaml.safe_dump(to_plain(shared)))
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
-    launch += ["--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1"]
     code = (
         "import sys, zsrobust.evaluation.cell as cell; cell.CHUNK = 4\n"
         "from zsrobust.cli import main; sys.exit(main(sys.argv[1:]))\n"
     )
     (tmp_path / "small_chunks.py").write_text(code)
-    run = subprocess.run(
-        [*launch, str(tmp_path / "small_chunks.py"), "evaluate", "--config", str(recipe)],
-        capture_output=True,
-        text=True,
-        timeout=180,
-        check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    script = str(tmp_path / "small_chunks.py")
+    run = two_processes(script, "evaluate", "--config", str(recipe))
     assert run.returncode == 0, run.stderr
     assert run.stdout.count("average of 2 all") == 1
     together = Results.read(tmp_path / "shared" / "results.json")

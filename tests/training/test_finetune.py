@@ -178,21 +178,12 @@ def test_killed_at_any_moment_it_ends_with_the_same_weights(config, weights, tmp
     assert one == other, "every step once, with the same figures"
 
 
-def test_two_processes_make_the_weights_of_one(config, weights, tmp_path):
+def test_two_processes_make_the_weights_of_one(config, weights, tmp_path, two_processes):
     alone = finetune(config("alone", accumulate=2))
     shared = config("shared")
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(yaml.safe_dump(to_plain(shared)))
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
-    launch += ["--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1"]
-    run = subprocess.run(
-        [*launch, "-m", "zsrobust", "finetune", "--config", str(recipe)],
-        capture_output=True,
-        text=True,
-        timeout=180,
-        check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    run = two_processes("-m", "zsrobust", "finetune", "--config", str(recipe))
     assert run.returncode == 0, run.stderr
     for name, value in weights(alone.folder).items():
         found = weights(Path(shared.out))[name]
@@ -265,19 +256,10 @@ def test_the_first_evaluation_is_recorded_once(config, monkeypatch):
     assert [row["step"] for row in rows if row["kind"] == "held_out"] == [0, 1]
 
 
-def test_one_failing_process_ends_them_all(config, tmp_path):
+def test_one_failing_process_ends_them_all(config, tmp_path, two_processes):
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(yaml.safe_dump(to_plain(config(data="imagefolder:nowhere"))))
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
-    launch += ["--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1"]
-    run = subprocess.run(
-        [*launch, "-m", "zsrobust", "finetune", "--config", str(recipe)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    run = two_processes("-m", "zsrobust", "finetune", "--config", str(recipe))
     assert run.returncode != 0
     assert run.stderr.count("names no folder (nowhere)") == 2
 

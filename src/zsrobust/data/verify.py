@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -21,6 +20,7 @@ import PIL
 from zsrobust.cache import cache_folder
 from zsrobust.data.image_set import ImageSet
 from zsrobust.errors import RequestError, RunError
+from zsrobust.files import write_text
 
 
 def verify(
@@ -115,8 +115,4 @@ def _read_verdict(path: Path, image_set: ImageSet) -> list[int] | None:
 def _write_verdict(path: Path, unreadable: list[str]) -> None:
     # A cache that cannot be written costs time, never a run.
     with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            written = Path(folder) / path.name
-            written.write_text(json.dumps(unreadable), "utf-8")
-            written.replace(path)
+        write_text(path, json.dumps(unreadable))

@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
@@ -15,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from zsrobust.cache import cache_folder
+from zsrobust.files import written_whole
 
 if TYPE_CHECKING:
     from zsrobust.models.clip import TextSide
@@ -30,10 +29,6 @@ def encode(text: TextSide, class_names: Sequence[str], templates: Sequence[str])
     with contextlib.suppress(OSError, SafetensorError, KeyError):
         return load_file(path)["class_embeddings"]
     vectors = text.encode(class_names, templates)
-    with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            written = Path(folder) / path.name
-            save_file({"class_embeddings": vectors.contiguous()}, written)
-            written.replace(path)
+    with contextlib.suppress(OSError, SafetensorError), written_whole(path) as temporary:
+        save_file({"class_embeddings": vectors.contiguous()}, temporary)
     return vectors
