@@ -23,12 +23,14 @@ class Kind:
         open: (folder, split, class-name file or None) to the set.
         splits: the default split for each role; no others exist.
         layout: what PATH must hold; empty if the kind takes no path.
+        members: whether the name of one of its sets stands where others have a path.
         takes_names: whether a class-name file may be given.
     """
 
     open: Callable[[Path, str, Path | None], ImageSet]
     splits: dict[Role, str]
     layout: str = ""
+    members: bool = False
     takes_names: bool = False
 
 
@@ -54,8 +56,20 @@ KINDS: dict[str, Kind] = {
         {"train": "train", "test": "test"},
         cifar.LAYOUTS[100],
     ),
+    "glyphs": Kind(
+        lambda name, split, _: _glyph_set(str(name), split),
+        {"train": "train", "test": "test"},
+        members=True,
+    ),
     "digits": Kind(lambda _, split, __: digits.digits(split), {"train": "train", "test": "test"}),
 }
+
+
+def _glyph_set(name: str, split: str) -> ImageSet:
+    # It draws with torch, which a look at the help does not wait for.
+    from zsrobust.data.glyphs.sets import glyph_set
+
+    return glyph_set(name, split)
 
 
 def open_set(spec: str, role: Role) -> ImageSet:
@@ -102,6 +116,8 @@ def _kind(parsed: Specification) -> Kind:
 
 
 def _folder(parsed: Specification, kind: Kind) -> Path:
+    if kind.members:
+        return parsed.path or Path()
     if not kind.layout:
         if parsed.path:
             raise RequestError(
