@@ -66,7 +66,7 @@ def test_compare_seeds_and_published_rows(finetune, photos, small_clip, tmp_path
     [
         (["--version"], 0, ""),
         ([], 0, ""),
-        (["finetun"], 2, "there is no command 'finetun': choose finetune, evaluate"),
+        (["finetun"], 2, "there is no command 'finetun': choose demo, finetune, evaluate"),
         (["finetune", "--config", "nope"], 2, "--config nope is neither a file nor a recipe"),
         (["evaluate", "--model", "x"], 2, "missing: --data"),
         (["compare"], 2, "write zsrobust compare RUN_A RUN_B"),

@@ -1,3 +1,5 @@
+from dataclasses import dataclass
+
 import pytest
 import yaml
 
@@ -8,6 +10,7 @@ from zsrobust.parsing import (
     finetune_parser,
     parse_evaluate,
     parse_finetune,
+    parse_options,
     recipe,
     recipe_names,
 )
@@ -88,7 +91,7 @@ def test_lists_repeat_or_stand_side_by_side():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--config nope", "--config nope is neither a file nor a recipe: recipes are ft_clean"),
+        ("--config nope", "--config nope is neither a file nor a recipe: recipes are agft"),
         ("--config tecoa --model m", "missing: --data"),
         ("--config tecoa {} --stepps 3", "there is no option --stepps 3; did you mean steps?"),
         ("--config tecoa {} --steps 0", "steps is 0: must be 1 or more, or null"),
@@ -208,3 +211,23 @@ def test_python_and_command_line_make_the_same_configuration():
     assert TrainingAttack(eps="2/255").eps == 2 / 255
     with pytest.raises(RequestError, match="model is 'photo-lite': must be a list"):
         EvaluateConfig(model="photo-lite", data=["d"])
+
+
+def test_options_of_a_command_without_words_are_its_defaults():
+    @dataclass
+    class Options:
+        """Some.
+
+        Attributes:
+            loud: one.
+        """
+
+        loud: bool = False
+
+    def parsed(words):
+        return parse_options(Options, words, command="some", description="Some.")
+
+    assert parsed([]) == {"loud": False}
+    assert parsed(["--loud"]) == {"loud": True}
+    with pytest.raises(RequestError, match="there is no option --lod; did you mean loud"):
+        parsed(["--lod"])

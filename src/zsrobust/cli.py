@@ -22,10 +22,12 @@ USAGE = """\
 usage: zsrobust [--version] [--debug] COMMAND ...
 
 commands:
+  demo       fine-tune three methods live on a small world and see what becomes of robustness
   finetune   fine-tune a CLIP's image encoder for zero-shot adversarial robustness
   evaluate   clean and adversarial accuracy of zero-shot models
   compare    which differences between evaluated models are real
   seeds      mean and spread over evaluations of several seeds
+  data       list, download and verify the published data sets
   recipes    list the packaged recipes
 
 zsrobust COMMAND --help lists a command's options. Besides them, finetune, evaluate and compare take
@@ -60,6 +62,19 @@ def main(words: Sequence[str] | None = None) -> int:
             raise
         return _fail(f"{type(error).__name__}: {error} (--debug shows where)", 1)
     return 0
+
+
+def _demo(words: list[str]) -> None:
+    from zsrobust.demo.command import demo
+    from zsrobust.demo.request import parse_demo
+
+    page = demo(parse_demo(words))
+    for line in page.warnings:
+        sys.stderr.write(line + "\n")
+    console = _console()
+    console.print(page.table.for_terminal())
+    for line in page.lines:
+        console.print(line)
 
 
 def _finetune(words: list[str]) -> None:
@@ -173,6 +188,12 @@ def _console() -> Console:
     return Console(width=None if sys.stdout.isatty() else 500, markup=False, highlight=False)
 
 
+def _data(words: list[str]) -> None:
+    from zsrobust.data_cli import data
+
+    data(words, _console().print)
+
+
 def _recipes(words: list[str]) -> None:
     from zsrobust.parsing import recipe_names, recipe_path
 
@@ -184,10 +205,12 @@ def _recipes(words: list[str]) -> None:
 
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
+    "demo": _demo,
     "finetune": _finetune,
     "evaluate": _evaluate,
     "compare": _compare,
     "seeds": _seeds,
+    "data": _data,
     "recipes": _recipes,
 }
 

@@ -104,6 +104,21 @@ def parse_evaluate(words: Sequence[str]) -> EvaluateConfig:
     return EvaluateConfig(**_parsed(evaluate_parser(), words))
 
 
+def parse_options(
+    options: type, words: Sequence[str], *, command: str, description: str
+) -> dict[str, Any]:
+    """The fields of a dataclass from the command-line words of ``zsrobust COMMAND``.
+
+    Raises:
+        RequestError: if a word, key or value is wrong; one sentence says which.
+    """
+    parser = ArgumentParser(
+        prog=f"zsrobust {command}", description=description, exit_on_error=False
+    )
+    parser.add_class_arguments(options)
+    return _parsed(parser, words)
+
+
 def recipe(name: str = "pmg_aft", **overrides: Any) -> FinetuneConfig:
     """A fine-tuning run from a recipe and keyword overrides.
 
@@ -146,7 +161,7 @@ def _parsed(parser: ArgumentParser, words: Sequence[str]) -> dict[str, Any]:
 def _with_values(parser: ArgumentParser, words: Sequence[str]) -> list[str]:
     """``--sanity`` for ``--sanity=true``, and so for every option that is true or false."""
     switches = {f"--{a.dest}" for a in parser._actions if getattr(a, "_typehint", None) is bool}
-    following = [*words[1:], "--"]
+    following = [*words, "--"][1:]
     return [
         f"{word}=true" if word in switches and then.startswith("--") else word
         for word, then in zip(words, following, strict=True)
@@ -157,6 +172,15 @@ def _with_values(parser: ArgumentParser, words: Sequence[str]) -> list[str]:
 _REWORDINGS = (
     (r'Parser key "([^"]+)":? ', r"\1: "),
     (r"<class '(\w+)'>|typing\.Literal", lambda found: found[1] or "one of "),
+    (
+        r"^(\S+): Problem with given class_path '[^']+': Option '(.+)' is not accepted$",
+        r"there is no key \2 in \1",
+    ),
+    (
+        r"^(\S+): Problem with given class_path .*arguments are required: (.*)$",
+        r"missing: \2 in \1",
+    ),
+    (r"^(\S+): Problem with given class_path '[^']+': (\w+): ", r"\1.\2: "),
     (r"^(\S+): Expected an? (.+)\. Got value: (.*)$", r"\1 is \3: must be \2"),
     (r"^(\S+): Not of type Eps: (.*)$", r"\1: \2"),
     (

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zsrobust.evaluation.statistics import average_interval, wilson_interval
+from zsrobust.evaluation.statistics import average_interval, seeds_interval, wilson_interval
 
 
 @given(st.integers(1, 2000), st.data())
@@ -41,3 +41,15 @@ def test_nothing_right_still_has_an_interval():
     low, high = average_interval([0.0, 0.0], [wilson_interval(0, 100)] * 2)
     assert low == 0
     assert high == pytest.approx(0.037 / math.sqrt(2), abs=1e-3)
+
+
+def test_over_seeds_the_wider_interval_counts_on_each_side():
+    # Student's 0.975 quantile of two degrees of freedom is 4.3027; the deviation here is 0.1.
+    half = 4.3027 * 0.1 / math.sqrt(3)
+    narrow = [(value - 0.01, value + 0.01) for value in (0.4, 0.5, 0.6)]
+    assert seeds_interval([0.4, 0.5, 0.6], narrow) == pytest.approx(
+        (0.5 - half, 0.5 + half), abs=1e-5
+    )
+    # Seeds that agree are no more certain than their samples.
+    assert seeds_interval([0.5, 0.5], [(0.3, 0.6), (0.4, 0.8)]) == pytest.approx((0.35, 0.7))
+    assert seeds_interval([0.5], [(0.3, 0.6)]) == pytest.approx((0.3, 0.6))

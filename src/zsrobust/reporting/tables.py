@@ -11,7 +11,7 @@ from rich.table import Table
 
 from zsrobust.evaluation.results import Average, Results, Row
 
-WORDS = ("data set", "model", "under")
+WORDS = ("data set", "model", "under", "photograph")
 
 
 @dataclass(frozen=True)

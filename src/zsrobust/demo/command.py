@@ -1,0 +1,63 @@
+"""``zsrobust demo``: from the request to the page that is printed at the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from zsrobust.demo import own_photos
+from zsrobust.demo.examples import photographs
+from zsrobust.demo.page import Page, examples_page, page
+from zsrobust.demo.pictures import attacked
+from zsrobust.demo.plan import PHOTOS, WORLD, sized
+from zsrobust.demo.request import EXAMPLES, DemoRequest
+from zsrobust.demo.run import claim_folder, run_plan
+from zsrobust.devices import torch_device
+from zsrobust.models.loading import load
+from zsrobust.models.weights import CARD
+from zsrobust.reporting.figures.gallery import gallery_figure
+from zsrobust.reporting.figures.style import save_figure
+
+ROBUST = Path("runs") / "demo-photos" / "pmg_aft"
+"""Where ``demo --photos DIR`` leaves its PMG-AFT model."""
+
+
+def demo(request: DemoRequest) -> Page:
+    """Do what was asked for.
+
+    Raises:
+        RequestError: before long work, if something asked for is wrong or missing.
+        RunError: if a part fails.
+        KeyboardInterrupt: on Ctrl-C; the same command goes on from there.
+    """
+    if request.photos == EXAMPLES:
+        return _examples(request)
+    out, plan = request.folder, sized(WORLD, request.size)
+    if request.photos is None:
+        claim_folder(out, request.command)
+    else:
+        photos = Path(request.photos)
+        own_photos.checked(photos)
+        claim_folder(out, request.command)
+        plan = own_photos.planned(sized(PHOTOS, request.size), photos, out)
+    shown = run_plan(plan, out, device=request.device, overwrite=request.overwrite)
+    return page(plan, shown, request)
+
+
+def _examples(request: DemoRequest) -> Page:
+    """The photographs that come with other packages: nothing is trained."""
+    images = photographs()
+    device = torch_device(request.device)
+    models = {PHOTOS.model: load(PHOTOS.model, device=device)}
+    if (ROBUST / "model" / CARD).is_file():
+        models[str(ROBUST)] = load(str(ROBUST), device=device)
+    claim_folder(request.folder, request.command)
+    gallery = attacked(
+        [(images, index) for index in range(len(images))],
+        models,
+        PHOTOS.attack[0],
+        PHOTOS.eps,
+        "The photographs come with scikit-image and scikit-learn.",
+    )
+    gallery.write(request.folder / "gallery.npz")
+    save_figure(gallery_figure(gallery), request.folder / "gallery")
+    return examples_page(gallery, request)

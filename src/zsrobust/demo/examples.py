@@ -1,0 +1,63 @@
+"""Photographs that come with scikit-learn and scikit-image, before and after an attack.
+
+They are read from the installed packages as files, so that nothing is ever downloaded.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+from zsrobust.data.image_set import ImageSet
+from zsrobust.data.readers import FileReader
+from zsrobust.errors import RequestError
+
+PHOTOGRAPHS = {
+    "skimage/data/chelsea.png": "cat",
+    "skimage/data/astronaut.png": "astronaut",
+    "skimage/data/rocket.jpg": "rocket",
+    "skimage/data/coffee.png": "cup of coffee",
+    "skimage/data/coins.png": "coins",
+    "skimage/data/motorcycle_left.png": "motorcycle",
+    "sklearn/datasets/images/flower.jpg": "flower",
+    "sklearn/datasets/images/china.jpg": "palace",
+}
+"""Files below the folder of installed packages, and what they show."""
+
+OTHERS = (
+    *("dog", "horse", "bird", "car", "bicycle", "airplane", "ship", "tree", "mountain", "beach"),
+    *("chair", "piano", "pizza", "clock", "book", "bridge"),
+)
+"""Everyday classes that none of the photographs is of, so that there is something to miss."""
+
+
+def photographs() -> ImageSet:
+    """The photographs, over their own classes and ``OTHERS``.
+
+    Raises:
+        RequestError: if scikit-image is not installed, or the packages no longer hold a file.
+    """
+    below = []
+    for path in PHOTOGRAPHS:
+        package, _, rest = path.partition("/")
+        found = importlib.util.find_spec(package)
+        if found is None or found.origin is None:
+            raise RequestError(
+                f'the photographs need the package {package}: pip install "zsrobust[photo]"'
+            )
+        file = Path(found.origin).parent / rest
+        if not file.is_file():
+            raise RequestError(
+                f"{file} is missing: this release of the package comes without it; name a folder "
+                "of your own photographs with --photos DIR"
+            )
+        below.append(str(file))
+    return ImageSet(
+        name="photographs",
+        split="all",
+        class_names=(*PHOTOGRAPHS.values(), *OTHERS),
+        sample_ids=tuple(PHOTOGRAPHS),
+        labels=tuple(range(len(PHOTOGRAPHS))),
+        # An absolute path below any root is itself.
+        read_image=FileReader(Path(), below),
+    )

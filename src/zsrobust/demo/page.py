@@ -1,0 +1,80 @@
+"""What a demonstration prints at the end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from zsrobust.demo.plan import Plan
+from zsrobust.demo.request import DemoRequest
+from zsrobust.demo.run import Shown
+from zsrobust.demo.sentence import sentence
+from zsrobust.evaluation.gallery import Gallery
+from zsrobust.progress import format_seconds
+from zsrobust.reporting.figures.style import method_words
+from zsrobust.reporting.findings import warnings
+from zsrobust.reporting.summary import summary_table
+from zsrobust.reporting.tables import TextTable
+
+
+@dataclass(frozen=True)
+class Page:
+    """What is printed.
+
+    Attributes:
+        warnings: of the evaluation's checks.
+        table: the results in short.
+        lines: everything else, in order.
+    """
+
+    warnings: list[str]
+    table: TextTable
+    lines: list[str]
+
+
+def page(plan: Plan, shown: Shown, request: DemoRequest) -> Page:
+    """The page of a plan that was run."""
+    seeds = len(plan.seeds)
+    chance = (
+        "Intervals are 95 % over samples. Each method was trained once: another seed may give "
+        "another difference."
+        if seeds == 1
+        else "Intervals are 95 %: over samples, or Student's over the "
+        f"{seeds} seeds of a method where that is wider."
+    )
+    pictures = [path for path in shown.figures if path.suffix == ".png"]
+    lines = [
+        chance,
+        f"every set: {shown.table}",
+        *(f"figure: {path} (and .svg)" for path in pictures),
+        sentence(shown.claim),
+        plan.remark,
+        f"{format_seconds(shown.seconds)} in all; again: {request.command}",
+    ]
+    return Page(warnings(shown.run.results), summary_table(shown.run.results), lines)
+
+
+def examples_page(gallery: Gallery, request: DemoRequest) -> Page:
+    """A row a photograph: what each model says before the attack, and after one against it."""
+    columns = ["photograph"]
+    rows = [[item.label] for item in gallery.items]
+    lines = []
+    for index, (model, method) in enumerate(gallery.methods.items()):
+        name = method_words(method)
+        columns += [f"{name}, clean", f"{name}, attacked"]
+        before = [item.views[0].predictions[model] for item in gallery.items]
+        after = [item.views[1 + index].predictions[model] for item in gallery.items]
+        for row, clean, robust in zip(rows, before, after, strict=True):
+            row += [clean.words, robust.words]
+        right = sum(one.right for one in before)
+        still = sum(a.right and b.right for a, b in zip(before, after, strict=True))
+        lines.append(
+            f"{name} ({model}) has {right} of {len(rows)} right, and {still} after {gallery.attack}"
+        )
+    if len(gallery.methods) == 1:
+        lines.append("zsrobust demo --photos DIR, with class folders of yours, makes robust models")
+    lines += [
+        f"figure: {request.folder / 'gallery.png'} (and .svg)",
+        f"{gallery.chosen} So few say nothing about accuracy.",
+        f"again: {request.command}",
+    ]
+    return Page([], TextTable(columns, [rows]), lines)

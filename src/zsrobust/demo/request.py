@@ -1,0 +1,96 @@
+"""What ``zsrobust demo`` is asked for."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from zsrobust.checks import check_types
+from zsrobust.config import Device
+from zsrobust.demo.plan import Size
+from zsrobust.errors import RequestError
+from zsrobust.parsing import parse_options
+
+EXAMPLES = ""
+"""The value of ``photos`` for the photographs that come with other packages."""
+
+
+@dataclass(frozen=True)
+class DemoRequest:
+    """A demonstration.
+
+    Attributes:
+        quick: a first look, in a third of the steps and images.
+        full: AutoAttack too, and three seeds.
+        photos: your own photographs, a folder of class folders, with the photo model; without a
+            folder, photographs that come with scikit-learn and scikit-image, before and after an
+            attack.
+        out: folder of everything that is made; null for one under runs/.
+        device: where to run.
+        overwrite: delete what the run folders below out hold and start again.
+    """
+
+    quick: bool = False
+    full: bool = False
+    photos: str | None = None
+    out: str | None = None
+    device: Device = "auto"
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        if self.quick and self.full:
+            raise RequestError("quick and full were both asked for: choose one")
+        if self.photos == EXAMPLES and (self.quick or self.full):
+            raise RequestError(
+                "quick and full are for demonstrations that train: leave them out, or name a "
+                "folder with --photos DIR"
+            )
+
+    @property
+    def size(self) -> Size:
+        """How much is done."""
+        return "quick" if self.quick else "full" if self.full else "normal"
+
+    @property
+    def folder(self) -> Path:
+        """Where everything goes."""
+        if self.out is not None:
+            return Path(self.out)
+        kind = {None: "demo", EXAMPLES: "demo-examples"}.get(self.photos, "demo-photos")
+        return Path("runs") / (kind if self.size == "normal" else f"{kind}-{self.size}")
+
+    @property
+    def command(self) -> str:
+        """The command that does the same again."""
+        words = ["zsrobust", "demo"]
+        words += [f"--{size}" for size in ("quick", "full") if getattr(self, size)]
+        if self.photos is not None:
+            words += ["--photos", *([self.photos] if self.photos else [])]
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name in ("out", "device") and value != field.default:
+                words += [f"--{field.name}", value]
+        return shlex.join(words)
+
+
+def parse_demo(words: Sequence[str]) -> DemoRequest:
+    """A demonstration from command-line words.
+
+    Raises:
+        RequestError: if a word or value is wrong; one sentence says which.
+    """
+    following = [*words, "--"][1:]
+    words = [
+        f"--photos={EXAMPLES}" if word == "--photos" and then.startswith("--") else word
+        for word, then in zip(words, following, strict=True)
+    ]
+    given = parse_options(
+        DemoRequest,
+        words,
+        command="demo",
+        description="Fine-tune three methods live and see what becomes of robustness.",
+    )
+    return DemoRequest(**given)

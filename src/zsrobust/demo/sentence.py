@@ -1,0 +1,155 @@
+"""One sentence of what a demonstration shows: computed from its outcomes, whatever they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from zsrobust.errors import RequestError
+from zsrobust.evaluation.evaluated_run import EvaluatedRun
+from zsrobust.evaluation.paired import paired_difference
+from zsrobust.evaluation.results import Row
+from zsrobust.evaluation.statistics import Interval, Outcome, seeds_interval
+
+Verdict = Literal["above", "below", "undecided"]
+
+
+@dataclass(frozen=True)
+class Gap:
+    """PMG-AFT against TeCoA.
+
+    Attributes:
+        tecoa, pmg_aft: their accuracies in [0, 1].
+        interval: 95 % interval of ``pmg_aft - tecoa``.
+    """
+
+    tecoa: float
+    pmg_aft: float
+    interval: Interval
+
+    @property
+    def verdict(self) -> Verdict:
+        """Which side of zero the whole interval lies on, if it does."""
+        low, high = self.interval
+        return "above" if low > 0 else "below" if high < 0 else "undecided"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """All that the sentence says.
+
+    Attributes:
+        under: attack and radius.
+        over: ``unseen`` sets, or ``all`` where every set was seen.
+        sets, n: how many sets and samples the averages are over.
+        seeds: training runs of each method; intervals are over samples, and over these too where
+            there are several.
+        original_clean, original_robust: averages of the original, in [0, 1].
+        clean, robust: the two gaps.
+    """
+
+    under: str
+    over: Literal["unseen", "all"]
+    sets: int
+    n: int
+    seeds: int
+    original_clean: float
+    original_robust: float
+    clean: Gap
+    robust: Gap
+
+    @property
+    def verdict(self) -> Literal["holds", "does not hold", "is not decided"]:
+        """On the claim that PMG-AFT is the better one, clean and robust."""
+        verdicts = {self.clean.verdict, self.robust.verdict}
+        if verdicts == {"above"}:
+            return "holds"
+        return "does not hold" if "below" in verdicts else "is not decided"
+
+
+def find_claim(
+    run: EvaluatedRun, under: str, original: str, pairs: Sequence[tuple[str, str]]
+) -> Claim:
+    """Compare on the average over unseen sets; over all where there is no unseen one.
+
+    Args:
+        run: the evaluation.
+        under: attack and radius, such as ``pgd-10 1/255``.
+        original: name of the undefended model.
+        pairs: names of TeCoA's and PMG-AFT's model, a pair a seed.
+
+    Raises:
+        RequestError: if a model or the attack is not in the evaluation.
+    """
+    rows = [row for row in run.results.rows if row.under == under]
+    seen = {row.dataset for row in rows if row.seen}
+    unseen = [row for row in rows if row.dataset not in seen]
+    of = {
+        model: [row for row in unseen or rows if row.model == model]
+        for model in (original, *(model for pair in pairs for model in pair))
+    }
+    for model, found in of.items():
+        if not found:
+            raise RequestError(f"{run.folder} holds no result of {model} under {under}")
+    clean, robust = _gaps(run, [(of[tecoa], of[pmg_aft]) for tecoa, pmg_aft in pairs])
+    return Claim(
+        under=under,
+        over="unseen" if unseen else "all",
+        sets=len(of[original]),
+        n=sum(row.n for row in of[original]),
+        seeds=len(pairs),
+        original_clean=float(np.mean([row.clean_acc for row in of[original]])),
+        original_robust=float(np.mean([row.robust_acc for row in of[original]])),
+        clean=clean,
+        robust=robust,
+    )
+
+
+def sentence(claim: Claim) -> str:
+    """What was found, in one sentence; accuracies in per cent, differences in points."""
+    where = f"the average of {claim.sets} {'unseen ' if claim.over == 'unseen' else ''}sets"
+    if claim.sets == 1:
+        where = "the one unseen set" if claim.over == "unseen" else "the one set"
+    seeds = f", mean of {claim.seeds} seeds" if claim.seeds > 1 else ""
+    return (
+        f"On {where} (n {claim.n}{seeds}), where {claim.under} takes the original from "
+        f"{claim.original_clean:.1%} to {claim.original_robust:.1%}, "
+        f"{_compared(claim.clean, 'clean')} and {_compared(claim.robust, 'robust')}: the paper's "
+        f"claim that PMG-AFT is better than TeCoA in both {claim.verdict} here."
+    )
+
+
+def _compared(gap: Gap, kind: str) -> str:
+    low, high = (100 * limit for limit in gap.interval)
+    words = {
+        "above": f"PMG-AFT's {kind} accuracy is above TeCoA's",
+        "below": f"PMG-AFT's {kind} accuracy is below TeCoA's",
+        "undecided": f"the two methods' {kind} accuracies are not distinguishable",
+    }[gap.verdict]
+    return (
+        f"{words} ({gap.pmg_aft:.1%} against {gap.tecoa:.1%}, difference "
+        f"{100 * (gap.pmg_aft - gap.tecoa):+.1f} points, 95 % interval {low:+.1f} to {high:+.1f})"
+    )
+
+
+def _gaps(run: EvaluatedRun, seeds: Sequence[tuple[list[Row], list[Row]]]) -> tuple[Gap, Gap]:
+    """The clean and the robust gap, over the seeds of both methods."""
+    outcomes = [[[run.right(row) for row in rows] for rows in pair] for pair in seeds]
+    return _gap(outcomes, 1), _gap(outcomes, 2)
+
+
+def _gap(
+    seeds: Sequence[Sequence[Sequence[tuple[list[str], Outcome, Outcome]]]], kind: Literal[1, 2]
+) -> Gap:
+    found = [
+        paired_difference([one[kind] for one in tecoa], [one[kind] for one in pmg_aft])
+        for tecoa, pmg_aft in seeds
+    ]
+    return Gap(
+        tecoa=float(np.mean([one.first for one in found])),
+        pmg_aft=float(np.mean([one.second for one in found])),
+        interval=seeds_interval([one.difference for one in found], [one.interval for one in found]),
+    )

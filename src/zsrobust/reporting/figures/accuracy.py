@@ -1,0 +1,141 @@
+"""Clean and robust accuracy of every method on every set: Figure 1 of PMG-AFT."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import cast
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from zsrobust.evaluation.results import Results
+from zsrobust.reporting.figures.series import (
+    Place,
+    Point,
+    Series,
+    accuracy_series,
+    strongest,
+)
+from zsrobust.reporting.figures.style import (
+    FAINT,
+    SMALL,
+    TEXT,
+    Look,
+    bare,
+    looks,
+    new_figure,
+)
+
+ROW, LEAST_ROW, PAGE = 0.4, 0.3, 9.5
+"""Inches a set: less where many sets must fit on a page of ``PAGE`` inches."""
+SPREAD = 0.72
+"""Share of a row that its series are spread over, so that intervals do not cover each other."""
+GAP = 0.6
+"""Rows left between the sets and their averages."""
+
+
+def accuracy_figure(results: Results, under: str | None = None) -> Figure:
+    """A row a set and, set apart, the averages; clean accuracy left, robust accuracy right.
+
+    A point is an accuracy in per cent and its whisker the 95 % interval: Wilson's for a set and
+    MOVER's for an average; ``seeds_interval`` where a method has several seeds.
+
+    Args:
+        results: of an evaluation.
+        under: the attack, such as ``pgd-10 1/255``; by default the one that leaves least.
+
+    Raises:
+        RequestError: if no row has that attack.
+    """
+    under = under or strongest(results)
+    places, series = accuracy_series(results, under)
+    heights = np.array([index + GAP * place.average for index, place in enumerate(places)])
+    rows = float(heights[-1]) + 1
+    row = min(ROW, max(LEAST_ROW, PAGE / rows))
+    figure = new_figure(1.1 + rows * row)
+    # In points, as wide as the series are apart.
+    size = min(4.5, 72 * row * SPREAD / len(series))
+    panels = cast(Sequence[Axes], figure.subplots(1, 2, sharey=True))
+    for panel, kind in zip(panels, ("clean", "robust"), strict=True):
+        bare(panel)
+        _stripes(panel, places, heights)
+        for one, look, offset in zip(
+            series, looks([s.method for s in series]), _offsets(len(series)), strict=True
+        ):
+            points = getattr(one, kind)
+            at = [
+                (points[p.name], y)
+                for p, y in zip(places, heights, strict=True)
+                if p.name in points
+            ]
+            _whiskers(panel, at, offset, look, size, one.legend)
+        panel.set_title(kind if kind == "clean" else f"under {under}", fontsize=TEXT)
+        panel.set_xlabel("accuracy, %", fontsize=SMALL)
+        panel.set_xlim(0, _end(series, kind))
+    panels[0].set_yticks(heights, [_words(place) for place in places])
+    for label, place in zip(panels[0].get_yticklabels(), places, strict=True):
+        label.set_fontweight("bold" if place.average else "normal")
+    panels[0].set_ylim(heights[-1] + 0.5, -0.5)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="outside upper center", ncols=4, frameon=False, fontsize=TEXT
+    )
+    return figure
+
+
+def _offsets(count: int) -> list[float]:
+    return [SPREAD * ((index + 0.5) / count - 0.5) for index in range(count)]
+
+
+def _words(place: Place) -> str:
+    if place.average:
+        return place.name
+    return f"{place.name}{' (seen)' if place.seen else ''}, n {place.n}"
+
+
+def _stripes(panel: Axes, places: Sequence[Place], heights: np.ndarray) -> None:
+    """Every other row in faint grey, lines at round accuracies, and a line above the averages."""
+    for index, (place, y) in enumerate(zip(places, heights, strict=True)):
+        if index % 2 == 0:
+            panel.axhspan(y - 0.5, y + 0.5, color="#f5f5f5", linewidth=0, zorder=0)
+        if place.average and not places[index - 1].average:
+            panel.axhline(y - 0.5 - GAP / 2, color="#808080", linewidth=0.8)
+    panel.grid(axis="x", color=FAINT, linewidth=0.6)
+    panel.tick_params(axis="y", length=0)
+
+
+def _whiskers(
+    panel: Axes,
+    at: Sequence[tuple[Point, float]],
+    offset: float,
+    look: Look,
+    size: float,
+    label: str,
+) -> None:
+    x = np.array([100 * point.accuracy for point, _ in at])
+    limits = np.array([[100 * limit for limit in point.interval] for point, _ in at])
+    lengths = np.abs(np.stack([x - limits[:, 0], limits[:, 1] - x]))
+    panel.errorbar(
+        x,
+        [y + offset for _, y in at],
+        xerr=lengths,
+        fmt=look.marker,
+        color=look.colour,
+        markersize=size,
+        markeredgecolor="white",
+        markeredgewidth=0.4,
+        elinewidth=1.1,
+        label=label,
+        zorder=3,
+        # A point at 0 % is drawn whole.
+        clip_on=False,
+    )
+
+
+def _end(series: Sequence[Series], kind: str) -> float:
+    """The right end of the axis: the next multiple of ten above every point and whisker."""
+    points = [point for one in series for point in getattr(one, kind).values()]
+    furthest: float = max(max(point.accuracy, point.interval[1]) for point in points)
+    return min(100.0, 10.0 * (math.floor(10 * furthest + 1e-9) + 1))

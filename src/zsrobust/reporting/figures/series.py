@@ -1,0 +1,158 @@
+"""From the rows of an evaluation to what an accuracy figure shows: a series a method."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from zsrobust.errors import RequestError
+from zsrobust.evaluation.results import Average, Results, Row
+from zsrobust.evaluation.statistics import Interval, seeds_interval
+from zsrobust.reporting.figures.style import method_words
+from zsrobust.reporting.tables import short_names
+
+
+@dataclass(frozen=True)
+class Place:
+    """A line of the figure.
+
+    Attributes:
+        name: the data set's, or ``average of K all`` or ``unseen``.
+        n: samples; of an average, those of its sets together.
+        seen: whether a model of the evaluation was trained on it.
+        over: of an average, ``all`` or ``unseen``; empty for a data set.
+    """
+
+    name: str
+    n: int
+    seen: bool
+    over: str = ""
+
+    @property
+    def average(self) -> bool:
+        """Whether it is an average over sets."""
+        return self.over != ""
+
+
+@dataclass(frozen=True)
+class Point:
+    """An accuracy in [0, 1] and its 95 % interval; (nan, nan) where there is none."""
+
+    accuracy: float
+    interval: Interval
+
+
+@dataclass(frozen=True)
+class Series:
+    """One method: a model, or its models of several seeds.
+
+    Attributes:
+        label: how it is called.
+        method: as in :class:`Row`.
+        models: its models; where several, points are means over seeds.
+        clean, robust: by the name of the place.
+    """
+
+    label: str
+    method: str
+    models: tuple[str, ...]
+    clean: dict[str, Point]
+    robust: dict[str, Point]
+
+    @property
+    def legend(self) -> str:
+        """The label, and how many seeds stand behind it where there are several."""
+        several = len(self.models) > 1
+        return f"{self.label}, {len(self.models)} seeds" if several else self.label
+
+
+def accuracy_series(results: Results, under: str) -> tuple[list[Place], list[Series]]:
+    """The lines and the series of one attack and radius, such as ``pgd-10 1/255``.
+
+    Raises:
+        RequestError: if no row has that attack.
+    """
+    rows = [row for row in results.rows if row.under == under]
+    if not rows:
+        there = ", ".join(dict.fromkeys(row.under for row in results.rows))
+        raise RequestError(f"no result is under {under}: there are {there}")
+    averages = [one for one in results.averages if one.under == under]
+    seen = {row.dataset for row in results.rows if row.seen}
+    places = {row.dataset: Place(row.dataset, row.n, row.dataset in seen) for row in rows}
+    for one in averages:
+        n = sum(
+            row.n
+            for row in rows
+            if row.model == one.model and not (one.over == "unseen" and row.dataset in seen)
+        )
+        places[_name(one)] = Place(_name(one), n, False, one.over)
+    found: dict[str, dict[str, Row | Average]] = {}
+    for row in rows:
+        found.setdefault(row.model, {})[row.dataset] = row
+    for one in averages:
+        found[one.model][_name(one)] = one
+    groups = _groups(results, list(found))
+    labels = _labels(results, groups)
+    series = [
+        Series(
+            label=labels[group[0]],
+            method=_method(results, group[0]),
+            models=tuple(group),
+            clean=_points([found[model] for model in group], "clean"),
+            robust=_points([found[model] for model in group], "robust"),
+        )
+        for group in groups
+    ]
+    return sorted(places.values(), key=lambda place: place.average), series
+
+
+def strongest(results: Results) -> str:
+    """The attack and radius under which the models keep least, on average over rows."""
+    under: dict[str, list[float]] = {}
+    for row in results.rows:
+        under.setdefault(row.under, []).append(row.robust_acc)
+    return min(under, key=lambda name: float(np.mean(under[name])))
+
+
+def _name(average: Average) -> str:
+    return f"average of {average.datasets} {average.over}"
+
+
+def _method(results: Results, model: str) -> str:
+    return next(row.method for row in results.rows if row.model == model)
+
+
+def _groups(results: Results, models: Sequence[str]) -> list[list[str]]:
+    """Models of one recipe are its seeds; one of unknown recipe, as an original, stands alone."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for model in models:
+        about = results.protocol.get("models", {}).get(model, {})
+        recipe = about.get("recipe")
+        key = (about["source"], _method(results, model), recipe) if recipe else (model,)
+        groups.setdefault(key, []).append(model)
+    return list(groups.values())
+
+
+def _labels(results: Results, groups: Sequence[Sequence[str]]) -> dict[str, str]:
+    """The method in words where that tells the groups apart, else with the model's short name."""
+    words = {group[0]: method_words(_method(results, group[0])) for group in groups}
+    many = Counter(words.values())
+    short = short_names([group[0] for group in groups])
+    return {
+        model: word if many[word] == 1 else f"{word} ({short[model]})"
+        for model, word in words.items()
+    }
+
+
+def _points(seeds: Sequence[dict[str, Row | Average]], kind: str) -> dict[str, Point]:
+    points = {}
+    for place in seeds[0]:
+        of = [found[place] for found in seeds if place in found]
+        accuracies = [getattr(one, f"{kind}_acc") for one in of]
+        low, high = seeds_interval(accuracies, [getattr(one, f"ci95_{kind}") for one in of])
+        # Student's interval over few seeds may reach beyond what an accuracy can be.
+        points[place] = Point(float(np.mean(accuracies)), (max(0.0, low), min(1.0, high)))
+    return points

@@ -1,0 +1,99 @@
+"""What all figures share: size, colours, markers, names of methods, and how they are saved.
+
+Colours are those of Okabe and Ito, told apart by every kind of colour vision ("Color universal
+design", 2008); markers differ as well, so that a grey print loses nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from zsrobust.files import written_whole
+
+WIDTH = 7.5
+"""Inches, about the text width of a page: a point of type stays a point in print."""
+TEXT, SMALL = 9.0, 8.0
+FAINT = "#d9d9d9"
+
+WORDS = {"ft_clean": "FT-Clean", "tecoa": "TeCoA", "pmg_aft": "PMG-AFT"}
+
+
+@dataclass(frozen=True)
+class Look:
+    """Colour and marker of one series."""
+
+    colour: str
+    marker: str
+
+
+# Dark and light alternate, so that neighbours differ in grey as well.
+_OWN = {
+    "original": Look("#595959", "o"),
+    "ft_clean": Look("#56b4e9", "s"),
+    "tecoa": Look("#e69f00", "^"),
+    "pmg_aft": Look("#0072b2", "D"),
+}
+_OTHERS = (
+    Look("#d55e00", "v"),
+    Look("#009e73", "P"),
+    Look("#cc79a7", "X"),
+    Look("#000000", "*"),
+)
+
+
+def looks(methods: Sequence[str]) -> list[Look]:
+    """A look for each method, in order: a known one's own where it is free, else another."""
+    given: list[Look] = []
+    others = cycle(_OTHERS)
+    for method in methods:
+        own = _OWN.get(method.partition("[")[0])
+        given.append(own if own is not None and own not in given else next(others))
+    return given
+
+
+def method_words(method: str) -> str:
+    """A method's name in results as papers write it: ``pmg_aft[paper]`` is PMG-AFT."""
+    plain = method.replace("[paper]", "")
+    return re.sub("|".join(WORDS), lambda found: WORDS[found[0]], plain)
+
+
+def new_figure(height: float, width: float = WIDTH, *, arranged: bool = True) -> Figure:
+    """An empty white figure, in inches, that belongs to no window.
+
+    ``arranged`` leaves it to matplotlib to make room for labels.
+    """
+    figure = Figure(
+        figsize=(width, height), layout="constrained" if arranged else None, facecolor="white"
+    )
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def bare(axes: Axes) -> None:
+    """Leave the axes with what carries information: no box, small type."""
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    axes.tick_params(labelsize=SMALL)
+    axes.set_axisbelow(True)
+
+
+def save_figure(figure: Figure, stem: Path) -> list[Path]:
+    """Write ``stem``.png and ``stem``.svg, whole or not at all; the same figure, the same bytes."""
+    paths = []
+    # Otherwise names inside an SVG are random; neither file says when it was made.
+    with matplotlib.rc_context({"svg.hashsalt": "zsrobust"}):
+        for suffix, options in ((".png", {"dpi": 200}), (".svg", {"metadata": {"Date": None}})):
+            path = stem.with_name(stem.name + suffix)
+            with written_whole(path) as temporary:
+                figure.savefig(temporary, format=suffix[1:], **options)
+            paths.append(path)
+    return paths

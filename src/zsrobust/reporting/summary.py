@@ -1,0 +1,54 @@
+"""An evaluation in short: both averages of every method."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from zsrobust.evaluation.results import Results
+from zsrobust.reporting.figures.series import Place, Point, Series, accuracy_series
+from zsrobust.reporting.tables import TextTable
+
+
+def summary_table(results: Results) -> TextTable:
+    """A line a method under each average, with the samples behind it; a column an attack.
+
+    Where a method was trained with several seeds, it is their mean, with ``seeds_interval``.
+    """
+    attacks = list(dict.fromkeys(row.under for row in results.rows))
+    found = {under: accuracy_series(results, under) for under in attacks}
+    groups = []
+    for over in ("all", "unseen"):
+        of = {
+            under: place
+            for under, (places, _) in found.items()
+            for place in places
+            if place.over == over
+        }
+        if not of:
+            continue
+        widest = max(of, key=lambda under: of[under].n)
+        whole = of[widest]
+        groups.append(
+            [
+                [
+                    *(whole.name, method.legend, str(whole.n), _figure(method.clean[whole.name])),
+                    *(_robust(method, found[under][1], of.get(under), whole) for under in attacks),
+                ]
+                for method in found[widest][1]
+            ]
+        )
+    return TextTable(["data set", "model", "n", "clean", *attacks], groups)
+
+
+def _robust(method: Series, under: Sequence[Series], place: Place | None, whole: Place) -> str:
+    """The method's figure under one attack, which may not be defined on every set."""
+    same = [one for one in under if one.models == method.models]
+    if not same or place is None:
+        return "-"
+    fewer = f" [n {place.n}]" if place.name != whole.name else ""
+    return _figure(same[0].robust[place.name]) + fewer
+
+
+def _figure(point: Point) -> str:
+    low, high = (100 * limit for limit in point.interval)
+    return f"{100 * point.accuracy:.1f} ({low:.1f}-{high:.1f})"

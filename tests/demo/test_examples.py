@@ -1,0 +1,69 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from zsrobust.cli import main
+from zsrobust.demo import command, examples
+from zsrobust.errors import RequestError
+from zsrobust.evaluation.gallery import Gallery
+
+pytest.importorskip("skimage")
+
+
+def test_the_photographs_are_in_the_installed_packages():
+    images = examples.photographs()
+    assert len(images) == len(examples.PHOTOGRAPHS)
+    assert len(set(images.class_names)) == len(images.class_names) > len(images)
+    shown = [images.class_names[label] for label in images.labels]
+    assert dict(zip(images.sample_ids, shown, strict=True)) == examples.PHOTOGRAPHS
+    for index in range(len(images)):
+        assert min(images.read_rgb(index).size) >= 200
+
+
+def test_a_missing_package_or_file_is_named(monkeypatch):
+    monkeypatch.setattr(examples, "PHOTOGRAPHS", {"no_such_package/cat.png": "cat"})
+    with pytest.raises(RequestError, match=r'need the package no_such_package: pip install "zsrob'):
+        examples.photographs()
+    monkeypatch.setattr(examples, "PHOTOGRAPHS", {"sklearn/no_such.png": "cat"})
+    with pytest.raises(RequestError, match=r"no_such\.png is missing"):
+        examples.photographs()
+
+
+def test_the_command_shows_them_before_and_after_an_attack(
+    small_clip, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(command, "PHOTOS", replace(command.PHOTOS, model=small_clip))
+    monkeypatch.chdir(tmp_path)
+    assert main(["demo", "--photos", "--device", "cpu"]) == 0
+    shown = capsys.readouterr().out
+    gallery = Gallery.read(tmp_path / "runs" / "demo-examples" / "gallery.npz")
+    assert len(gallery.items) == len(examples.PHOTOGRAPHS)
+    before = [item.views[0].predictions[small_clip].right for item in gallery.items]
+    after = [item.views[1].predictions[small_clip].right for item in gallery.items]
+    still = int(np.sum(np.array(before) & np.array(after)))
+    assert f"has {sum(before)} of {len(before)} right, and {still} after pgd-10 1/255" in shown
+    assert "again: zsrobust demo --photos --device cpu" in shown
+    assert (tmp_path / "runs" / "demo-examples" / "gallery.svg").is_file()
+
+
+def test_the_command_trains_on_a_folder_of_the_users(
+    small_clip, photos, tmp_path, monkeypatch, capsys
+):
+    tiny = replace(command.PHOTOS, model=small_clip, steps=6, batch_size=4, attack=("pgd-1",))
+    monkeypatch.setattr(command, "PHOTOS", tiny)
+    monkeypatch.chdir(tmp_path)
+    words = ["demo", "--photos", str(photos(images=4)), "--quick", "--device", "cpu"]
+    assert main(words) == 0
+    shown = capsys.readouterr().out
+    assert "average of 1 unseen" in shown
+    assert "On the one unseen set (n 8), where pgd-1 1/255" in shown
+    assert "one small photo model on your photographs" in shown
+    folder = photos("lonely", images=2)
+    (folder / "red" / "0.png").unlink()
+    assert main(["demo", "--photos", str(folder)]) == 2
+    assert "holds one image" in capsys.readouterr().err
+    # The robust model of the user's photographs joins the photographs of the packages.
+    monkeypatch.setattr(command, "ROBUST", tmp_path / "runs" / "demo-photos-quick" / "pmg_aft")
+    assert main(["demo", "--photos", "--device", "cpu"]) == 0
+    assert "PMG-AFT, attacked" in capsys.readouterr().out

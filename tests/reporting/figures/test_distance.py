@@ -1,0 +1,40 @@
+import pytest
+
+from zsrobust.errors import RequestError
+from zsrobust.reporting.figures.distance import distance_figure
+
+
+def test_bars_are_the_distances_of_the_selected_models(run_folder):
+    tecoa = run_folder("tecoa", "tecoa", {0: 0.0, 10: 0.01, 20: 0.03}, 20, 0.03)
+    pmg = run_folder("pmg", "pmg_aft[paper]", {0: 0.0, 10: 0.015, 20: 0.02}, 10, 0.015)
+    bars, lines = distance_figure([tecoa, pmg]).axes
+    assert [label.get_text() for label in bars.get_xticklabels()] == ["TeCoA", "PMG-AFT"]
+    assert [bar.get_height() for bar in bars.patches] == pytest.approx([3.0, 1.5])
+    assert [text.get_text() for text in bars.texts] == ["3", "1.5"]
+    curves = {line.get_label(): line for line in lines.lines}
+    assert list(curves["PMG-AFT"].get_xdata()) == [0, 10, 20]
+    assert list(curves["PMG-AFT"].get_ydata()) == pytest.approx([0, 1.5, 2])
+    rings = [line for line in lines.lines if line.get_markerfacecolor() == "none"]
+    assert [(*ring.get_xdata(), *ring.get_ydata()) for ring in rings] == [
+        pytest.approx((20, 3.0)),
+        pytest.approx((10, 1.5)),
+    ]
+
+
+def test_several_runs_of_a_method_are_one_bar_and_a_point_each(run_folder):
+    runs = [
+        run_folder(f"seed{i}", "tecoa", {0: 0.0, 5: d}, 5, d) for i, d in ((0, 0.01), (1, 0.03))
+    ]
+    bars, lines = distance_figure(runs).axes
+    assert [bar.get_height() for bar in bars.patches] == pytest.approx([2.0])
+    assert list(bars.lines[0].get_ydata()) == pytest.approx([1.0, 3.0])
+    assert [text.get_text() for text in lines.get_legend().get_texts()] == ["TeCoA"]
+
+
+def test_an_unfinished_run_is_named(run_folder, tmp_path):
+    run = run_folder("run", "tecoa", {0: 0.0}, 5, 0.1)
+    (run / "metrics.jsonl").unlink()
+    with pytest.raises(RequestError, match=f"{run} is no finished fine-tuning run"):
+        distance_figure([run])
+    with pytest.raises(RequestError, match=r"nowhere/model/model\.json cannot be read"):
+        distance_figure([tmp_path / "nowhere"])
