@@ -40,7 +40,7 @@ from zsrobust.data.glyphs.palette import COLOURS, PAPERS, SEEN_STYLES
 from zsrobust.data.glyphs.render import render
 from zsrobust.data.glyphs.scenes import Recipe, draw_scenes
 from zsrobust.data.glyphs.sets import SETS, images_at, shown_in_pretraining
-from zsrobust.models.glyph_clip.architecture import build
+from zsrobust.models.glyph_clip.architecture import CONFIG, build
 from zsrobust.models.glyph_clip.loading import assemble
 from zsrobust.models.glyph_clip.tokens import Tokenizer, Vocabulary, clip_tokenizer
 from zsrobust.models.preprocessing import Preprocessing
@@ -136,7 +136,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--samples", type=int, default=3_000_000)
-    parser.add_argument("--batch_size", type=int, default=512)
+    parser.add_argument("--batch_size", type=int, default=128)
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=0)
@@ -154,7 +154,10 @@ def main() -> None:
     state_file, weights_file = options.out / "state.pt", options.out / "average.safetensors"
     if options.export:
         options.export.mkdir(parents=True, exist_ok=True)
-        weights = {name: value.half() for name, value in load_file(weights_file).items()}
+        weights = {
+            name: value.half() if value.is_floating_point() else value
+            for name, value in load_file(weights_file).items()
+        }
         save_file(weights, options.export / "glyph_clip.safetensors")
         (options.export / "vocabulary.json").write_text(json.dumps(vocabulary.kept), "utf-8")
         return
@@ -173,7 +176,7 @@ def main() -> None:
         optimizer.load_state_dict(state["optimizer"])
         average, step = state["average"], state["step"]
 
-    preprocessing = Preprocessing("clip", 32)
+    preprocessing = Preprocessing("clip", CONFIG["vision_cfg"]["image_size"])
     dropping = torch.Generator()
     known: dict[str, Tensor] = {}
     steps = options.samples // options.batch_size
@@ -219,11 +222,14 @@ def main() -> None:
             model.logit_scale.clamp_(max=math.log(LARGEST_SCALE))
             keep = min(0.999, (1 + step) / (10 + step))
             for name, value in model.state_dict().items():
-                average[name].lerp_(value, 1 - keep)
+                if value.is_floating_point():
+                    average[name].lerp_(value, 1 - keep)
+                else:
+                    average[name].copy_(value)
         step += 1
         recent.append(loss.item())
 
-        if step % 50 == 0 or step == steps:
+        if step % 200 == 0 or step == steps:
             line = {
                 "step": step,
                 "samples": step * options.batch_size,
@@ -235,7 +241,7 @@ def main() -> None:
                 ),
             }
             recent = []
-            if step % 500 == 0 or step == steps:
+            if step % 2000 == 0 or step == steps:
                 current = {name: value.clone() for name, value in model.state_dict().items()}
                 model.load_state_dict(average)
                 line["zero_shot"] = {

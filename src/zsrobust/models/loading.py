@@ -11,12 +11,13 @@ from pathlib import Path
 import torch
 
 from zsrobust.errors import RequestError
-from zsrobust.models import open_clip_model, photo_lite
+from zsrobust.models import glyph_clip, open_clip_model, photo_lite
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.foreign import is_foreign, load_foreign
 from zsrobust.models.weights import CARD, load_model_folder
 
 LOADERS: dict[str, Callable[[str], CLIPModel]] = {
+    "glyph-clip": glyph_clip.load,
     "photo-lite": photo_lite.load,
     "hf-hub": open_clip_model.load_hub,
     "local-dir": open_clip_model.load_local,
@@ -31,7 +32,7 @@ def load(
 
     Args:
         name: ``ARCH/TAG`` of open_clip (``ViT-B-32/openai``), ``ARCH/random``,
-            ``hf-hub:ORG/NAME``, ``local-dir:FOLDER``, ``photo-lite``,
+            ``hf-hub:ORG/NAME``, ``local-dir:FOLDER``, ``glyph-clip``, ``photo-lite``,
             ``photo-lite/without-tiny-imagenet``, ``BASE@FILE`` (any of these with the image
             encoder of another project's checkpoint file), a model folder of this package, or a
             run folder with one in ``model/``.

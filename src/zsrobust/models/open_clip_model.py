@@ -23,8 +23,8 @@ from zsrobust.models.open_clip_text import OpenCLIPText
 from zsrobust.models.preprocessing import Preprocessing
 
 FORMS = (
-    "ARCH/TAG (as ViT-B-32/openai), ARCH/random, hf-hub:ORG/NAME, local-dir:FOLDER, photo-lite, "
-    "BASE@FILE for a checkpoint file, or the folder of a fine-tuned model"
+    "ARCH/TAG (as ViT-B-32/openai), ARCH/random, hf-hub:ORG/NAME, local-dir:FOLDER, glyph-clip, "
+    "photo-lite, BASE@FILE for a checkpoint file, or the folder of a fine-tuned model"
 )
 RANDOM = "random"
 RANDOM_SEED = 0

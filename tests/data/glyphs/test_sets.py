@@ -18,6 +18,10 @@ from zsrobust.data.glyphs.sets import (
     images_at,
     shown_in_pretraining,
 )
+from zsrobust.data.glyphs.suite import ZERO_SHOT_NAMES
+from zsrobust.data.registry import open_set
+from zsrobust.data.suites import expand
+from zsrobust.errors import RequestError
 
 NAMES = [concept.name for concept in concepts()]
 
@@ -47,6 +51,24 @@ def test_at_least_fifteen_sets_share_no_class_with_the_fine_tuning_set() -> None
     training = set(SETS[TRAINING]().class_names)
     for make in ZERO_SHOT.values():
         assert training.isdisjoint(make().class_names)
+
+
+def test_the_suite_names_every_set_and_handwriting() -> None:
+    assert tuple(ZERO_SHOT) == ZERO_SHOT_NAMES
+    opened = [open_set(spec, "test") for spec in expand(["glyphs"])]
+    assert [images.name for images in opened] == [*ZERO_SHOT_NAMES, "digits"]
+    assert len({images.origin for images in opened}) == len(opened)
+
+
+def test_the_fine_tuning_set_opens_by_name() -> None:
+    opened = open_set("glyph:training", "train")
+    assert (opened.name, opened.split, len(opened)) == ("glyphs-training", "train", 20_000)
+
+
+@pytest.mark.parametrize("spec", ["glyph", "glyph:", "glyph:runes"])
+def test_an_unknown_set_is_refused_with_those_there_are(spec: str) -> None:
+    with pytest.raises(RequestError, match="write glyph:SET"):
+        open_set(spec, "test")
 
 
 def test_splits_are_different_images() -> None:

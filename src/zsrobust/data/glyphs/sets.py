@@ -223,14 +223,14 @@ def glyph_set(name: str, split: str) -> ImageSet:
     """
     if name not in SETS:
         raise RequestError(
-            f"the glyph world has no set {name!r}: write glyphs:SET with one of {', '.join(SETS)}"
+            f"the glyph world has no set {name!r}: write glyph:SET with one of {', '.join(SETS)}"
         )
     described = SETS[name]()
     count = SIZES[split]
     classes = len(described.class_names)
     return ImageSet(
         name="glyphs-training" if name == TRAINING else name,
-        origin=f"glyphs:{name}",
+        origin=f"glyph:{name}",
         split=split,
         class_names=described.class_names,
         sample_ids=tuple(str(index) for index in range(count)),

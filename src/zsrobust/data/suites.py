@@ -1,0 +1,120 @@
+"""Suites: one word after ``--data`` that stands for several sets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from zsrobust.data.glyphs.suite import ZERO_SHOT_NAMES
+from zsrobust.data.published.sixteen import SIXTEEN
+from zsrobust.data.published.table import TABLE
+from zsrobust.data.specification import Specification, parse_specification, split_options
+from zsrobust.errors import RequestError
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A suite.
+
+    Attributes:
+        members: data specifications without a path.
+        below: whether the suite is written with a path, below which its members lie.
+    """
+
+    members: tuple[str, ...]
+    below: bool = False
+
+
+SUITES: dict[str, Suite] = {
+    # Papers evaluate sets that have no test split whole.
+    "paper16": Suite(
+        tuple(known.kind + (",split=all" if known.own_split else "") for known in SIXTEEN),
+        below=True,
+    ),
+    # Drawn sets, and handwriting, which is real.
+    "glyphs": Suite((*(f"glyph:{name}" for name in ZERO_SHOT_NAMES), "digits")),
+}
+
+# What may follow a suite: it then holds for each of its sets.
+_SHARED = ("resolution", "templates", "prompts")
+
+
+def expand(specs: Sequence[str]) -> list[str]:
+    """``specs`` with each suite replaced by the specifications of its sets.
+
+    A set of a suite written with a path, such as ``paper16:ROOT``, lies in ``ROOT/<kind>``, or its
+    own folder lies in ROOT itself.
+
+    Raises:
+        RequestError: if a suite is written wrongly, or naming every one of its sets that is not
+            there.
+    """
+    return [member for spec in specs for member in _members(spec)]
+
+
+def single(spec: str) -> str:
+    """``spec``, which must name one set.
+
+    Raises:
+        RequestError: if it names a suite.
+    """
+    word = _word(spec)
+    if word in SUITES:
+        raise RequestError(f"data {spec!r} is a suite of sets: choose one of them")
+    return spec
+
+
+def _word(spec: str) -> str:
+    return split_options(spec)[0].partition(":")[0]
+
+
+def _members(spec: str) -> list[str]:
+    word = _word(spec)
+    if word not in SUITES:
+        return [spec]
+    suite, parsed = SUITES[word], parse_specification(spec)
+    for key in ("split", "names", "name"):
+        if getattr(parsed, key) is not None:
+            raise RequestError(
+                f"data {spec!r} gives {key}, which differs from set to set: a suite takes "
+                f"{', '.join(_SHARED)}; write the sets one by one"
+            )
+    options = split_options(spec)[1]
+    if suite.below:
+        return [member + options for member in _located(parsed, suite)]
+    if parsed.path:
+        raise RequestError(f"data {spec!r} gives a path, which {word} has none of: write {word}")
+    return [member + options for member in suite.members]
+
+
+def _located(parsed: Specification, suite: Suite) -> list[str]:
+    root = parsed.path
+    if root is None or not root.is_dir():
+        raise RequestError(
+            f"data {parsed.text!r} names no folder: write {parsed.kind}:ROOT, where ROOT holds "
+            f"one folder a set, such as ROOT/{suite.members[-1]}"
+        )
+    found, missing = [], []
+    for member in suite.members:
+        kind, comma, options = member.partition(",")
+        folder = TABLE[kind].below(root)
+        if folder:
+            found.append(f"{kind}:{folder}{comma}{options}")
+        else:
+            missing.append(f"{kind} ({_absent(kind, root)})")
+    if missing:
+        raise RequestError(
+            f"data {parsed.text!r} lacks {len(missing)} of its {len(suite.members)} sets, "
+            f"{', '.join(missing)}: zsrobust data prepare NAME --root {root} fetches one or "
+            "says how"
+        )
+    return found
+
+
+def _absent(kind: str, root: Path) -> str:
+    """The first thing that a set lacks below ``root/<kind>``."""
+    known = TABLE[kind]
+    folder = root / kind / known.places[0]
+    parts = [folder / part for part in known.needs if not (folder / part).exists()]
+    return str(parts[0] if folder.is_dir() or known.places[0] == "." else folder)
