@@ -196,7 +196,7 @@ class EvaluateConfig:
 
     Attributes:
         model: what to evaluate (repeatable): anything `zsrobust.load` takes.
-        data: labelled images (repeatable), KIND:PATH or digits.
+        data: labelled images (repeatable), KIND:PATH, digits, or a suite such as paper16:ROOT.
         out: run folder; null for one under runs/ named after the configuration.
         attack: attack names (repeatable), such as pgd-10.
         eps: radii (repeatable), such as 1/255; in l2 the length of the whole change, such as 0.5.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from zsrobust.data.image_set import ImageSet
+from zsrobust.data.published.table import shortfall
 from zsrobust.data.registry import Role, open_set
 from zsrobust.data.split import take
 from zsrobust.data.verify import verify
@@ -19,23 +20,41 @@ def open_readable(
     samples: int | None = None,
     seed: int = 0,
 ) -> ImageSet:
-    """The set that ``spec`` names, without its unreadable images where ``skip`` was asked for.
-
-    ``samples`` of it are drawn by ``seed``, balanced over classes, before any is read.
+    """The set that ``spec`` names, as ``readable`` gives it.
 
     Raises:
         RequestError: if the specification is wrong, the data is not there, or an image cannot be
             read and ``on_unreadable`` is ``stop``.
     """
-    images = open_set(spec, role)
+    return readable(open_set(spec, role), on_unreadable, samples=samples, seed=seed)
+
+
+def readable(
+    images: ImageSet,
+    on_unreadable: Literal["stop", "skip"],
+    *,
+    samples: int | None = None,
+    seed: int = 0,
+) -> ImageSet:
+    """The set without its unreadable images where ``skip`` was asked for, each read once.
+
+    ``samples`` of it are drawn by ``seed``, balanced over classes, before any is read. A published
+    set of which images are missing is said to be so.
+
+    Raises:
+        RequestError: if an image cannot be read and ``on_unreadable`` is ``stop``.
+    """
+    short = shortfall(images)
     if samples is not None:
         images = take(images, samples, seed)
     with Steps(f"reading {images.name}", len(images)) as progress:
-        readable, skipped = verify(
+        if short:
+            progress.say(short)
+        left, skipped = verify(
             images, on_unreadable, lambda done, _: progress.advance(done - progress.done)
         )
         if skipped:
             progress.say(
                 f"skipped {len(skipped)} unreadable images of {images.name}, first {skipped[0]}"
             )
-    return readable
+    return left

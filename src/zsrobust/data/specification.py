@@ -8,7 +8,7 @@ from pathlib import Path
 
 from zsrobust.errors import RequestError
 
-KEYS = ("split", "names", "name", "resolution", "templates")
+KEYS = ("split", "names", "name", "resolution", "templates", "prompts", "image", "label")
 
 _KEY_AHEAD = re.compile(rf",(?=(?:{'|'.join(KEYS)})=)")
 _ANY_KEY = re.compile(r",([A-Za-z_]+)=")
@@ -27,6 +27,8 @@ class Specification:
         name: name of the set in results.
         resolution: attack resolution in pixels, 1 or more.
         templates: prompts, each with one ``{}``; empty for the default.
+        prompts: preset of names and templates of a published set, not yet checked.
+        image, label: where a set of your own keeps its images and labels, not yet checked.
     """
 
     text: str
@@ -37,6 +39,20 @@ class Specification:
     name: str | None = None
     resolution: int | None = None
     templates: tuple[str, ...] = ()
+    prompts: str | None = None
+    image: str | None = None
+    label: str | None = None
+
+    @property
+    def place(self) -> str:
+        """What stands where others have a path, as written: it may be a URL or a pattern."""
+        return split_options(self.text)[0].partition(":")[2]
+
+
+def split_options(text: str) -> tuple[str, str]:
+    """``KIND[:PATH]`` and the rest, ``,key=value...``, of a specification."""
+    head = _KEY_AHEAD.split(text)[0]
+    return head, text[len(head) :]
 
 
 def parse_specification(text: str) -> Specification:
@@ -70,6 +86,9 @@ def parse_specification(text: str) -> Specification:
         name=values.get("name"),
         resolution=_resolution(text, values["resolution"]) if "resolution" in values else None,
         templates=_templates(Path(values["templates"])) if "templates" in values else (),
+        prompts=values.get("prompts"),
+        image=values.get("image"),
+        label=values.get("label"),
     )
 
 

@@ -16,7 +16,9 @@ from accelerate import Accelerator
 from zsrobust.config import EvaluateConfig
 from zsrobust.data.image_set import ImageSet
 from zsrobust.data.loading import attack_resolution
-from zsrobust.data.open_readable import open_readable
+from zsrobust.data.open_readable import readable
+from zsrobust.data.registry import open_set
+from zsrobust.data.suites import expand
 from zsrobust.devices import full_precision
 from zsrobust.errors import RequestError
 from zsrobust.evaluation.attacks import RequestedAttacks
@@ -47,8 +49,9 @@ def evaluate(config: EvaluateConfig) -> Results:
     device = accelerator.device
     attacks = RequestedAttacks(config, device)
     folder = on_first(accelerator, lambda: find_run(config))
+    specs = on_first(accelerator, lambda: expand(config.data))
     models = _models(config, device)
-    sets = on_first(accelerator, lambda: _sets(config))
+    sets = on_first(accelerator, lambda: _sets(specs, config))
     cells = [
         _cell(model, images, config, attacks, device, folder) for model in models for images in sets
     ]
@@ -164,19 +167,21 @@ def _same_protocol(known: CLIPModel, original: CLIPModel) -> bool:
     )
 
 
-def _sets(config: EvaluateConfig) -> list[ImageSet]:
-    sets: dict[str, ImageSet] = {}
-    for spec in config.data:
-        images = open_readable(
-            spec, "test", config.on_unreadable, samples=config.samples, seed=config.seed
-        )
-        if images.name in sets:
+def _sets(specs: list[str], config: EvaluateConfig) -> list[ImageSet]:
+    opened: dict[str, ImageSet] = {}
+    # All are opened before any is read through, so that what is missing is told at once.
+    for spec in specs:
+        images = open_set(spec, "test")
+        if images.name in opened:
             raise RequestError(
                 f"two data sets are called {images.name}: give one another name, as in "
                 f"{spec},name=OTHER"
             )
-        sets[images.name] = images
-    return list(sets.values())
+        opened[images.name] = images
+    return [
+        readable(images, config.on_unreadable, samples=config.samples, seed=config.seed)
+        for images in opened.values()
+    ]
 
 
 def _cell(

@@ -25,6 +25,26 @@ def read_names(path: Path, folders: Sequence[str]) -> tuple[str, ...]:
         RequestError: if the file cannot be read, has an empty line, a repeated or unknown folder,
             two equal names (in any case), or not exactly one name a folder.
     """
+    rows = name_rows(path)
+    if rows and rows[0][1]:
+        return _by_folder(path, rows, folders)
+    if len(rows) != len(folders):
+        raise RequestError(
+            f"{path} holds {len(rows)} class names for {len(folders)} class folders: "
+            "write one line a folder, in the folders' sorted order"
+        )
+    return tuple(name for *_, name in rows)
+
+
+def name_rows(path: Path) -> list[tuple[int, str, str]]:
+    """Line number, folder and name of each line of a class-name file; folders on all or none.
+
+    The folder is empty where lines hold names alone.
+
+    Raises:
+        RequestError: if the file cannot be read, some lines have a folder and others none, a line
+            is empty, or two names are equal (in any case).
+    """
     rows = [_row(path, number, line) for number, line in _lines(path)]
     bare = [number for number, folder, _ in rows if not folder]
     if 0 < len(bare) < len(rows):
@@ -33,14 +53,7 @@ def read_names(path: Path, folders: Sequence[str]) -> tuple[str, ...]:
             "or folder, tab and name on every line"
         )
     _refuse_equal_names(path, rows)
-    if rows and not bare:
-        return _by_folder(path, rows, folders)
-    if len(rows) != len(folders):
-        raise RequestError(
-            f"{path} holds {len(rows)} class names for {len(folders)} class folders: "
-            "write one line a folder, in the folders' sorted order"
-        )
-    return tuple(name for *_, name in rows)
+    return rows
 
 
 def tiny_imagenet_names() -> dict[str, str]:

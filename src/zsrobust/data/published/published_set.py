@@ -1,0 +1,79 @@
+"""What is known of a published data set before any of its files is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class PublishedSet:
+    """One published set.
+
+    Attributes:
+        kind: its word after ``--data``.
+        title: its name as its authors write it.
+        classes: number of classes.
+        counts: images in each split. ``train`` and ``test`` of a set with ``own_split`` are ours.
+        train, test: the split that fine-tuning and evaluation take unless told otherwise.
+        source: the page it is published on; the counts are that page's or torchvision's.
+        licence: in a few words, as its authors put it.
+        places: where the set's own folder may lie, relative to PATH; PATH may be that folder too if
+            it has its name, or any name where ``.`` is listed.
+        needs: what that folder must hold for the test split, relative to it.
+        gigabytes: size of the download in GB (1e9 bytes), about; None where not known.
+        native: side in pixels if attacks are defined on the stored pixels; None where images are
+            brought to the model's input size first.
+        own_split: whether the set has no test split of its own, so that ``train`` (80 %) and
+            ``test`` (20 %) are this package's.
+        torchvision: torchvision's class that downloads it; empty where there is none or where its
+            download no longer works.
+        url: an archive to download where torchvision has none.
+        steps: what a person has to do where nothing can be downloaded by this package.
+        account: whether an account is needed.
+        checksums: MD5 of files as published, by path below PATH.
+        note: what else a reader of its numbers should know.
+    """
+
+    kind: str
+    title: str
+    classes: int
+    counts: Mapping[str, int]
+    train: str
+    test: str
+    source: str
+    licence: str
+    places: tuple[str, ...]
+    needs: tuple[str, ...]
+    gigabytes: float | None = None
+    native: int | None = None
+    own_split: bool = False
+    torchvision: str = ""
+    url: str = ""
+    steps: str = ""
+    account: bool = False
+    checksums: Mapping[str, str] = field(default_factory=dict)
+    note: str = ""
+
+    @property
+    def layout(self) -> str:
+        """What PATH must hold, and how to get it: the end of an error sentence."""
+        needed = " and ".join((Path(self.places[0]) / part).as_posix() for part in self.needs)
+        return f"{needed} (zsrobust data prepare {self.kind} fetches it or says how)"
+
+    def locate(self, path: Path, *, by_name: bool = False) -> Path | None:
+        """The set's own folder at or below ``path``; None if it is not there.
+
+        ``by_name`` looks for folders of the set's own name alone, as where many sets lie together.
+        """
+        itself = [path] if path.name == self.places[0] else []
+        folders = [*itself, *(path / place for place in self.places if place != "." or not by_name)]
+        for folder in folders:
+            if all((folder / part).exists() for part in self.needs):
+                return folder
+        return None
+
+    def below(self, root: Path) -> Path | None:
+        """The set's own folder in ``root/<kind>``, or where ``root`` holds it itself."""
+        return self.locate(root / self.kind) or self.locate(root, by_name=True)
