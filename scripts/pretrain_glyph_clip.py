@@ -195,6 +195,8 @@ def main() -> None:
         for captions in (named, described):
             claims[[place[text] for text in captions.texts]] = captions.claims
         true = torch.from_numpy(Captions(texts, claims).true_of(facts))
+        if len(known) > 100_000:
+            known.clear()
         for text in texts:
             if text not in known:
                 known[text] = tokenizer([text])[0]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from zsrobust.data.registry import KINDS
+from zsrobust.demo.request import parse_demo
 from zsrobust.objectives import OBJECTIVES
 from zsrobust.objectives.pmg_aft import PRESETS
 from zsrobust.parsing import parse_evaluate, parse_finetune
@@ -33,6 +34,9 @@ def test_there_are_commands_to_check():
 @pytest.mark.parametrize("words", commands(), ids=" ".join)
 def test_every_command_parses(words):
     command, *options = words
+    if command == "demo":
+        parse_demo(options)
+        return
     parsed = {"finetune": parse_finetune, "evaluate": parse_evaluate}[command](options)
     for spec in [parsed.data] if isinstance(parsed.data, str) else parsed.data:
         assert spec.split(":")[0] in KINDS

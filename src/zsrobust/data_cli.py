@@ -1,4 +1,4 @@
-"""``zsrobust data list | prepare NAME | verify NAME``: the published sets on this machine."""
+"""``zsrobust data list | prepare NAME | verify NAME | shard SPEC``: sets on this machine."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ paper's sixteen are --data paper16:ROOT."""
 
 
 def data(words: Sequence[str], show: Callable[[str | Table], None]) -> None:
-    """Run one of the three; ``show`` prints a line or a table.
+    """Run one of them; ``show`` prints a line or a table.
 
     Raises:
         RequestError: if the words are wrong, or the set is not there or cannot be downloaded.

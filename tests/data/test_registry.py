@@ -52,7 +52,7 @@ def test_a_path_with_commas_opens(folder_root: Path) -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("imagenet:/x", "unknown kind 'imagenet': the kinds are " + ", ".join(KINDS)),
+        ("imagenets:/x", "unknown kind 'imagenets': the kinds are " + ", ".join(KINDS)),
         ("", "unknown kind ''"),
         ("imagefolder", "lacks its path: write imagefolder:PATH"),
         ("imagefolder:", "lacks its path"),
@@ -66,6 +66,11 @@ def test_a_path_with_commas_opens(folder_root: Path) -> None:
         ("tiny-imagenet:/x,split=test", "no split 'test': tiny-imagenet has train and val"),
         ("digits,names=/n.txt", "names is for imagefolder"),
         ("digits,colour=red", "unknown key 'colour'"),
+        ("dtd", "lacks its path: write dtd:PATH, where PATH holds dtd/dtd/labels/test1.txt"),
+        ("dtd:/absent", "zsrobust data prepare dtd fetches it"),
+        ("dtd:/x,split=all", "no split 'all': dtd has train and test and val"),
+        ("digits,prompts=clip", "digits is no published set"),
+        ("dtd:/x,prompts=mine", "unknown prompts 'mine': the presets are paper, authors_code"),
     ],
 )
 def test_wrong_requests_are_refused_in_one_sentence(spec: str, message: str) -> None:

@@ -1,8 +1,10 @@
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zsrobust.data.sampler import epoch_batches, shard, steps_per_epoch
+from zsrobust.data.sampler import epoch_batches, shard, steps_per_epoch, windowed_order
 from zsrobust.errors import RequestError
 
 sizes = st.integers(1, 60).flatmap(lambda n: st.tuples(st.just(n), st.integers(1, n)))
@@ -54,3 +56,35 @@ def test_shards_make_up_the_batch(batch: list[int], world: int) -> None:
     assert sorted(index for part in parts for index in part) == sorted(batch)
     lengths = [len(part) for part in parts]
     assert max(lengths) - min(lengths) <= 1
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=25), st.integers(1, 6), st.integers(0, 9))
+def test_a_window_of_blocks_is_in_use_and_each_sample_comes_once(
+    sizes: list[int], window: int, seed: int
+) -> None:
+    blocks = [block for block, size in enumerate(sizes) for _ in range(size)]
+    ids = [f"s{i}" for i in range(len(blocks))]
+    order = windowed_order(ids, blocks, seed, "epoch 0", window)
+    assert sorted(order) == list(range(len(blocks)))
+    passed = [blocks[index] for index in order]
+    for at in range(len(passed)):
+        assert len(set(passed[:at]) & set(passed[at:])) <= window
+
+
+def test_a_windows_samples_are_well_mixed() -> None:
+    """Neighbours in the order are of one block about once in ``window``, as in a true shuffle."""
+    blocks = [block for block in range(60) for _ in range(100)]
+    order = windowed_order([f"s{i}" for i in range(6000)], blocks, 0, "epoch 0", 8)
+    same = sum(blocks[a] == blocks[b] for a, b in pairwise(order))
+    assert same / 6000 == pytest.approx(1 / 8, abs=0.02)
+    stored = sum(b == a + 1 for a, b in pairwise(order))
+    assert stored / 6000 < 0.01, "stored neighbours are apart"
+    assert order != windowed_order([f"s{i}" for i in range(6000)], blocks, 0, "epoch 1", 8)
+
+
+def test_blocks_order_the_batches() -> None:
+    ids, blocks = [f"s{i}" for i in range(40)], [i // 4 for i in range(40)]
+    batches = epoch_batches(ids, 5, 0, 0, blocks)
+    drawn = [index for batch in batches for index in batch]
+    assert drawn == windowed_order(ids, blocks, 0, "epoch 0")

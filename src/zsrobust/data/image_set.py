@@ -33,7 +33,14 @@ class ImageSet:
         origin: what the images are whatever the set is called: the published set's name, or the
             place of a folder.
         skipped: how many unreadable images were left out.
-        stamp: hash of every file's path, size and time; empty where samples are no files.
+        stamp: hash of every file's path, size and time, or of what else tells that images are
+            the same as before; empty where nothing does.
+        slots, stamped_size: the place of each sample in the set that was stamped, and that set's
+            size; splits of one stamped set share what is kept of its images.
+        checked: whether whoever wrote the set found every image readable, and told its hash.
+        blocks: number of the block of each sample, where samples come a block at a time, such as
+            a shard that is fetched whole; empty where each can be read alone.
+        fetch_block: brings the block of that number here; None where there are no blocks.
     """
 
     name: str
@@ -49,6 +56,11 @@ class ImageSet:
     origin: str = ""
     skipped: int = 0
     stamp: str = ""
+    slots: Sequence[int] = ()
+    stamped_size: int = 0
+    checked: bool = False
+    blocks: Sequence[int] = ()
+    fetch_block: Callable[[int], object] | None = None
 
     def __len__(self) -> int:
         return len(self.sample_ids)
@@ -79,6 +91,8 @@ class ImageSet:
             sample_ids=tuple(self.sample_ids[index] for index in indices),
             labels=tuple(self.labels[index] for index in indices),
             read_image=SubsetReader(self.read_image, indices),
+            slots=tuple(self.slots[index] for index in indices if self.slots),
+            blocks=tuple(self.blocks[index] for index in indices if self.blocks),
         )
 
 

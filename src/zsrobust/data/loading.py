@@ -15,7 +15,9 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from zsrobust.data.batch import Batch
+from zsrobust.data.fetch_ahead import fetched_ahead
 from zsrobust.data.image_set import ImageSet
+from zsrobust.data.pixel_cache import PixelCache, Pixels, pixel_cache
 from zsrobust.errors import RequestError, RunError
 
 
@@ -77,8 +79,8 @@ def load_batches(
             f"loader resize {resize!r} is unknown: choose one of {', '.join(LOADER_RESIZES)}"
         )
     loader = DataLoader(
-        _Decoded(image_set, resize, resolution),
-        batch_sampler=index_batches,
+        _Decoded(image_set, resize, resolution, pixel_cache(image_set, resize, resolution)),
+        batch_sampler=fetched_ahead(image_set, index_batches),
         collate_fn=_as_is,
         num_workers=workers,
         # A generator of its own: the loader would otherwise draw from the global one.
@@ -102,6 +104,7 @@ class _Decoded(Dataset[Batch | RunError]):
     image_set: ImageSet
     resize: str
     resolution: int
+    kept: PixelCache | None
 
     def __getitems__(self, indices: list[int]) -> Batch | RunError:
         """The batch; an error is returned, for a raised one would cross processes as a trace."""
@@ -113,8 +116,18 @@ class _Decoded(Dataset[Batch | RunError]):
         labels = torch.tensor([self.image_set.labels[index] for index in indices])
         return Batch(images, labels, [self.image_set.sample_ids[index] for index in indices])
 
-    def _pixels(self, index: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-        """The sample's bytes (3, H, W)."""
+    def _pixels(self, index: int) -> Pixels:
+        """The sample's bytes (3, H, W), decoded only where they are not kept."""
+        if self.kept is None:
+            return self._decode(index)
+        slot = self.image_set.slots[index]
+        pixels = self.kept.read(slot)
+        if pixels is None:
+            pixels = self._decode(index)
+            self.kept.write(slot, pixels)
+        return pixels
+
+    def _decode(self, index: int) -> Pixels:
         image = self.image_set.read_rgb(index)
         if self.resolution != self.image_set.native_size:
             image = LOADER_RESIZES[self.resize](image, self.resolution)

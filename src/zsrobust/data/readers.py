@@ -5,11 +5,12 @@ Each reader is a small picklable object, so that loader processes can be forked 
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, Protocol, runtime_checkable
 
 import numpy as np
 from PIL import Image
@@ -19,6 +20,22 @@ from zsrobust.errors import RequestError
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
 )
+
+
+@runtime_checkable
+class EncodedReader(Protocol):
+    """A reader of images that are stored in an image format."""
+
+    def encoded(self, index: int) -> bytes:
+        """The stored bytes of the image at ``index``."""
+        ...
+
+
+def decoded(content: bytes) -> Image.Image:
+    """The image that the bytes of an image file hold, fully decoded."""
+    with Image.open(io.BytesIO(content)) as image:
+        image.load()
+        return image
 
 
 @dataclass(frozen=True)
@@ -33,6 +50,10 @@ class FileReader:
         with Image.open(self.root / self.paths[index]) as image:
             image.load()
             return image
+
+    def encoded(self, index: int) -> bytes:
+        """The file's bytes."""
+        return (self.root / self.paths[index]).read_bytes()
 
 
 @dataclass(frozen=True)

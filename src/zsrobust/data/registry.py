@@ -7,8 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from zsrobust.data import cifar, digits, image_folder, tiny_imagenet
+from zsrobust.data import cifar, digits, image_folder, mnist_5k, tiny_imagenet
 from zsrobust.data.image_set import ImageSet
+from zsrobust.data.own import OWN
+from zsrobust.data.published.opening import READERS, opener
+from zsrobust.data.published.prompts import PROMPTS, with_prompts
+from zsrobust.data.published.table import TABLE
 from zsrobust.data.specification import Specification, parse_specification
 from zsrobust.errors import RequestError
 
@@ -21,10 +25,11 @@ class Kind:
 
     Attributes:
         open: (folder, split, class-name file or None) to the set.
-        splits: the default split for each role; no others exist.
+        splits: the default split for each role.
         layout: what PATH must hold; empty if the kind takes no path.
         members: whether the name of one of its sets stands where others have a path.
         takes_names: whether a class-name file may be given.
+        more_splits: further splits that may be asked for.
     """
 
     open: Callable[[Path, str, Path | None], ImageSet]
@@ -32,6 +37,17 @@ class Kind:
     layout: str = ""
     members: bool = False
     takes_names: bool = False
+    more_splits: tuple[str, ...] = ()
+
+
+def _published(kind: str) -> Kind:
+    known, open_it = TABLE[kind], opener(kind)
+    return Kind(
+        lambda path, split, _: open_it(path, split),
+        {"train": known.train, "test": known.test},
+        known.layout,
+        more_splits=tuple(known.counts),
+    )
 
 
 KINDS: dict[str, Kind] = {
@@ -56,12 +72,16 @@ KINDS: dict[str, Kind] = {
         {"train": "train", "test": "test"},
         cifar.LAYOUTS[100],
     ),
-    "glyphs": Kind(
+    "glyph": Kind(
         lambda name, split, _: _glyph_set(str(name), split),
         {"train": "train", "test": "test"},
         members=True,
     ),
     "digits": Kind(lambda _, split, __: digits.digits(split), {"train": "train", "test": "test"}),
+    "mnist-5k": Kind(
+        lambda _, split, __: mnist_5k.mnist_5k(split), {"train": "train", "test": "test"}
+    ),
+    **{kind: _published(kind) for kind in TABLE if kind in READERS},
 }
 
 
@@ -76,27 +96,48 @@ def open_set(spec: str, role: Role) -> ImageSet:
     """The set of a specification ``KIND[:PATH][,key=value...]``, without decoding images.
 
     Keys: ``split``, by default the one that ``role`` asks for; ``names``, a class-name file
-    (imagefolder only); ``name``, the set's name in results; ``resolution``, the attack resolution
-    in pixels; ``templates``, a file of prompts.
+    (imagefolder and sets of your own); ``name``, the set's name in results; ``resolution``, the
+    attack resolution in pixels; ``templates``, a file of prompts; ``prompts``, a preset of names
+    and templates (published sets only); ``image`` and ``label``, where huggingface and webdataset
+    keep them.
 
     Raises:
         RequestError: if a part of the specification is wrong, or the data is not there or not in
             the layout of its kind.
     """
     parsed = parse_specification(spec)
+    _refuse_misplaced(parsed)
+    if parsed.kind in OWN:
+        return _with_options(_own(parsed, role), parsed)
     kind = _kind(parsed)
     split = parsed.split or kind.splits[role]
-    if split not in kind.splits.values():
+    splits = tuple(dict.fromkeys((*kind.splits.values(), *kind.more_splits)))
+    if split not in splits:
         raise RequestError(
-            f"data {spec!r} has no split {split!r}: {parsed.kind} has "
-            f"{' and '.join(dict.fromkeys(kind.splits.values()))}"
+            f"data {spec!r} has no split {split!r}: {parsed.kind} has {' and '.join(splits)}"
         )
     if parsed.names and not kind.takes_names:
         raise RequestError(
             f"data {spec!r} gives names, but {parsed.kind} has its own class names: "
-            "names is for imagefolder"
+            f"names is for imagefolder, {', '.join(OWN)}"
         )
     opened = kind.open(_folder(parsed, kind), split, parsed.names)
+    if parsed.kind in TABLE:
+        opened = with_prompts(opened, parsed.kind, parsed.prompts or "paper")
+    return _with_options(opened, parsed)
+
+
+def _own(parsed: Specification, role: Role) -> ImageSet:
+    own = OWN[parsed.kind]
+    if not parsed.place:
+        raise RequestError(
+            f"data {parsed.text!r} lacks its path: write {parsed.kind}:PATH, where PATH is "
+            f"{own.layout}"
+        )
+    return own.open(parsed, role)
+
+
+def _with_options(opened: ImageSet, parsed: Specification) -> ImageSet:
     return replace(
         opened,
         name=parsed.name or opened.name,
@@ -110,14 +151,38 @@ def _kind(parsed: Specification) -> Kind:
     if parsed.kind not in KINDS:
         raise RequestError(
             f"data {parsed.text!r} has the unknown kind {parsed.kind!r}: "
-            f"the kinds are {', '.join(KINDS)}"
+            f"the kinds are {', '.join([*KINDS, *OWN])}"
         )
     return KINDS[parsed.kind]
 
 
+def _refuse_misplaced(parsed: Specification) -> None:
+    """Keys that only some kinds have a meaning for."""
+    for key in ("image", "label"):
+        if getattr(parsed, key) and parsed.kind not in ("huggingface", "webdataset"):
+            raise RequestError(
+                f"data {parsed.text!r} gives {key}, which is for huggingface and webdataset"
+            )
+    if parsed.prompts and parsed.kind not in TABLE:
+        raise RequestError(
+            f"data {parsed.text!r} gives prompts, but {parsed.kind} is no published set: "
+            "write templates=FILE, or names=FILE for an imagefolder"
+        )
+    if parsed.prompts and parsed.prompts not in PROMPTS:
+        raise RequestError(
+            f"data {parsed.text!r} has the unknown prompts {parsed.prompts!r}: "
+            f"the presets are {', '.join(PROMPTS)}"
+        )
+
+
 def _folder(parsed: Specification, kind: Kind) -> Path:
     if kind.members:
-        return parsed.path or Path()
+        if not parsed.path:
+            raise RequestError(
+                f"data {parsed.text!r} names none of the sets of {parsed.kind}: "
+                f"write {parsed.kind}:SET, such as glyph:training"
+            )
+        return parsed.path
     if not kind.layout:
         if parsed.path:
             raise RequestError(

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from zsrobust.data.split import keyed_order
+from zsrobust.data.split import keyed_draw, keyed_order
 from zsrobust.errors import RequestError
+
+# Blocks that are drawn from at a time, where samples come a block at a time.
+WINDOW = 8
 
 
 def steps_per_epoch(n: int, batch_size: int) -> int:
@@ -26,16 +29,47 @@ def steps_per_epoch(n: int, batch_size: int) -> int:
 
 
 def epoch_batches(
-    sample_ids: Sequence[str], batch_size: int, seed: int, epoch: int
+    sample_ids: Sequence[str],
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    blocks: Sequence[int] = (),
 ) -> list[list[int]]:
     """The epoch's global batches of indices, shuffled; a last partial batch is dropped.
+
+    Where ``blocks`` gives each sample's block, the order is ``windowed_order``.
 
     Raises:
         RequestError: as ``steps_per_epoch``.
     """
     steps = steps_per_epoch(len(sample_ids), batch_size)
-    order = keyed_order(sample_ids, seed, f"epoch {epoch}")
+    purpose = f"epoch {epoch}"
+    if blocks:
+        order = windowed_order(sample_ids, blocks, seed, purpose)
+    else:
+        order = keyed_order(sample_ids, seed, purpose)
     return [order[step * batch_size : (step + 1) * batch_size] for step in range(steps)]
+
+
+def windowed_order(
+    sample_ids: Sequence[str], blocks: Sequence[int], seed: int, purpose: str, window: int = WINDOW
+) -> list[int]:
+    """The indices in an order of (seed, purpose) in which each block is in use only for a while.
+
+    The blocks are shuffled, and the sample with the random number u in [0, 1) of the block at
+    place r stands at r + window * u. So each block begins when another ends, samples of
+    ``window`` of them are mixed at any time, and no more than ``window`` are needed at once.
+    """
+    distinct = sorted(set(blocks))
+    shuffled = keyed_order([f"block {block}" for block in distinct], seed, purpose)
+    place = {distinct[index]: at for at, index in enumerate(shuffled)}
+
+    def key(index: int) -> tuple[float, str]:
+        drawn = keyed_draw(sample_ids[index], seed, purpose)
+        unit = int.from_bytes(drawn, "big") / (1 << 64)
+        return place[blocks[index]] + window * unit, sample_ids[index]
+
+    return sorted(range(len(sample_ids)), key=key)
 
 
 def shard(batch: Sequence[int], rank: int, world: int) -> list[int]:

@@ -10,12 +10,17 @@ from zsrobust.data.image_set import ImageSet
 from zsrobust.errors import RequestError
 
 
+def keyed_draw(sample_id: str, seed: int, purpose: str) -> bytes:
+    """Eight random bytes that depend on (seed, purpose, sample id) alone."""
+    text = f"{seed}\x1f{purpose}\x1f{sample_id}"
+    return hashlib.blake2b(text.encode(), digest_size=8).digest()
+
+
 def keyed_order(sample_ids: Sequence[str], seed: int, purpose: str) -> list[int]:
     """The indices of ``sample_ids`` in the pseudo-random order of (seed, purpose)."""
 
     def key(index: int) -> tuple[bytes, str]:
-        text = f"{seed}\x1f{purpose}\x1f{sample_ids[index]}"
-        return hashlib.blake2b(text.encode(), digest_size=8).digest(), sample_ids[index]
+        return keyed_draw(sample_ids[index], seed, purpose), sample_ids[index]
 
     return sorted(range(len(sample_ids)), key=key)
 
@@ -23,8 +28,9 @@ def keyed_order(sample_ids: Sequence[str], seed: int, purpose: str) -> list[int]
 def hold_out(image_set: ImageSet, fraction: float, seed: int) -> tuple[ImageSet, ImageSet]:
     """The set in two parts, (training, held out): ``round(fraction * n)`` samples are held out.
 
-    Each class gives in proportion to its size, to within one sample. Both parts keep the order of
-    ``image_set``.
+    Each class gives in proportion to its size, to within one sample. A set that comes in blocks
+    gives whole blocks and a part of one instead, so that few need to be fetched. Both parts keep
+    the order of ``image_set``.
 
     Raises:
         RequestError: if ``fraction`` leaves one of the parts without a sample.
@@ -35,15 +41,30 @@ def hold_out(image_set: ImageSet, fraction: float, seed: int) -> tuple[ImageSet,
             f"holding out {fraction} of the {len(image_set)} images of {image_set.name} leaves an "
             "empty part: choose a fraction between 0 and 1 that takes at least one and not all"
         )
+    if image_set.blocks:
+        held_out = _of_few_blocks(image_set, count, seed)
+    else:
+        held_out = _of_every_class(image_set, count, fraction, seed)
+    kept = [index for index in range(len(image_set)) if index not in held_out]
+    return image_set.subset(kept), image_set.subset(sorted(held_out))
+
+
+def _of_few_blocks(image_set: ImageSet, count: int, seed: int) -> set[int]:
+    members: dict[int, list[int]] = {}
+    for index in keyed_order(image_set.sample_ids, seed, "hold-out"):
+        members.setdefault(image_set.blocks[index], []).append(index)
+    # The block of the sample drawn first comes first.
+    return set([index for block in members.values() for index in block][:count])
+
+
+def _of_every_class(image_set: ImageSet, count: int, fraction: float, seed: int) -> set[int]:
     members = _by_class(image_set, seed, "hold-out")
     given = {label: int(fraction * len(indices)) for label, indices in members.items()}
     # Largest remainders first; the sort is stable, so that equal ones stay in keyed order.
     by_remainder = sorted(members, key=lambda label: given[label] - fraction * len(members[label]))
     for label in by_remainder[: count - sum(given.values())]:
         given[label] += 1
-    held_out = {index for label in members for index in members[label][: given[label]]}
-    kept = [index for index in range(len(image_set)) if index not in held_out]
-    return image_set.subset(kept), image_set.subset(sorted(held_out))
+    return {index for label in members for index in members[label][: given[label]]}
 
 
 def take(image_set: ImageSet, n: int, seed: int) -> ImageSet:

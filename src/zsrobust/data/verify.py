@@ -30,6 +30,7 @@ def verify(
 ) -> tuple[ImageSet, list[str]]:
     """The set without its unreadable images, and the ids of those.
 
+    A set that its writer checked is not read: where it streams, that would be all of it.
     Files found readable are not decoded again until one of the set changes in path, size or time;
     files found unreadable are tried again each time. ``report`` is told (images decoded so far,
     images to decode).
@@ -38,6 +39,8 @@ def verify(
         RequestError: if images are unreadable and ``on_unreadable`` is ``stop``, or none is left.
     """
     image_set = stamped(image_set)
+    if image_set.checked:
+        return image_set, []
     suspects: Sequence[int] = range(len(image_set))
     kept = cache_folder() / "verified" / f"{image_set.stamp}.json" if image_set.stamp else None
     if kept:
@@ -86,18 +89,28 @@ def _unreadable(
 
 
 def stamped(image_set: ImageSet) -> ImageSet:
-    """The set with a ``stamp`` of the decoder and every file's path, size and time."""
-    if image_set.root is None:
+    """The set with a ``stamp`` of the decoder and every file's path, size and time.
+
+    Where samples are no files, the stamp that the set was opened with takes their place.
+    """
+    if image_set.root is None and not image_set.stamp:
         return image_set
-    digest = hashlib.blake2b(f"{PIL.__version__}\0{image_set.root}".encode(), digest_size=20)
+    source = image_set.root or image_set.stamp
+    digest = hashlib.blake2b(f"{PIL.__version__}\0{source}".encode(), digest_size=20)
     for index, sample_id in enumerate(image_set.sample_ids):
-        try:
-            status = Path(image_set.where(index)).stat()
-            stamp = f"{status.st_size} {status.st_mtime_ns}"
-        except OSError:
-            stamp = "missing"
-        digest.update(f"\0{sample_id}\0{stamp}".encode())
-    return replace(image_set, stamp=digest.hexdigest())
+        digest.update(f"\0{sample_id}\0{_file_stamp(image_set, index)}".encode())
+    n = len(image_set)
+    return replace(image_set, stamp=digest.hexdigest(), slots=range(n), stamped_size=n)
+
+
+def _file_stamp(image_set: ImageSet, index: int) -> str:
+    if image_set.root is None:
+        return ""
+    try:
+        status = Path(image_set.where(index)).stat()
+    except OSError:
+        return "missing"
+    return f"{status.st_size} {status.st_mtime_ns}"
 
 
 def _read_verdict(path: Path, image_set: ImageSet) -> list[int] | None:

@@ -54,7 +54,13 @@ class Feed:
         """The epoch and this process's parts of the batch, for each step in ``first .. end-1``."""
         for epoch in range(first // self.per_epoch, -(-end // self.per_epoch)):
             begin = epoch * self.per_epoch
-            order = epoch_batches(self.train_set.sample_ids, self.batch_size, self.seed, epoch)
+            order = epoch_batches(
+                self.train_set.sample_ids,
+                self.batch_size,
+                self.seed,
+                epoch,
+                self.train_set.blocks,
+            )
             wanted = order[max(0, first - begin) : end - begin]
             mine = [shard(batch, self.rank, self.world) for batch in wanted]
             loaded = self._load(self.train_set, [part for all in mine for part in self._cut(all)])

@@ -1,0 +1,110 @@
+"""Labels written as words or numbers in a file of the user's own, and the classes they mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from zsrobust.data.names import clean_name, name_rows
+from zsrobust.errors import RequestError
+
+
+@dataclass(frozen=True)
+class ClassWords:
+    """Which label each word means.
+
+    Attributes:
+        names: C class names in label order, as prompts use them.
+        label_of: word to label in [0, C).
+        said: what the words may be, for messages.
+    """
+
+    names: tuple[str, ...]
+    label_of: dict[str, int]
+    said: str
+
+    def label(self, word: str, where: str) -> int:
+        """The label that ``word`` means; ``where`` it stands opens the message.
+
+        Raises:
+            RequestError: if it means none.
+        """
+        word = word.strip()
+        label = self.label_of.get(str(int(word)) if _is_number(word) else word)
+        if label is None:
+            raise RequestError(f"{where} has the label {word!r}: {self.said}")
+        return label
+
+
+def class_words(words: Iterable[str], names: Path | None, what: str) -> ClassWords:
+    """The classes of a set ``what`` in which the labels ``words`` occur.
+
+    Without a class-name file, the distinct words are the classes, sorted and cleaned. A file of
+    bare names gives label 0 to its first line; words may then be numbers or names. A file of
+    ``label<TAB>name`` gives the labels in the order of its lines. Classes without an image count.
+
+    Raises:
+        RequestError: if words are numbers and no file names them, two words clean to one name, or
+            the file is not in order.
+    """
+    return named(names) if names else _from_words(words, what)
+
+
+def named(path: Path) -> ClassWords:
+    """The classes of a class-name file, as ``class_words`` reads it.
+
+    Raises:
+        RequestError: if the file cannot be read or is not in order.
+    """
+    rows = name_rows(path)
+    if not rows:
+        raise RequestError(f"{path} holds no class names: write one a line")
+    names = tuple(name for *_, name in rows)
+    if not rows[0][1]:
+        label_of = {**{name: label for label, name in enumerate(names)}, **_numbered(len(names))}
+        return ClassWords(names, label_of, f"{path} names {_range(len(names))}")
+    label_of = {}
+    for label, (number, word, _) in enumerate(rows):
+        word = str(int(word)) if _is_number(word) else word
+        if label_of.setdefault(word, label) != label:
+            raise RequestError(f"{path} line {number} names the label {word!r} again")
+    return ClassWords(names, label_of, f"{path} does not name it")
+
+
+def numbered(names: tuple[str, ...], what: str) -> ClassWords:
+    """Classes whose names a set brings along; words are numbers."""
+    return ClassWords(names, _numbered(len(names)), f"{what} has {_range(len(names))}")
+
+
+def _from_words(words: Iterable[str], what: str) -> ClassWords:
+    distinct = sorted({word.strip() for word in words})
+    if all(_is_number(word) for word in distinct):
+        raise RequestError(
+            f"the labels of {what} are numbers: give their names with names=FILE, label 0 first"
+        )
+    word_of: dict[str, str] = {}
+    for word in distinct:
+        name = clean_name(word)
+        if not name:
+            raise RequestError(f"the label {word!r} of {what} gives no class name")
+        if word_of.setdefault(name, word) != word:
+            raise RequestError(
+                f"the labels {word_of[name]!r} and {word!r} of {what} both give the class name "
+                f"{name!r}: write them alike, or tell them apart with names=FILE"
+            )
+    label_of = {word: label for label, word in enumerate(word_of.values())}
+    return ClassWords(tuple(word_of), label_of, f"{what} does not name it")
+
+
+def _numbered(classes: int) -> dict[str, int]:
+    return {str(label): label for label in range(classes)}
+
+
+def _range(classes: int) -> str:
+    return f"{classes} classes, labels 0 to {classes - 1}"
+
+
+def _is_number(word: str) -> bool:
+    digits = word[1:] if word[:1] in "+-" else word
+    return digits.isascii() and digits.isdigit()

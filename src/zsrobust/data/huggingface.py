@@ -1,0 +1,140 @@
+"""A folder written by ``save_to_disk`` of Hugging Face's ``datasets``."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from zsrobust.data.class_words import ClassWords, class_words, numbered
+from zsrobust.data.image_set import ImageSet
+from zsrobust.data.names import clean_name
+from zsrobust.data.own_split import choose_split
+from zsrobust.data.readers import decoded
+from zsrobust.data.specification import Specification
+from zsrobust.errors import RequestError
+
+LAYOUT = "a folder that save_to_disk of a datasets.Dataset or DatasetDict wrote"
+
+
+@dataclass(frozen=True)
+class RowReader:
+    """Reads the images of a ``datasets.Dataset`` whose column ``column`` is not decoded."""
+
+    rows: Any
+    column: str
+
+    def __call__(self, index: int) -> Image.Image:
+        """The image as stored; ``datasets`` itself would turn it by its EXIF orientation."""
+        return decoded(self.encoded(index))
+
+    def encoded(self, index: int) -> bytes:
+        """The stored bytes, from the table or from the file that it points to."""
+        stored = self.rows[index][self.column]
+        if not stored:
+            raise ValueError("the row has no image")
+        return stored["bytes"] or Path(stored["path"]).read_bytes()
+
+
+def huggingface(asked: Specification, role: str) -> ImageSet:
+    """The rows of the folder ``asked.place``, ids being row numbers.
+
+    The image column is the one whose feature is an ``Image``, the label column the one whose
+    feature is a ``ClassLabel``; ``image=`` and ``label=`` name others. Class names are the
+    feature's, cleaned, or come from ``names=``; labels that are no ``ClassLabel`` are as
+    ``class_words`` takes them.
+
+    Raises:
+        RequestError: if ``datasets`` is not installed, the folder is not its own, a column cannot
+            be found, or a label is out of range.
+    """
+    root = Path(asked.place).expanduser()
+    rows, split = _opened(root, asked, role)
+    image = _column(rows, asked, "image", "Image")
+    label = _column(rows, asked, "label", "ClassLabel")
+    values = [str(value) for value in rows[label]]
+    words = _words(rows.features[label], values, asked)
+    from datasets import Image as ImageFeature
+
+    return ImageSet(
+        name=root.resolve().name,
+        split=split,
+        class_names=words.names,
+        sample_ids=tuple(str(index) for index in range(len(rows))),
+        labels=tuple(words.label(v, f"{root} row {i}") for i, v in enumerate(values)),
+        read_image=RowReader(
+            rows.select_columns([image]).cast_column(image, ImageFeature(decode=False)), image
+        ),
+        origin=str(root.resolve()),
+        stamp=_stamp(rows),
+    )
+
+
+def _opened(root: Path, asked: Specification, role: str) -> tuple[Any, str]:
+    """The rows of the split, and its name."""
+    try:
+        from datasets import DatasetDict, concatenate_datasets, load_from_disk
+    except ImportError:
+        raise RequestError(
+            f"data {asked.text!r} needs datasets: pip install 'zsrobust[huggingface]'"
+        ) from None
+    if not root.is_dir():
+        raise RequestError(f"data {asked.text!r} names no folder ({root}): give {LAYOUT}")
+    try:
+        stored = load_from_disk(str(root))
+    # Whatever datasets or pyarrow meet in a foreign or broken folder.
+    except Exception as reason:
+        said = str(reason).splitlines()[0] if str(reason) else type(reason).__name__
+        raise RequestError(f"cannot open {root} ({said}): give {LAYOUT}") from None
+    if isinstance(stored, DatasetDict):
+        split = choose_split(asked, role, list(stored))
+        whole = split == "all" and "all" not in stored
+        return concatenate_datasets(list(stored.values())) if whole else stored[split], split
+    if asked.split not in (None, "all"):
+        raise RequestError(f"data {asked.text!r} has no split {asked.split!r}: it has all")
+    return stored, "all"
+
+
+def _column(rows: Any, asked: Specification, role: str, feature: str) -> str:
+    """The column asked for as ``role``, or the only one of ``feature``."""
+    wanted: str | None = getattr(asked, role)
+    if wanted is not None:
+        if wanted not in rows.features:
+            raise RequestError(
+                f"data {asked.text!r} has no column {wanted!r}: it has {', '.join(rows.features)}"
+            )
+        return wanted
+    kinds = {name: type(kind).__name__ for name, kind in rows.features.items()}
+    found: list[str] = [name for name, kind in kinds.items() if kind == feature]
+    if len(found) != 1:
+        raise RequestError(
+            f"data {asked.text!r} has {len(found) or 'no'} columns of type {feature}: name the "
+            f"one meant with {role}=COLUMN, of {', '.join(rows.features)}"
+        )
+    return found[0]
+
+
+def _words(feature: Any, values: Sequence[str], asked: Specification) -> ClassWords:
+    names = getattr(feature, "names", None)
+    if asked.names or not names:
+        return class_words(values, asked.names, asked.place)
+    cleaned = tuple(clean_name(name) for name in names)
+    if len(set(cleaned)) < len(cleaned) or "" in cleaned:
+        raise RequestError(
+            f"two class names of {asked.place} are alike or one is empty once cleaned: "
+            "tell them apart with names=FILE"
+        )
+    return numbered(cleaned, asked.place)
+
+
+def _stamp(rows: Any) -> str:
+    """Hash of what ``datasets`` knows the content by, and of its files' sizes and times."""
+    digest = hashlib.blake2b(rows._fingerprint.encode(), digest_size=20)
+    for file in rows.cache_files:
+        status = Path(file["filename"]).stat()
+        digest.update(f"\0{file['filename']}\0{status.st_size} {status.st_mtime_ns}".encode())
+    return digest.hexdigest()

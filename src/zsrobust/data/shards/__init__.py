@@ -1,0 +1,1 @@
+"""WebDataset shards: tar files of images and labels, here or behind a URL."""

@@ -1,0 +1,39 @@
+"""``zsrobust data shard SPEC --out DIR``: any image set as shards that stream."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from zsrobust.data.open_readable import open_readable
+from zsrobust.data.shards.write import SAMPLES_A_SHARD, refuse, write_shards
+from zsrobust.progress import Steps
+
+
+def shard(
+    parser: argparse.ArgumentParser, words: Sequence[str], show: Callable[[str], None]
+) -> None:
+    """Write the set that ``words`` name; ``show`` prints a line.
+
+    Raises:
+        RequestError: if the words are wrong, the set cannot be read, or the folder is not new.
+        RunError: if the disk is full.
+    """
+    parser.add_argument("spec")
+    parser.add_argument("--out", required=True, type=lambda text: Path(text).expanduser())
+    parser.add_argument("--shard-size", default=SAMPLES_A_SHARD, type=int)
+    parser.add_argument("--on_unreadable", default="stop", choices=("stop", "skip"))
+    given = parser.parse_args(list(words))
+    refuse(given.out, given.shard_size)
+    images = open_readable(given.spec, "train", given.on_unreadable)
+    with Steps(f"writing {given.out}", len(images)) as steps:
+        index = write_shards(
+            images, given.out, given.shard_size, lambda done: steps.advance(done - steps.done)
+        )
+    size = sum(shard.bytes for shard in index.shards)
+    show(
+        f"{len(images):,} images of {index.name}/{index.split} are in {len(index.shards)} shards, "
+        f"{size / 1e6:,.1f} MB, in {given.out}\nnext: zsrobust finetune --data "
+        f"webdataset:{given.out} ..., or copy the folder to a server and give its URL"
+    )

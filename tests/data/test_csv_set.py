@@ -1,0 +1,153 @@
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+from zsrobust.data.registry import open_set
+from zsrobust.data.verify import verify
+from zsrobust.errors import RequestError
+
+
+@pytest.fixture
+def listing(tmp_path: Path, write_image):
+    """Writes images a.png, b/b.png and c.jpg, and a CSV file beside them."""
+    for i, name in enumerate(("a.png", "b/b.png", "c.jpg")):
+        write_image(tmp_path / "birds" / name, seed=i)
+
+    def write(text: str | bytes) -> Path:
+        path = tmp_path / "birds" / "birds.csv"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    return write
+
+
+@pytest.fixture
+def names(tmp_path: Path):
+    def write(text: str) -> Path:
+        path = tmp_path / "names.txt"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_words_are_classes_in_sorted_order(listing) -> None:
+    path = listing("path,label\na.png,Wood_Duck\nb/b.png,owl\nc.jpg,Wood_Duck\n")
+    found = open_set(f"csv:{path}", "test")
+    assert (found.name, found.split) == ("birds", "all")
+    assert found.class_names == ("wood duck", "owl"), "capitals sort first"
+    assert list(found.labels) == [0, 1, 0]
+    assert list(found.sample_ids) == ["a.png", "b/b.png", "c.jpg"]
+    assert found.read_rgb(1).size == (12, 10)
+    assert verify(found, "stop")[0].stamp
+
+
+def test_a_byte_order_mark_other_columns_quotes_and_windows_lines(listing) -> None:
+    text = 'size,label,path\r\n1,"great, tit",a.png\r\n\r\n2,owl,"b/b.png"\r\n'
+    path = listing(b"\xef\xbb\xbf" + text.encode())
+    found = open_set(f"csv:{path}", "train")
+    assert found.class_names == ("great, tit", "owl")
+    assert list(found.sample_ids) == ["a.png", "b/b.png"]
+
+
+def test_numbers_take_their_names_from_a_file(listing, names) -> None:
+    path = listing("path,label\na.png,2\nb/b.png,0\nc.jpg,02\n")
+    file = names("Owl\nTit\nDuck\n")
+    found = open_set(f"csv:{path},names={file}", "test")
+    assert found.class_names == ("Owl", "Tit", "Duck"), "a class without an image counts"
+    assert list(found.labels) == [2, 0, 2]
+
+
+def test_words_may_be_renamed_by_a_file(listing, names) -> None:
+    path = listing("path,label\na.png,n02\nb/b.png,n01\n")
+    file = names("n01\tBarn Owl\nn02\tTit\n")
+    found = open_set(f"csv:{path},names={file}", "test")
+    assert (found.class_names, list(found.labels)) == (("Barn Owl", "Tit"), [1, 0])
+    path, file = listing("path,label\na.png,Tit\n"), names("Owl\nTit\n")
+    named = open_set(f"csv:{path},names={file}", "test")
+    assert list(named.labels) == [1]
+
+
+def test_the_role_picks_the_split_and_classes_are_the_whole_files(listing) -> None:
+    path = listing("path,label,split\na.png,tit,train\nb/b.png,owl,val\nc.jpg,tit,train\n")
+    train, test = open_set(f"csv:{path}", "train"), open_set(f"csv:{path}", "test")
+    assert (train.split, list(train.sample_ids)) == ("train", ["a.png", "c.jpg"])
+    assert (test.split, list(test.sample_ids)) == ("val", ["b/b.png"])
+    assert train.class_names == test.class_names == ("owl", "tit")
+    assert len(open_set(f"csv:{path},split=all", "train")) == 3
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_a_path_of_any_letters_opens(tmp_path: Path, write_image, form: str) -> None:
+    name = unicodedata.normalize(form, "Zürich 東京 🐦.png")
+    write_image(tmp_path / name)
+    (tmp_path / "réf.csv").write_text(f"path,label\n{name},é\n", "utf-8")
+    found = open_set(f"csv:{tmp_path / 'réf.csv'}", "test")
+    assert found.read_rgb(0).size == (12, 10)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "line 1 must be a header"),
+        ("a.png,owl\n", "line 1 must be a header"),
+        ("path,label,path\n", "line 1 must be a header"),
+        ("path,label\n", "lists no images"),
+        ("path,label\na.png,owl\nb/b.png\n", "line 3 has 1 fields and the header 2"),
+        ("path,label\na.png,owl,x\n", "line 2 has 3 fields and the header 2"),
+        ("path,label\na.png, \n", "line 2 lacks its path or label"),
+        ("path,label\na.png,owl\na.png,tit\n", "line 3 lists a.png again, after line 2"),
+        ("path,label\na.png,owl\nz.png,tit\n", r"line 3 names .*z\.png, which is not there"),
+        ("path,label\nz.png,owl\ny.png,tit\n", "and so do 1 more lines: paths are relative"),
+        ("path,label\na.png,1\n", "labels of .* are numbers: give their names with names=FILE"),
+        ("path,label\na.png,a_b\nb/b.png,a b\n", "both give the class name 'a b'"),
+        ("path,label\na.png,__\n", "'__' of .* gives no class name"),
+        ('path,label\n"a.png,owl\n', "is no CSV"),
+        (b"path,label\na.png,\xe9\n", "is not UTF-8"),
+        ("path,label,split\na.png,owl,train\nc.jpg,owl,\n", "line 3 has no split"),
+        ("path,label,split\na.png,owl,one\n", "has no split called test, but one"),
+    ],
+)
+def test_wrong_files_are_refused_with_the_line(listing, text: str | bytes, message: str) -> None:
+    with pytest.raises(RequestError, match=message) as caught:
+        open_set(f"csv:{listing(text)}", "test")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("label", "file", "message"),
+    [
+        ("3", "Owl\nTit\nDuck\n", r"line 2 has the label '3': .*3 classes, labels 0 to 2"),
+        ("-1", "Owl\nTit\n", r"line 2 has the label '-1'"),
+        ("hen", "Owl\nTit\n", "line 2 has the label 'hen'"),
+        ("hen", "owl\tOwl\n", "line 2 has the label 'hen': .*does not name it"),
+        ("1", "1\tOwl\n01\tTit\n", "line 2 names the label '1' again"),
+        ("1", "", "holds no class names"),
+    ],
+)
+def test_a_label_that_means_nothing_is_told(listing, names, label, file, message) -> None:
+    path = listing(f"path,label\na.png,{label}\n")
+    with pytest.raises(RequestError, match=message):
+        open_set(f"csv:{path},names={names(file)}", "test")
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("csv", "lacks its path: write csv:PATH"),
+        ("csv:/absent.csv", r"cannot read /absent\.csv \(No such file or directory\)"),
+        ("csv:/", r"cannot read / \(Is a directory\)"),
+        ("csv:/absent.csv,image=x", "gives image, which is for huggingface and webdataset"),
+        ("csv:/absent.csv,prompts=clip", "csv is no published set"),
+    ],
+)
+def test_wrong_requests_are_refused(spec: str, message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        open_set(spec, "test")
+
+
+def test_a_file_without_splits_has_none_to_ask_for(listing) -> None:
+    path = listing("path,label\na.png,owl\n")
+    with pytest.raises(RequestError, match="no split 'test': it has all"):
+        open_set(f"csv:{path},split=test", "test")
