@@ -16,6 +16,7 @@ import argparse
 import json
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,12 @@ RECIPE = Recipe(
     most=len(NUMBERS),
     allowed=shown_in_pretraining,
 )
+LATER_FROM = 1_172_992
+"""From this sample on more things are small, and captions speak of papers and places more: by then
+things and colours are known by their words, and what is seldom spoken of is not."""
+
+LATER_RECIPE = replace(RECIPE, small=0.4)
+LATER_STRESS = ("paper", "position")
 WORD_DROPOUT = 0.02
 LARGEST_SCALE = 100.0
 
@@ -77,12 +84,18 @@ def caption_vocabulary() -> Vocabulary:
 def batch_at(step: int, size: int) -> tuple[Tensor, np.ndarray, Captions, Captions]:
     """Images (N, 3, H, W) in [0, 1], facts, and two captions each."""
     indices = np.arange(step * size, (step + 1) * size)
-    scenes = draw_scenes(RECIPE, STREAM, indices)
+    later = int(indices[0]) >= LATER_FROM
+    scenes = draw_scenes(LATER_RECIPE if later else RECIPE, STREAM, indices)
     pixels = render(scenes, RECIPE.fonts, indices)
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div(255)
     draws = uniform(stream("glyphs", "captions"), indices, 16)
     facts = facts_of(scenes)
-    return images, facts, name_things(facts, draws[:, :8]), describe(facts, draws[:, 8:])
+    return (
+        images,
+        facts,
+        name_things(facts, draws[:, :8]),
+        describe(facts, draws[:, 8:], LATER_STRESS if later else ()),
+    )
 
 
 def contrastive_loss(
