@@ -106,6 +106,19 @@ def test_lists_repeat_or_stand_side_by_side():
             "precision is fp16: must be one of ['fp32', 'bf16']",
         ),
         ("--config tecoa {} --method mine", "method 'mine' is unknown: choose one of ft_clean"),
+        (
+            '--config sum {} --objective.terms [{"name":"ce"}]',
+            "objective.terms.name is 'ce': must be one of ce_adv",
+        ),
+        (
+            '--config sum {} --objective.terms [{"name":"ce_adv","wieght":1}]',
+            "there is no key wieght in objective.terms",
+        ),
+        (
+            '--config sum {} --objective.terms [{"name":"ce_adv","weight":"one"}]',
+            "objective.terms.weight is one: must be float",
+        ),
+        ('--config sum {} --objective.terms [{"weight":1}]', "missing: name in objective.terms"),
         ("--config tecoa {} --objective.alpha 1", "there is no option --objective.alpha 1"),
         ("--config pmg_aft {} --objective.alpha=-1", "objective.alpha is -1.0: must be 0 or more"),
         (

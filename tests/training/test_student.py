@@ -17,7 +17,8 @@ def test_one_pass_equals_a_pass_for_each_view(student, samples):
     clean, _, _ = samples(5)
     crafted = (clean + 0.03).clamp(0, 1)
     ours, theirs = student(), student()
-    both = ours({"crafted": crafted, "clean": clean})
+    both, tokens = ours({"crafted": crafted, "clean": clean})
+    assert tokens == {}, "a convolutional tower has none, and none were asked for"
     apart = {
         "crafted": theirs.encoder(crafted),
         "clean": theirs.encoder(clean),
@@ -34,8 +35,8 @@ def test_batch_norm_is_frozen_unless_asked_for(student, samples):
     images, _, _ = samples(5)
     frozen, moving = student(), student(train_batch_norm=True)
     before = frozen.encoder.body[1].running_mean.clone()
-    alone = frozen({"clean": images[:1]})["clean"]
-    torch.testing.assert_close(frozen({"clean": images})["clean"][:1], alone)
+    alone = frozen({"clean": images[:1]})[0]["clean"]
+    torch.testing.assert_close(frozen({"clean": images})[0]["clean"][:1], alone)
     assert torch.equal(frozen.encoder.body[1].running_mean, before)
     moving({"clean": images})
     assert not torch.equal(moving.encoder.body[1].running_mean, before)
@@ -45,6 +46,6 @@ def test_batch_norm_is_frozen_unless_asked_for(student, samples):
 def test_views_do_not_share_batch_statistics(student, samples):
     images, _, _ = samples(5)
     dark = images * 0.1
-    both = student(train_batch_norm=True)({"crafted": dark, "clean": images})
-    alone = student(train_batch_norm=True)({"clean": images})
+    both, _ = student(train_batch_norm=True)({"crafted": dark, "clean": images})
+    alone, _ = student(train_batch_norm=True)({"clean": images})
     torch.testing.assert_close(both["clean"], alone["clean"])

@@ -1,9 +1,35 @@
 """Fine-tuning objectives: one method, one file."""
 
+from zsrobust.objectives.agft import AGFT
 from zsrobust.objectives.base import Objective
+from zsrobust.objectives.comp_tga import CompTGA
+from zsrobust.objectives.fare import FARE
+from zsrobust.objectives.ft_adv import FTAdv
 from zsrobust.objectives.ft_clean import FTClean
 from zsrobust.objectives.pmg_aft import PMGAFT
 from zsrobust.objectives.registry import OBJECTIVES, objective_class
+from zsrobust.objectives.saft import SAFT
+from zsrobust.objectives.sim_clip import SimCLIP
+from zsrobust.objectives.sum import SumOfTerms, Term
 from zsrobust.objectives.tecoa import TeCoA
+from zsrobust.objectives.tga_zsr import TGAZSR
+from zsrobust.objectives.trades import TRADES
 
-__all__ = ["OBJECTIVES", "PMGAFT", "FTClean", "Objective", "TeCoA", "objective_class"]
+__all__ = [
+    "AGFT",
+    "FARE",
+    "OBJECTIVES",
+    "PMGAFT",
+    "SAFT",
+    "TGAZSR",
+    "TRADES",
+    "CompTGA",
+    "FTAdv",
+    "FTClean",
+    "Objective",
+    "SimCLIP",
+    "SumOfTerms",
+    "TeCoA",
+    "Term",
+    "objective_class",
+]

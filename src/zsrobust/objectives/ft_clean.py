@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,12 +12,20 @@ from zsrobust.attacks.losses import cross_entropy
 from zsrobust.attacks.pgd_attack import PGD
 from zsrobust.checks import check_types
 from zsrobust.data.batch import Batch
-from zsrobust.models.zero_shot import ZeroShotClassifier
-from zsrobust.objectives.base import Needs, Outputs, check_scale, scale_of, share
+from zsrobust.objectives.base import (
+    Models,
+    Needs,
+    Objective,
+    Outputs,
+    View,
+    check_scale,
+    scale_of,
+    share,
+)
 
 
 @dataclass(frozen=True)
-class FTClean:
+class FTClean(Objective):
     """``CE(P_S(x), y)``, the mean over samples. Called FT-Standard in the PMG-AFT paper.
 
     Attributes:
@@ -43,14 +52,19 @@ class FTClean:
         return Needs(student=frozenset({"clean"}))
 
     def craft(
-        self, classifier: ZeroShotClassifier, batch: Batch, attack: PGD, epoch: int
+        self,
+        models: Models,
+        batch: Batch,
+        attack: PGD,
+        epoch: int,
+        teacher: Mapping[View, Tensor],
     ) -> Tensor:
         """The clean images themselves."""
         return batch.images
 
     def loss(
-        self, outputs: Outputs, labels: Tensor, classifier: ZeroShotClassifier, global_batch: int
+        self, outputs: Outputs, labels: Tensor, models: Models, global_batch: int
     ) -> dict[str, Tensor]:
         """Cross-entropy on clean images."""
-        logits = classifier.logits(outputs.student["clean"], scale_of(self.logit_scale))
+        logits = models.classifier.logits(outputs.student["clean"], scale_of(self.logit_scale))
         return {"total": share(cross_entropy(logits, labels), "mean", global_batch)}

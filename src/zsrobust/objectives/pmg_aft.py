@@ -5,26 +5,34 @@ arXiv 2401.04350).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from torch import Tensor
-from torch.nn import functional as F
 
 from zsrobust.attacks.losses import cross_entropy
 from zsrobust.attacks.pgd_attack import PGD
-from zsrobust.checks import check_types, require
+from zsrobust.checks import check_types
 from zsrobust.data.batch import Batch
-from zsrobust.models.zero_shot import ZeroShotClassifier
 from zsrobust.objectives.base import (
+    Models,
     Needs,
+    Objective,
     Outputs,
     Reduction,
+    View,
+    bracketed,
     check_scale,
+    check_weights,
+    cosine_distance,
+    departures,
     kl_divergence,
     scale_of,
     share,
+    squared_distance,
 )
+from zsrobust.objectives.crafting import against_labels
 
 Preset: TypeAlias = Literal["paper", "authors_code", "authors_first_revision", "ttc"]
 GeneralKL: TypeAlias = Literal["teacher||student", "student||teacher"]
@@ -62,7 +70,7 @@ PRESETS: dict[Preset, dict[str, object]] = {
 
 
 @dataclass(frozen=True)
-class PMGAFT:
+class PMGAFT(Objective):
     """``L = CE(P_S(x'), y) + alpha * L_general + beta * L_clean``.
 
     ``L_general`` is the divergence of ``P_T(x')`` and ``P_S(x')``: the frozen original T sees the
@@ -105,18 +113,14 @@ class PMGAFT:
         for key, value in PRESETS[self.preset].items():
             if getattr(self, key) is None:
                 object.__setattr__(self, key, value)
-        for key in ("alpha", "beta"):
-            require(getattr(self, key) >= 0, f"objective.{key}", getattr(self, key), "0 or more")
+        check_weights(self, "alpha", "beta")
         check_scale(self.logit_scale)
 
     @property
     def label(self) -> str:
         """``pmg_aft[paper]``, or ``pmg_aft[paper, alpha=0.0]`` where options depart from it."""
-        plain = type(self)(preset=self.preset)
-        changed = [
-            f"{key}={value}" for key, value in vars(self).items() if value != getattr(plain, key)
-        ]
-        return f"pmg_aft[{', '.join([self.preset, *changed])}]"
+        changed = departures(self, type(self)(preset=self.preset))
+        return bracketed("pmg_aft", [self.preset, *changed])
 
     @property
     def _compares_with_clean(self) -> bool:
@@ -131,26 +135,31 @@ class PMGAFT:
         )
 
     def craft(
-        self, classifier: ZeroShotClassifier, batch: Batch, attack: PGD, epoch: int
+        self,
+        models: Models,
+        batch: Batch,
+        attack: PGD,
+        epoch: int,
+        teacher: Mapping[View, Tensor],
     ) -> Tensor:
         """Adversarial images from PGD on the student's cross-entropy alone, or the clean ones."""
         if self.images == "clean":
             return batch.images
-        scaled = replace(attack, logit_scale=scale_of(self.logit_scale))
-        return scaled(classifier, batch.images, batch.labels, batch.sample_ids, epoch)
+        scale = scale_of(self.logit_scale)
+        return against_labels(models.classifier, batch, attack, epoch, scale)
 
     def loss(
-        self, outputs: Outputs, labels: Tensor, classifier: ZeroShotClassifier, global_batch: int
+        self, outputs: Outputs, labels: Tensor, models: Models, global_batch: int
     ) -> dict[str, Tensor]:
         """``total``, and the unweighted ``robust``, ``general`` and ``clean``."""
-        scale = scale_of(self.logit_scale)
+        classifier, scale = models.classifier, scale_of(self.logit_scale)
         reduction = self.kl_reduction or "mean"
         crafted = classifier.logits(outputs.student["crafted"], scale)
         parts = {"robust": share(cross_entropy(crafted, labels), "mean", global_batch)}
         total = parts["robust"]
         if self.alpha > 0:
             distance = self._general(
-                outputs.student["crafted"], outputs.teacher["crafted"], classifier, scale
+                outputs.student["crafted"], outputs.teacher["crafted"], models, scale
             )
             parts["general"] = share(distance, reduction, global_batch)
             total = total + self.alpha * parts["general"]
@@ -163,17 +172,14 @@ class PMGAFT:
         return {"total": total, **parts}
 
     def _general(
-        self,
-        student: Tensor,
-        teacher: Tensor,
-        classifier: ZeroShotClassifier,
-        scale: float | None,
+        self, student: Tensor, teacher: Tensor, models: Models, scale: float | None
     ) -> Tensor:
         """Distance of student and original on x', one value a sample (N,)."""
         if self.general == "l2":
-            return (student.float() - teacher.float()).square().sum(-1)
+            return squared_distance(student, teacher)
         if self.general == "cosine":
-            return 1 - F.cosine_similarity(student.float(), teacher.float(), dim=-1)
+            return cosine_distance(student, teacher)
+        classifier = models.classifier
         tuned, original = classifier.logits(student, scale), classifier.logits(teacher, scale)
         if self.general_kl == "teacher||student":
             return kl_divergence(original, tuned)

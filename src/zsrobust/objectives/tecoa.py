@@ -4,7 +4,8 @@ adversarial robustness for large-scale models", ICLR 2023, arXiv 2212.07016).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 from torch import Tensor
@@ -13,12 +14,21 @@ from zsrobust.attacks.losses import cross_entropy
 from zsrobust.attacks.pgd_attack import PGD
 from zsrobust.checks import check_types
 from zsrobust.data.batch import Batch
-from zsrobust.models.zero_shot import ZeroShotClassifier
-from zsrobust.objectives.base import Needs, Outputs, check_scale, scale_of, share
+from zsrobust.objectives.base import (
+    Models,
+    Needs,
+    Objective,
+    Outputs,
+    View,
+    check_scale,
+    scale_of,
+    share,
+)
+from zsrobust.objectives.crafting import against_labels
 
 
 @dataclass(frozen=True)
-class TeCoA:
+class TeCoA(Objective):
     """``CE(P_S(x'), y)``, the mean over samples; x' from PGD on the same cross-entropy.
 
     Attributes:
@@ -46,15 +56,20 @@ class TeCoA:
         return Needs(student=frozenset({"crafted"}))
 
     def craft(
-        self, classifier: ZeroShotClassifier, batch: Batch, attack: PGD, epoch: int
+        self,
+        models: Models,
+        batch: Batch,
+        attack: PGD,
+        epoch: int,
+        teacher: Mapping[View, Tensor],
     ) -> Tensor:
         """Adversarial images of the model in training."""
-        scaled = replace(attack, logit_scale=scale_of(self.logit_scale))
-        return scaled(classifier, batch.images, batch.labels, batch.sample_ids, epoch)
+        scale = scale_of(self.logit_scale)
+        return against_labels(models.classifier, batch, attack, epoch, scale)
 
     def loss(
-        self, outputs: Outputs, labels: Tensor, classifier: ZeroShotClassifier, global_batch: int
+        self, outputs: Outputs, labels: Tensor, models: Models, global_batch: int
     ) -> dict[str, Tensor]:
         """Cross-entropy on adversarial images."""
-        logits = classifier.logits(outputs.student["crafted"], scale_of(self.logit_scale))
+        logits = models.classifier.logits(outputs.student["crafted"], scale_of(self.logit_scale))
         return {"total": share(cross_entropy(logits, labels), "mean", global_batch)}

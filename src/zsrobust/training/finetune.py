@@ -15,10 +15,14 @@ from zsrobust.data.image_set import ImageSet
 from zsrobust.data.loading import attack_resolution
 from zsrobust.data.open_readable import open_readable
 from zsrobust.data.split import hold_out
+from zsrobust.data.suites import single
 from zsrobust.devices import bf16_works, full_precision
 from zsrobust.errors import RequestError
+from zsrobust.models import text_cache
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.loading import load
+from zsrobust.models.patch_tokens import check_has_tokens
+from zsrobust.objectives.base import Models
 from zsrobust.processes import make_accelerator, on_first
 from zsrobust.run_folder import claimed, find_run
 from zsrobust.training.feed import Feed
@@ -64,7 +68,8 @@ def finetune(config: FinetuneConfig) -> Run:
         )
     folder = on_first(accelerator, lambda: find_run(config))
     model = load(config.model, preprocessing=config.preprocessing, device=accelerator.device)
-    data = on_first(accelerator, lambda: open_readable(config.data, "train", config.on_unreadable))
+    _check_met(model, config)
+    data = on_first(accelerator, lambda: _training_data(config))
     train_set, held_out = hold_out(data, config.hold_out, config.seed)
     feed = Feed(
         train_set=train_set,
@@ -93,6 +98,10 @@ def finetune(config: FinetuneConfig) -> Run:
     return Run(folder, trainer.total_steps, best.clean_acc, best.robust_acc)
 
 
+def _training_data(config: FinetuneConfig) -> ImageSet:
+    return open_readable(single(config.data), "train", config.on_unreadable)
+
+
 def _tuned(model: CLIPModel, data: ImageSet, config: FinetuneConfig) -> CLIPModel:
     """What the model will be once it is trained; shares its encoder."""
     assert config.objective is not None
@@ -110,9 +119,26 @@ def _tuned(model: CLIPModel, data: ImageSet, config: FinetuneConfig) -> CLIPMode
 def _step(
     config: FinetuneConfig, model: CLIPModel, data: ImageSet, accelerator: Accelerator
 ) -> TrainingStep:
+    objective = config.objective
+    assert objective is not None
+    classifier = model.classifier(data.class_names, config.templates or data.templates or None)
+    models = Models(
+        classifier.to(accelerator.device),
+        texts=tuple(
+            text_cache.encode(model.text, prompts, ("{}",)).to(accelerator.device)
+            for prompts in objective.prompts(data.class_names)
+        ),
+        head=objective.head(
+            classifier.class_embeddings.shape[1], len(data.class_names), config.seed
+        ),
+    )
     original = copy.deepcopy(model.encoder).eval().requires_grad_(False)
     student = Student(
-        model.encoder, model.preprocessing, train_batch_norm=config.batch_norm == "train"
+        model.encoder,
+        model.preprocessing,
+        train_batch_norm=config.batch_norm == "train",
+        tokens=objective.needs.tokens,
+        head=models.head,
     )
     settings = config.optimizer
     optimizer = make_optimizer(
@@ -122,7 +148,6 @@ def _step(
         momentum=settings.momentum,
         weight_decay=settings.weight_decay,
     )
-    classifier = model.classifier(data.class_names, config.templates or data.templates or None)
     attack = PGD(
         ThreatModel(eps=config.attack.eps),
         steps=config.attack.steps,
@@ -130,15 +155,27 @@ def _step(
         random_start=config.attack.random_start,
         seed=config.seed,
     )
-    assert config.objective is not None
     return TrainingStep(
-        objective=config.objective,
+        objective=objective,
         attack=attack,
         student=accelerator.prepare(student),
-        classifier=classifier.to(accelerator.device),
+        models=models,
         original=original,
         optimizer=optimizer,
         accelerator=accelerator,
         bf16=config.precision == "bf16",
         clip_norm=settings.clip_norm,
     )
+
+
+def _check_met(model: CLIPModel, config: FinetuneConfig) -> None:
+    """Refuse a model or an attack that the objective cannot work with."""
+    assert config.objective is not None
+    needs = config.objective.needs
+    if needs.tokens:
+        check_has_tokens(model.encoder, model.name)
+    if needs.random_start and not config.attack.random_start:
+        raise RequestError(
+            f"attack.random_start is false: the attack of {config.method} has no gradient at the "
+            "image itself, so it must be true"
+        )

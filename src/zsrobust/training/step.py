@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from zsrobust.attacks import PGD
 from zsrobust.data.batch import Batch
 from zsrobust.errors import RunError
-from zsrobust.models.zero_shot import ZeroShotClassifier
+from zsrobust.models.patch_tokens import embed_with_tokens
 from zsrobust.objectives import Objective
-from zsrobust.objectives.base import Outputs, View
+from zsrobust.objectives.base import Models, Outputs, View
 from zsrobust.training.student import Student
 
 
@@ -27,7 +27,8 @@ class TrainingStep:
         objective: what images to train on and what to lose.
         attack: PGD as the objective may use it.
         student: the model in training, as prepared for several processes.
-        classifier: the same encoder as a zero-shot classifier: what the attack sees.
+        models: the same encoder as a zero-shot classifier, which the attack sees, and what else
+            the objective compares embeddings with.
         original: the frozen original encoder.
         optimizer: over the student's parameters.
         accelerator: devices and processes.
@@ -38,7 +39,7 @@ class TrainingStep:
     objective: Objective
     attack: PGD
     student: nn.Module
-    classifier: ZeroShotClassifier
+    models: Models
     original: nn.Module
     optimizer: torch.optim.Optimizer
     accelerator: Accelerator
@@ -84,27 +85,39 @@ class TrainingStep:
     def _forward(
         self, batch: Batch, epoch: int, global_batch: int
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        crafted = self.objective.craft(self.classifier, batch, self.attack, epoch)
-        images: dict[View, Tensor] = {"crafted": crafted, "clean": batch.images}
         needs = self.objective.needs
+        images: dict[View, Tensor] = {"clean": batch.images}
+        teacher, teacher_tokens = self._original(images, needs.teacher & {"clean"})
+        images["crafted"] = self.objective.craft(self.models, batch, self.attack, epoch, teacher)
+        more, more_tokens = self._original(images, needs.teacher & {"crafted"})
         with self._precision():
-            with torch.no_grad():
-                original = {
-                    view: self.original(self.classifier.preprocessing(images[view]))
-                    for view in sorted(needs.teacher)
-                }
-            student: dict[View, Tensor] = self.student(
+            student, student_tokens = self.student(
                 {view: images[view] for view in sorted(needs.student)}
             )
-        losses = self.objective.loss(
-            Outputs(student, original), batch.labels, self.classifier, global_batch
-        )
+        outputs = Outputs(student, teacher | more, student_tokens, teacher_tokens | more_tokens)
+        losses = self.objective.loss(outputs, batch.labels, self.models, global_batch)
         accuracies = {}
         for view, embeddings in student.items():
-            attacked = view == "crafted" and crafted is not batch.images
-            right = self.classifier.logits(embeddings.detach()).argmax(-1) == batch.labels
-            accuracies["adversarial_acc" if attacked else "clean_acc"] = right.sum() / global_batch
+            attacked = view == "crafted" and images["crafted"] is not batch.images
+            logits = self.models.classifier.logits(embeddings.detach())
+            right = (logits.argmax(-1) == batch.labels).sum()
+            accuracies["adversarial_acc" if attacked else "clean_acc"] = right / global_batch
         return losses, accuracies
+
+    def _original(
+        self, images: dict[View, Tensor], views: Iterable[View]
+    ) -> tuple[dict[View, Tensor], dict[View, Tensor]]:
+        """The original's raw embeddings by view, and its patch tokens where needed."""
+        embeddings: dict[View, Tensor] = {}
+        tokens: dict[View, Tensor] = {}
+        with self._precision(), torch.no_grad():
+            for view in views:
+                pixels = self.models.classifier.preprocessing(images[view])
+                if self.objective.needs.tokens:
+                    embeddings[view], tokens[view] = embed_with_tokens(self.original, pixels)
+                else:
+                    embeddings[view] = self.original(pixels)
+        return embeddings, tokens
 
     @contextmanager
     def _precision(self) -> Iterator[None]:

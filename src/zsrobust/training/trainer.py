@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from zsrobust.attacks import PGD
 from zsrobust.attacks.noise import sample_key
@@ -144,7 +145,10 @@ class Trainer:
 
     def _evaluate(self, bar: Steps) -> HeldOut:
         found = evaluate_held_out(
-            self.step.classifier, self.feed.selection(), self.selection_attack, self.accelerator
+            self.step.models.classifier,
+            self.feed.selection(),
+            self.selection_attack,
+            self.accelerator,
         )
         self.held_out_now = found
         attack = f"{self.selection_attack.name} at {self.config.attack.eps}"
@@ -185,18 +189,24 @@ class Trainer:
     def _distance(self) -> float:
         return relative_l2_distance(self.model.encoder, self.step.original)
 
+    @property
+    def _trained(self) -> nn.Module:
+        """All that a checkpoint must bring back: the encoder, and a head trained beside it."""
+        head = self.step.models.head
+        return self.model.encoder if head is None else nn.ModuleList([self.model.encoder, head])
+
     def _save(self) -> None:
         state = {"best": asdict(self.best) if self.best else None, "inputs": self.inputs}
         on_first(
             self.accelerator,
             lambda: save_checkpoint(
-                self.checkpoints, self.done, self.model.encoder, self.step.optimizer, state
+                self.checkpoints, self.done, self._trained, self.step.optimizer, state
             ),
         )
 
     def _resume(self) -> list[str]:
         """Go to the newest whole checkpoint; returns what was wrong with newer ones."""
-        state, problems = load_newest(self.checkpoints, self.model.encoder, self.step.optimizer)
+        state, problems = load_newest(self.checkpoints, self._trained, self.step.optimizer)
         self.resumed_state = state
         if state is not None and state["inputs"] != self.inputs:
             raise RequestError(
@@ -227,11 +237,14 @@ class Trainer:
             [list(part.sample_ids), list(part.labels)]
             for part in (self.feed.train_set, self.feed.held_out)
         ]
-        vectors = self.step.classifier.class_embeddings.cpu().numpy().tobytes()
+        models = self.step.models
+        vectors = [models.classifier.class_embeddings, *models.texts]
         return {
             "images": hashlib.sha256(json.dumps(sets).encode()).hexdigest(),
             "original": fingerprint(self.step.original),
-            "class_vectors": hashlib.sha256(vectors).hexdigest(),
+            "class_vectors": hashlib.sha256(
+                b"".join(part.cpu().numpy().tobytes() for part in vectors)
+            ).hexdigest(),
         }
 
     def _introduction(self) -> list[str]:

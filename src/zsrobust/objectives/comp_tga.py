@@ -1,0 +1,58 @@
+"""Comp-TGA: TGA-ZSR with attention to what is not the class taken off (arXiv 2603.18598)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from zsrobust.checks import require
+from zsrobust.objectives.base import Models
+from zsrobust.objectives.text_guided import TextGuided
+
+
+@dataclass(frozen=True)
+class CompTGA(TextGuided):
+    """TGA-ZSR's loss with ``A = A_fg (1 - A_not)``, pixel by pixel of the up-sampled maps.
+
+    ``A_fg`` is TGA-ZSR's map for the prompt of the true class, ``A_not`` that for its negation.
+    Everything else is as in ``tga_zsr``, with other weights.
+
+    Attributes:
+        preset: ``paper`` takes the cosine of token and text; ``authors_code`` what the released
+            code computes: it normalises each channel over the tokens instead of each token.
+        alpha: weight of the attention under attack, 0 or more.
+        beta: weight of the attention on clean images, 0 or more.
+        logit_scale: what multiplies the cosines in the cross-entropy and the attack; ``model``
+            for the model's own.
+        map_side: side of the up-sampled maps in pixels; the distances grow in proportion to it.
+        negation: the prompt of ``A_not``, with {} for the class name.
+
+    Raises:
+        RequestError: if a weight is negative, the scale not above 0, the preset unknown, or the
+            negation leaves no place for the class name.
+    """
+
+    alpha: float = 0.10
+    beta: float = 0.07
+    negation: str = "This is not a photo of a {}"
+
+    NAME: ClassVar[str] = "comp_tga"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        placed = self.negation.count("{}") == 1
+        require(placed, "objective.negation", repr(self.negation), "text with {} in it once")
+
+    def prompts(self, class_names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+        """The negated prompts."""
+        return (tuple(self.negation.replace("{}", name) for name in class_names),)
+
+    def _guides(self, labels: Tensor, models: Models) -> tuple[tuple[Tensor, ...], ...]:
+        return ((models.classifier.class_embeddings[labels], models.texts[0][labels]),)
+
+    def _map(self, embeddings: Tensor, tokens: Tensor, guides: tuple[Tensor, ...]) -> Tensor:
+        foreground, negated = (self._attention(embeddings, tokens, text) for text in guides)
+        return foreground * (1 - negated)
