@@ -36,7 +36,8 @@ def accuracy(model, name: str) -> float:
 
 
 @pytest.mark.parametrize(
-    ("name", "least"), [("capital-letters", 0.6), ("symbols", 0.5), ("colours", 0.9), ("kinds", 0.5)]
+    ("name", "least"),
+    [("capital-letters", 0.6), ("symbols", 0.5), ("colours", 0.9), ("kinds", 0.5)],
 )
 def test_sets_are_recognised_from_their_words(model, name: str, least: float) -> None:
     assert accuracy(model, name) > least

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -27,7 +28,7 @@ class Plan:
         steps: optimizer steps of each method, the same for all.
         training_attack_steps: gradient steps of the attack inside a training step.
         batch_size: images a step.
-        lr: peak learning rate of SGD.
+        lr: peak learning rate of SGD of each method.
         hold_out: share of the training images that the result is looked at on while training.
         samples: most images a set in the evaluation; None for all.
         seeds: one training run a method for each.
@@ -43,7 +44,7 @@ class Plan:
     steps: int
     training_attack_steps: int
     batch_size: int
-    lr: float
+    lr: Mapping[str, float]
     hold_out: float
     samples: int | None
     seeds: tuple[int, ...]
@@ -72,7 +73,7 @@ class Plan:
             attack=TrainingAttack(
                 eps=self.eps, steps=self.training_attack_steps, step_size=self.eps
             ),
-            optimizer=Optimizer(lr=self.lr, warmup_steps=min(20, self.steps // 10)),
+            optimizer=Optimizer(lr=self.lr[method], warmup_steps=min(20, self.steps // 10)),
             steps=self.steps,
             batch_size=self.batch_size,
             hold_out=self.hold_out,
@@ -108,7 +109,7 @@ WORLD = Plan(
     steps=300,
     training_attack_steps=2,
     batch_size=64,
-    lr=2e-3,
+    lr={"ft_clean": 2e-3, "tecoa": 2e-3, "pmg_aft": 3e-4},
     hold_out=0.01,
     samples=100,
     seeds=(0,),
@@ -128,7 +129,7 @@ PHOTOS = replace(
     eps=Eps("1/255"),
     steps=60,
     batch_size=32,
-    lr=3e-4,
+    lr=dict.fromkeys(METHODS, 3e-4),
     hold_out=0.1,
     samples=100,
     remark=(
