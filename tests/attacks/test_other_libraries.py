@@ -43,7 +43,7 @@ def trained(classifier):
 def compare(ours, theirs):
     """``ours`` and ``theirs`` say which samples stand."""
     n = len(theirs)
-    assert 0.05 * n < theirs.sum() < 0.95 * n, "a comparison that could not fail"
+    assert 0.02 * n < theirs.sum() < 0.98 * n, "a comparison that could not fail"
     worse, better = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
     difference = (worse - better) / n
     deviation = math.sqrt(max(worse + better - (worse - better) ** 2 / n, 0)) / n

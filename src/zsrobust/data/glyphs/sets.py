@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from zsrobust.data.glyphs import fonts
-from zsrobust.data.glyphs.captions import KINDS, NUMBERS, POSITIONS
+from zsrobust.data.glyphs.captions import NUMBERS, POSITIONS
 from zsrobust.data.glyphs.concepts import concepts, indices_of, training_indices
 from zsrobust.data.glyphs.draws import stream
 from zsrobust.data.glyphs.palette import (
@@ -33,7 +33,6 @@ _BLOCK = 500
 
 _SHAPES = indices_of("shape")
 _ZERO_SHOT = tuple(i for i, concept in enumerate(concepts()) if not concept.training)
-_KIND_OF = np.array([KINDS.index(concept.kind) for concept in concepts()])
 
 Fix = Callable[[Ints, Ints], dict[str, Ints]]
 """From labels and indices to the attributes of ``draw_scenes`` that they fix."""

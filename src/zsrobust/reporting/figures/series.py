@@ -154,5 +154,6 @@ def _points(seeds: Sequence[dict[str, Row | Average]], kind: str) -> dict[str, P
         accuracies = [getattr(one, f"{kind}_acc") for one in of]
         low, high = seeds_interval(accuracies, [getattr(one, f"ci95_{kind}") for one in of])
         # Student's interval over few seeds may reach beyond what an accuracy can be.
-        points[place] = Point(float(np.mean(accuracies)), (max(0.0, low), min(1.0, high)))
+        low, high = (float(np.clip(limit, 0, 1)) for limit in (low, high))
+        points[place] = Point(float(np.mean(accuracies)), (low, high))
     return points

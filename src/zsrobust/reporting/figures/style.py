@@ -24,7 +24,11 @@ WIDTH = 7.5
 TEXT, SMALL = 9.0, 8.0
 FAINT = "#d9d9d9"
 
-WORDS = {"ft_clean": "FT-Clean", "tecoa": "TeCoA", "pmg_aft": "PMG-AFT"}
+WORDS = {
+    **{"ft_clean": "FT-Clean", "ft_adv": "FT-Adv", "tecoa": "TeCoA", "pmg_aft": "PMG-AFT"},
+    **{"fare": "FARE", "sim_clip": "Sim-CLIP", "comp_tga": "Comp-TGA", "tga_zsr": "TGA-ZSR"},
+    **{"saft": "SAFT", "agft": "AGFT", "trades": "TRADES"},
+}
 
 
 @dataclass(frozen=True)
@@ -42,11 +46,12 @@ _OWN = {
     "tecoa": Look("#e69f00", "^"),
     "pmg_aft": Look("#0072b2", "D"),
 }
-_OTHERS = (
-    Look("#d55e00", "v"),
-    Look("#009e73", "P"),
-    Look("#cc79a7", "X"),
-    Look("#000000", "*"),
+# Each colour once with each marker, every four in four colours and four markers.
+_COLOURS, _MARKERS = ("#d55e00", "#009e73", "#cc79a7", "#000000"), "vPX*"
+_OTHERS = tuple(
+    Look(colour, _MARKERS[(number + turn) % 4])
+    for turn in range(4)
+    for number, colour in enumerate(_COLOURS)
 )
 
 
@@ -63,7 +68,7 @@ def looks(methods: Sequence[str]) -> list[Look]:
 def method_words(method: str) -> str:
     """A method's name in results as papers write it: ``pmg_aft[paper]`` is PMG-AFT."""
     plain = method.replace("[paper]", "")
-    return re.sub("|".join(WORDS), lambda found: WORDS[found[0]], plain)
+    return re.sub(rf"\b({'|'.join(WORDS)})\b", lambda found: WORDS[found[0]], plain)
 
 
 def new_figure(height: float, width: float = WIDTH, *, arranged: bool = True) -> Figure:
