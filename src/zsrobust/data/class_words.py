@@ -31,7 +31,9 @@ class ClassWords:
             RequestError: if it means none.
         """
         word = word.strip()
-        label = self.label_of.get(str(int(word)) if _is_number(word) else word)
+        label = self.label_of.get(word)
+        if label is None and _is_number(word):
+            label = self.label_of.get(str(int(word)))
         if label is None:
             raise RequestError(f"{where} has the label {word!r}: {self.said}")
         return label
@@ -45,8 +47,8 @@ def class_words(words: Iterable[str], names: Path | None, what: str) -> ClassWor
     ``label<TAB>name`` gives the labels in the order of its lines. Classes without an image count.
 
     Raises:
-        RequestError: if words are numbers and no file names them, two words clean to one name, or
-            the file is not in order.
+        RequestError: if words are numbers, or true and false, and no file names them, two words
+            clean to one name, or the file is not in order.
     """
     return named(names) if names else _from_words(words, what)
 
@@ -62,6 +64,7 @@ def named(path: Path) -> ClassWords:
         raise RequestError(f"{path} holds no class names: write one a line")
     names = tuple(name for *_, name in rows)
     if not rows[0][1]:
+        _refuse_numbers_out_of_place(path, rows)
         label_of = {**{name: label for label, name in enumerate(names)}, **_numbered(len(names))}
         return ClassWords(names, label_of, f"{path} names {_range(len(names))}")
     label_of = {}
@@ -83,6 +86,16 @@ def _from_words(words: Iterable[str], what: str) -> ClassWords:
         raise RequestError(
             f"the labels of {what} are numbers: give their names with names=FILE, label 0 first"
         )
+    if all(_is_fraction(word) for word in distinct):
+        raise RequestError(
+            f"the labels of {what} are numbers such as {distinct[0]!r}: write whole numbers from 0 "
+            "and give their names with names=FILE"
+        )
+    if all(word.lower() in ("true", "false") for word in distinct):
+        raise RequestError(
+            f"the labels of {what} are true and false, which name no class: write the name of "
+            "its class for each image"
+        )
     word_of: dict[str, str] = {}
     for word in distinct:
         name = clean_name(word)
@@ -97,6 +110,16 @@ def _from_words(words: Iterable[str], what: str) -> ClassWords:
     return ClassWords(tuple(word_of), label_of, f"{what} does not name it")
 
 
+def _refuse_numbers_out_of_place(path: Path, rows: list[tuple[int, str, str]]) -> None:
+    """A name that is the number of another line would be two classes at once."""
+    for label, (number, _, name) in enumerate(rows):
+        if _is_number(name) and int(name) != label and 0 <= int(name) < len(rows):
+            raise RequestError(
+                f"{path} line {number} names label {label} {name!r}, which is the number of "
+                "another label: write label, tab and name on every line"
+            )
+
+
 def _numbered(classes: int) -> dict[str, int]:
     return {str(label): label for label in range(classes)}
 
@@ -108,3 +131,13 @@ def _range(classes: int) -> str:
 def _is_number(word: str) -> bool:
     digits = word[1:] if word[:1] in "+-" else word
     return digits.isascii() and digits.isdigit()
+
+
+def _is_fraction(word: str) -> bool:
+    """Whether a table may have written a number so, such as ``1.0``, ``1e3`` or ``nan``."""
+    try:
+        float(word)
+    except ValueError:
+        return False
+    # Python's own spelling 1_000 is no table's, but may be a name.
+    return "_" not in word

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import posixpath
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,9 +92,10 @@ def _read(listing: Path, reader: csv._reader) -> list[_Row]:  # type: ignore[nam
             path, label = found["path"].strip(), found["label"].strip()
             if not (path and label) or "\0" in path:
                 raise RequestError(f"{listing} line {line} lacks its path or label")
-            if first_line.setdefault(path, line) != line:
+            earlier = first_line.setdefault(posixpath.normpath(path), line)
+            if earlier != line:
                 raise RequestError(
-                    f"{listing} line {line} lists {path} again, after line {first_line[path]}: "
+                    f"{listing} line {line} lists {path} again, after line {earlier}: "
                     "list each image once"
                 )
             rows.append(_Row(line, path, label, found.get("split", "").strip()))
@@ -107,8 +109,16 @@ def _read(listing: Path, reader: csv._reader) -> list[_Row]:  # type: ignore[nam
     return rows
 
 
+def _is_there(image: Path) -> bool:
+    try:
+        return image.is_file()
+    # A name longer than the file system allows, or a folder that may not be looked into.
+    except OSError:
+        return False
+
+
 def _refuse_missing(listing: Path, root: Path, rows: list[_Row]) -> None:
-    missing = [row for row in rows if not (root / row.path).is_file()]
+    missing = [row for row in rows if not _is_there(root / row.path)]
     if missing:
         raise RequestError(
             f"{listing} line {missing[0].line} names {root / missing[0].path}, which is not there"

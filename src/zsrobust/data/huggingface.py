@@ -49,16 +49,17 @@ def huggingface(asked: Specification, role: str) -> ImageSet:
     ``class_words`` takes them.
 
     Raises:
-        RequestError: if ``datasets`` is not installed, the folder is not its own, a column cannot
-            be found, or a label is out of range.
+        RequestError: if ``datasets`` is not installed, the folder is not its own, its splits do
+            not fit together, a column cannot be found or holds something else, or a label is out
+            of range.
     """
     root = Path(asked.place).expanduser()
     rows, split = _opened(root, asked, role)
     image = _column(rows, asked, "image", "Image")
     label = _column(rows, asked, "label", "ClassLabel")
+    _refuse_other_labels(rows.features[label], label, asked)
     values = [str(value) for value in rows[label]]
     words = _words(rows.features[label], values, asked)
-    from datasets import Image as ImageFeature
 
     return ImageSet(
         name=root.resolve().name,
@@ -66,9 +67,7 @@ def huggingface(asked: Specification, role: str) -> ImageSet:
         class_names=words.names,
         sample_ids=tuple(str(index) for index in range(len(rows))),
         labels=tuple(words.label(v, f"{root} row {i}") for i, v in enumerate(values)),
-        read_image=RowReader(
-            rows.select_columns([image]).cast_column(image, ImageFeature(decode=False)), image
-        ),
+        read_image=RowReader(_undecoded(rows, image, asked), image),
         origin=str(root.resolve()),
         stamp=_stamp(rows),
     )
@@ -93,7 +92,15 @@ def _opened(root: Path, asked: Specification, role: str) -> tuple[Any, str]:
     if isinstance(stored, DatasetDict):
         split = choose_split(asked, role, list(stored))
         whole = split == "all" and "all" not in stored
-        return concatenate_datasets(list(stored.values())) if whole else stored[split], split
+        if not whole:
+            return stored[split], split
+        try:
+            return concatenate_datasets(list(stored.values())), split
+        except ValueError:
+            raise RequestError(
+                f"the splits of {root} differ in columns or classes ({', '.join(stored)}): "
+                "choose one with split=NAME"
+            ) from None
     if asked.split not in (None, "all"):
         raise RequestError(f"data {asked.text!r} has no split {asked.split!r}: it has all")
     return stored, "all"
@@ -116,6 +123,32 @@ def _column(rows: Any, asked: Specification, role: str, feature: str) -> str:
             f"one meant with {role}=COLUMN, of {', '.join(rows.features)}"
         )
     return found[0]
+
+
+def _refuse_other_labels(feature: Any, column: str, asked: Specification) -> None:
+    """Fractions, pictures and the like would be taken for names of classes."""
+    from datasets import ClassLabel, Value
+
+    kind = feature.dtype if isinstance(feature, Value) else type(feature).__name__
+    whole = isinstance(feature, Value) and kind.lstrip("u").startswith("int")
+    if not (isinstance(feature, ClassLabel) or whole or kind in ("string", "large_string")):
+        raise RequestError(
+            f"the labels of {asked.text!r} in column {column!r} are of type {kind}: "
+            "ClassLabel, whole numbers and strings can be labels"
+        )
+
+
+def _undecoded(rows: Any, column: str, asked: Specification) -> Any:
+    """The images alone, as stored."""
+    from datasets import Image as ImageFeature
+    from pyarrow import ArrowException
+
+    try:
+        return rows.select_columns([column]).cast_column(column, ImageFeature(decode=False))
+    except (ArrowException, TypeError, ValueError):
+        raise RequestError(
+            f"column {column!r} of {asked.text!r} holds no images: name another with image=COLUMN"
+        ) from None
 
 
 def _words(feature: Any, values: Sequence[str], asked: Specification) -> ClassWords:

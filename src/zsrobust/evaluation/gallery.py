@@ -7,7 +7,9 @@ so it is whole or absent and is read without pickle.
 from __future__ import annotations
 
 import json
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +25,20 @@ from zsrobust.files import written_whole
 from zsrobust.models.zero_shot import ZeroShotClassifier
 
 SCHEMA = 1
+# What NumPy, zipfile and json raise for an archive, or a header or text in it, that is not whole.
+_DAMAGED = (
+    OSError,
+    EOFError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    SyntaxError,
+    NotImplementedError,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True)
@@ -130,7 +146,7 @@ class Gallery:
                     ]
                 about["items"] = [Item(**item) for item in about["items"]]
                 return cls(**about)
-        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        except _DAMAGED as error:
             raise RequestError(f"{path} is missing or damaged: {error}") from None
 
 

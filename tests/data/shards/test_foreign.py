@@ -91,7 +91,8 @@ def _link(kind: bytes) -> tarfile.TarInfo:
     return member
 
 
-GOOD = [("0.png", picture(0)), ("0.cls", b"0")]
+GOOD_KINDS = [("png", picture(0)), ("cls", b"0")]
+GOOD = [(f"0.{kind}", content) for kind, content in GOOD_KINDS]
 
 
 @pytest.mark.parametrize(
@@ -146,6 +147,45 @@ def test_every_cut_is_told(tar, names: Path) -> None:
         path.write_bytes(content[:cut])
         with pytest.raises(RequestError, match=r"a\.tar (is cut short|is no uncompressed tar)"):
             open_set(f"webdataset:{path},names={names}", "test")
+
+
+def _headers(path: Path) -> list[int]:
+    """Where the header of each member begins."""
+    with tarfile.open(path) as archive:
+        return [member.offset for member in archive]
+
+
+def test_a_damaged_header_anywhere_is_told(tar, names: Path) -> None:
+    members = [(f"{i}.{kind}", content) for i in range(3) for kind, content in GOOD_KINDS]
+    path = tar("a.tar", members)
+    content, headers = path.read_bytes(), _headers(path)
+    assert len(headers) == 6
+    for header in headers[1:]:
+        for damage in (content[header + 150] ^ 0xFF).to_bytes(), bytes(512):
+            at = header + (150 if len(damage) == 1 else 0)
+            path.write_bytes(content[:at] + damage + content[at + len(damage) :])
+            with pytest.raises(RequestError, match=rf"a\.tar is damaged after {header:,} bytes"):
+                open_set(f"webdataset:{path},names={names}", "test")
+
+
+def test_joined_tar_files_are_refused(tar, names: Path) -> None:
+    first = tar("a.tar", GOOD)
+    second = tar("b.tar", [("1.png", picture(1)), ("1.cls", b"1")])
+    first.write_bytes(first.read_bytes() + second.read_bytes())
+    with pytest.raises(RequestError, match=r"a\.tar .* other tar files were joined to it"):
+        open_set(f"webdataset:{first},names={names}", "test")
+
+
+def test_any_length_of_zeros_may_end_a_tar_file(tar, names: Path) -> None:
+    path = tar("a.tar", GOOD)
+    used = _headers(path)[-1] + 1024
+    content = path.read_bytes()[:used]
+    for zeros in (512, 1024, 1024 + 7, 3 << 20):
+        path.write_bytes(content + bytes(zeros))
+        assert len(open_set(f"webdataset:{path},names={names}", "test")) == 1
+    path.write_bytes(content + bytes(3 << 20) + b"\1")
+    with pytest.raises(RequestError, match=rf"a\.tar is damaged after {used:,} bytes"):
+        open_set(f"webdataset:{path},names={names}", "test")
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", bytes(range(256)) * 8, b"\x1f\x8b" * 500])

@@ -1,3 +1,5 @@
+import io
+import os
 import shutil
 from pathlib import Path
 
@@ -5,13 +7,14 @@ import fsspec
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from zsrobust.data import loading
 from zsrobust.data.fetch_ahead import AHEAD
 from zsrobust.data.loading import load_batches
 from zsrobust.data.registry import open_set
 from zsrobust.data.sampler import epoch_batches
-from zsrobust.data.shards import shard_cache
+from zsrobust.data.shards import scan, shard_cache
 from zsrobust.data.shards.write import write_shards
 from zsrobust.data.split import hold_out
 from zsrobust.data.verify import verify
@@ -172,6 +175,48 @@ def test_foreign_shards_behind_a_url(tar, tmp_path: Path, names: Path, served) -
     assert len(got_shards(got)) == 3
     with pytest.raises(RequestError, match=r"a-3\.tar"):
         open_set(f"webdataset:{url}/foreign/a-{{2..3}}.tar,names={names}", "train")
+
+
+def test_a_foreign_shard_replaced_at_the_same_size_is_got_again(tar, names: Path, served) -> None:
+    """Python's server tells Last-Modified alone, in whole seconds."""
+    url, got = served
+    spec = f"webdataset:{url}/a.tar,names={names}"
+    seen, sizes = [], set()
+    for seconds, (grey, label) in enumerate([(10, b"0"), (200, b"1")], 1_000_000_000):
+        held = io.BytesIO()
+        Image.new("RGB", (4, 4), (grey, grey, grey)).save(held, "BMP")
+        path = tar("a.tar", [("0.bmp", held.getvalue()), ("0.cls", label)])
+        os.utime(path, (seconds, seconds))
+        sizes.add(path.stat().st_size)
+        for _ in range(2):
+            images = open_set(spec, "train")
+            assert images.labels == (int(label),)
+            assert images.read_rgb(0).getpixel((0, 0)) == (grey, grey, grey)
+        seen.append(images.stamp)
+    assert len(sizes) == 1
+    assert len(set(seen)) == 2
+    assert got_shards(got) == ["/a.tar", "/a.tar"]
+
+
+@pytest.mark.parametrize(
+    "key", ["ETag", "etag", "Content-MD5", "Last-Modified", "LastModified", "last_modified"]
+)
+def test_what_a_file_system_tells_of_a_version_is_heard(
+    tar, names: Path, served, monkeypatch, key: str
+) -> None:
+    path = tar("a.tar", [("0.png", picture(0)), ("0.cls", b"0")])
+    told = ["one", "one", "two"]
+
+    class Store:
+        def info(self, _: str) -> dict[str, object]:
+            return {"size": path.stat().st_size, key: told.pop(0)}
+
+    monkeypatch.setattr(scan, "file_system", lambda url: (Store(), url))
+    stamps = [
+        open_set(f"webdataset:{served[0]}/a.tar,names={names}", "train").stamp for _ in range(3)
+    ]
+    assert stamps[0] == stamps[1] != stamps[2]
+    assert len(got_shards(served[1])) == 2
 
 
 def test_any_file_system_of_fsspec(shards) -> None:

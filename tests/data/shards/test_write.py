@@ -169,6 +169,71 @@ def test_damage_is_told_at_once(photos, tmp_path: Path, damage, message: str) ->
         open_set(f"webdataset:{tmp_path / 'out'}", "test")
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("split", "../../x", "the split '../../x'"),
+        ("split", ".hidden", "the split '.hidden'"),
+        ("split", "a\\b", "the split"),
+        ("split", "test\n", "the split"),
+        ("split", "", "the split ''"),
+        ("split", ["test"], "the split"),
+        ("name", 3, "the name 3"),
+        ("origin", None, "the origin None"),
+        ("native_size", "32", "the native size '32'"),
+        ("native_size", True, "the native size True"),
+        ("native_size", 0, "the native size 0"),
+        ("templates", [3], "the templates"),
+        ("templates", "a {}", "the templates"),
+    ],
+)
+def test_an_index_is_not_trusted(photos, tmp_path: Path, key: str, value, message: str) -> None:
+    write(photos, tmp_path / "out")
+    path = tmp_path / "out/index.json"
+    index = json.loads(path.read_text())
+    path.write_text(json.dumps({**index, key: value}))
+    with pytest.raises(RequestError, match=r"index\.json is no index of shards") as caught:
+        open_set(f"webdataset:{tmp_path / 'out'}", "test")
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("split", "name"),
+    [
+        ("../../beside/x", "_._.._beside_x"),
+        ("/etc/x", "_etc_x"),
+        (".hidden", "_hidden"),
+        ("for a look", "for_a_look"),
+        ("été-2.b", "été-2.b"),
+    ],
+)
+def test_a_split_leads_nowhere(photos, tmp_path: Path, split: str, name: str) -> None:
+    (tmp_path / "beside").mkdir()
+    out = tmp_path / "deep/out"
+    write(dataclasses.replace(photos, split=split), out, 15)
+    assert sorted(path.name for path in out.iterdir()) == sorted(
+        [f"{name}-000000.tar", "index.json", "samples.parquet"]
+    )
+    assert not list((tmp_path / "beside").iterdir())
+    found = open_set(f"webdataset:{out}", "test")
+    assert found.split == name
+    assert_same_images(found, photos)
+
+
+def test_the_stamp_changes_with_the_pixels(tmp_path: Path, write_image) -> None:
+    """Uncompressed images of one size: the ids, labels, offsets and sizes stay as they were."""
+    stamps = []
+    for seed, name in ((0, "one"), (1, "two"), (0, "again")):
+        for label in ("cat", "dog"):
+            write_image(tmp_path / f"set/{label}/0.bmp", (6, 5), seed=seed)
+        write(image_folder(tmp_path / "set"), tmp_path / name)
+        stamps.append(open_set(f"webdataset:{tmp_path / name}", "test").stamp)
+    samples = [(tmp_path / name / "samples.parquet").read_bytes() for name in ("one", "two")]
+    assert samples[0] == samples[1]
+    assert stamps[0] != stamps[1]
+    assert stamps[0] == stamps[2]
+
+
 def test_what_the_index_tells_is_not_asked(photos, tmp_path: Path, names: Path) -> None:
     write(photos, tmp_path / "out")
     for option in (f"names={names}", "image=jpg", "label=cls"):

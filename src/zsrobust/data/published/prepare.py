@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import shutil
+import tarfile
+import zipfile
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 
+from zsrobust.data.published.archive import bring
 from zsrobust.data.published.published_set import PublishedSet
 from zsrobust.errors import RequestError, RunError
 
 # Archive and unpacked images together, for images hardly shrink.
 _ROOM = 2.1
+# torchvision raises RuntimeError for a wrong checksum and a missing helper package alike.
+_FAILURES = (
+    OSError,
+    RuntimeError,
+    http.client.HTTPException,
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    EOFError,
+)
 
 
 def prepare(known: PublishedSet, root: Path, split: str | None = None) -> Path:
@@ -44,9 +57,8 @@ def prepare(known: PublishedSet, root: Path, split: str | None = None) -> Path:
             f"cannot download {known.kind} ({reason.reason}): is this machine online? The set is "
             f"published at {known.source}"
         ) from reason
-    # torchvision raises RuntimeError for a wrong checksum and a missing helper package alike.
-    except (OSError, RuntimeError) as reason:
-        why = " ".join(str(reason).split())
+    except _FAILURES as reason:
+        why = " ".join(str(reason).split()) or type(reason).__name__
         raise RunError(
             f"cannot bring {known.kind} into {target} ({why}): it is published at {known.source}"
         ) from reason
@@ -81,10 +93,8 @@ def _fetch(known: PublishedSet, target: Path, split: str) -> None:
     from torchvision import datasets
 
     if known.url:
-        name = known.url.rsplit("/", 1)[1]
-        datasets.utils.download_and_extract_archive(
-            known.url, str(target), md5=known.checksums.get(name)
-        )
+        archive = target / known.url.rsplit("/", 1)[1]
+        bring(known.url, archive, known.checksums.get(archive.name))
     elif known.kind == "imagenet":
         datasets.ImageNet(target, split="val")
         if (target / "ILSVRC2012_img_train.tar").is_file():

@@ -29,7 +29,7 @@ class PublishedSet:
             ``test`` (20 %) are this package's.
         torchvision: torchvision's class that downloads it; empty where there is none or where its
             download no longer works.
-        url: an archive to download where torchvision has none.
+        url: an archive to download where torchvision has none, or does not check its own.
         steps: what a person has to do where nothing can be downloaded by this package.
         account: whether an account is needed.
         checksums: MD5 of files as published, by path below PATH.

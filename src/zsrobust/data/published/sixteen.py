@@ -204,7 +204,10 @@ SIXTEEN = (
         places=("fgvc-aircraft-2013b",),
         needs=("data/images_variant_test.txt", "data/variants.txt", "data/images"),
         gigabytes=2.75,
-        torchvision="FGVCAircraft",
+        url=(
+            "https://www.robots.ox.ac.uk/~vgg/data/fgvc-aircraft/archives/"
+            "fgvc-aircraft-2013b.tar.gz"
+        ),
         note="labels are the 100 variants",
     ),
     PublishedSet(

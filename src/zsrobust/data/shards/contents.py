@@ -29,12 +29,19 @@ _LABEL_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Shard:
-    """A tar file: its name, samples, bytes, and SHA-256 in hex, empty where it is not known."""
+    """A tar file.
+
+    Attributes:
+        name, samples, bytes: its name, and how many samples and bytes it holds.
+        sha256: in hex, empty where it is not known.
+        version: where the hash is not known, what changes when the file does; in no index.
+    """
 
     name: str
     samples: int
     bytes: int
     sha256: str = ""
+    version: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,10 @@ class Index:
 
     def to_json(self) -> str:
         """The text of the file."""
-        return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=1, ensure_ascii=False) + "\n"
+        fields = {"schema": SCHEMA, **asdict(self)}
+        for shard in fields["shards"]:
+            del shard["version"]
+        return json.dumps(fields, indent=1, ensure_ascii=False) + "\n"
 
     @classmethod
     def from_json(cls, content: bytes, where: str) -> Index:
@@ -86,6 +96,15 @@ class Index:
         """An index may come from anywhere: names must not lead elsewhere, nor hashes be paths."""
         if not (self.shards and self.class_names and all(map(_is_text, self.class_names))):
             raise ValueError("no shards or class names")
+        if not _is_text(self.split) or plain(self.split) != self.split:
+            raise ValueError(f"the split {self.split!r}")
+        if not _is_text(self.name) or not isinstance(self.origin, str):
+            raise ValueError(f"the name {self.name!r} or the origin {self.origin!r}")
+        side = self.native_size
+        if side is not None and (type(side) is not int or side < 1):
+            raise ValueError(f"the native size {side!r}")
+        if not all(_is_text(template) and "{}" in template for template in self.templates):
+            raise ValueError(f"the templates {self.templates!r}")
         for shard in self.shards:
             if not _is_text(shard.name) or {"/", "\\"} & set(shard.name) or shard.name[0] == ".":
                 raise ValueError(f"the shard's name {shard.name!r}")
@@ -93,6 +112,14 @@ class Index:
                 raise ValueError(f"the SHA-256 of {shard.name}")
             if type(shard.bytes) is not int or shard.bytes < 0:
                 raise ValueError(f"the bytes of {shard.name}")
+
+
+def plain(split: str) -> str:
+    """``split`` where it is fit to begin a file's name, else the nearest that is.
+
+    A split may be any text, even a path, as it stands in a list of files from anywhere.
+    """
+    return re.sub(r"^\.|[^\w.-]", "_", split)
 
 
 def _is_text(value: object) -> bool:

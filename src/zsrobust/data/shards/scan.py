@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,6 +17,14 @@ from zsrobust.data.shards.places import file_system, is_remote, last_part, unrea
 from zsrobust.data.shards.shard_cache import local_copy
 from zsrobust.errors import RequestError
 from zsrobust.files import written_whole
+
+# How fsspec's file systems call what changes when a file does. HTTP: "ETag" to "Last-Modified";
+# S3: "ETag", "LastModified"; Azure: "etag", "last_modified"; Google: "etag", "generation"; SFTP
+# and others: "mtime".
+_VERSION_KEYS = (
+    *("size", "ETag", "etag", "Content-MD5", "Digest", "Last-Modified"),
+    *("LastModified", "last_modified", "mtime", "generation"),
+)
 
 
 def scan(
@@ -33,22 +42,22 @@ def scan(
     digest = hashlib.blake2b(json.dumps(vars(fields)).encode(), digest_size=20)
     place_of: dict[str, str] = {}
     for number, place in enumerate(places):
-        shard, version = _seen(place)
+        shard = _seen(place)
         if place_of.setdefault(shard.name, place) != place:
             raise RequestError(
                 f"{place_of[shard.name]} and {place} have one name, so their samples cannot be "
                 "told apart: rename one"
             )
-        rows = _rows(place, shard, version, number, fields)
-        shards.append(Shard(shard.name, len(rows.ids), shard.bytes))
+        rows = _rows(place, shard, number, fields)
+        shards.append(replace(shard, samples=len(rows.ids)))
         parts.append(rows)
-        digest.update(f"\0{place}\0{version}".encode())
+        digest.update(f"\0{place}\0{shard.version}".encode())
         report(number + 1)
     return shards, joined(parts), digest.hexdigest()
 
 
-def _seen(place: str) -> tuple[Shard, str]:
-    """The shard as far as it is known from outside, and what changes when it does."""
+def _seen(place: str) -> Shard:
+    """The shard as far as it is known from outside, its samples not yet counted."""
     name = last_part(place)
     if is_remote(place):
         fs, path = file_system(place)
@@ -58,18 +67,18 @@ def _seen(place: str) -> tuple[Shard, str]:
             raise unreachable(place, reason, RequestError) from None
         if info.get("size") is None:
             raise RequestError(f"{place}: the server does not tell its size; download it first")
-        version = [info.get(key) for key in ("size", "ETag", "LastModified", "mtime", "generation")]
-        return Shard(name, 0, info["size"]), " ".join(map(str, version))
+        version = " ".join(str(info.get(key)) for key in _VERSION_KEYS)
+        return Shard(name, 0, info["size"], version=version)
     try:
         status = Path(place).stat()
     except OSError as reason:
         raise RequestError(f"cannot read the shard {place}: {reason.strerror}") from None
-    return Shard(name, 0, status.st_size), f"{status.st_size} {status.st_mtime_ns}"
+    return Shard(name, 0, status.st_size, version=f"{status.st_size} {status.st_mtime_ns}")
 
 
-def _rows(place: str, shard: Shard, version: str, number: int, fields: Fields) -> Rows:
+def _rows(place: str, shard: Shard, number: int, fields: Fields) -> Rows:
     """The shard's rows, from what was kept of an earlier pass if it is unchanged."""
-    key = json.dumps([place, version, vars(fields)])
+    key = json.dumps([place, shard.version, vars(fields)])
     kept = cache_folder() / "shard-rows" / hashlib.sha256(key.encode()).hexdigest()
     rows = None
     # A cache that cannot be read or written costs time, never a run.

@@ -28,7 +28,8 @@ def local_copy(url: str, shard: Shard) -> Path:
     Raises:
         RunError: if it cannot be fetched, is not what the index says, or there is no room for it.
     """
-    told = shard.sha256 or hashlib.sha256(f"{url}\0{shard.bytes}".encode()).hexdigest()
+    seen = f"{url}\0{shard.bytes}\0{shard.version}"
+    told = shard.sha256 or hashlib.sha256(seen.encode()).hexdigest()
     path = cache_folder() / "shards" / told
     if _touched(path):
         return path

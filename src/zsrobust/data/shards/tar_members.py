@@ -13,6 +13,8 @@ from zsrobust.errors import RequestError
 
 _FILE_KINDS = (tarfile.REGTYPE, tarfile.AREGTYPE)
 
+_READ_BYTES = 1 << 20
+
 
 @dataclass(frozen=True)
 class Member:
@@ -29,8 +31,8 @@ def tar_members(file: BinaryIO, shard: str | Path) -> Iterator[Member]:
     Folders and hidden files are left out. The place in ``file`` may be changed between members.
 
     Raises:
-        RequestError: if it is no tar file or cut short, or holds a link, a device or a name that
-            leads outside of where it would be unpacked.
+        RequestError: if it is no tar file, cut short, damaged or several joined, or holds a link,
+            a device or a name that leads outside of where it would be unpacked.
     """
     total = file.seek(0, os.SEEK_END)
     file.seek(0)
@@ -66,6 +68,14 @@ def tar_members(file: BinaryIO, shard: str | Path) -> Iterator[Member]:
     # A tar file ends with blocks of zeros; without them, members may be missing.
     if total < end + tarfile.BLOCKSIZE:
         raise _cut_short(shard, total)
+    # tarfile ends without a word at the first header that is damaged or all zeros, wherever it is.
+    file.seek(end)
+    while content := file.read(_READ_BYTES):
+        if content.strip(b"\0"):
+            raise RequestError(
+                f"{shard} is damaged after {end:,} bytes, or other tar files were joined to it: "
+                "write it anew, or copy it again"
+            )
 
 
 def _cut_short(shard: str | Path, total: int) -> RequestError:

@@ -86,7 +86,7 @@ def _indexed(asked: Specification, folder: str, index: Index, chosen: list[str] 
         native_size=index.native_size,
         templates=index.templates,
         origin=index.origin,
-        stamp=hashlib.blake2b(index.samples_sha256.encode(), digest_size=20).hexdigest(),
+        stamp=_stamp(index),
         checked=True,
     )
     images = _streamed(images, places, index.shards, rows)
@@ -95,6 +95,12 @@ def _indexed(asked: Specification, folder: str, index: Index, chosen: list[str] 
     if len(wanted) == len(places):
         return images
     return images.subset([i for i, number in enumerate(rows.shard) if number in wanted])
+
+
+def _stamp(index: Index) -> str:
+    """What changes with the samples and with the bytes of any shard, so with the pixels too."""
+    hashes = [index.samples_sha256, *(shard.sha256 for shard in index.shards)]
+    return hashlib.blake2b("".join(hashes).encode(), digest_size=20).hexdigest()
 
 
 def _numbers(asked: Specification, index: Index, chosen: list[str]) -> set[int]:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from zsrobust.data.image_set import ImageSet
 from zsrobust.data.readers import EncodedReader, SubsetReader, decoded
-from zsrobust.data.shards.contents import INDEX, SAMPLES, Index, Rows, Shard
+from zsrobust.data.shards.contents import INDEX, SAMPLES, Index, Rows, Shard, plain
 from zsrobust.data.split import keyed_order
 from zsrobust.errors import RequestError, RunError
 from zsrobust.files import folder_written_whole, sha256_of
@@ -31,7 +31,8 @@ def write_shards(
     Sample k of the set's keyed order is ``<k>.jpg`` (or its format's suffix) and ``<k>.cls``; so
     each shard is a random part of the set, and shards read in turn are well mixed. Bytes of image
     files are stored as they are; pixels in memory become PNG. Reading gives the same ids, labels
-    and pixels. ``report`` is told how many samples are written.
+    and pixels. A split that is not fit for a file's name is made so, in the index too. ``report``
+    is told how many samples are written.
 
     Raises:
         RequestError: if ``out`` is not empty, or ``samples_a_shard`` is below 1.
@@ -39,12 +40,13 @@ def write_shards(
     """
     refuse(out, samples_a_shard)
     order = keyed_order(images.sample_ids, 0, "shards")
+    split = plain(images.split)
     starts = range(0, len(order), samples_a_shard)
     shards, rows = [], Rows()
     try:
         with folder_written_whole(out) as folder:
             for number, start in enumerate(starts):
-                path = folder / f"{images.split}-{number:06d}.tar"
+                path = folder / f"{split}-{number:06d}.tar"
                 members = order[start : start + samples_a_shard]
                 _write_shard(path, images, members, start, number, rows)
                 size, sha256 = path.stat().st_size, sha256_of(path)
@@ -53,7 +55,7 @@ def write_shards(
             samples = rows.to_parquet()
             index = Index(
                 name=images.name,
-                split=images.split,
+                split=split,
                 class_names=images.class_names,
                 templates=images.templates,
                 native_size=images.native_size,

@@ -1,0 +1,76 @@
+"""One archive behind an address: downloaded whole or not at all, and unpacked in its own folder."""
+
+from __future__ import annotations
+
+import math
+import tarfile
+import urllib.request
+import zipfile
+import zlib
+from pathlib import Path
+
+from zsrobust.errors import RequestError, RunError
+from zsrobust.files import written_whole
+from zsrobust.progress import Steps
+
+_BLOCK = 10**6
+_PATIENCE_S = 60.0
+# What the readers of zip, tar and their compressions raise for a file that is not whole.
+_DAMAGED = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error)
+
+
+def bring(url: str, archive: Path, md5: str | None) -> None:
+    """Download ``url`` to ``archive``, unless it is there, and unpack it beside it.
+
+    Args:
+        url: of a zip file or of a tar file, compressed or not.
+        archive: where it lies; it gets this name once it is whole.
+        md5: what it must have, in hex; an archive with another is downloaded anew.
+
+    Raises:
+        RequestError: if this Python cannot unpack a tar file safely.
+        RunError: if the archive breaks off or is damaged; one that does not open is removed.
+        OSError: if the address cannot be read or the disk not be written.
+        http.client.HTTPException: if the answer is not HTTP's.
+    """
+    from torchvision.datasets.utils import check_integrity
+
+    if archive.suffix != ".zip" and not hasattr(tarfile, "data_filter"):
+        raise RequestError(
+            f"this Python cannot unpack {archive.name} safely: use 3.10.12, 3.11.4 or newer"
+        )
+    if not check_integrity(archive, md5):
+        with written_whole(archive) as temporary:
+            _download(url, temporary)
+            if not check_integrity(temporary, md5):
+                raise RunError(f"{url} brings a corrupted archive: its MD5 is not {md5}")
+    _unpack(archive)
+
+
+def _download(url: str, path: Path) -> None:
+    asked = urllib.request.Request(url, headers={"User-Agent": "zsrobust"})
+    with urllib.request.urlopen(asked, timeout=_PATIENCE_S) as answer, path.open("wb") as file:
+        blocks = math.ceil((answer.length or 0) / _BLOCK)
+        with Steps(f"MB of {url.rsplit('/', 1)[1]}", blocks) as steps:
+            while block := answer.read(_BLOCK):
+                file.write(block)
+                steps.advance()
+        # A connection that breaks reads like the end of the file; what was promised says more.
+        if answer.length:
+            raise RunError(f"{url} broke off {answer.length} bytes before its end: try again")
+
+
+def _unpack(archive: Path) -> None:
+    """Unpack into the archive's own folder; no member can lead outside of it."""
+    try:
+        if archive.suffix == ".zip":
+            with zipfile.ZipFile(archive) as members:
+                members.extractall(archive.parent)
+        else:
+            with tarfile.open(archive) as tar:
+                tar.extractall(archive.parent, filter="data")
+    except _DAMAGED as reason:
+        archive.unlink()
+        raise RunError(
+            f"{archive} cannot be unpacked ({reason}) and was removed: prepare the set again"
+        ) from reason
