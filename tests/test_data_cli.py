@@ -1,5 +1,6 @@
 import functools
 import hashlib
+import http.client
 import http.server
 import io
 import re
@@ -7,6 +8,7 @@ import tarfile
 import threading
 import urllib.error
 import urllib.request
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -137,6 +139,51 @@ def test_without_a_network_prepare_says_so(tmp_path, offline, capsys, kind: str)
     assert "is this machine online?" in err
     assert TABLE[kind].source in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("kind", ["tiny-imagenet", "cifar10", "fgvc-aircraft"])
+@pytest.mark.parametrize(
+    "failure",
+    [
+        http.client.IncompleteRead(b"half"),
+        http.client.BadStatusLine("<html>"),
+        zipfile.BadZipFile("File is not a zip file"),
+        tarfile.ReadError("not a gzip file"),
+        EOFError(),
+    ],
+)
+def test_a_download_that_fails_is_one_sentence(
+    tmp_path, offline, monkeypatch, capsys, kind: str, failure: Exception
+) -> None:
+    def fail(*_, **__):
+        raise failure
+
+    monkeypatch.setattr(urllib.request, "urlopen", fail)
+    assert main(["data", "prepare", kind, "--root", str(tmp_path)]) == 1
+    err = capsys.readouterr().err
+    assert f"cannot bring {kind} into {tmp_path / kind}" in err
+    assert TABLE[kind].source in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / kind).exists()
+
+
+def test_an_archive_that_is_none_is_told_and_can_be_fetched_anew(
+    tmp_path, served, monkeypatch, capsys
+) -> None:
+    folder, address = served
+    (folder / "imagenet-o.tar").write_text("<html>Come back later.</html>")
+    known = replace(TABLE["imagenet-o"], url=f"{address}/imagenet-o.tar")
+    monkeypatch.setitem(TABLE, "imagenet-o", known)
+    words = ["data", "prepare", "imagenet-o", "--root", str(tmp_path)]
+    assert main(words) == 1
+    err = capsys.readouterr().err
+    assert re.search(r"imagenet-o\.tar cannot be unpacked .* and was removed: prepare", err)
+    with tarfile.open(folder / "imagenet-o.tar", "w") as archive:
+        for wnid in published_spellings("imagenet-o"):
+            entry = tarfile.TarInfo(f"imagenet-o/{wnid}/0.jpg")
+            entry.size = len(jpeg())
+            archive.addfile(entry, io.BytesIO(jpeg()))
+    assert main(words) == 0
 
 
 def test_a_full_disk_is_told_before_the_download(tmp_path, offline, monkeypatch, capsys) -> None:

@@ -69,6 +69,38 @@ def test_words_may_be_renamed_by_a_file(listing, names) -> None:
     assert list(named.labels) == [1]
 
 
+def test_words_that_look_like_numbers_are_taken_as_written(listing, names) -> None:
+    path = listing("path,label\na.png,007\nb/b.png,7\nc.jpg,bond\n")
+    found = open_set(f"csv:{path}", "test")
+    assert found.class_names == ("007", "7", "bond")
+    assert list(found.labels) == [0, 1, 2]
+    path = listing("path,label\na.png,bond\nb/b.png,007\n")
+    assert list(open_set(f"csv:{path}", "test").labels) == [1, 0]
+    file = names("007\nbond\n")
+    assert list(open_set(f"csv:{path},names={file}", "test").labels) == [1, 0]
+
+
+@pytest.mark.parametrize("words", [("1_000", "2_000"), ("0.5", "half"), ("true", "unknown")])
+def test_words_that_are_not_all_numbers_or_truths_are_classes(listing, words) -> None:
+    path = listing(f"path,label\na.png,{words[0]}\nb/b.png,{words[1]}\n")
+    assert list(open_set(f"csv:{path}", "test").labels) == [0, 1]
+
+
+@pytest.mark.parametrize("text", ["1\n0\n", "owl\n0\n", "1\n2\n3\n", "0\n02\nowl\n"])
+def test_names_that_are_numbers_of_other_labels_are_refused(listing, names, text: str) -> None:
+    path = listing("path,label\na.png,0\n")
+    with pytest.raises(RequestError, match="is the number of another label: write label, tab"):
+        open_set(f"csv:{path},names={names(text)}", "test")
+
+
+@pytest.mark.parametrize("text", ["0\n1\n2\n", "owl\n1\n", "90\n1\n"])
+def test_names_that_are_their_own_number_or_no_label_stand(listing, names, text: str) -> None:
+    path = listing("path,label\na.png,0\nb/b.png,1\n")
+    found = open_set(f"csv:{path},names={names(text)}", "test")
+    assert list(found.labels) == [0, 1]
+    assert found.class_names == tuple(text.split())
+
+
 def test_the_role_picks_the_split_and_classes_are_the_whole_files(listing) -> None:
     path = listing("path,label,split\na.png,tit,train\nb/b.png,owl,val\nc.jpg,tit,train\n")
     train, test = open_set(f"csv:{path}", "train"), open_set(f"csv:{path}", "test")
@@ -98,9 +130,15 @@ def test_a_path_of_any_letters_opens(tmp_path: Path, write_image, form: str) -> 
         ("path,label\na.png,owl,x\n", "line 2 has 3 fields and the header 2"),
         ("path,label\na.png, \n", "line 2 lacks its path or label"),
         ("path,label\na.png,owl\na.png,tit\n", "line 3 lists a.png again, after line 2"),
+        ("path,label\na.png,owl\n./a.png,tit\n", r"line 3 lists \./a\.png again, after line 2"),
+        ("path,label\nb/b.png,owl\nb//x/../b.png,tit\n", "line 3 lists .* again, after line 2"),
+        (f"path,label\na.png,owl\n{'z' * 300}.png,tit\n", "line 3 names .*, which is not there"),
         ("path,label\na.png,owl\nz.png,tit\n", r"line 3 names .*z\.png, which is not there"),
         ("path,label\nz.png,owl\ny.png,tit\n", "and so do 1 more lines: paths are relative"),
         ("path,label\na.png,1\n", "labels of .* are numbers: give their names with names=FILE"),
+        ("path,label\na.png,0.0\nb/b.png,1.0\n", "numbers such as '0.0': write whole numbers"),
+        ("path,label\na.png,1e0\nb/b.png,nan\nc.jpg,2\n", "labels of .* are numbers such as"),
+        ("path,label\na.png,True\nb/b.png,false\n", "are true and false, which name no class"),
         ("path,label\na.png,a_b\nb/b.png,a b\n", "both give the class name 'a b'"),
         ("path,label\na.png,__\n", "'__' of .* gives no class name"),
         ('path,label\n"a.png,owl\n', "is no CSV"),

@@ -91,6 +91,57 @@ def test_columns_and_names_may_be_given(saved, tmp_path: Path) -> None:
             open_set(spec, "test")
 
 
+@pytest.mark.parametrize(
+    ("feature", "values"),
+    [
+        (datasets.Value("float64"), [0.0, 1.0]),
+        (datasets.Value("bool"), [True, False]),
+        (datasets.Image(), [Image.new("L", (3, 2)), Image.new("L", (2, 3))]),
+    ],
+)
+def test_a_column_that_cannot_be_labels_is_told(saved, tmp_path: Path, feature, values) -> None:
+    root = saved(rows(2, datasets.Features({**FEATURES, "odd": feature}), odd=values))
+    (tmp_path / "names.txt").write_text("Owl\nTit\n")
+    for names in ("", f",names={tmp_path / 'names.txt'}"):
+        with pytest.raises(RequestError, match=r"labels of .* in column 'odd' are of type"):
+            open_set(f"huggingface:{root},image=photo,label=odd{names}", "test")
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint16", "int64", "string", "large_string"])
+def test_whole_numbers_and_strings_of_any_width_are_labels(saved, tmp_path, kind: str) -> None:
+    values = [1, 0] if "int" in kind else ["1", "0"]
+    features = datasets.Features({**FEATURES, "word": datasets.Value(kind)})
+    (tmp_path / "names.txt").write_text("Owl\nTit\n")
+    spec = f"huggingface:{saved(rows(2, features, word=values))},label=word"
+    found = open_set(f"{spec},names={tmp_path / 'names.txt'}", "test")
+    assert list(found.labels) == [1, 0]
+
+
+@pytest.mark.parametrize(("kind", "values"), [("string", ["owl", None]), ("int64", [0, None])])
+def test_a_missing_label_is_told_and_names_no_class(saved, tmp_path, kind: str, values) -> None:
+    features = datasets.Features({**FEATURES, "word": datasets.Value(kind)})
+    spec = f"huggingface:{saved(rows(2, features, word=values))},label=word"
+    with pytest.raises(RequestError, match=r"the label '' of .* gives no class name"):
+        open_set(spec, "test")
+    (tmp_path / "names.txt").write_text("owl\nNone\n")
+    with pytest.raises(RequestError, match="row 1 has the label ''"):
+        open_set(f"{spec},names={tmp_path / 'names.txt'}", "test")
+
+
+def test_a_column_without_images_is_told(saved) -> None:
+    with pytest.raises(RequestError, match=r"column 'kind' of .* holds no images") as caught:
+        open_set(f"huggingface:{saved(rows(2))},image=kind", "test")
+    assert "\n" not in str(caught.value)
+
+
+def test_splits_whose_classes_differ_are_told(saved) -> None:
+    other = datasets.Features({**FEATURES, "kind": datasets.ClassLabel(names=["tit", "Barn_Owl"])})
+    root = saved(datasets.DatasetDict({"train": rows(2), "test": rows(2, other)}))
+    with pytest.raises(RequestError, match=r"differ in columns or classes \(train, test\)"):
+        open_set(f"huggingface:{root},split=all", "test")
+    assert open_set(f"huggingface:{root}", "test").class_names == ("tit", "barn owl")
+
+
 def test_a_row_without_a_label_or_an_image_is_told(saved) -> None:
     stored = datasets.Dataset.from_dict(
         {"photo": [Image.fromarray(pixels(0)), None], "kind": [0, 1]}, features=FEATURES

@@ -1,3 +1,7 @@
+import io
+import random
+import zipfile
+
 import numpy as np
 import pytest
 import torch
@@ -65,3 +69,74 @@ def test_a_damaged_or_foreign_file_is_refused_and_no_pickle_is_read(gallery, tmp
     np.savez(path, about=np.array('{"schema": 9}'))
     with pytest.raises(RequestError, match="another schema"):
         Gallery.read(path)
+
+
+def changed(content: bytes, at: int, to: int) -> bytes:
+    return content[:at] + bytes([to]) + content[at + 1 :]
+
+
+def with_header(header: str, text: bytes = b"") -> bytes:
+    """An archive whose ``about`` has this header of NumPy's format."""
+    line = header.encode().ljust(117) + b"\n"
+    member = b"\x93NUMPY\x01\x00" + len(line).to_bytes(2, "little") + line + text
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w") as archive:
+        archive.writestr("about.npy", member)
+    return held.getvalue()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda good: with_header("{'descr': '<U1', (("), id="TokenError"),
+        pytest.param(lambda good: with_header("   1\n 2"), id="SyntaxError"),
+        pytest.param(lambda good: with_header(" " * 20_000), id="ValueError of several lines"),
+        pytest.param(
+            lambda good: with_header(
+                "{'descr':'<U1','fortran_order':False,'shape':()}", b"3\0\0\0"
+            ),
+            id="AttributeError: a number for the text",
+        ),
+        pytest.param(
+            lambda good: with_header(
+                "{'descr':'<U1','fortran_order':False,'shape':()}", b"\xff" * 4
+            ),
+            id="SystemError: no such letter",
+        ),
+        pytest.param(
+            lambda good: changed(good, good.index(b"PK\x01\x02") + 10, 99),
+            id="NotImplementedError: unknown compression",
+        ),
+        pytest.param(
+            lambda good: changed(good, good.index(b"PK\x01\x02") + 8, 1),
+            id="RuntimeError: encrypted",
+        ),
+        pytest.param(
+            lambda good: changed(good, good.index(b"about.npy") + 9 + 20, 7), id="zlib.error"
+        ),
+    ],
+)
+def test_every_kind_of_damage_is_one_sentence(gallery, tmp_path, damage):
+    found, _ = gallery
+    path = tmp_path / "gallery.npz"
+    found.write(path)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(RequestError, match=r"gallery\.npz is missing or damaged") as caught:
+        Gallery.read(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_byte_changed_anywhere_is_refused_or_changes_nothing_that_is_read(gallery, tmp_path):
+    found, _ = gallery
+    path = tmp_path / "gallery.npz"
+    found.write(path)
+    good, dice = path.read_bytes(), random.Random(0)
+    for _ in range(150):
+        path.write_bytes(changed(good, dice.randrange(len(good)), dice.randrange(256)))
+        try:
+            back = Gallery.read(path)
+        except RequestError:
+            continue
+        assert back.methods == found.methods
+        for ours, theirs in zip(found.items[0].views, back.items[0].views, strict=True):
+            np.testing.assert_array_equal(ours.pixels, theirs.pixels)

@@ -58,9 +58,9 @@ def huggingface(asked: Specification, role: str) -> ImageSet:
     image = _column(rows, asked, "image", "Image")
     label = _column(rows, asked, "label", "ClassLabel")
     _refuse_other_labels(rows.features[label], label, asked)
-    values = [str(value) for value in rows[label]]
+    # A missing label is no word, so that it is refused and names no class "none".
+    values = ["" if value is None else str(value) for value in rows[label]]
     words = _words(rows.features[label], values, asked)
-
     return ImageSet(
         name=root.resolve().name,
         split=split,

@@ -25,7 +25,9 @@ from zsrobust.files import written_whole
 from zsrobust.models.zero_shot import ZeroShotClassifier
 
 SCHEMA = 1
-# What NumPy, zipfile and json raise for an archive, or a header or text in it, that is not whole.
+# What NumPy, zipfile and json raise for an archive, or a header or text in it, that is not whole:
+# RuntimeError for a bit that says encrypted, or a compression that they do not know; SystemError
+# for letters that are none.
 _DAMAGED = (
     OSError,
     EOFError,
@@ -34,7 +36,8 @@ _DAMAGED = (
     TypeError,
     AttributeError,
     SyntaxError,
-    NotImplementedError,
+    RuntimeError,
+    SystemError,
     tokenize.TokenError,
     zipfile.BadZipFile,
     zlib.error,
@@ -147,7 +150,8 @@ class Gallery:
                 about["items"] = [Item(**item) for item in about["items"]]
                 return cls(**about)
         except _DAMAGED as error:
-            raise RequestError(f"{path} is missing or damaged: {error}") from None
+            why = " ".join(str(error).split())
+            raise RequestError(f"{path} is missing or damaged: {why}") from None
 
 
 def _pixels(values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import math
 import tarfile
 import urllib.request
@@ -15,8 +16,16 @@ from zsrobust.progress import Steps
 
 _BLOCK = 10**6
 _PATIENCE_S = 60.0
-# What the readers of zip, tar and their compressions raise for a file that is not whole.
-_DAMAGED = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error)
+# What the readers of zip, tar and their compressions raise for a file that is not whole; zipfile
+# raises RuntimeError for a bit that says encrypted, or a compression it does not know.
+_DAMAGED = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    gzip.BadGzipFile,
+    zlib.error,
+    EOFError,
+    RuntimeError,
+)
 
 
 def bring(url: str, archive: Path, md5: str | None) -> None:
@@ -51,7 +60,8 @@ def _download(url: str, path: Path) -> None:
     asked = urllib.request.Request(url, headers={"User-Agent": "zsrobust"})
     with urllib.request.urlopen(asked, timeout=_PATIENCE_S) as answer, path.open("wb") as file:
         blocks = math.ceil((answer.length or 0) / _BLOCK)
-        with Steps(f"MB of {url.rsplit('/', 1)[1]}", blocks) as steps:
+        # An answer may not say how long it is; then there is nothing to show.
+        with Steps(f"MB of {url.rsplit('/', 1)[1]}", blocks, quiet=not blocks) as steps:
             while block := answer.read(_BLOCK):
                 file.write(block)
                 steps.advance()
@@ -71,6 +81,8 @@ def _unpack(archive: Path) -> None:
                 tar.extractall(archive.parent, filter="data")
     except _DAMAGED as reason:
         archive.unlink()
+        # tarfile lists on further lines what it tried.
+        why = str(reason).partition("\n")[0].rstrip(":")
         raise RunError(
-            f"{archive} cannot be unpacked ({reason}) and was removed: prepare the set again"
+            f"{archive} cannot be unpacked ({why}) and was removed: prepare the set again"
         ) from reason
