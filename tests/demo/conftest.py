@@ -37,6 +37,7 @@ def plan(small_clip, photos):
         model=small_clip,
         train=f"imagefolder:{train},name=world",
         data=(f"imagefolder:{one}", f"imagefolder:{two}"),
+        training_eps=Eps("4/255"),
         eps=Eps("4/255"),
         attack=("pgd-2",),
         steps=3,
