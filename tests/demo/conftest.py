@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from zsrobust.demo.plan import METHODS, Plan
+from zsrobust.demo.plan import Plan
 from zsrobust.units import Eps
 
 COLOURS = {
@@ -43,7 +43,7 @@ def plan(small_clip, photos):
         steps=3,
         training_attack_steps=1,
         batch_size=8,
-        lr=dict.fromkeys(METHODS, 0.02),
+        lr=0.02,
         hold_out=0.2,
         samples=8,
         seeds=(0,),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -29,7 +28,7 @@ class Plan:
         steps: optimizer steps of each method, the same for all.
         training_attack_steps: gradient steps of the attack inside a training step.
         batch_size: images a step.
-        lr: peak learning rate of SGD of each method.
+        lr: peak learning rate of SGD.
         hold_out: share of the training images that the result is looked at on while training.
         samples: most images a set in the evaluation; None for all.
         seeds: one training run a method for each.
@@ -46,7 +45,7 @@ class Plan:
     steps: int
     training_attack_steps: int
     batch_size: int
-    lr: Mapping[str, float]
+    lr: float
     hold_out: float
     samples: int | None
     seeds: tuple[int, ...]
@@ -77,7 +76,7 @@ class Plan:
                 steps=self.training_attack_steps,
                 step_size=self.training_eps,
             ),
-            optimizer=Optimizer(lr=self.lr[method], warmup_steps=min(20, self.steps // 10)),
+            optimizer=Optimizer(lr=self.lr, warmup_steps=min(20, self.steps // 10)),
             steps=self.steps,
             batch_size=self.batch_size,
             hold_out=self.hold_out,
@@ -107,8 +106,8 @@ WORLD = Plan(
     model="glyph-clip",
     train="glyph:training",
     data=("glyphs",),
-    # PMG-AFT asks the original about adversarial images. At 8/255 it is wrong on all of them from the
-    # first step, and the method collapses; at 4/255 it is not.
+    # PMG-AFT asks the original about adversarial images. At 8/255 it is wrong on all of them at
+    # first, and the method collapses; at 4/255 it is not.
     training_eps=Eps("4/255"),
     # No more than the noise that images of this world carry, up to 10/255 a channel.
     eps=Eps("8/255"),
@@ -116,7 +115,9 @@ WORLD = Plan(
     steps=300,
     training_attack_steps=2,
     batch_size=64,
-    lr={"ft_clean": 1e-3, "tecoa": 1e-3, "pmg_aft": 3e-4},
+    # Best of 1e-4, 3e-4 and 1e-3 for PMG-AFT, by the mean of clean and PGD-10 accuracy on held-out
+    # training images after these steps; TeCoA is as well off with it.
+    lr=1e-3,
     hold_out=0.01,
     samples=100,
     seeds=(0,),
@@ -137,7 +138,7 @@ PHOTOS = replace(
     eps=Eps("1/255"),
     steps=60,
     batch_size=32,
-    lr=dict.fromkeys(METHODS, 3e-4),
+    lr=3e-4,
     hold_out=0.1,
     samples=100,
     remark=(
