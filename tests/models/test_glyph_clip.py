@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -113,3 +114,13 @@ def test_damaged_weights_are_told(
 def test_a_longer_name_is_refused() -> None:
     with pytest.raises(RequestError, match="the embedded model is glyph-clip"):
         load("glyph-clip/large")
+
+
+def test_the_card_says_what_the_weights_are(model) -> None:
+    card = Path(loading.__file__).with_name("MODEL_CARD.md").read_text("utf-8")
+    assert not re.search(r"\b[A-Z]+_[A-Z]\b|TABLE|RESULT", card)
+    images = sum(value.numel() for value in model.encoder.parameters())
+    assert f"{images:,} weights" in card
+    assert f"logit scale {model.logit_scale:.1f}" in card
+    assert f"{len(shipped_vocabulary().kept)} tokens" in card
+    assert f"{loading.WEIGHTS.stat().st_size / 1e6:.1f} MB" in card

@@ -153,8 +153,8 @@ def sized(plan: Plan, size: Size) -> Plan:
     if size == "quick":
         return replace(
             plan,
-            steps=plan.steps // 3,
-            samples=None if plan.samples is None else plan.samples // 3,
+            steps=plan.steps // 4,
+            samples=None if plan.samples is None else plan.samples // 4,
             pictures=4,
         )
     if size == "full":
