@@ -43,7 +43,7 @@ def trained(classifier):
 def compare(ours, theirs):
     """``ours`` and ``theirs`` say which samples stand."""
     n = len(theirs)
-    assert 0.02 * n < theirs.sum() < 0.98 * n, "a comparison that could not fail"
+    assert 0.05 * n < theirs.sum() < 0.95 * n, "a comparison that could not fail"
     worse, better = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
     difference = (worse - better) / n
     deviation = math.sqrt(max(worse + better - (worse - better) ** 2 / n, 0)) / n
@@ -132,11 +132,13 @@ def test_torchattacks_apgd_and_square(trained, quick, name, norm, loss):
     torchattacks = pytest.importorskip("torchattacks")
     model, images, labels, ids = trained
     library = {"linf": "Linf", "l2": "L2"}[norm]
-    threat = ThreatModel(norm, EPS[norm])
+    # APGD fells nearly all at the radius of the tests above in l2.
+    eps = {"linf": EPS["linf"], "l2": 0.33}[norm]
+    threat = ThreatModel(norm, eps)
     theirs, halves = [], []
     # One draw of either decides by chance which of them is ahead.
     for seed in range(4):
-        options = {"norm": library, "eps": EPS[norm], "seed": seed}
+        options = {"norm": library, "eps": eps, "seed": seed}
         if name == "square":
             attack = torchattacks.Square(model, n_queries=60, resc_schedule=False, **options)
         else:
