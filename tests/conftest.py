@@ -4,13 +4,20 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import open_clip
 import pytest
 import torch
 from open_clip.push_to_hf_hub import save_for_hf
+from PIL import Image
 from torch import nn
 
 from zsrobust.models.zero_shot import ZeroShotClassifier
+
+COLOURS = {
+    **{"red": (210, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 210)},
+    **{"yellow": (200, 190, 30), "grey": (120, 120, 120), "white": (230, 230, 230)},
+}
 
 SMALL_CLIP = {
     "embed_dim": 24,
@@ -113,3 +120,21 @@ def two_processes():
         )
 
     return run
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A folder of class folders, each of its own colour, as many images as asked for."""
+
+    def make(name="photos", classes=4, images=6):
+        random = np.random.default_rng(len(name))
+        for label in list(COLOURS)[:classes]:
+            folder = tmp_path / name / label
+            folder.mkdir(parents=True)
+            for index in range(images):
+                noise = random.integers(-30, 30, (32, 32, 3))
+                pixels = np.clip(np.array(COLOURS[label]) + noise, 0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / f"{index}.png")
+        return tmp_path / name
+
+    return make

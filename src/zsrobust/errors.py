@@ -13,5 +13,13 @@ class RequestError(ZSRobustError):
     exit_code = 2
 
 
+class InUse(RequestError):
+    """Another process is at work there."""
+
+
 class RunError(ZSRobustError):
     """The request was sound, but the run failed: a non-finite loss, a full disk."""
+
+
+class Diverged(RunError):
+    """Loss or gradient is not finite: the same run would end so again."""

@@ -5,9 +5,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from zsrobust.demo.sentence import Claim, Gap, find_claim, sentence
+from zsrobust.demo.sentence import Claim, find_claim, sentence
 from zsrobust.errors import RequestError
 from zsrobust.evaluation.evaluated_run import EvaluatedRun
+from zsrobust.evaluation.gap import Gap
 from zsrobust.evaluation.outcomes import Outcomes, table
 from zsrobust.evaluation.results import Results, Row
 
@@ -57,8 +58,8 @@ def test_the_claim_holds_where_both_differences_are_above_zero(run):
     claim = found(run, (100, 40), (140, 70))
     assert claim.verdict == "holds"
     assert (claim.over, claim.sets, claim.n) == ("unseen", 2, 2 * N)
-    assert claim.clean.tecoa == pytest.approx(90 / N)
-    assert claim.robust.pmg_aft == pytest.approx(70 / N)
+    assert claim.clean.first == pytest.approx(90 / N)
+    assert claim.robust.second == pytest.approx(70 / N)
     low, high = claim.clean.interval
     # Of the samples that differ all favour one side; a normal interval for comparison.
     share = 40 / N

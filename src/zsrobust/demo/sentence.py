@@ -8,33 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from zsrobust.errors import RequestError
 from zsrobust.evaluation.evaluated_run import EvaluatedRun
-from zsrobust.evaluation.paired import paired_difference
-from zsrobust.evaluation.results import Row
-from zsrobust.evaluation.statistics import Interval, Outcome, seeds_interval
-
-Verdict = Literal["above", "below", "undecided"]
-
-
-@dataclass(frozen=True)
-class Gap:
-    """PMG-AFT against TeCoA.
-
-    Attributes:
-        tecoa, pmg_aft: their accuracies in [0, 1].
-        interval: 95 % interval of ``pmg_aft - tecoa``.
-    """
-
-    tecoa: float
-    pmg_aft: float
-    interval: Interval
-
-    @property
-    def verdict(self) -> Verdict:
-        """Which side of zero the whole interval lies on, if it does."""
-        low, high = self.interval
-        return "above" if low > 0 else "below" if high < 0 else "undecided"
+from zsrobust.evaluation.gap import Gap, average_rows, gaps
 
 
 @dataclass(frozen=True)
@@ -48,7 +23,7 @@ class Claim:
         seeds: training runs of each method; intervals are over samples, and over these too where
             there are several.
         original_clean, original_robust: averages of the original, in [0, 1].
-        clean, robust: the two gaps.
+        clean, robust: PMG-AFT against TeCoA.
     """
 
     under: str
@@ -84,25 +59,17 @@ def find_claim(
     Raises:
         RequestError: if a model or the attack is not in the evaluation.
     """
-    rows = [row for row in run.results.rows if row.under == under]
-    seen = {row.dataset for row in rows if row.seen}
-    unseen = [row for row in rows if row.dataset not in seen]
-    of = {
-        model: [row for row in unseen or rows if row.model == model]
-        for model in (original, *(model for pair in pairs for model in pair))
-    }
-    for model, found in of.items():
-        if not found:
-            raise RequestError(f"{run.folder} holds no result of {model} under {under}")
-    clean, robust = _gaps(run, [(of[tecoa], of[pmg_aft]) for tecoa, pmg_aft in pairs])
+    rows = average_rows(run, under, [original])[original]
+    seen = {row.dataset for row in run.results.rows if row.seen}
+    clean, robust = gaps(run, under, pairs)
     return Claim(
         under=under,
-        over="unseen" if unseen else "all",
-        sets=len(of[original]),
-        n=sum(row.n for row in of[original]),
+        over="all" if rows[0].dataset in seen else "unseen",
+        sets=len(rows),
+        n=sum(row.n for row in rows),
         seeds=len(pairs),
-        original_clean=float(np.mean([row.clean_acc for row in of[original]])),
-        original_robust=float(np.mean([row.robust_acc for row in of[original]])),
+        original_clean=float(np.mean([row.clean_acc for row in rows])),
+        original_robust=float(np.mean([row.robust_acc for row in rows])),
         clean=clean,
         robust=robust,
     )
@@ -130,26 +97,6 @@ def _compared(gap: Gap, kind: str) -> str:
         "undecided": f"the two methods' {kind} accuracies are not distinguishable",
     }[gap.verdict]
     return (
-        f"{words} ({gap.pmg_aft:.1%} against {gap.tecoa:.1%}, difference "
-        f"{100 * (gap.pmg_aft - gap.tecoa):+.1f} points, 95 % interval {low:+.1f} to {high:+.1f})"
-    )
-
-
-def _gaps(run: EvaluatedRun, seeds: Sequence[tuple[list[Row], list[Row]]]) -> tuple[Gap, Gap]:
-    """The clean and the robust gap, over the seeds of both methods."""
-    outcomes = [[[run.right(row) for row in rows] for rows in pair] for pair in seeds]
-    return _gap(outcomes, 1), _gap(outcomes, 2)
-
-
-def _gap(
-    seeds: Sequence[Sequence[Sequence[tuple[list[str], Outcome, Outcome]]]], kind: Literal[1, 2]
-) -> Gap:
-    found = [
-        paired_difference([one[kind] for one in tecoa], [one[kind] for one in pmg_aft])
-        for tecoa, pmg_aft in seeds
-    ]
-    return Gap(
-        tecoa=float(np.mean([one.first for one in found])),
-        pmg_aft=float(np.mean([one.second for one in found])),
-        interval=seeds_interval([one.difference for one in found], [one.interval for one in found]),
+        f"{words} ({gap.second:.1%} against {gap.first:.1%}, difference "
+        f"{100 * gap.difference:+.1f} points, 95 % interval {low:+.1f} to {high:+.1f})"
     )

@@ -28,6 +28,7 @@ class Needs:
         student: views for the model in training.
         teacher: views for the frozen original; its clean embeddings are there before crafting.
         tokens: patch tokens of every view beside its embedding; only ViTs of open_clip have them.
+        attack: whether crafting attacks; else the crafted images are the clean ones.
         random_start: the attack must start beside the image, where the gradient of what it makes
             larger is zero.
     """
@@ -35,6 +36,7 @@ class Needs:
     student: frozenset[View]
     teacher: frozenset[View] = frozenset()
     tokens: bool = False
+    attack: bool = True
     random_start: bool = False
 
 

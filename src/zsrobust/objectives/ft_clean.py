@@ -49,7 +49,7 @@ class FTClean(Objective):
     @property
     def needs(self) -> Needs:
         """The student on clean images."""
-        return Needs(student=frozenset({"clean"}))
+        return Needs(student=frozenset({"clean"}), attack=False)
 
     def craft(
         self,

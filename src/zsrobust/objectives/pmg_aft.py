@@ -132,6 +132,7 @@ class PMGAFT(Objective):
         return Needs(
             student=frozenset({"crafted", "clean"} if self._compares_with_clean else {"crafted"}),
             teacher=frozenset({"crafted"} if self.alpha > 0 else ()),
+            attack=self.images == "adversarial",
         )
 
     def craft(

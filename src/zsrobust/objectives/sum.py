@@ -113,6 +113,7 @@ class SumOfTerms(Objective):
             student=frozenset(view for encoder, view in looks if encoder == "student"),
             teacher=frozenset(view for encoder, view in looks if encoder == "teacher"),
             tokens=any(kind.tokens for kind in kinds),
+            attack=self.attack_on != "none",
             random_start=self.attack_on not in ("ce", "none"),
         )
 

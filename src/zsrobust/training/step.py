@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from zsrobust.attacks import PGD
 from zsrobust.data.batch import Batch
-from zsrobust.errors import RunError
+from zsrobust.errors import Diverged
 from zsrobust.models.patch_tokens import embed_with_tokens
 from zsrobust.objectives import Objective
 from zsrobust.objectives.base import Models, Outputs, View
@@ -55,7 +55,7 @@ class TrainingStep:
         the global batch.
 
         Raises:
-            RunError: if loss or gradient is not finite; the weights are then as before.
+            Diverged: if loss or gradient is not finite; the weights are then as before.
         """
         self.student.train()
         self.optimizer.zero_grad(set_to_none=True)
@@ -78,7 +78,7 @@ class TrainingStep:
         figures["grad_norm"] = float(norm)
         for key in ("total", "grad_norm"):
             if not abs(figures[key]) < float("inf"):
-                raise RunError(f"{'loss' if key == 'total' else 'gradient'} is {figures[key]}")
+                raise Diverged(f"{'loss' if key == 'total' else 'gradient'} is {figures[key]}")
         self.optimizer.step()
         return figures
 

@@ -1,0 +1,96 @@
+"""How far one method lies above another on an average over sets, over all seeds of both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from zsrobust.errors import RequestError
+from zsrobust.evaluation.evaluated_run import EvaluatedRun
+from zsrobust.evaluation.paired import paired_difference
+from zsrobust.evaluation.results import Row
+from zsrobust.evaluation.statistics import Interval, Outcome, seeds_interval
+
+Verdict = Literal["above", "below", "undecided"]
+
+
+@dataclass(frozen=True)
+class Gap:
+    """The second method against the first.
+
+    Attributes:
+        first, second: their accuracies in [0, 1].
+        interval: 95 % interval of ``second - first``.
+    """
+
+    first: float
+    second: float
+    interval: Interval
+
+    @property
+    def difference(self) -> float:
+        """``second - first``, in [-1, 1]."""
+        return self.second - self.first
+
+    @property
+    def verdict(self) -> Verdict:
+        """Which side of zero the whole interval lies on, if it does."""
+        low, high = self.interval
+        return "above" if low > 0 else "below" if high < 0 else "undecided"
+
+    def in_points(self) -> str:
+        """Such as ``+5.0 (+3.2 to +6.9)``, in points of a per cent."""
+        low, high = (100 * limit for limit in self.interval)
+        return f"{100 * self.difference:+.1f} ({low:+.1f} to {high:+.1f})"
+
+
+def average_rows(run: EvaluatedRun, under: str, models: Sequence[str]) -> dict[str, list[Row]]:
+    """Each model's rows that an average is over: of sets unseen by all, or of all where none is.
+
+    Raises:
+        RequestError: if a model or the attack is not in the evaluation.
+    """
+    rows = [row for row in run.results.rows if row.under == under]
+    seen = {row.dataset for row in rows if row.seen}
+    unseen = [row for row in rows if row.dataset not in seen]
+    of = {model: [row for row in unseen or rows if row.model == model] for model in models}
+    for model, found in of.items():
+        if not found:
+            raise RequestError(f"{run.folder} holds no result of {model} under {under}")
+    return of
+
+
+def gaps(run: EvaluatedRun, under: str, pairs: Sequence[tuple[str, str]]) -> tuple[Gap, Gap]:
+    """The clean and the robust gap on the average over sets.
+
+    Within a seed samples are paired; over seeds the interval is ``seeds_interval``'s.
+
+    Args:
+        run: the evaluation.
+        under: attack and radius, such as ``pgd-10 1/255``.
+        pairs: names of the first and the second method's model, a pair a seed.
+
+    Raises:
+        RequestError: if a model or the attack is not in the evaluation.
+    """
+    of = average_rows(run, under, [model for pair in pairs for model in pair])
+    clean: dict[str, list[Outcome]] = {}
+    robust: dict[str, list[Outcome]] = {}
+    for model, rows in of.items():
+        _, clean[model], robust[model] = map(list, zip(*map(run.right, rows), strict=True))
+    return (
+        _gap([(clean[first], clean[second]) for first, second in pairs]),
+        _gap([(robust[first], robust[second]) for first, second in pairs]),
+    )
+
+
+def _gap(seeds: Sequence[tuple[list[Outcome], list[Outcome]]]) -> Gap:
+    found = [paired_difference(first, second) for first, second in seeds]
+    return Gap(
+        first=float(np.mean([one.first for one in found])),
+        second=float(np.mean([one.second for one in found])),
+        interval=seeds_interval([one.difference for one in found], [one.interval for one in found]),
+    )

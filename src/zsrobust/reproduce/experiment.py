@@ -1,0 +1,55 @@
+"""What every replication is: jobs to do, and comparisons to show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from zsrobust.reporting.tables import TextTable
+from zsrobust.sweep.jobs import Job
+from zsrobust.sweep.plan import Sweep
+
+KEPT = "results"
+"""Folder of the small files that are enough to show all again."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A comparison.
+
+    Attributes:
+        sweep: its runs.
+        titles: of its recipes, in their order.
+        reference: title of the one that the others are compared with.
+    """
+
+    sweep: Sweep
+    titles: Sequence[str]
+    reference: str
+
+
+class Experiment(Protocol):
+    """A replication in one folder."""
+
+    @property
+    def out(self) -> Path:
+        """The folder."""
+        ...
+
+    def jobs(self) -> list[Job]:
+        """All that is to be done, as far as it is known by now."""
+        ...
+
+    def stages(self) -> dict[str, Stage]:
+        """The comparisons by name; none before it is known what they consist of."""
+        ...
+
+    def tables(self) -> dict[str, TextTable]:
+        """What there is to show before the comparisons, by title."""
+        ...
+
+    def keep(self) -> None:
+        """Write to ``KEPT`` what :meth:`stages` and :meth:`tables` need."""
+        ...

@@ -1,0 +1,77 @@
+"""The systems that are compared, and the ablations of the one that the question is about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from zsrobust.config import FinetuneConfig
+from zsrobust.objectives import objective_class
+from zsrobust.units import Eps
+
+
+@dataclass(frozen=True)
+class Method:
+    """A system of the comparison.
+
+    Attributes:
+        name: of its runs.
+        title: in tables.
+        objective: the word of ``--method``.
+        options: of the objective.
+    """
+
+    name: str
+    title: str
+    objective: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def of(self, base: FinetuneConfig, lr: float) -> FinetuneConfig:
+        """This method with everything else as in ``base``."""
+        return replace(
+            base,
+            method=self.objective,
+            objective=objective_class(self.objective)(**self.options),
+            optimizer=replace(base.optimizer, lr=lr),
+        )
+
+
+FT_CLEAN = Method("ft_clean", "FT-Clean", "ft_clean")
+FT_STANDARD = Method("ft_standard", "our FT-Standard", "pmg_aft", {"images": "clean"})
+TECOA = Method("tecoa", "TeCoA", "tecoa")
+PAPER = Method("pmg_aft-paper", "PMG-AFT (paper)", "pmg_aft", {"preset": "paper"})
+PRESETS = (
+    PAPER,
+    *(
+        Method(f"pmg_aft-{preset}", f"PMG-AFT ({preset})", "pmg_aft", {"preset": preset})
+        for preset in ("authors_code", "authors_first_revision", "ttc")
+    ),
+)
+METHODS = (FT_CLEAN, FT_STANDARD, TECOA, *PRESETS)
+
+
+def ablations(base: FinetuneConfig, lr: float) -> dict[str, FinetuneConfig]:
+    """PMG-AFT (paper) with one thing changed, by what is changed.
+
+    The weights of its two guiding terms; where the general term acts; radius and steps of the
+    training attack, each step as long as the radius. alpha = beta = 0 is TeCoA.
+    """
+    runs = {
+        f"{weight}={value:g}": replace(PAPER, options={**PAPER.options, weight: value}).of(base, lr)
+        for weight in ("alpha", "beta")
+        for value in (0.0, 0.5, 2.0, 4.0)
+    }
+    runs |= {
+        f"general={place}": replace(PAPER, options={**PAPER.options, "general": place}).of(base, lr)
+        for place in ("l2", "cosine")
+    }
+    usual, attack = PAPER.of(base, lr), base.attack
+    for factor in (0.5, 1.5, 2.0):
+        eps = Eps(factor * attack.eps)
+        runs[f"eps={str(eps).replace('/', '_')}"] = replace(
+            usual, attack=replace(attack, eps=eps, step_size=eps)
+        )
+    for steps in (1, 4):
+        runs[f"attack-steps={steps}"] = replace(usual, attack=replace(attack, steps=steps))
+    return runs

@@ -1,0 +1,106 @@
+"""``zsrobust reproduce``: from command-line words to a replication."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from zsrobust.checks import check_types
+from zsrobust.errors import RequestError
+from zsrobust.parsing import parse_options
+from zsrobust.reproduce.experiment import Experiment
+from zsrobust.reproduce.paper import Paper
+from zsrobust.reproduce.searched import Searched
+from zsrobust.reproduce.world import glyphs, photos, photos_of
+
+USAGE = """\
+usage: zsrobust reproduce glyphs [options]
+       zsrobust reproduce photos DIR [options]
+       zsrobust reproduce paper ROOT [options]
+
+Asks whether PMG-AFT beats TeCoA, on the average over sets that none was fine-tuned on;
+docs/replication.md says what came out.
+
+  glyphs       glyph-clip on the embedded world
+  photos       photo-lite, fine-tuned on the TinyImageNet in DIR, on further sets of the paper there
+  paper        CLIP ViT-B/32 on the paper's sixteen sets in ROOT, with the authors' recipes
+
+The first two search for every method's learning rate by one rule, then compare three seeds with
+equal steps and with equal passes, change one thing at a time, and end with AutoAttack.
+
+  --out DIR    folder of everything (runs/reproduce-WORLD); the same command goes on from there, and
+               started again elsewhere on the same folder it shares the work
+  --show       compute nothing: tables and figures of what is there, as from the committed results
+               in docs/replication/WORLD
+  --dry-run    say what would be run, what is missing here, and what it would cost (paper)"""
+
+WORLDS = {"glyphs": 0, "photos": 1, "paper": 1}
+"""How many folders each takes."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of ``zsrobust reproduce``.
+
+    Attributes:
+        out: folder of everything; null for one under runs/.
+        show: compute nothing.
+        dry_run: say what would be run.
+    """
+
+    out: str | None = None
+    show: bool = False
+    dry_run: bool = False
+
+    def __post_init__(self) -> None:
+        check_types(self)
+
+
+@dataclass(frozen=True)
+class Request:
+    """A replication that was asked for.
+
+    Attributes:
+        experiment: what it consists of.
+        compute: whether to run anything.
+        plan: the paper's, to be told instead of run; None else.
+    """
+
+    experiment: Experiment
+    compute: bool
+    plan: Paper | None
+
+
+def parse_reproduce(words: Sequence[str]) -> Request:
+    """A replication from command-line words.
+
+    Raises:
+        RequestError: if a word or value is wrong, or data are missing.
+    """
+    world, rest = words[0], list(words[1:])
+    if world not in WORLDS:
+        raise RequestError(f"there is no {world!r} to reproduce: choose {', '.join(WORLDS)}")
+    folders = []
+    while rest and not rest[0].startswith("-"):
+        folders.append(rest.pop(0))
+    needed = 0 if "--show" in rest and world == "photos" else WORLDS[world]
+    if len(folders) != needed:
+        needs = "a folder of data sets" if needed else "no folder"
+        raise RequestError(f"reproduce {world} takes {needs}: {len(folders)} were given")
+    rest = [word.replace("--dry-run", "--dry_run") for word in rest]
+    options = Options(
+        **parse_options(Options, rest, command="reproduce", description="Does PMG-AFT beat TeCoA?")
+    )
+    out = Path(options.out or f"runs/reproduce-{world}")
+    if options.dry_run and world != "paper":
+        raise RequestError(f"--dry-run is for paper: reproduce {world} needs no plan")
+    if world == "paper":
+        paper = Paper(Path(folders[0]), out)
+        return Request(paper, not options.show, paper if options.dry_run else None)
+    if world == "glyphs":
+        found = glyphs()
+    else:
+        # What is only shown was trained on files that need not be here.
+        found = photos(Path(folders[0])) if folders else photos_of("tiny-imagenet", ["digits"])
+    return Request(Searched(found, out), not options.show, None)

@@ -1,0 +1,1 @@
+"""Many runs with one budget, side by side in the end."""

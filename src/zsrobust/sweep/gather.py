@@ -1,0 +1,64 @@
+"""Many evaluations, each of one model, made into one, as if they had been made together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from zsrobust.evaluation.diagnostics import diagnose
+from zsrobust.evaluation.evaluated_run import EvaluatedRun
+from zsrobust.evaluation.results import Results
+from zsrobust.evaluation.united import Measured, united
+from zsrobust.files import written_whole
+
+# What a comparison needs; losses and margins stay in the evaluations.
+KEPT = (
+    *("model", "dataset", "split", "attack", "eps", "key", "sample_id", "label"),
+    *("clean_prediction", "adversarial_prediction", "fell_to"),
+)
+
+
+def gather(evaluations: Mapping[str, Path], out: Path) -> EvaluatedRun:
+    """Write ``results.json`` and ``outcomes.parquet`` of all models to ``out``.
+
+    Args:
+        evaluations: folder of each evaluation, which holds one model, by what to call that model.
+        out: folder, made if need be.
+
+    Raises:
+        RequestError: if an evaluation is missing or damaged.
+    """
+    parts, tables = [], []
+    for name, folder in evaluations.items():
+        run = EvaluatedRun.read(folder)
+        (model,) = run.models
+        parts.append(Measured(name, _renamed(run.results, model, name), name, ()))
+        parts[-1] = replace(parts[-1], rows=tuple(parts[-1].results.rows))
+        table = run.outcomes.select(KEPT)
+        names = pa.array([name] * len(table))
+        tables.append(table.set_column(KEPT.index("model"), "model", names))
+    results, _ = united(parts)
+    results = replace(results, findings=diagnose(results))
+    out.mkdir(parents=True, exist_ok=True)
+    with written_whole(out / "outcomes.parquet") as temporary:
+        pq.write_table(pa.concat_tables(tables), temporary, compression="zstd")
+    results.write(out / "results.json")
+    return EvaluatedRun.read(out)
+
+
+def _renamed(results: Results, model: str, name: str) -> Results:
+    def keys(found: dict[str, Any]) -> dict[str, Any]:
+        new = {model: name, f"under {model}": f"under {name}"}
+        return {new.get(key, key): value for key, value in found.items()}
+
+    protocol = dict(results.protocol)
+    protocol["models"] = keys(protocol["models"])
+    protocol["data"] = {dataset: keys(about) for dataset, about in protocol["data"].items()}
+    return replace(
+        results, protocol=protocol, rows=[replace(row, model=name) for row in results.rows]
+    )

@@ -1,0 +1,99 @@
+"""Which runs a sweep is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from zsrobust.config import EvaluateConfig, FinetuneConfig
+from zsrobust.sweep.jobs import Evaluation, Job, Training
+
+ORIGINAL = "original"
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Recipes and seeds, each fine-tuned once and evaluated in the same way.
+
+    Attributes:
+        recipes: a run by its name, its steps given; seed and folder are the sweep's to say.
+        seeds: one run of each recipe for each.
+        evaluation: how all are evaluated; models and folder are the sweep's to say.
+        out: folder of everything.
+        evaluations: folder below it of the evaluations; sweeps of the same runs that evaluate them
+            in another way have another.
+    """
+
+    recipes: Mapping[str, FinetuneConfig]
+    seeds: tuple[int, ...]
+    evaluation: EvaluateConfig
+    out: Path
+    evaluations: str = "evaluations"
+
+    def training(self, recipe: str, seed: int) -> Training:
+        """The fine-tuning of one recipe and seed."""
+        folder = self.out / "runs" / run_name(recipe, seed)
+        return Training(replace(self.recipes[recipe], seed=seed, out=str(folder)))
+
+    def evaluation_of(self, recipe: str, seed: int) -> Evaluation:
+        """The evaluation of what that run leaves."""
+        run = self.training(recipe, seed)
+        out = self.out / self.evaluations / run_name(recipe, seed)
+        return Evaluation(
+            replace(self.evaluation, model=[str(run.folder)], out=str(out), baseline=False)
+        )
+
+    def originals(self) -> dict[str, Evaluation]:
+        """The undefended models, by what to call them: one for each way to see pixels and names."""
+        found: dict[str, Evaluation] = {}
+        ways: list[tuple[object, ...]] = []
+        for recipe in self.recipes.values():
+            asked = self.evaluation
+            config = replace(
+                asked,
+                model=[recipe.model],
+                preprocessing=asked.preprocessing or recipe.preprocessing,
+                loader_resize=asked.loader_resize or recipe.loader_resize,
+                templates=asked.templates or recipe.templates,
+            )
+            way = (recipe.model, config.preprocessing, config.loader_resize, config.templates)
+            if way in ways:
+                continue
+            ways.append(way)
+            name = ORIGINAL if len(ways) == 1 else f"{ORIGINAL}-{len(ways)}"
+            found[name] = Evaluation(replace(config, out=str(self.out / self.evaluations / name)))
+        return found
+
+    def runs(self) -> list[tuple[str, int]]:
+        """Recipe and seed of every run: all recipes of a seed before the next seed."""
+        return [(recipe, seed) for seed in self.seeds for recipe in self.recipes]
+
+    def jobs(self) -> list[Job]:
+        """All that is to be done, as far as it is known: models that exist can be evaluated."""
+        jobs: list[Job] = [*self.originals().values()]
+        for run in self.runs():
+            training = self.training(*run)
+            jobs.append(training)
+            if training.is_done() and not training.diverged:
+                jobs.append(self.evaluation_of(*run))
+        return jobs
+
+    def diverged(self) -> dict[str, str]:
+        """The runs that ended without a model, and why."""
+        return {run_name(*run): why for run in self.runs() if (why := self.training(*run).diverged)}
+
+    def evaluated(self) -> dict[str, Path]:
+        """The evaluations' folders by model, once all jobs are done: originals, then by recipe."""
+        models = {name: job.folder for name, job in self.originals().items()}
+        for recipe in self.recipes:
+            for seed in self.seeds:
+                if not self.training(recipe, seed).diverged:
+                    folder = self.evaluation_of(recipe, seed).folder
+                    models[run_name(recipe, seed)] = folder
+        return models
+
+
+def run_name(recipe: str, seed: int) -> str:
+    """What a run and its model are called."""
+    return f"{recipe}-seed-{seed}"

@@ -1,0 +1,119 @@
+"""``zsrobust sweep``: from command-line words to a sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from zsrobust.checks import check_types, require
+from zsrobust.config import FinetuneConfig
+from zsrobust.errors import RequestError
+from zsrobust.parsing import parse_evaluate, parse_finetune, parse_options, recipe_names
+from zsrobust.sweep.cost import steps_for
+from zsrobust.sweep.plan import ORIGINAL, Sweep
+
+USAGE = """\
+usage: zsrobust sweep RECIPE... --out DIR [options]
+
+Fine-tunes a model with every recipe and seed, on one budget, evaluates all of them alike, and ends
+in one table and one plot. RECIPE is a packaged recipe (zsrobust recipes) or a YAML file.
+
+  --out DIR              folder of everything; the same command goes on from there, and started
+                         again elsewhere on the same folder it shares the work
+  --seeds 0 1 2          one run of each recipe for each seed (0)
+  --steps N              optimizer steps of every run; or
+  --passes N             passes through the image encoder for each image of a batch, a forward one
+                         and each kind of gradient counted as one: dearer methods get fewer steps
+  --evaluation.KEY ...   any option of zsrobust evaluate: --evaluation.data, --evaluation.attack,
+                         --evaluation.config, ...
+  --KEY ...              any option of zsrobust finetune, for every recipe: --model, --data,
+                         --attack.eps, --batch_size, ..."""
+
+OWN = ("out", "seeds", "passes")
+PREFIX = "--evaluation."
+
+
+@dataclass(frozen=True)
+class SweepOptions:
+    """What a sweep says of itself.
+
+    Attributes:
+        out: folder of everything.
+        seeds: one run of each recipe for each.
+        passes: passes for each image; null where steps are given.
+    """
+
+    out: str
+    seeds: list[int] = field(default_factory=lambda: [0])
+    passes: int | None = None
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        require(len(self.seeds) > 0, "seeds", self.seeds, "given at least once")
+        require(len(set(self.seeds)) == len(self.seeds), "seeds", self.seeds, "given once each")
+        require(self.passes is None or self.passes >= 1, "passes", self.passes, "1 or more")
+
+
+def parse_sweep(words: Sequence[str]) -> Sweep:
+    """A sweep from command-line words.
+
+    Raises:
+        RequestError: if a word, key or value is wrong; one sentence says which.
+    """
+    recipes, own, evaluation, finetuning = _sorted(words)
+    if not recipes:
+        raise RequestError(
+            f"name at least one recipe before the options: {', '.join(recipe_names('finetune'))}, "
+            "or YAML files"
+        )
+    options = SweepOptions(
+        **parse_options(SweepOptions, own, command="sweep", description="Many runs, one budget.")
+    )
+    names = [Path(recipe).stem if Path(recipe).is_file() else recipe for recipe in recipes]
+    for name in names:
+        require(names.count(name) == 1, "RECIPE", f"{name} twice", "of different names")
+        require(name != ORIGINAL, "RECIPE", name, f"not called {ORIGINAL}")
+    configs = {
+        name: _budgeted(parse_finetune(["--config", recipe, *finetuning]), name, options.passes)
+        for name, recipe in zip(names, recipes, strict=True)
+    }
+    try:
+        # Which models are evaluated is not known before they are trained.
+        asked = parse_evaluate([*evaluation, "--model", ORIGINAL])
+    except RequestError as error:
+        raise RequestError(f"of the evaluation (--evaluation.KEY): {error}") from None
+    return Sweep(configs, tuple(options.seeds), asked, Path(options.out))
+
+
+def _budgeted(config: FinetuneConfig, name: str, passes: int | None) -> FinetuneConfig:
+    if passes is not None:
+        config = replace(config, steps=steps_for(passes, config))
+    if config.steps is None:
+        raise RequestError(
+            f"{name} has no number of steps: give all recipes the same with --steps, or --passes"
+        )
+    return config
+
+
+def _sorted(words: Sequence[str]) -> tuple[list[str], list[str], list[str], list[str]]:
+    """Recipes, and the words of the sweep itself, of the evaluation, and of every fine-tuning."""
+    recipes: list[str] = []
+    own: list[str] = []
+    evaluation: list[str] = []
+    finetuning: list[str] = []
+    seeds: list[str] = []
+    to = recipes
+    for word in words:
+        key = word.removeprefix("--").partition("=")[0]
+        if word.startswith(PREFIX):
+            to, word = evaluation, f"--{word.removeprefix(PREFIX)}"
+        elif word == "--seeds":
+            to = seeds
+            continue
+        elif word.startswith("--"):
+            to = own if key in OWN else finetuning
+        to.append(word)
+    if seeds:
+        own.append(f"--seeds=[{','.join(seeds)}]")
+    return recipes, own, evaluation, finetuning

@@ -1,0 +1,66 @@
+"""Run a sweep to its table and plot; cut off, it goes on from the runs it has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from zsrobust.data.registry import open_set
+from zsrobust.data.suites import expand, single
+from zsrobust.evaluation.evaluated_run import EvaluatedRun
+from zsrobust.files import write_text
+from zsrobust.models.loading import load
+from zsrobust.progress import Steps
+from zsrobust.reporting.figures.style import save_figure
+from zsrobust.reporting.figures.tradeoff import tradeoff_figure
+from zsrobust.reporting.tables import TextTable
+from zsrobust.sweep.gather import gather
+from zsrobust.sweep.jobs import work
+from zsrobust.sweep.plan import Sweep
+from zsrobust.sweep.table import sweep_points, sweep_table
+
+
+@dataclass(frozen=True)
+class Swept:
+    """A finished sweep.
+
+    Attributes:
+        run: all models evaluated, as one evaluation.
+        table: its summary, and the file of it.
+        figures: the files of the trade-off plane under each attack.
+        diverged: the runs that left no model, and why.
+    """
+
+    run: EvaluatedRun
+    table: TextTable
+    table_file: Path
+    figures: list[Path]
+    diverged: dict[str, str]
+
+
+def run_sweep(sweep: Sweep) -> Swept:
+    """Do what is left of it.
+
+    Raises:
+        RequestError: before any training, if a model or data set is not to be had, or a folder
+            holds another run.
+        RunError: if a run fails otherwise than by diverging.
+        KeyboardInterrupt: on Ctrl-C; the same call goes on from there.
+    """
+    for config in sweep.recipes.values():
+        load(config.model)
+        open_set(single(config.data), "train")
+    for spec in expand(sweep.evaluation.data):
+        open_set(spec, "test")
+    work(sweep.jobs, Steps("", 1).say)
+    run = gather(sweep.evaluated(), sweep.out)
+    table = sweep_table(sweep, run.results)
+    table_file = sweep.out / "table.md"
+    write_text(table_file, table.as_markdown())
+    figures = []
+    for under in dict.fromkeys(row.under for row in run.results.rows):
+        place, points = sweep_points(sweep, run.results, under)
+        figure = tradeoff_figure(points, under=f"{under}, {place.name}")
+        stem = under.replace("/", "-").replace(" ", "-")
+        figures += save_figure(figure, sweep.out / f"tradeoff-{stem}")
+    return Swept(run, table, table_file, figures, sweep.diverged())

@@ -1,0 +1,51 @@
+"""``zsrobust sweep`` and ``zsrobust reproduce``: parse, call, print."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from zsrobust.errors import RunError
+
+
+def sweep(words: Sequence[str], show: Callable[[object], None]) -> None:
+    """Run a sweep and show its table."""
+    from zsrobust.sweep.request import USAGE, parse_sweep
+    from zsrobust.sweep.run import run_sweep
+
+    if not words or words[0] in ("--help", "-h"):
+        show(USAGE)
+        return
+    swept = run_sweep(parse_sweep(words))
+    show(swept.table.for_terminal())
+    for line in (*swept.table.notes, f"table: {swept.table_file}"):
+        show(line)
+    for path in swept.figures:
+        if path.suffix == ".png":
+            show(f"figure: {path} (and .svg)")
+    if swept.diverged:
+        raise RunError(f"{len(swept.diverged)} runs diverged: {', '.join(swept.diverged)}")
+
+
+def reproduce(words: Sequence[str], show: Callable[[object], None]) -> None:
+    """Run a replication and show its tables."""
+    from zsrobust.reproduce.paper import plan_in_words
+    from zsrobust.reproduce.request import USAGE, parse_reproduce
+    from zsrobust.reproduce.run import reproduce as run
+
+    if not words or words[0] in ("--help", "-h"):
+        show(USAGE)
+        return
+    request = parse_reproduce(words)
+    if request.plan is not None:
+        for line in plan_in_words(request.plan):
+            show(line)
+        return
+    found = run(request.experiment, compute=request.compute)
+    show(found.text)
+    for stage, count in found.missing.items():
+        if count:
+            show(f"{stage}: {count} models are not evaluated yet")
+    show(f"tables: {found.tables}")
+    for path in found.figures:
+        if path.suffix == ".png":
+            show(f"figure: {path} (and .svg)")

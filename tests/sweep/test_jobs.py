@@ -1,0 +1,68 @@
+from pathlib import Path
+
+import pytest
+
+from zsrobust.errors import InUse, RunError
+from zsrobust.sweep import jobs as module
+from zsrobust.sweep.jobs import work
+
+
+class Fake:
+    """A job that is at first held by another process, ``held`` times."""
+
+    def __init__(self, name, done, held=0):
+        self.folder, self.done, self.held = Path(name), done, held
+
+    def is_done(self):
+        return self.folder.name in self.done
+
+    def run(self):
+        if self.held > 0:
+            self.held -= 1
+            raise InUse("another process is there")
+        self.done.append(self.folder.name)
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch):
+    waits = []
+    monkeypatch.setattr(module.time, "sleep", waits.append)
+    return waits
+
+
+def test_jobs_are_done_in_order_and_those_of_others_later(no_waiting):
+    done = ["b"]
+    jobs = [Fake("a", done, held=1), Fake("b", done), Fake("c", done)]
+    work(lambda: jobs, lambda line: None)
+    assert done == ["b", "c", "a"]
+    assert no_waiting == []
+
+
+def test_at_the_end_it_waits_for_the_others(no_waiting):
+    done, said = [], []
+    work(lambda: [Fake("a", done, held=0 if len(no_waiting) == 3 else 1)], said.append)
+    assert done == ["a"]
+    assert len(no_waiting) == 3
+    assert sum("waiting for other processes" in line for line in said) == 1
+
+
+def test_results_may_ask_for_more():
+    done = []
+
+    def known():
+        return [Fake("a", done), *([Fake("b", done)] if "a" in done else [])]
+
+    work(known, lambda line: None)
+    assert done == ["a", "b"]
+
+
+def test_a_failure_ends_it_and_what_was_done_stays():
+    done = []
+
+    class Failing(Fake):
+        def run(self):
+            raise RunError("full disk")
+
+    with pytest.raises(RunError, match="full disk"):
+        work(lambda: [Fake("a", done), Failing("b", done)], lambda line: None)
+    assert done == ["a"]

@@ -1,0 +1,72 @@
+import pytest
+
+from zsrobust.errors import RequestError
+from zsrobust.sweep.plan import run_name
+from zsrobust.sweep.request import parse_sweep
+from zsrobust.units import Eps
+
+REST = ["--model", "glyph-clip", "--data", "glyph:training", "--evaluation.data", "glyphs"]
+
+
+def test_words_go_where_they_belong(tmp_path):
+    own = tmp_path / "mine.yaml"
+    own.write_text("method: trades\nobjective:\n  beta: 3.0\n")
+    sweep = parse_sweep(
+        [
+            *("tecoa", "pmg_aft", str(own), "--seeds", "0", "4", "--steps", "7", *REST),
+            *("--attack.eps", "4/255", "--optimizer.lr=0.001", "--out", "here"),
+            *("--evaluation.attack", "pgd-10", "autoattack", "--evaluation.eps", "2/255"),
+        ]
+    )
+    assert list(sweep.recipes) == ["tecoa", "pmg_aft", "mine"]
+    assert sweep.seeds == (0, 4)
+    for config in sweep.recipes.values():
+        assert (config.steps, config.attack.eps) == (7, Eps("4/255"))
+        assert config.optimizer.lr == 0.001
+    assert sweep.recipes["mine"].objective.beta == 3.0
+    assert sweep.evaluation.attack == ["pgd-10", "autoattack"]
+    assert sweep.evaluation.eps == [Eps("2/255")]
+    assert sweep.evaluation.data == ["glyphs"]
+    job = sweep.training("mine", 4)
+    assert (job.config.seed, str(job.folder)) == (4, "here/runs/mine-seed-4")
+    looked_at = sweep.evaluation_of("mine", 4).config
+    assert looked_at.model == ["here/runs/mine-seed-4"]
+    assert not looked_at.baseline
+
+
+def test_an_evaluation_recipe_can_be_named():
+    words = ["tecoa", "--steps", "7", *REST, "--out", "here", "--evaluation.config", "quick"]
+    assert parse_sweep(words).evaluation.attack == ["noise-10", "pgd-10", "cw-10"]
+
+
+def test_equal_passes_give_dearer_methods_fewer_steps():
+    words = ["tecoa", "pmg_aft", "ft_clean", "--passes", "2100", *REST, "--out", "here"]
+    steps = {name: config.steps for name, config in parse_sweep(words).recipes.items()}
+    assert steps == {"tecoa": 300, "pmg_aft": 190, "ft_clean": 700}
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--steps", "7", "--out", "x", *REST], "name at least one recipe"),
+        (["tecoa", "--out", "x", *REST], "tecoa has no number of steps"),
+        (["tecoa", "--steps", "7", *REST], "missing: --out"),
+        (["tecoa", "tecoa", "--steps", "7", "--out", "x", *REST], "tecoa twice"),
+        (["tecoe", "--steps", "7", "--out", "x", *REST], "neither a file nor a recipe"),
+        (["tecoa", "--steps", "7", "--out", "x", "--sedes", "0", *REST], "no option --sedes"),
+        (["tecoa", "--seeds", "a", "--steps", "7", "--out", "x", *REST], "seeds"),
+        (["tecoa", "--seeds", "1", "1", "--steps", "7", "--out", "x", *REST], "given once each"),
+        (
+            ["tecoa", "--steps", "7", "--out", "x", "--model", "m", "--data", "d"],
+            "of the evaluation .*missing: --data",
+        ),
+        (["tecoa", "--steps", "7", "--out", "x", *REST, "--evaluation.eps", "8"], "below 1"),
+    ],
+)
+def test_what_is_wrong_is_said(words, sentence):
+    with pytest.raises(RequestError, match=sentence):
+        parse_sweep(words)
+
+
+def test_runs_are_named_after_recipe_and_seed():
+    assert run_name("tecoa", 3) == "tecoa-seed-3"
