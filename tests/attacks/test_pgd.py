@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from zsrobust.attacks import PGD, ThreatModel, make_attack, pgd
-from zsrobust.attacks.noise import uniform_noise
 from zsrobust.errors import RequestError, RunError
 from zsrobust.models.zero_shot import ZeroShotClassifier
+from zsrobust.noise import uniform_noise
 
 EPS = 8 / 255
 

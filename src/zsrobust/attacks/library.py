@@ -19,12 +19,12 @@ from torch import Tensor
 
 from zsrobust.attacks.forked_rng import forked_rng
 from zsrobust.attacks.frozen import frozen
-from zsrobust.attacks.noise import sample_key
 from zsrobust.attacks.pgd import refuse_nan
 from zsrobust.attacks.threat_model import ThreatModel
 from zsrobust.checks import require
 from zsrobust.errors import RequestError
 from zsrobust.models.zero_shot import ZeroShotClassifier
+from zsrobust.noise import sample_key
 
 _APGD = {"n_iter": 100, "n_restarts": 1, "eot_iter": 1, "rho": 0.75}
 STANDARD: dict[str, dict[str, object]] = {

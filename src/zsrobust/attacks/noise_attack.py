@@ -10,11 +10,11 @@ from torch import Tensor
 
 from zsrobust.attacks.frozen import frozen
 from zsrobust.attacks.losses import cross_entropy
-from zsrobust.attacks.noise import uniform_noise
 from zsrobust.attacks.threat_model import ThreatModel
 from zsrobust.attacks.worst import worst_of
 from zsrobust.checks import require
 from zsrobust.models.zero_shot import ZeroShotClassifier
+from zsrobust.noise import uniform_noise
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from zsrobust.attacks.threat_model import ThreatModel
-from zsrobust.errors import RunError
+from zsrobust.errors import Diverged
 
 LossFunction = Callable[[Tensor], Tensor]
 """Images (N, 3, H, W) to one loss a sample (N,), which the attack makes larger."""
@@ -44,7 +44,7 @@ def pgd(
         noise: uniform in [-1, 1), the random start; None starts at the image itself.
 
     Raises:
-        RunError: if a gradient is NaN.
+        Diverged: if a gradient is NaN.
     """
     images = images.detach()
     adversarial = threat.start(images, noise)
@@ -81,7 +81,7 @@ def pgd_until_wrong(
         images, threat, steps, step_size, noise: as in :func:`pgd`.
 
     Raises:
-        RunError: if a gradient is NaN.
+        Diverged: if a gradient is NaN.
     """
     images = images.detach()
     adversarial = threat.start(images, noise).clone()
@@ -109,7 +109,7 @@ def refuse_nan(broken: Tensor, what: str) -> None:
     """Stop an attack that met ``what`` (a gradient, a logit) without a value.
 
     Raises:
-        RunError: if ``broken`` is true.
+        Diverged: if ``broken`` is true.
     """
     if broken:
-        raise RunError(f"the attack met a {what} that is not a number; check weights and images")
+        raise Diverged(f"the attack met a {what} that is not a number; check weights and images")

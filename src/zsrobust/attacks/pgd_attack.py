@@ -11,13 +11,13 @@ from torch import Tensor
 
 from zsrobust.attacks.frozen import frozen
 from zsrobust.attacks.losses import LOSSES, LossName, likeliest_others, margin
-from zsrobust.attacks.noise import uniform_noise
 from zsrobust.attacks.pgd import pgd, pgd_until_wrong
 from zsrobust.attacks.threat_model import ThreatModel
 from zsrobust.attacks.worst import worst_of
 from zsrobust.checks import require
 from zsrobust.errors import RequestError
 from zsrobust.models.zero_shot import ZeroShotClassifier
+from zsrobust.noise import uniform_noise
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,7 @@ class Transfer:
                 "logit_scale": self.surrogate.logit_scale,
                 "templates": list(self.surrogate.templates),
                 "preprocessing": self._preprocessing,
+                **self.surrogate.further_settings(),
                 **self._hashes,
             },
         }
