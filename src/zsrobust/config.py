@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal
 
 from zsrobust.checks import check_types, require
+from zsrobust.models.adapters.options import Adapter
 from zsrobust.objectives import Objective, objective_class
 from zsrobust.units import Eps
 
@@ -16,6 +17,8 @@ ONE_LEVEL = Eps("1/255")
 # What changes where or how fast a run goes, never what it computes; and its own folder's name.
 UNCHANGING = frozenset({"out", "overwrite", "device", "workers"})
 UNCHANGING_EVALUATION = UNCHANGING | {"batch_size", "sanity"}
+# Options that the first runs were recorded without, and what they did.
+ADDED: dict[str, Any] = {"adapter": Adapter(), "ema": None}
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,9 @@ class FinetuneConfig:
         objective: the objective's own options.
         attack: PGD inside the training step.
         optimizer: how weights move.
+        adapter: what of the image encoder is trained.
+        ema: decay of an average of the weights over steps, which is then evaluated and kept
+            instead of the last weights, such as 0.999; null for none.
         epochs: passes over the training part of the data.
         steps: optimizer steps; replaces epochs where given.
         batch_size: images a step, over all processes and accumulation steps.
@@ -117,6 +123,8 @@ class FinetuneConfig:
     objective: Objective | None = None
     attack: TrainingAttack = field(default_factory=TrainingAttack)
     optimizer: Optimizer = field(default_factory=Optimizer)
+    adapter: Adapter = field(default_factory=Adapter)
+    ema: float | None = None
     epochs: int = 10
     steps: int | None = None
     batch_size: int = 256
@@ -151,6 +159,14 @@ class FinetuneConfig:
             value = getattr(self, key)
             require(value is None or value >= 1, key, value, "1 or more, or null")
         require(self.workers >= 0, "workers", self.workers, "0 or more")
+        ema = self.ema
+        require(ema is None or 0 < ema < 1, "ema", ema, "between 0 and 1, or null for none")
+        require(
+            self.batch_norm == "frozen" or self.adapter.kind == "full",
+            "batch_norm",
+            self.batch_norm,
+            f"frozen with adapter.kind {self.adapter.kind}: else statistics of fixed layers move",
+        )
         require(0 < self.hold_out < 1, "hold_out", self.hold_out, "between 0 and 1")
         require(
             self.batch_size % self.accumulate == 0,
@@ -300,12 +316,17 @@ def deciding(config: Config) -> dict[str, Any]:
 
 def recipe_hash(config: FinetuneConfig) -> str:
     """A hash of what decides a fine-tuning but for its seed: equal for the seeds of one recipe."""
-    plain = {key: value for key, value in deciding(config).items() if key != "seed"}
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
+    return _hash({key: value for key, value in deciding(config).items() if key != "seed"})[:16]
 
 
 def run_name(config: Config) -> str:
     """A folder name of its own for every configuration that computes something else."""
     kind = config.method if isinstance(config, FinetuneConfig) else "evaluate"
-    text = json.dumps(deciding(config), sort_keys=True)
-    return f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return f"{kind}-{_hash(deciding(config))[:8]}"
+
+
+def _hash(plain: dict[str, Any]) -> str:
+    """Equal for a run that was recorded before an option was added, and one that leaves it out."""
+    usual = to_plain(ADDED)
+    kept = {key: value for key, value in plain.items() if key not in usual or value != usual[key]}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()

@@ -56,12 +56,15 @@ def folder_written_whole(path: Path) -> Iterator[Path]:
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
     try:
         yield temporary
-        for file in temporary.iterdir():
-            sync(file)
-        sync(temporary)
-        # mkdtemp makes a private folder; a run folder is as open as the user's umask says.
+        # mkdtemp makes a private folder, and safetensors private files; a run folder and what is in
+        # it are as open as the user's umask says.
         umask = os.umask(0)
         os.umask(umask)
+        for file in temporary.iterdir():
+            if file.is_file():
+                file.chmod(0o666 & ~umask)
+            sync(file)
+        sync(temporary)
         temporary.chmod(0o777 & ~umask)
         if path.exists():
             # A folder cannot replace another in one call: the old one steps aside first.

@@ -53,6 +53,15 @@ def recipe_path(name: str, command: str) -> Path:
     return Path(str(resources.files("zsrobust") / "recipes" / command / f"{name}.yaml"))
 
 
+def recipe_titles(command: str) -> dict[str, str]:
+    """The packaged recipes of a command, and what the first line of each says it is."""
+    firsts = {
+        name: recipe_path(name, command).read_text(encoding="utf-8").partition("\n")[0]
+        for name in recipe_names(command)
+    }
+    return {name: first.removeprefix("# ") for name, first in firsts.items()}
+
+
 def finetune_parser(method: str) -> ArgumentParser:
     """The options of ``zsrobust finetune`` for one method.
 
@@ -104,6 +113,15 @@ def parse_evaluate(words: Sequence[str]) -> EvaluateConfig:
     return EvaluateConfig(**_parsed(evaluate_parser(), words))
 
 
+def options_parser(options: type, *, command: str, description: str = "") -> ArgumentParser:
+    """The fields of a dataclass as the options of ``zsrobust COMMAND``."""
+    parser = ArgumentParser(
+        prog=f"zsrobust {command}", description=description, exit_on_error=False
+    )
+    parser.add_class_arguments(options)
+    return parser
+
+
 def parse_options(
     options: type, words: Sequence[str], *, command: str, description: str
 ) -> dict[str, Any]:
@@ -112,11 +130,7 @@ def parse_options(
     Raises:
         RequestError: if a word, key or value is wrong; one sentence says which.
     """
-    parser = ArgumentParser(
-        prog=f"zsrobust {command}", description=description, exit_on_error=False
-    )
-    parser.add_class_arguments(options)
-    return _parsed(parser, words)
+    return _parsed(options_parser(options, command=command, description=description), words)
 
 
 def recipe(name: str = "pmg_aft", **overrides: Any) -> FinetuneConfig:

@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
-from zsrobust.config import Config, FinetuneConfig, deciding, run_name, to_plain
-from zsrobust.errors import RequestError
+from zsrobust.config import ADDED, Config, FinetuneConfig, deciding, run_name, to_plain
+from zsrobust.errors import InUse, RequestError
 from zsrobust.files import remove_unfinished, write_text
 
 CONFIG = "config.yaml"
@@ -57,13 +57,13 @@ def claimed(out: Path, config: Config) -> Iterator[None]:
     What an earlier run left is deleted where ``overwrite`` asks for it.
 
     Raises:
-        RequestError: if another process is at work in it.
+        InUse: if another process is at work in it.
     """
     lock = FileLock(out / ".lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise RequestError(f"out {out} is in use by another process: wait, or stop it") from None
+        raise InUse(f"out {out} is in use by another process: wait, or stop it") from None
     try:
         with _writing(out):
             remove_unfinished(out)
@@ -120,8 +120,8 @@ def _refuse_foreign(out: Path, config: Config) -> None:
 def _refuse_another(out: Path, config: Config) -> None:
     try:
         recorded = yaml.safe_load((out / CONFIG).read_text(encoding="utf-8"))
-        before = _flat(recorded)
-    except (yaml.YAMLError, AttributeError):
+        before = _flat({**to_plain(ADDED), **recorded})
+    except (yaml.YAMLError, TypeError):
         raise RequestError(
             f"{out / CONFIG} is damaged: use --overwrite true to start again"
         ) from None

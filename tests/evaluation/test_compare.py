@@ -237,11 +237,13 @@ def test_classifiers_that_differ_in_more_than_weights_are_remarked(write_run):
     folder = write_run("one", {n: ("tecoa", draw(0.5, 0.2, 1)) for n in ("a", "b")})
     content = json.loads((folder / "results.json").read_text())
     content["protocol"]["models"]["b"]["logit_scale"] = 1.0
+    content["protocol"]["models"]["b"]["defence"] = {"name": "ttc"}
     content["protocol"]["data"]["cats"]["under b"]["templates"] = ["{}"]
     (folder / "results.json").write_text(json.dumps(content))
     (pair,) = compare(folder).pairs
     assert pair.remarks == [
         "their logit scale differs: 100.0 and 1.0",
+        "their defence differs: none and {'name': 'ttc'}",
         "their prompts for cats differ: ['a {}'] and ['{}']",
     ]
 

@@ -168,6 +168,7 @@ def test_the_backbone_is_the_same_only_with_openais_weights(results, source, sam
         ({}, "CLIP", "nothing there, tiny-imagenet here"),
         ({"method": "original", "seen": []}, "CLIP", None),
         ({"method": "original", "seen": []}, "TeCoA", "TinyImageNet there, nothing here"),
+        ({"method": "ttc(original, tau=0.1)", "seen": []}, "CLIP", None),
         ({"seen": ["imagenet"]}, "TeCoA", "TinyImageNet there, imagenet here"),
         ({"seen": []}, "TeCoA", "TinyImageNet there, sets that are not recorded here"),
     ],
@@ -175,6 +176,11 @@ def test_the_backbone_is_the_same_only_with_openais_weights(results, source, sam
 def test_what_it_was_fine_tuned_on(results, model, method, said):
     told = words(results(model=model), method).get("fine-tuned on")
     assert told == (said and f"fine-tuned on: {said}")
+
+
+def test_a_test_time_defence_is_told(results):
+    told = words(results(model={"defence": {"name": "ttc"}}))
+    assert told["test-time defence"] == "test-time defence: none there, ttc here"
 
 
 def test_a_note_of_the_row_is_passed_on(results):

@@ -58,6 +58,7 @@ def test_the_card_says_what_is_in_the_folder(folder, tuned):
         "epoch": 3,
         "schema": 1,
         "source": "tiny-vit/random",
+        "adapter": {"kind": "full"},
         "preprocessing": "authors_code",
         "recipe": "",
         "loader_resize": "clip",

@@ -5,9 +5,9 @@ import torch
 from torch.nn import functional as F
 
 from zsrobust.attacks import PGD, ThreatModel
-from zsrobust.attacks.noise import uniform_noise
 from zsrobust.data.batch import Batch
 from zsrobust.errors import RequestError
+from zsrobust.noise import uniform_noise
 from zsrobust.objectives import (
     AGFT,
     FARE,
@@ -32,6 +32,7 @@ ATTACK = PGD(ThreatModel(eps=8 / 255), steps=2, step_size=8 / 255, seed=3)
 def test_clean_objectives_hand_the_images_back(classifier, samples, objective):
     batch = Batch(*samples())
     assert objective.craft(Models(classifier()), batch, ATTACK, 0, {}) is batch.images
+    assert not objective.needs.attack
 
 
 @pytest.mark.parametrize(
@@ -47,6 +48,7 @@ def test_adversarial_objectives_attack_the_student_at_their_scale(
         model, batch.images, batch.labels, batch.sample_ids, 2
     )
     assert torch.equal(crafted, expected)
+    assert objective.needs.attack
     again = objective.craft(Models(model), batch, ATTACK, 3, {})
     assert not torch.equal(crafted, again), "each epoch starts elsewhere"
 

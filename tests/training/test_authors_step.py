@@ -15,12 +15,12 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from zsrobust.attacks.noise import uniform_noise
 from zsrobust.config import Optimizer, TrainingAttack
 from zsrobust.data.registry import open_set
 from zsrobust.data.sampler import epoch_batches
 from zsrobust.data.split import hold_out
 from zsrobust.models.loading import load
+from zsrobust.noise import uniform_noise
 from zsrobust.objectives import PMGAFT
 from zsrobust.training.finetune import finetune
 from zsrobust.units import Eps

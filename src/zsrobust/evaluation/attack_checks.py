@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from zsrobust.attacks.losses import cross_entropy, margin
-from zsrobust.attacks.noise import uniform_noise
 from zsrobust.attacks.pgd import pgd_until_wrong
 from zsrobust.attacks.threat_model import ThreatModel
 from zsrobust.evaluation.findings import Finding
@@ -20,6 +19,7 @@ from zsrobust.evaluation.probe import (
 )
 from zsrobust.evaluation.random_search import random_search
 from zsrobust.evaluation.statistics import wilson_interval
+from zsrobust.noise import uniform_noise
 from zsrobust.units import Eps
 
 STEPS = (1, 10, 40)

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from zsrobust._version import __version__
-from zsrobust.attacks import Attack, LibraryAttack
+from zsrobust.attacks import Attack, LibraryAttack, Transfer
 from zsrobust.data.image_set import ImageSet
 from zsrobust.evaluation.measure import Measurement
 from zsrobust.evaluation.outcomes import Outcomes
@@ -89,15 +89,22 @@ class Cell:
             zero_gradients=zero_gradients,
             ties=clean.ties + after.ties,
             after_part=after_part,
+            adaptive=self._meets_defence(attack),
             n=n,
             clean=sum(clean.right),
             robust=sum(after.right),
         )
 
+    def _meets_defence(self, attack: Attack) -> bool:
+        """Whether ``attack`` makes its images with the model's defence, or there is none."""
+        around = isinstance(attack, Transfer) and not attack.surrogate.further_settings()
+        return self.model.defence is None or not around
+
     @cached_property
     def _identity(self) -> list[object]:
         classifier, images = self.measurement.classifier, self.images
         vectors = classifier.class_embeddings.cpu().numpy().tobytes()
+        further = classifier.further_settings()
         return [
             self.model.name,
             fingerprint(classifier.encoder),
@@ -107,6 +114,7 @@ class Cell:
             [images.name, images.split, list(images.sample_ids), list(images.labels)],
             [images.stamp, self.measurement.resize, self.measurement.resolution],
             [self.measurement.device.type, torch.__version__, __version__],
+            *([further] if further else []),
         ]
 
     def _chunks(self) -> list[range]:

@@ -208,10 +208,10 @@ def _classifiers(a: EvaluatedRun, model_a: str, b: EvaluatedRun, model_b: str) -
     settings_a, settings_b = (
         run.results.protocol["models"][m] for run, m in ((a, model_a), (b, model_b))
     )
-    for key in ("logit_scale", "preprocessing"):
-        if settings_a[key] != settings_b[key]:
-            words = key.replace("_", " ")
-            remarks.append(f"their {words} differs: {settings_a[key]} and {settings_b[key]}")
+    for key in ("logit_scale", "preprocessing", "defence"):
+        first, second = settings_a.get(key, "none"), settings_b.get(key, "none")
+        if first != second:
+            remarks.append(f"their {key.replace('_', ' ')} differs: {first} and {second}")
     data_a, data_b = a.results.protocol["data"], b.results.protocol["data"]
     for name in data_a:
         if name in data_b:

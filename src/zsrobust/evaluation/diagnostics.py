@@ -16,12 +16,16 @@ import re
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
+from zsrobust.evaluation.defence_findings import (
+    NOISE,
+    adaptive_attack_finds_more,
+    defences_are_attacked,
+)
 from zsrobust.evaluation.findings import Finding
 from zsrobust.evaluation.results import Results, Row
+from zsrobust.evaluation.row_groups import passed, radius, row_groups, standing, surely_above, where
 from zsrobust.evaluation.statistics import wilson_interval
-from zsrobust.units import format_radius
 
-NOISE = r"noise-\d+"
 BLACK_BOX = rf"square|{NOISE}|transfer\(.*\)"
 
 UNDEFENDED_EPS = 1 / 255
@@ -30,9 +34,6 @@ UNDEFENDED_MOST = 0.05
 """Undefended CLIP-B/32 at 1/255 keeps 4.9 % on average under PGD-100 and 0.1 % under AutoAttack."""
 
 ZERO_GRADIENTS_MOST = 0.5
-
-RISE_SHARE = 0.005
-"""PGD is not exact: one sample, or one in 200, may stand at the larger eps by bad luck alone."""
 
 Check = Callable[[Results], list[Finding]]
 
@@ -48,7 +49,7 @@ def ensemble_below_parts(results: Results) -> list[Finding]:
     Parts are those that the protocol names under ``parts``, else the words around each ``+``.
     """
     compared, wrong = 0, []
-    for rows in _groups(results, "norm", "eps"):
+    for rows in row_groups(results, "norm", "eps"):
         by_name = {row.attack: row for row in rows}
         for row in rows:
             for name in _parts(results).get(row.attack, ()):
@@ -56,12 +57,12 @@ def ensemble_below_parts(results: Results) -> list[Finding]:
                 if part is None:
                     continue
                 compared += 1
-                if _count(row) > _count(part):
+                if standing(row) > standing(part):
                     wrong.append(
                         Finding(
                             "ensemble below its parts",
                             False,
-                            f"{_where(row)}: {row.attack} leaves {row.robust_acc:.1%} standing, "
+                            f"{where(row)}: {row.attack} leaves {row.robust_acc:.1%} standing, "
                             f"but its part {name} alone leaves {part.robust_acc:.1%}",
                             {"ensemble": row.robust_acc, "part": part.robust_acc},
                             "A worst case over several attacks cannot be above one of them on the "
@@ -69,7 +70,7 @@ def ensemble_below_parts(results: Results) -> list[Finding]:
                             "were not carried over; take the lower number until that is settled.",
                         )
                     )
-    return wrong or _passed(
+    return wrong or passed(
         "ensemble below its parts",
         compared,
         "no ensemble leaves more standing than one of its parts",
@@ -79,18 +80,17 @@ def ensemble_below_parts(results: Results) -> list[Finding]:
 def falls_with_eps(results: Results) -> list[Finding]:
     """Robust accuracy does not rise with eps: the larger ball contains the smaller one."""
     compared, wrong = 0, []
-    for rows in _groups(results, "norm", "attack"):
+    for rows in row_groups(results, "norm", "attack"):
         for small, large in pairwise(sorted(rows, key=lambda row: row.eps)):
             compared += 1
-            rise = _count(large) - _count(small)
-            if rise > max(1, RISE_SHARE * large.n):
+            if surely_above(large, small):
                 wrong.append(
                     Finding(
                         "falls with eps",
                         False,
-                        f"{_where(large)}: {large.attack} leaves {large.robust_acc:.1%} standing "
-                        f"at {_radius(large)}, more than the {small.robust_acc:.1%} at "
-                        f"{_radius(small)}",
+                        f"{where(large)}: {large.attack} leaves {large.robust_acc:.1%} standing "
+                        f"at {radius(large)}, more than the {small.robust_acc:.1%} at "
+                        f"{radius(small)}",
                         {
                             "eps": large.eps,
                             "robust": large.robust_acc,
@@ -102,7 +102,7 @@ def falls_with_eps(results: Results) -> list[Finding]:
                         "restarts, and attack with a margin loss as well.",
                     )
                 )
-    return wrong or _passed("falls with eps", compared, "robust accuracy rises nowhere with eps")
+    return wrong or passed("falls with eps", compared, "robust accuracy rises nowhere with eps")
 
 
 def white_box_beats_black_box(results: Results) -> list[Finding]:
@@ -111,7 +111,7 @@ def white_box_beats_black_box(results: Results) -> list[Finding]:
     Fails where the black-box accuracy lies below the white-box attack's 95 % interval.
     """
     compared, wrong = 0, []
-    for rows in _groups(results, "norm", "eps"):
+    for rows in row_groups(results, "norm", "eps"):
         white = _white_box(results, rows)
         if not white:
             continue
@@ -119,13 +119,15 @@ def white_box_beats_black_box(results: Results) -> list[Finding]:
         for black in (row for row in rows if re.fullmatch(BLACK_BOX, row.attack)):
             if black.attack.endswith(f", {black.model})"):
                 continue  # Its own images: a white box under another name.
+            if not black.adaptive:
+                continue  # Compared with all that met the defence by a check of its own.
             compared += 1
             if black.robust_acc < best.ci95_robust[0]:
                 wrong.append(
                     Finding(
                         "white box beats black box",
                         False,
-                        f"{_where(black)} at {_radius(black)}: {black.attack} leaves "
+                        f"{where(black)} at {radius(black)}: {black.attack} leaves "
                         f"{black.robust_acc:.1%} standing without any gradient, while the best "
                         f"attack with gradients, {best.attack}, leaves {best.robust_acc:.1%}",
                         {"black_box": black.robust_acc, "white_box": best.robust_acc},
@@ -134,7 +136,7 @@ def white_box_beats_black_box(results: Results) -> list[Finding]:
                         "report the lowest accuracy that any attack reached.",
                     )
                 )
-    return wrong or _passed(
+    return wrong or passed(
         "white box beats black box",
         compared,
         "no attack without gradients is surely stronger than the best with them",
@@ -158,7 +160,7 @@ def parts_beat_black_box(results: Results) -> list[Finding]:
                     Finding(
                         "white box beats black box",
                         False,
-                        f"{_where(row)} at {_radius(row)}: {name} brings "
+                        f"{where(row)} at {radius(row)}: {name} brings "
                         f"{row.attack} from {before:.1%} to {after:.1%} without any gradient",
                         {"black_box": after, "white_box": before},
                         "What attacks with gradients left standing fell to one without: the "
@@ -166,7 +168,7 @@ def parts_beat_black_box(results: Results) -> list[Finding]:
                         "more. Run `--sanity` to see why.",
                     )
                 )
-    return wrong or _passed(
+    return wrong or passed(
         "white box beats black box",
         compared,
         "no black-box part fells what gradients missed",
@@ -196,9 +198,7 @@ def gradients_are_there(results: Results) -> list[Finding]:
         for (model, dataset), share in shares.items()
         if share > ZERO_GRADIENTS_MOST
     ]
-    return wrong or _passed(
-        "gradients are there", len(shares), "no model's gradient is mostly zero"
-    )
+    return wrong or passed("gradients are there", len(shares), "no model's gradient is mostly zero")
 
 
 def attack_beats_noise(results: Results) -> list[Finding]:
@@ -208,7 +208,7 @@ def attack_beats_noise(results: Results) -> list[Finding]:
     where neither does any harm there is nothing to tell.
     """
     compared, wrong = 0, []
-    for rows in _groups(results, "norm", "eps"):
+    for rows in row_groups(results, "norm", "eps"):
         noises = [row for row in rows if re.fullmatch(NOISE, row.attack)]
         for noise in noises:
             for attack in _white_box(results, rows):
@@ -219,7 +219,7 @@ def attack_beats_noise(results: Results) -> list[Finding]:
                         Finding(
                             "attack beats noise",
                             False,
-                            f"{_where(attack)} at {_radius(attack)}: {attack.attack} leaves "
+                            f"{where(attack)} at {radius(attack)}: {attack.attack} leaves "
                             f"{attack.robust_acc:.1%} standing, random noise of the same size "
                             f"{noise.robust_acc:.1%}",
                             {"noise": noise.robust_acc, "attack": attack.robust_acc},
@@ -228,7 +228,7 @@ def attack_beats_noise(results: Results) -> list[Finding]:
                             "is merely fragile to noise; run `--sanity` to see which.",
                         )
                     )
-    return wrong or _passed(
+    return wrong or passed(
         "attack beats noise", compared, "no attack is as harmless as random noise"
     )
 
@@ -241,7 +241,7 @@ def undefended_falls(results: Results) -> list[Finding]:
     raise no alarm.
     """
     compared, wrong = 0, []
-    for rows in _groups(results, "norm", "eps"):
+    for rows in row_groups(results, "norm", "eps"):
         strong = [row for row in rows if not re.fullmatch(BLACK_BOX, row.attack)]
         if not strong:
             continue
@@ -259,7 +259,7 @@ def undefended_falls(results: Results) -> list[Finding]:
                 Finding(
                     "undefended falls",
                     False,
-                    f"{_where(best)} at {_radius(best)}: the undefended model keeps "
+                    f"{where(best)} at {radius(best)}: the undefended model keeps "
                     f"{best.robust_acc:.1%} under {best.attack} "
                     f"(95 % interval from {best.ci95_robust[0]:.1%}), more than "
                     f"{UNDEFENDED_MOST:.0%}",
@@ -276,7 +276,7 @@ def undefended_falls(results: Results) -> list[Finding]:
                     "they came here, there is nothing to mend.",
                 )
             )
-    return wrong or _passed(
+    return wrong or passed(
         "undefended falls",
         compared,
         f"every undefended model falls to where {UNDEFENDED_MOST:.0%} or less may stand",
@@ -291,20 +291,9 @@ CHECKS: tuple[Check, ...] = (
     gradients_are_there,
     attack_beats_noise,
     undefended_falls,
+    defences_are_attacked,
+    adaptive_attack_finds_more,
 )
-
-
-def _radius(row: Row) -> str:
-    return format_radius(row.norm, row.eps)
-
-
-def _groups(results: Results, *fields: str) -> list[list[Row]]:
-    """Rows of one model on one set that also share ``fields``: comparable, on the same samples."""
-    groups: dict[tuple[object, ...], list[Row]] = {}
-    for row in results.rows:
-        same = ("model", "dataset", "split", "resolution", "n", *fields)
-        groups.setdefault(tuple(getattr(row, field) for field in same), []).append(row)
-    return list(groups.values())
 
 
 def _parts(results: Results) -> dict[str, Sequence[str]]:
@@ -335,18 +324,3 @@ def _white_box(results: Results, rows: Sequence[Row]) -> list[Row]:
 def _chance(results: Results, dataset: str) -> float:
     names = results.protocol.get("data", {}).get(dataset, {}).get("class_names", ())
     return 1 / max(2, len(names))
-
-
-def _count(row: Row) -> int:
-    return round(row.robust_acc * row.n)
-
-
-def _where(row: Row) -> str:
-    return f"{row.model} on {row.dataset} (n {row.n})"
-
-
-def _passed(check: str, compared: int, sentence: str) -> list[Finding]:
-    if not compared:
-        return []
-    times = f"{compared} comparison{'s' if compared > 1 else ''}"
-    return [Finding(check, True, f"{times}: {sentence}", {"comparisons": compared}, "As it must.")]

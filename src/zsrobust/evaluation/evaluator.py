@@ -128,16 +128,19 @@ def _models(config: EvaluateConfig, device: torch.device) -> list[CLIPModel]:
     """The models asked for, after the undefended original of each one that was fine-tuned.
 
     An original sees pixels and prompts as the fine-tuned model does; under two protocols it is two
-    classifiers.
+    classifiers. The same model without its test-time defence comes before one that has one.
     """
     asked = [
         replace(load(name, preprocessing=config.preprocessing, device=device), name=name)
         for name in config.model
     ]
+    if config.baseline:
+        undefended = [model.defence.undefended for model in asked if model.defence]
+        asked = [*(model for model in undefended if model.name not in config.model), *asked]
     models = {model.name: model for model in asked}
     originals: dict[str, CLIPModel] = {}
     for model in asked if config.baseline else []:
-        if model.method == "original":
+        if model.defence or model.method == "original":
             continue
         protocol = model.preprocessing.protocol
         original = replace(
@@ -220,6 +223,7 @@ def _protocol(config: EvaluateConfig, cells: list[Cell]) -> dict[str, Any]:
             "preprocessing": cell.model.preprocessing.describe(),
             "seen": sorted(cell.model.seen),
             "recipe": cell.model.recipe,
+            **classifier.further_settings(),
         }
         data.setdefault(
             cell.images.name,

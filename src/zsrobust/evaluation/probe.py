@@ -10,9 +10,9 @@ from scipy.stats import binomtest
 from torch import Tensor, nn
 
 from zsrobust.attacks.losses import cross_entropy
-from zsrobust.attacks.noise import uniform_noise
 from zsrobust.attacks.pgd import input_gradient, pgd
 from zsrobust.attacks.threat_model import ThreatModel
+from zsrobust.noise import uniform_noise
 
 BATCH = 32
 SURE = 0.01

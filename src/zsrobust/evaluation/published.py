@@ -131,6 +131,7 @@ def _differs(results: Results, row: Row, clean: bool, printed: Published) -> tup
     ways = [
         ("backbone", printed.backbone, _backbone(model["source"], printed.backbone)),
         ("fine-tuned on", *_tuned_on(model, printed)),
+        ("test-time defence", "none", model.get("defence", {}).get("name", "none")),
         ("samples", printed.n, f"{row.n} of {row.split}"),
     ]
     if not clean:
@@ -155,7 +156,8 @@ def _backbone(source: str, printed: str) -> str:
 
 def _tuned_on(model: dict[str, Any], printed: Published) -> tuple[str, str]:
     there = "nothing" if printed.method == "CLIP" else printed.finetuned_on
-    if model["method"] == "original":
+    # Defended weights were trained on what they were trained on before.
+    if model["method"].removeprefix("ttc(").startswith("original"):
         return there, "not recorded" if "@" in model["source"] else "nothing"
     # Sets are recorded by name and by place; a place means nothing to a reader.
     names = [name for name in model["seen"] if not PurePath(name).is_absolute()]

@@ -11,8 +11,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from zsrobust.attacks.noise import uniform_noise
 from zsrobust.evaluation.probe import Probe
+from zsrobust.noise import uniform_noise
 
 
 @torch.no_grad()

@@ -40,6 +40,7 @@ class Row:
         ties: samples decided by less than 1e-4 of a logit, before or after the attack: another
             batch size or device may tip them.
         after_part: of an ensemble, the robust accuracy once each part has run, in their order.
+        adaptive: False where the model has a test-time defence and the images were made without.
     """
 
     dataset: str
@@ -61,6 +62,7 @@ class Row:
     zero_gradients: float = math.nan
     ties: int = 0
     after_part: dict[str, float] = field(default_factory=dict)
+    adaptive: bool = True
 
     @classmethod
     def counted(cls, *, n: int, clean: int, robust: int, **rest: Any) -> Row:
@@ -95,6 +97,7 @@ class Average:
         over: ``all`` sets, or those ``unseen`` by every model of the evaluation.
         datasets: how many sets the attack is defined on.
         changed: whether the attack was changed for one of them, for lack of classes.
+        adaptive: as in :class:`Row`.
     """
 
     over: str
@@ -108,6 +111,7 @@ class Average:
     robust_acc: float
     ci95_clean: Interval
     ci95_robust: Interval
+    adaptive: bool = True
 
     @property
     def under(self) -> str:
@@ -231,4 +235,5 @@ def _average(over: str, rows: Sequence[Row]) -> Average:
         robust_acc=sum(robust) / len(rows),
         ci95_clean=average_interval(clean, [row.ci95_clean for row in rows]),
         ci95_robust=average_interval(robust, [row.ci95_robust for row in rows]),
+        adaptive=rows[0].adaptive,
     )

@@ -28,6 +28,11 @@ def require_same_protocol(a: Results, row_a: Row, b: Results, row_b: Row) -> Non
         )
 
 
+def same_protocol(a: Results, row_a: Row, b: Results, row_b: Row) -> bool:
+    """Whether :func:`require_same_protocol` would let the two rows pass."""
+    return not any(_differences(_measured(a, row_a), _measured(b, row_b)))
+
+
 def attack_of(results: Results, row: Row) -> dict[str, Any]:
     """The attack behind ``row``, with all its parameters."""
     described = results.protocol.get("data", {}).get(row.dataset, {}).get("attacks")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from torch import Tensor, nn
 
+from zsrobust.errors import RequestError
 from zsrobust.models import text_cache
+from zsrobust.models.adapters.options import Adapter
 from zsrobust.models.preprocessing import Preprocessing
 from zsrobust.models.zero_shot import ZeroShotClassifier
 
@@ -21,6 +23,19 @@ class TextSide(Protocol):
 
     def encode(self, class_names: Sequence[str], templates: Sequence[str]) -> Tensor:
         """One unit vector a class, (C, dim), fp32 on the CPU, averaged over the templates."""
+        ...
+
+
+class Defence(Protocol):
+    """Something done to images at test time, before a model embeds them."""
+
+    @property
+    def undefended(self) -> CLIPModel:
+        """The model that is defended, without the defence."""
+        ...
+
+    def around(self, classifier: ZeroShotClassifier) -> ZeroShotClassifier:
+        """``classifier`` behind the defence; it shares the image encoder."""
         ...
 
 
@@ -39,7 +54,10 @@ class CLIPModel:
         source: the pre-trained model this was fine-tuned from; ``name`` itself where it was not.
         recipe: hash of the fine-tuning's configuration but for its seed; empty where none is known.
         loader_resize: how photographs are to be brought to the attack resolution.
-        method: how the weights came about; ``original`` where they were not fine-tuned here.
+        method: how the weights came about; ``original`` where they were not fine-tuned here. With
+            a defence, that as well.
+        adapter: what of the encoder the last fine-tuning trained.
+        defence: at test time, within every classifier of this model; None for none.
     """
 
     name: str
@@ -53,6 +71,8 @@ class CLIPModel:
     method: str = "original"
     recipe: str = ""
     loader_resize: str = "clip"
+    adapter: Adapter = field(default_factory=Adapter)
+    defence: Defence | None = None
 
     def __post_init__(self) -> None:
         self.source = self.source or self.name
@@ -63,7 +83,7 @@ class CLIPModel:
         """The zero-shot classifier over ``class_names``; shares this model's image encoder."""
         used = tuple(templates or self.default_templates)
         vectors = text_cache.encode(self.text, class_names, used)
-        return ZeroShotClassifier.from_parts(
+        classifier = ZeroShotClassifier.from_parts(
             self.encoder,
             vectors.to(self.preprocessing.mean.device),
             class_names,
@@ -71,3 +91,16 @@ class CLIPModel:
             logit_scale=self.logit_scale,
             templates=used,
         )
+        return self.defence.around(classifier) if self.defence else classifier
+
+    def require_undefended(self, purpose: str) -> None:
+        """Refuse a defended model where its weights alone are meant, for ``purpose``.
+
+        Raises:
+            RequestError: if there is a defence.
+        """
+        if self.defence:
+            raise RequestError(
+                f"{self.name} has a test-time defence, which {purpose} cannot take along: name "
+                f"{self.defence.undefended.name} instead"
+            )

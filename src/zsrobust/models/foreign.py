@@ -52,6 +52,7 @@ def load_foreign(name: str, load: Callable[[str], CLIPModel]) -> CLIPModel:
     path = Path(file)
     tensors = _state_dict(path, _read(path))
     model = load(base)
+    model.require_undefended("a checkpoint's weights")
     image, rest = _split(tensors)
     _require_fit(path, f"the image encoder of {base}", model.encoder, image)
     model.encoder.load_state_dict(image)

@@ -14,6 +14,9 @@ from zsrobust.errors import RequestError
 from zsrobust.models import glyph_clip, open_clip_model, photo_lite
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.foreign import is_foreign, load_foreign
+from zsrobust.models.interpolation import load_wise
+from zsrobust.models.name_forms import Form, read_form
+from zsrobust.models.ttc import load_ttc
 from zsrobust.models.weights import CARD, load_model_folder
 
 LOADERS: dict[str, Callable[[str], CLIPModel]] = {
@@ -23,6 +26,12 @@ LOADERS: dict[str, Callable[[str], CLIPModel]] = {
     "local-dir": open_clip_model.load_local,
 }
 """Loaders by the name's part before ``:`` or ``/``; other names are folders, or ARCH/TAG."""
+
+FORMS: dict[str, Callable[[Form, Callable[[str], CLIPModel]], CLIPModel]] = {
+    "ttc": load_ttc,
+    "wise": load_wise,
+}
+"""Makers of models from models, ``WORD(MODEL, ...)``, by word; each gets what loads a name."""
 
 
 def load(
@@ -34,14 +43,18 @@ def load(
         name: ``ARCH/TAG`` of open_clip (``ViT-B-32/openai``), ``ARCH/random``,
             ``hf-hub:ORG/NAME``, ``local-dir:FOLDER``, ``glyph-clip``, ``photo-lite``,
             ``photo-lite/without-tiny-imagenet``, ``BASE@FILE`` (any of these with the image
-            encoder of another project's checkpoint file), a model folder of this package, or a
-            run folder with one in ``model/``.
+            encoder of another project's checkpoint file), a model folder of this package, a
+            run folder with one in ``model/``, ``ttc(MODEL)``, any of them defended, or
+            ``wise(MODEL, ALPHA)``, a fine-tuned one partway from its original.
         preprocessing: a protocol of ``preprocessing.PROTOCOLS`` instead of the model's own.
         device: where the image encoder goes.
 
     Raises:
         RequestError: if the name is unknown, or the model is incomplete, damaged or not to be had.
     """
+    form = read_form(name)
+    if form and form.word in FORMS:
+        return FORMS[form.word](form, partial(load, preprocessing=preprocessing, device=device))
     loader = LOADERS.get(re.split("[:/]", name)[0])
     if is_foreign(name):
         loader = partial(load_foreign, load=load)

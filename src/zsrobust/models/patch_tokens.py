@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from zsrobust.errors import RequestError
+from zsrobust.models.adapters.visual_prompt import VisualPrompt
 
 
 def check_has_tokens(encoder: nn.Module, name: str) -> None:
@@ -40,9 +41,11 @@ def embed_with_tokens(encoder: Any, pixels: Tensor) -> tuple[Tensor, Tensor]:
     projection. Tokens come row by row from the top left.
 
     Args:
-        encoder: a tower that ``check_has_tokens`` accepts.
+        encoder: a tower that ``check_has_tokens`` accepts, or a visual prompt around one.
         pixels: preprocessed images (N, 3, S, S).
     """
+    if isinstance(encoder, VisualPrompt):
+        return encoder.embed_with_tokens(pixels)
     found = encoder.forward_intermediates(
         pixels, indices=1, normalize_intermediates=True, output_fmt="NLC"
     )

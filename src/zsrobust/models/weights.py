@@ -18,6 +18,8 @@ from torch import nn
 from zsrobust._version import __version__
 from zsrobust.errors import RequestError
 from zsrobust.files import folder_written_whole, sha256_of
+from zsrobust.models.adapters.lora import merged
+from zsrobust.models.adapters.options import Adapter
 from zsrobust.models.clip import CLIPModel
 
 TENSORS = "model.safetensors"
@@ -28,10 +30,12 @@ SCHEMA = 1
 def save_model(folder: Path, model: CLIPModel, method: str, **extra: object) -> None:
     """Write ``model``'s image encoder to ``folder``, whole or not at all, replacing what is there.
 
-    ``model.safetensors`` holds every tensor of the encoder; ``model.json`` holds ``schema``,
-    ``source`` (the pre-trained model, which gives text side and architecture), ``preprocessing``,
-    ``recipe``, ``loader_resize``, ``templates``, ``logit_scale``, ``text`` (fingerprint of the text
-    side), ``seen``, ``method``, ``sha256`` of the tensors' file, ``package`` and ``extra``.
+    ``model.safetensors`` holds every tensor of the encoder, LoRA merged into the weights, and
+    those of a visual prompt, which cannot be. ``model.json`` holds ``schema``, ``source`` (the
+    pre-trained model, which gives text side and architecture), ``adapter`` (kind and options),
+    ``preprocessing``, ``recipe``, ``loader_resize``, ``templates``, ``logit_scale``, ``text``
+    (fingerprint of the text side), ``seen``, ``method``, ``sha256`` of the tensors' file,
+    ``package`` and ``extra``.
 
     Args:
         folder: where to; its parents are made.
@@ -42,7 +46,7 @@ def save_model(folder: Path, model: CLIPModel, method: str, **extra: object) -> 
     # Clones, because safetensors takes neither tied nor strided tensors.
     tensors = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, tensor in model.encoder.state_dict().items()
+        for name, tensor in merged(model.encoder).items()
     }
     with folder_written_whole(folder) as unfinished:
         save_file(tensors, unfinished / TENSORS)
@@ -50,6 +54,7 @@ def save_model(folder: Path, model: CLIPModel, method: str, **extra: object) -> 
             **extra,
             "schema": SCHEMA,
             "source": model.source,
+            "adapter": {"kind": model.adapter.kind, **model.adapter.options},
             "preprocessing": model.preprocessing.protocol,
             "recipe": model.recipe,
             "loader_resize": model.loader_resize,
@@ -69,6 +74,7 @@ def load_model_folder(
 ) -> CLIPModel:
     """The model in ``folder``: its source, loaded by ``load``, with the folder's encoder weights.
 
+    Where the folder's model has a visual prompt, it is around the source's tower again.
     ``preprocessing`` replaces the protocol the folder names.
 
     Raises:
@@ -91,6 +97,9 @@ def load_model_folder(
             f"{folder} was fine-tuned with another text side than {card['source']} has here: "
             "restore the one it was made with, or repeat the run"
         )
+    adapter = _adapter(folder, card)
+    if adapter.made.keeps_prompt:
+        model = replace(model, encoder=adapter.made.apply(model, seed=0))
     try:
         model.encoder.load_state_dict(tensors)
     except RuntimeError as reason:
@@ -99,6 +108,7 @@ def load_model_folder(
     return replace(
         model,
         name=str(folder),
+        adapter=adapter,
         seen=frozenset(card["seen"]),
         method=card["method"],
         recipe=card["recipe"],
@@ -107,6 +117,14 @@ def load_model_folder(
         logit_scale=float(card["logit_scale"]),
         preprocessing=model.preprocessing.under(preprocessing or card["preprocessing"]),
     )
+
+
+def _adapter(folder: Path, card: dict[str, Any]) -> Adapter:
+    """What was trained; cards of runs before there was a choice do not say."""
+    try:
+        return Adapter(**card.get("adapter", {}))
+    except (RequestError, TypeError) as reason:
+        raise RequestError(f"{folder / CARD} is damaged: 'adapter' is wrong: {reason}") from reason
 
 
 def read_card(path: Path) -> dict[str, Any]:

@@ -96,6 +96,10 @@ class ZeroShotClassifier(nn.Module):
             templates,
         )
 
+    def further_settings(self) -> dict[str, object]:
+        """What decides its answers besides its attributes, for results; nothing here."""
+        return {}
+
     def embed(self, images: Tensor) -> Tensor:
         """Raw image embeddings (N, dim) of images in [0, 1], shape (N, 3, H, W)."""
         embeddings: Tensor = self.encoder(self.preprocessing(images))

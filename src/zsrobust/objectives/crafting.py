@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from zsrobust.attacks.frozen import frozen
-from zsrobust.attacks.noise import uniform_noise
 from zsrobust.attacks.pgd import pgd
 from zsrobust.attacks.pgd_attack import PGD
 from zsrobust.data.batch import Batch
 from zsrobust.models.zero_shot import ZeroShotClassifier
+from zsrobust.noise import uniform_noise
 
 
 def against_labels(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from accelerate import Accelerator
+from torch import nn
 
 from zsrobust.attacks import PGD, ThreatModel
 from zsrobust.config import FinetuneConfig, recipe_hash
@@ -19,12 +20,15 @@ from zsrobust.data.suites import single
 from zsrobust.devices import bf16_works, full_precision
 from zsrobust.errors import RequestError
 from zsrobust.models import text_cache
+from zsrobust.models.adapters.visual_prompt import VisualPrompt
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.loading import load
 from zsrobust.models.patch_tokens import check_has_tokens
+from zsrobust.models.zero_shot import ZeroShotClassifier
 from zsrobust.objectives.base import Models
 from zsrobust.processes import make_accelerator, on_first
 from zsrobust.run_folder import claimed, find_run
+from zsrobust.training.ema import Average
 from zsrobust.training.feed import Feed
 from zsrobust.training.step import TrainingStep, make_optimizer
 from zsrobust.training.student import Student
@@ -69,6 +73,8 @@ def finetune(config: FinetuneConfig) -> Run:
     folder = on_first(accelerator, lambda: find_run(config))
     model = load(config.model, preprocessing=config.preprocessing, device=accelerator.device)
     _check_met(model, config)
+    original = copy.deepcopy(model.encoder).eval().requires_grad_(False)
+    model = replace(model, encoder=config.adapter.made.apply(model, config.seed))
     data = on_first(accelerator, lambda: _training_data(config))
     train_set, held_out = hold_out(data, config.hold_out, config.seed)
     feed = Feed(
@@ -83,12 +89,16 @@ def finetune(config: FinetuneConfig) -> Run:
         resolution=attack_resolution(data, model.preprocessing.image_size),
         workers=config.workers,
     )
+    average = None if config.ema is None else Average(model.encoder, config.ema)
+    kept = _tuned(model, data, config, average)
     trainer = Trainer(
         config=config,
         folder=folder,
-        model=_tuned(model, data, config),
+        model=kept,
+        classifier=_classifier(kept, data, config, accelerator),
         feed=feed,
-        step=_step(config, model, data, accelerator),
+        step=_step(config, model, original, data, accelerator),
+        average=average,
         selection_attack=PGD(ThreatModel(eps=config.attack.eps), steps=10, seed=config.seed),
     )
     with ExitStack() as stack:
@@ -102,12 +112,20 @@ def _training_data(config: FinetuneConfig) -> ImageSet:
     return open_readable(single(config.data), "train", config.on_unreadable)
 
 
-def _tuned(model: CLIPModel, data: ImageSet, config: FinetuneConfig) -> CLIPModel:
-    """What the model will be once it is trained; shares its encoder."""
+def _tuned(
+    model: CLIPModel, data: ImageSet, config: FinetuneConfig, average: Average | None
+) -> CLIPModel:
+    """What the model will be once it is trained; shares its encoder, or the average of it."""
     assert config.objective is not None
     label = config.objective.label
+    if config.adapter.kind != "full":
+        label += f" + {config.adapter.made.label}"
+    if config.ema is not None:
+        label += f" + ema({config.ema})"
     return replace(
         model,
+        encoder=model.encoder if average is None else average.encoder,
+        adapter=config.adapter,
         seen=model.seen | {data.name, data.origin},
         method=label if model.method == "original" else f"{model.method}, then {label}",
         recipe=recipe_hash(config),
@@ -116,14 +134,25 @@ def _tuned(model: CLIPModel, data: ImageSet, config: FinetuneConfig) -> CLIPMode
     )
 
 
+def _classifier(
+    model: CLIPModel, data: ImageSet, config: FinetuneConfig, accelerator: Accelerator
+) -> ZeroShotClassifier:
+    classifier = model.classifier(data.class_names, config.templates or data.templates or None)
+    return classifier.to(accelerator.device)
+
+
 def _step(
-    config: FinetuneConfig, model: CLIPModel, data: ImageSet, accelerator: Accelerator
+    config: FinetuneConfig,
+    model: CLIPModel,
+    original: nn.Module,
+    data: ImageSet,
+    accelerator: Accelerator,
 ) -> TrainingStep:
     objective = config.objective
     assert objective is not None
-    classifier = model.classifier(data.class_names, config.templates or data.templates or None)
+    classifier = _classifier(model, data, config, accelerator)
     models = Models(
-        classifier.to(accelerator.device),
+        classifier,
         texts=tuple(
             text_cache.encode(model.text, prompts, ("{}",)).to(accelerator.device)
             for prompts in objective.prompts(data.class_names)
@@ -132,7 +161,6 @@ def _step(
             classifier.class_embeddings.shape[1], len(data.class_names), config.seed
         ),
     )
-    original = copy.deepcopy(model.encoder).eval().requires_grad_(False)
     student = Student(
         model.encoder,
         model.preprocessing,
@@ -171,6 +199,12 @@ def _step(
 def _check_met(model: CLIPModel, config: FinetuneConfig) -> None:
     """Refuse a model or an attack that the objective cannot work with."""
     assert config.objective is not None
+    model.require_undefended("fine-tuning")
+    if isinstance(model.encoder, VisualPrompt):
+        raise RequestError(
+            f"model {model.name} has a visual prompt ({model.adapter.made.label}), which cannot be "
+            f"fine-tuned further: start from {model.source} or from a run without a prompt"
+        )
     needs = config.objective.needs
     if needs.tokens:
         check_has_tokens(model.encoder, model.name)

@@ -13,16 +13,19 @@ import torch
 from torch import nn
 
 from zsrobust.attacks import PGD
-from zsrobust.attacks.noise import sample_key
 from zsrobust.config import FinetuneConfig
 from zsrobust.data.batch import Batch
-from zsrobust.errors import RequestError, RunError
+from zsrobust.errors import Diverged, RequestError
+from zsrobust.models.adapters.visual_prompt import VisualPrompt
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.weights import fingerprint, save_model
+from zsrobust.models.zero_shot import ZeroShotClassifier
+from zsrobust.noise import sample_key
 from zsrobust.processes import on_first
 from zsrobust.progress import Steps
 from zsrobust.training.checkpoint import load_newest, save_checkpoint
 from zsrobust.training.distance import relative_l2_distance
+from zsrobust.training.ema import Average
 from zsrobust.training.feed import Feed
 from zsrobust.training.held_out import HeldOut, evaluate_held_out
 from zsrobust.training.interrupt import Interrupt
@@ -40,9 +43,12 @@ class Trainer:
     Attributes:
         config: the run's configuration.
         folder: the run folder.
-        model: the model in training, its ``seen`` already naming the training set.
+        model: what is kept, the model in training or its average; its ``seen`` already names the
+            training set.
+        classifier: the same over the training set's classes; what is evaluated.
         feed: what to train on and what to select on.
         step: one step.
+        average: of the weights over steps; None for none.
         selection_attack: the attack on held-out images.
         done: steps taken.
         best: the selected model's accuracies so far.
@@ -52,8 +58,10 @@ class Trainer:
     config: FinetuneConfig
     folder: Path
     model: CLIPModel
+    classifier: ZeroShotClassifier
     feed: Feed
     step: TrainingStep
+    average: Average | None
     selection_attack: PGD
     done: int = field(default=0, init=False)
     best: HeldOut | None = field(default=None, init=False)
@@ -71,7 +79,8 @@ class Trainer:
 
         Raises:
             RequestError: if there are checkpoints and none is whole.
-            RunError: if loss or gradient is not finite, or the disk is full.
+            Diverged: if loss or gradient is not finite.
+            RunError: if the disk is full.
             KeyboardInterrupt: on Ctrl-C or SIGTERM, once a checkpoint is saved.
         """
         warnings = self._resume()
@@ -116,11 +125,13 @@ class Trainer:
         torch.manual_seed(sample_key(self.config.seed, "dropout", self.done, rank, 0))
         try:
             figures = self.step(parts, epoch=epoch, global_batch=self.config.batch_size)
-        except RunError as error:
-            raise RunError(
+        except Diverged as error:
+            raise Diverged(
                 f"{error} at step {self.done + 1}; the last good checkpoint in "
                 f"{self.checkpoints} is kept; try a lower optimizer.lr or optimizer.clip_norm"
             ) from error
+        if self.average is not None:
+            self.average.update(self._encoder)
         self.done += 1
         now = time.monotonic()
         speed = self.config.batch_size / (now - self._finished_at)
@@ -145,7 +156,7 @@ class Trainer:
 
     def _evaluate(self, bar: Steps) -> HeldOut:
         found = evaluate_held_out(
-            self.step.models.classifier,
+            self.classifier,
             self.feed.selection(),
             self.selection_attack,
             self.accelerator,
@@ -163,7 +174,7 @@ class Trainer:
         bar.say(
             f"step {self.done}: on {len(self.feed.held_out)} held-out images "
             f"clean {found.clean_acc:.1%}, {attack} {found.robust_acc:.1%}; "
-            f"weights moved by {distance:.2%}"
+            f"{self._moved(distance)}"
         )
         return found
 
@@ -184,16 +195,42 @@ class Trainer:
                 skipped_images=self.feed.train_set.skipped,
                 held_out=asdict(found),
                 relative_l2_distance=self._distance(),
+                trained_parameters=self.counts[0],
+                parameters=self.counts[1],
             )
 
     def _distance(self) -> float:
         return relative_l2_distance(self.model.encoder, self.step.original)
 
+    def _moved(self, distance: float) -> str:
+        if isinstance(self.model.encoder, VisualPrompt):
+            return "a visual prompt leaves the weights as they were"
+        return f"weights moved by {distance:.2%}"
+
+    @property
+    def _encoder(self) -> nn.Module:
+        """The encoder in training."""
+        encoder: nn.Module = self.step.models.classifier.encoder
+        return encoder
+
+    @cached_property
+    def counts(self) -> tuple[int, int]:
+        """How many of the encoder's parameters are trained, and how many there are."""
+        sizes = [(part.numel(), part.requires_grad) for part in self._encoder.parameters()]
+        return sum(size for size, trained in sizes if trained), sum(size for size, _ in sizes)
+
     @property
     def _trained(self) -> nn.Module:
-        """All that a checkpoint must bring back: the encoder, and a head trained beside it."""
-        head = self.step.models.head
-        return self.model.encoder if head is None else nn.ModuleList([self.model.encoder, head])
+        """All that a checkpoint must bring back.
+
+        The encoder, a head trained beside it, and an average, in this order.
+        """
+        parts = [self._encoder]
+        if self.step.models.head is not None:
+            parts.append(self.step.models.head)
+        if self.average is not None:
+            parts.append(self.average.encoder)
+        return nn.ModuleList(parts) if len(parts) > 1 else self._encoder
 
     def _save(self) -> None:
         state = {"best": asdict(self.best) if self.best else None, "inputs": self.inputs}
@@ -249,11 +286,14 @@ class Trainer:
 
     def _introduction(self) -> list[str]:
         feed = self.feed
+        trained, parameters = self.counts
         lines = [
             f"{self.step.objective.label} on {self.model.name}: {len(feed.train_set)} images of "
             f"{feed.train_set.name}/{feed.train_set.split} at {feed.resolution} px, "
             f"{len(feed.held_out)} more held out, {len(feed.train_set.class_names)} classes, "
-            f"{self.total_steps} steps of {feed.batch_size} on {self.accelerator.device}"
+            f"{self.total_steps} steps of {feed.batch_size} on {self.accelerator.device}",
+            f"trains {trained:,} of {parameters:,} parameters of the image encoder "
+            f"({trained / parameters:.2%})",
         ]
         warmup = self.config.optimizer.warmup_steps
         if warmup >= self.total_steps:

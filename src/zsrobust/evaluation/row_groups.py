@@ -1,0 +1,47 @@
+"""Rows that may be compared with each other, and the words for what a comparison found."""
+
+from __future__ import annotations
+
+from zsrobust.evaluation.findings import Finding
+from zsrobust.evaluation.results import Results, Row
+from zsrobust.units import format_radius
+
+RISE_SHARE = 0.005
+"""Attacks are not exact: one sample, or one in 200, may stand longer by bad luck alone."""
+
+
+def row_groups(results: Results, *fields: str) -> list[list[Row]]:
+    """Rows of one model on one set that also share ``fields``: comparable, on the same samples."""
+    groups: dict[tuple[object, ...], list[Row]] = {}
+    for row in results.rows:
+        same = ("model", "dataset", "split", "resolution", "n", *fields)
+        groups.setdefault(tuple(getattr(row, field) for field in same), []).append(row)
+    return list(groups.values())
+
+
+def standing(row: Row) -> int:
+    """How many samples stand the attack."""
+    return round(row.robust_acc * row.n)
+
+
+def surely_above(row: Row, other: Row) -> bool:
+    """Whether more stand ``row`` than ``other`` by more than bad luck explains."""
+    return standing(row) - standing(other) > max(1, RISE_SHARE * row.n)
+
+
+def radius(row: Row) -> str:
+    """The radius in words."""
+    return format_radius(row.norm, row.eps)
+
+
+def where(row: Row) -> str:
+    """Model, data set and n in words."""
+    return f"{row.model} on {row.dataset} (n {row.n})"
+
+
+def passed(check: str, compared: int, sentence: str) -> list[Finding]:
+    """The one finding of a check that found nothing wrong in ``compared`` comparisons, if any."""
+    if not compared:
+        return []
+    times = f"{compared} comparison{'s' if compared > 1 else ''}"
+    return [Finding(check, True, f"{times}: {sentence}", {"comparisons": compared}, "As it must.")]

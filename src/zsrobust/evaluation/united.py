@@ -1,0 +1,135 @@
+"""Several evaluations as one: models that were measured the same way, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from zsrobust.evaluation.results import Results, Row
+from zsrobust.evaluation.same_protocol import same_protocol
+
+Place = tuple[str, str, str]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One model of one evaluation.
+
+    Attributes:
+        run: the evaluation's name; shown with the model's where two models have one name.
+        results: of the evaluation.
+        model: its name there.
+        rows: its rows there, all or those that matter.
+    """
+
+    run: str
+    results: Results
+    model: str
+    rows: tuple[Row, ...]
+
+    @property
+    def places(self) -> dict[Place, Row]:
+        """The rows by data set, split, and attack with its radius."""
+        return {(row.dataset, row.split, row.under): row for row in self.rows}
+
+    def is_same(self, other: Measured) -> bool:
+        """Whether both are one model: the same weights, settings and prompts, by any name."""
+        mine, theirs = (one.results.protocol["models"][one.model] for one in (self, other))
+        return bool(mine == theirs) and all(
+            self._prompts(dataset) == other._prompts(dataset)
+            for dataset in {row.dataset for row in self.rows} & {row.dataset for row in other.rows}
+        )
+
+    def is_comparable(self, other: Measured) -> bool:
+        """Whether they have a place in common, and were measured the same way wherever they do."""
+        here, there = self.places, other.places
+        common = here.keys() & there.keys()
+        return bool(common) and all(
+            same_protocol(self.results, here[place], other.results, there[place])
+            for place in common
+        )
+
+    def _prompts(self, dataset: str) -> Any:
+        return self.results.protocol["data"][dataset][f"under {self.model}"]["templates"]
+
+
+def measured_models(run: str, results: Results) -> Iterator[Measured]:
+    """Every model of an evaluation, in the order of its rows."""
+    for model in dict.fromkeys(row.model for row in results.rows):
+        rows = tuple(row for row in results.rows if row.model == model)
+        yield Measured(run, results, model, rows)
+
+
+def alike(runs: Sequence[tuple[str, Results]]) -> list[list[int]]:
+    """Which of ``runs``, by index, are one evaluation made in parts, such as one a seed.
+
+    They have the same sets and attacks, all measured the same way.
+    """
+    groups: list[list[int]] = []
+    parts = [list(measured_models(*run)) for run in runs]
+    for index, models in enumerate(parts):
+        for group in groups:
+            firsts = parts[group[0]]
+            if all(_same_places(one, other) for one in models for other in firsts):
+                group.append(index)
+                break
+        else:
+            groups.append([index])
+    return groups
+
+
+def _same_places(one: Measured, other: Measured) -> bool:
+    return one.places.keys() == other.places.keys() and one.is_comparable(other)
+
+
+def united(parts: Sequence[Measured]) -> tuple[Results, dict[str, list[Measured]]]:
+    """One ``Results`` of pairwise comparable models, and by name there what each is made of.
+
+    A model that several evaluations hold, as an original, is in it once, and what was measured
+    first counts. Different models of one name get their evaluation's name beside it. Findings and
+    sanity reports stay with the evaluations.
+    """
+    together: list[list[Measured]] = []
+    for part in parts:
+        same = next((found for found in together if found[0].is_same(part)), None)
+        if same is None:
+            together.append([part])
+        else:
+            same.append(part)
+    many = [found[0].model for found in together]
+    models: dict[str, Any] = {}
+    data: dict[str, Any] = {}
+    rows: list[Row] = []
+    of: dict[str, list[Measured]] = {}
+    for found in together:
+        first = found[0]
+        clash = many.count(first.model) > 1
+        name = _free(f"{first.model} ({first.run})" if clash else first.model, models)
+        of[name] = found
+        models[name] = first.results.protocol["models"][first.model]
+        places: dict[Place, Row] = {}
+        for part in found:
+            for place, row in part.places.items():
+                places.setdefault(place, row)
+            for dataset in {row.dataset: None for row in part.rows}:
+                described = part.results.protocol["data"][dataset]
+                about = {k: v for k, v in described.items() if not k.startswith("under ")}
+                data.setdefault(dataset, about)
+                data[dataset].setdefault(f"under {name}", described[f"under {part.model}"])
+        rows += [replace(row, model=name) for row in places.values()]
+    attacks: list[Any] = []
+    for part in parts:
+        attacks += [one for one in part.results.protocol["attacks"] if one not in attacks]
+    first_of_all = parts[0].results
+    protocol = {**first_of_all.protocol, "attacks": attacks, "models": models, "data": data}
+    return Results(protocol, first_of_all.environment, rows), of
+
+
+def _free(name: str, taken: dict[str, Any]) -> str:
+    """``name``, with a number where it is taken."""
+    number, free = 1, name
+    while free in taken:
+        number += 1
+        free = f"{name} {number}"
+    return free

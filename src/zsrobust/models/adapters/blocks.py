@@ -1,0 +1,69 @@
+"""The adapter ``blocks``: the end of the image tower, from its last n blocks on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from zsrobust.checks import require
+from zsrobust.models.adapters.base import AdapterKind, train_only
+from zsrobust.models.adapters.tower_blocks import blocks_of
+
+if TYPE_CHECKING:
+    from zsrobust.models.clip import CLIPModel
+
+# A ViT of open_clip holds its projection as a parameter of its own, before all modules.
+PROJECTION = "proj"
+
+
+@dataclass(frozen=True)
+class Blocks(AdapterKind):
+    """The last ``blocks`` blocks and everything that comes after the first of them.
+
+    A block is a residual block of the tower, never a slice of the list of parameters. After the
+    blocks come:
+
+    - in a ViT of open_clip, an attention pool where there is one, ``ln_post`` and ``proj``;
+    - in a ResNet of open_clip (``glyph-clip``'s too), ``attnpool``;
+    - in a tower of timm, its last norm, its pool and head, and open_clip's ``head``;
+    - in ``photo-lite``'s EfficientNet, ``conv_head`` and ``bn2``.
+
+    What lies between two of them (the downsampling of ConvNeXt's and Swin's stages) is trained
+    where the block before it is. Fixed is what comes before: patch embedding or stem, class token,
+    positions, ``ln_pre`` and the first blocks.
+
+    Attributes:
+        blocks: how many, 1 or more.
+    """
+
+    blocks: int = 1
+
+    def __post_init__(self) -> None:
+        require(self.blocks >= 1, "adapter.blocks", self.blocks, "1 or more")
+
+    @property
+    def label(self) -> str:
+        """``blocks(2)``."""
+        return f"blocks({self.blocks})"
+
+    def apply(self, model: CLIPModel, seed: int) -> nn.Module:
+        """The encoder itself, its beginning fixed.
+
+        Raises:
+            RequestError: if the tower has fewer blocks, or none that are known here.
+        """
+        blocks = list(blocks_of(model))
+        require(
+            self.blocks <= len(blocks),
+            "adapter.blocks",
+            self.blocks,
+            f"at most {len(blocks)}, the number of blocks of model {model.name}",
+        )
+        first = blocks[-self.blocks]
+        # Towers register their parts in the order in which images pass them.
+        names = [name for name, _ in model.encoder.named_parameters()]
+        start = next(at for at, name in enumerate(names) if name.startswith(f"{first}."))
+        train_only(model.encoder, {*names[start:], PROJECTION})
+        return model.encoder

@@ -1,0 +1,50 @@
+"""The adapter ``layer_norm``: the scales and shifts of a tower's LayerNorms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from zsrobust.errors import RequestError
+from zsrobust.models.adapters.base import AdapterKind, train_only
+
+if TYPE_CHECKING:
+    from zsrobust.models.clip import CLIPModel
+
+
+@dataclass(frozen=True)
+class LayerNorm(AdapterKind):
+    """Weight and bias of every LayerNorm of the image tower, and nothing else.
+
+    BatchNorms are left alone: their scales go with statistics that fine-tuning keeps fixed.
+    """
+
+    @property
+    def label(self) -> str:
+        """Its name in results."""
+        return "layer_norm"
+
+    def apply(self, model: CLIPModel, seed: int) -> nn.Module:
+        """The encoder itself, all but its LayerNorms fixed.
+
+        Raises:
+            RequestError: if it has none.
+        """
+        names = {
+            f"{name}.{part}"
+            for name, module in model.encoder.named_modules()
+            if isinstance(module, nn.LayerNorm)
+            for part, _ in module.named_parameters()
+        }
+        if not names:
+            batch_norm = any(isinstance(module, _BatchNorm) for module in model.encoder.modules())
+            instead = "its norms are BatchNorms" if batch_norm else "nor any BatchNorm"
+            raise RequestError(
+                f"model {model.name} has no LayerNorm in its image tower ({instead}), which "
+                "adapter.kind layer_norm trains: choose blocks, lora or full"
+            )
+        train_only(model.encoder, names)
+        return model.encoder

@@ -1,0 +1,44 @@
+"""The blocks of an image tower, in the order in which an image passes them."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from zsrobust.errors import RequestError
+
+if TYPE_CHECKING:
+    from zsrobust.models.clip import CLIPModel
+
+# What open_clip puts before the names of timm's towers, and photo-lite before those of its own.
+WRAPPER = r"(trunk\.|tower\.)?"
+# A tower's blocks have names of the first of these that any of its modules has.
+PATTERNS = (
+    r"transformer\.resblocks\.\d+",  # ViTs of open_clip
+    r"layer[1-4]\.\d+",  # ResNets of open_clip (glyph-clip's too) and of timm
+    r"(stages|layers)\.\d+\.blocks\.\d+",  # ConvNeXt, FastViT and Swin of timm
+    r"blocks\.\d+\.\d+",  # EfficientNet of timm (photo-lite's)
+    r"blocks\.\d+",  # ViTs of timm
+)
+
+
+def blocks_of(model: CLIPModel) -> dict[str, nn.Module]:
+    """The blocks of ``model``'s image tower by name, the first in the tower first.
+
+    Raises:
+        RequestError: if it is a tower whose blocks are not known here.
+    """
+    for pattern in PATTERNS:
+        found = {
+            name: module
+            for name, module in model.encoder.named_modules()
+            if re.fullmatch(WRAPPER + pattern, name)
+        }
+        if found:
+            return found
+    raise RequestError(
+        f"model {model.name} has an image tower without blocks that are known here "
+        f"({type(model.encoder).__name__}): choose adapter.kind full"
+    )
