@@ -1,7 +1,11 @@
+import csv
+import io
 from dataclasses import replace
 
+import pytest
+
 from zsrobust.evaluation.results import Results, Row
-from zsrobust.reporting.tables import accuracy_table, short_names
+from zsrobust.reporting.tables import TextTable, accuracy_table, short_names
 
 
 def row(dataset, model, eps, clean, robust, seen=False):
@@ -121,3 +125,47 @@ def test_l2_radii_are_no_pixel_levels():
     rows = [replace(row("a", "m", 0.5, 50, 9), norm="l2")]
     table = accuracy_table(Results({}, {}, rows))
     assert table.columns[-1] == "pgd-10 l2 0.5"
+
+
+def test_csv_and_latex_hold_every_cell_as_it_is():
+    table = TextTable(
+        ["data set", "clean"],
+        [[['a, "b"', "1.5 (1.0-2.0)"]], [["50% of_x & {y} ~^\\ $<>|", "-"], ["[z] ±", "2"]]],
+        notes=["a_note"],
+    )
+    rows = list(csv.reader(io.StringIO(table.as_csv())))
+    assert rows == [table.columns, *table.rows]
+    lines = table.as_latex("Top 5%").splitlines()
+    assert r"\caption{Top 5\%}" in lines
+    assert r"\begin{tabular}{lr}" in lines
+    assert lines.count(r"\midrule") == 2
+    assert (
+        r"50\% of\_x \& \{y\} \textasciitilde{}\textasciicircum{}\textbackslash{} "
+        r"\$\textless{}\textgreater{}\textbar{} & - \\" in lines
+    )
+    assert r"{[}z] \textpm{} & 2 \\" in lines
+    assert r"\par a\_note" in lines
+
+
+def test_a_bar_in_a_name_opens_no_further_cell_in_markdown():
+    text = TextTable(["data set"], [[["a|b"]]]).as_markdown()
+    assert text.splitlines()[2] == r"| a\|b |"
+
+
+@pytest.mark.parametrize(
+    ("cell", "kind"),
+    [
+        ("84.7 (83.4-85.6)", "figure"),
+        ("<0.001", "figure"),
+        ("+7.8 (+6.4 to +8.9)", "figure"),
+        ("30.0 ± 10.0 (5.2 to 54.8)", "figure"),
+        ("12.0 (1.0-2.0)* [of 3]", "figure"),
+        ("3.11.7", "figure"),
+        ("2305fc42ca6ce092", "words"),
+        ("104 comparisons", "words"),
+        ("1/255", "words"),
+        ("words that go on for longer than a cell", "long"),
+    ],
+)
+def test_a_column_of_figures_is_known_by_its_cells(cell, kind):
+    assert TextTable(["x"], [[[cell], ["-"], [""]]]).kinds == [kind]

@@ -1,7 +1,10 @@
-"""Tables of results, built once as cells of text and rendered for terminal and Markdown."""
+"""Tables of results, built once as cells of text and rendered for terminal, Markdown and so on."""
 
 from __future__ import annotations
 
+import csv
+import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,6 +15,19 @@ from rich.table import Table
 from zsrobust.evaluation.results import Average, Results, Row
 
 WORDS = ("data set", "model", "under", "photograph")
+LONG = 28
+"""Letters from which on a cell may be broken into lines."""
+# 12, <0.001, 3.11.7, 84.7 (83.4-85.6), +7.8 (+6.4 to +8.9), 5.0 ± 0.3, 12.0* [of 3], 30 [n 200]
+_FIGURE = re.compile(r"[-+<]?\d[-+±.,()\d\s]*(to [-+.\d]+\))?[*†]*( \[(of|n) \d+\])?")
+_LATEX = str.maketrans(
+    {
+        **{letter: f"\\{letter}" for letter in "&%$#_{}"},
+        **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
+        **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "±": r"\textpm{}"},
+        # After the end of a row a bracket would be an option.
+        "[": "{[}",
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -46,8 +62,50 @@ class TextTable:
         """As a pipe table."""
         rule = ["---" if column in WORDS else "--:" for column in self.columns]
         rows = [self.columns, rule, *(row for group in self.groups for row in group)]
-        lines = [f"| {' | '.join(row)} |" for row in rows]
+        lines = [
+            f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows
+        ]
         return "\n".join([*lines, *(f"\n{note}" for note in self.notes)]) + "\n"
+
+    @property
+    def rows(self) -> list[list[str]]:
+        """Those of all groups, one after the other."""
+        return [row for group in self.groups for row in group]
+
+    @property
+    def kinds(self) -> list[str]:
+        """For each column ``figure``, ``long`` words or ``words``: how it is set."""
+        return [_kind([row[index] for row in self.rows]) for index in range(len(self.columns))]
+
+    def as_csv(self) -> str:
+        """As comma-separated values with a line of headings; notes are left out."""
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([self.columns, *self.rows])
+        return text.getvalue()
+
+    def as_latex(self, caption: str) -> str:
+        """As a LaTeX table of package booktabs, a rule between groups and the notes below."""
+        sides = "".join(_SIDES[kind] for kind in self.kinds)
+        lines = [r"\begin{table}", r"\centering", rf"\caption{{{caption.translate(_LATEX)}}}"]
+        lines += [rf"\begin{{tabular}}{{{sides}}}", r"\toprule", _latex_row(self.columns)]
+        for group in self.groups:
+            lines += [r"\midrule", *map(_latex_row, group)]
+        lines += [r"\bottomrule", r"\end{tabular}"]
+        lines += [rf"\par {note.translate(_LATEX)}" for note in self.notes]
+        return "\n".join([*lines, r"\end{table}"]) + "\n"
+
+
+_SIDES = {"figure": "r", "words": "l", "long": "p{5cm}"}
+
+
+def _kind(cells: Sequence[str]) -> str:
+    if all(cell in ("", "-") or _FIGURE.fullmatch(cell) for cell in cells):
+        return "figure"
+    return "long" if max(map(len, cells)) > LONG else "words"
+
+
+def _latex_row(cells: Sequence[str]) -> str:
+    return f"{' & '.join(cell.translate(_LATEX) for cell in cells)} " + r"\\"
 
 
 def accuracy_table(results: Results) -> TextTable:
@@ -158,6 +216,7 @@ def _line(
 
 def _robust(row: Row | Average, widest: Row | Average) -> str:
     figure = _percent(row.robust_acc, row.ci95_robust)
+    figure += "" if row.adaptive else "†"
     if isinstance(row, Row):
         return figure + ("*" if row.note else "")
     fewer = isinstance(widest, Average) and row.datasets < widest.datasets
@@ -167,6 +226,12 @@ def _robust(row: Row | Average, widest: Row | Average) -> str:
 def _notes(results: Results) -> list[str]:
     """What a reader of the figures alone would get wrong."""
     notes = list(dict.fromkeys(f"* {row.dataset}: {row.note}" for row in results.rows if row.note))
+    notes += [
+        f"† not adaptive: the images of {row.attack} were made without the test-time defence of "
+        f"{row.model}"
+        for row in results.rows
+        if not row.adaptive
+    ]
     for name, data in results.protocol.get("data", {}).items():
         shown = {row.attack for row in results.rows if row.dataset == name}
         notes += [

@@ -100,7 +100,7 @@ def distance_figure(runs: Sequence[Path]) -> Figure:
     lines.set_title("distance while training (ring: the evaluated model)", fontsize=TEXT)
     lines.set_ylim(bottom=0)
     lines.xaxis.set_major_locator(MaxNLocator(integer=True))
-    lines.legend(frameon=False, fontsize=SMALL, loc="upper left")
+    lines.legend(frameon=False, fontsize=SMALL, loc="best")
     return figure
 
 

@@ -109,6 +109,12 @@ def accuracy_series(results: Results, under: str) -> tuple[list[Place], list[Ser
     return sorted(places.values(), key=lambda place: place.average), series
 
 
+def main_average(places: Sequence[Place]) -> Place:
+    """The average that says most: that of unseen sets, or of all where none is unseen."""
+    averages = {place.over: place for place in places if place.average}
+    return averages.get("unseen", averages["all"])
+
+
 def strongest(results: Results) -> str:
     """The attack and radius under which the models keep least, on average over rows."""
     under: dict[str, list[float]] = {}

@@ -1,0 +1,87 @@
+"""How fine-tuning went: loss, and accuracy on clean and on attacked images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from zsrobust.errors import RequestError
+from zsrobust.reporting.figures.style import FAINT, SMALL, TEXT, Look, bare, looks, new_figure
+
+Lines = Sequence[dict[str, Any]]
+# Of a training line and of a held-out line of metrics.jsonl.
+_PANELS = (
+    ("loss of a batch", "total", ""),
+    ("clean accuracy, %", "clean_acc", "clean_acc"),
+    ("accuracy when attacked, %", "adversarial_acc", "robust_acc"),
+)
+
+
+def curves_figure(runs: Sequence[tuple[str, str, Lines]]) -> Figure:
+    """Loss, clean accuracy and accuracy on attacked images over steps, a colour a label.
+
+    Thin lines are batches of training, markers the held-out images that the model is chosen on.
+
+    Args:
+        runs: label, method and the lines of ``metrics.jsonl`` of each; seeds of one recipe share
+            their label.
+
+    Raises:
+        RequestError: if there is none.
+    """
+    if not runs:
+        raise RequestError("there is no fine-tuning run to draw: name one or more")
+    figure = new_figure(2.9)
+    panels = cast(Sequence[Axes], figure.subplots(1, len(_PANELS)))
+    methods = {label: method for label, method, _ in runs}
+    of = dict(zip(methods, looks(list(methods.values())), strict=True))
+    for axes, (title, trained, held_out) in zip(panels, _PANELS, strict=True):
+        bare(axes)
+        axes.grid(axis="y", color=FAINT, linewidth=0.6)
+        named: set[str] = set()
+        for label, _, lines in runs:
+            _curve(axes, lines, trained, of[label])
+            _marks(axes, lines, held_out, of[label], "_nolegend_" if label in named else label)
+            named.add(label)
+        axes.set_title(title, fontsize=TEXT)
+        axes.set_xlabel("training step", fontsize=SMALL)
+        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        if trained != "total":
+            axes.set_ylim(0, 100)
+    handles, labels = panels[1].get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="outside upper center", ncols=4, frameon=False, fontsize=TEXT
+    )
+    return figure
+
+
+def _curve(axes: Axes, lines: Lines, key: str, look: Look) -> None:
+    found = [line for line in lines if line.get("kind") == "train" and key in line]
+    factor = 1 if key == "total" else 100
+    axes.plot(
+        [line["step"] for line in found],
+        [factor * line[key] for line in found],
+        color=look.colour,
+        linewidth=0.9,
+        alpha=0.75,
+        label="_nolegend_",
+    )
+
+
+def _marks(axes: Axes, lines: Lines, key: str, look: Look, label: str) -> None:
+    found = [line for line in lines if line.get("kind") == "held_out" and key in line]
+    axes.plot(
+        [line["step"] for line in found],
+        [100 * line[key] for line in found],
+        color=look.colour,
+        marker=look.marker,
+        markersize=5,
+        linestyle="none",
+        label=label,
+        # A marker at 0 % or at the last step is drawn whole.
+        clip_on=False,
+    )

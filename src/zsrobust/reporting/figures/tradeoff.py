@@ -1,0 +1,128 @@
+"""The plane of clean against robust accuracy: what each method pays for its robustness."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from zsrobust.errors import RequestError
+from zsrobust.evaluation.statistics import Interval
+from zsrobust.reporting.figures.style import FAINT, SMALL, TEXT, Look, bare, looks, new_figure
+
+PLANE = 4.0
+"""Inches of height; more where the legend needs it."""
+LINE = 0.2
+"""Inches of a line of the legend."""
+LETTERS = 28
+"""Letters after which a label goes on in a further line."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One method or model in the plane; accuracies in [0, 1].
+
+    Attributes:
+        label: how it is called in the legend.
+        clean, robust: its accuracies; means where there are ``seeds``.
+        ci_clean, ci_robust: their 95 % intervals; (nan, nan) where there is none.
+        seeds: (clean, robust) of each seed, where there are several.
+        method: as in results, such as ``pmg_aft[paper]``: gives the look that it has in the other
+            figures; by default the label's.
+    """
+
+    label: str
+    clean: float
+    robust: float
+    ci_clean: Interval
+    ci_robust: Interval
+    seeds: tuple[tuple[float, float], ...] = ()
+    method: str = ""
+
+
+def tradeoff_figure(points: Sequence[Point], *, under: str) -> Figure:
+    """A marker a point with its 95 % intervals as a cross, its seeds as faint dots.
+
+    Dashed lines go through every ``original``: left of the upright one clean accuracy was paid,
+    above the level one robustness was gained. Labels stand in a legend in the order of robust
+    accuracy, so that they never cover each other.
+
+    Args:
+        points: what to show, one or more.
+        under: the attack in words, such as ``pgd-10 1/255, average of 5 unseen``.
+
+    Raises:
+        RequestError: if there is no point.
+    """
+    if not points:
+        raise RequestError("there is no point to draw: name one model or more")
+    labels = [textwrap.fill(point.label, LETTERS) for point in points]
+    lines = sum(label.count("\n") + 1 for label in labels)
+    figure = new_figure(max(PLANE, 0.6 + LINE * lines))
+    axes = figure.add_subplot()
+    bare(axes)
+    axes.grid(color=FAINT, linewidth=0.6)
+    given = looks([point.method or point.label for point in points])
+    shown = zip(points, given, labels, strict=True)
+    for point, look, label in sorted(shown, key=lambda one: -one[0].robust):
+        _cross(axes, point, look, label)
+    axes.set_title(f"under {under}", fontsize=TEXT)
+    axes.set_xlabel("clean accuracy, %", fontsize=SMALL)
+    axes.set_ylabel("robust accuracy, %", fontsize=SMALL)
+    _within_accuracies(axes)
+    figure.legend(loc="outside right upper", frameon=False, fontsize=TEXT)
+    return figure
+
+
+def _cross(axes: Axes, point: Point, look: Look, label: str) -> None:
+    x, y = 100 * point.clean, 100 * point.robust
+    if point.method == "original":
+        axes.axvline(x, color=look.colour, linestyle="--", linewidth=0.8, zorder=1)
+        axes.axhline(y, color=look.colour, linestyle="--", linewidth=0.8, zorder=1)
+    for clean, robust in point.seeds:
+        axes.plot(
+            *(100 * clean, 100 * robust),
+            marker=".",
+            color=look.colour,
+            alpha=0.45,
+            markersize=5,
+            linestyle="none",
+            zorder=2,
+        )
+    axes.errorbar(
+        x,
+        y,
+        xerr=_lengths(x, point.ci_clean),
+        yerr=_lengths(y, point.ci_robust),
+        fmt=look.marker,
+        color=look.colour,
+        markersize=6,
+        markeredgecolor="white",
+        markeredgewidth=0.5,
+        elinewidth=1.1,
+        label=label,
+        zorder=3,
+        # A point at 0 % is drawn whole.
+        clip_on=False,
+    )
+
+
+def _lengths(centre: float, interval: Interval) -> list[list[float]] | None:
+    """Below and above ``centre`` (per cent), as matplotlib wants them."""
+    low, high = interval
+    if math.isnan(low):
+        return None
+    return [[max(0.0, centre - 100 * low)], [max(0.0, 100 * high - centre)]]
+
+
+def _within_accuracies(axes: Axes) -> None:
+    """Some room around the points, but none below 0 % or above 100 %."""
+    axes.margins(0.08)
+    left, right = axes.get_xlim()
+    bottom, top = axes.get_ylim()
+    axes.set_xlim(max(0.0, left), min(100.0, right))
+    axes.set_ylim(max(0.0, bottom), min(100.0, top))

@@ -1,0 +1,118 @@
+"""What a page is made of: words, tables, figures and pictures, in sections."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from matplotlib.figure import Figure
+
+from zsrobust.reporting.tables import TextTable
+
+
+@dataclass(frozen=True)
+class Words:
+    """A paragraph; ``warning`` sets it apart as one."""
+
+    text: str
+    warning: bool = False
+
+
+@dataclass(frozen=True)
+class Code:
+    """Lines to copy, such as a command.
+
+    Attributes:
+        text: the lines.
+        label: what they are.
+        folded: whether they are shown once asked for.
+    """
+
+    text: str
+    label: str
+    folded: bool = False
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A figure.
+
+    Attributes:
+        name: of its files, unique in a report.
+        title: what stands below it.
+        alt: what it shows, with its main numbers, for whoever cannot see it.
+        figure: the drawing.
+    """
+
+    name: str
+    title: str
+    alt: str
+    figure: Figure
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table.
+
+    Attributes:
+        name: of its files, unique in a report.
+        caption: what it shows.
+        table: its cells.
+        folded: whether it is shown once asked for.
+    """
+
+    name: str
+    caption: str
+    table: TextTable
+    folded: bool = False
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image of a gallery.
+
+    Attributes:
+        source: a ``data:`` address.
+        alt: what it is.
+        heading: in a word or two.
+        lines: what is said of it, a line a model, and whether that is right.
+    """
+
+    source: str
+    alt: str
+    heading: str
+    lines: list[tuple[str, bool]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """A row of pictures of one sample."""
+
+    title: str
+    pictures: list[Picture]
+
+
+Block = Words | Code | Chart | Grid | Pictures
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading and what stands below it.
+
+    Attributes:
+        title: the heading.
+        name: its address on the page, unique there.
+        blocks: in order.
+        parts: sections one level below, after the blocks.
+    """
+
+    title: str
+    name: str
+    blocks: Sequence[Block]
+    parts: Sequence[Section] = ()
+
+    def everything(self) -> Iterator[Block]:
+        """All blocks, those of the parts included."""
+        yield from self.blocks
+        for part in self.parts:
+            yield from part.everything()

@@ -1,0 +1,86 @@
+"""The gallery: images before and after the attack, the change, and what each model says."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from zsrobust.evaluation.gallery import Gallery, Item, View
+from zsrobust.reporting.figures.gallery import change, gallery_figure, magnification
+from zsrobust.reporting.figures.style import method_words
+from zsrobust.reporting.html.blocks import Block, Chart, Picture, Pictures, Section, Words
+
+SMALL = 96
+"""Pixels of a side up to which an image is kept exactly; larger ones are kept as JPEG."""
+MOST = 4_000_000
+"""Letters that the images of all galleries together may take in a page."""
+
+
+def gallery_section(folder: Path, gallery: Gallery, name: str, *, most: int = MOST) -> Section:
+    """A row of pictures a sample, as many as fit.
+
+    Args:
+        folder: where the gallery lies.
+        gallery: one sample or more.
+        name: of the section, unique on the page.
+        most: letters that its images may take.
+    """
+    factor = magnification(gallery)
+    blocks: list[Block] = [
+        Words(
+            f"Attack: {gallery.attack}, anew against each model. {gallery.chosen} Below an image "
+            "stands what each model says of it, with a tick where it is right; a change is shown "
+            f"{factor} times as large, on grey, which is no change."
+        )
+    ]
+    size = 0
+    for item in gallery.items:
+        pictures = _pictures(item, gallery, factor)
+        size += sum(len(picture.source) for picture in pictures)
+        if size > most:
+            left_out = len(gallery.items) - (len(blocks) - 1)
+            blocks.append(Words(f"{left_out} samples are left out, to keep this page small."))
+            break
+        blocks.append(Pictures(f"{item.label} ({item.dataset})", pictures))
+    return Section(f"Gallery of {folder}", name, blocks)
+
+
+def gallery_chart(gallery: Gallery, name: str) -> Chart:
+    """The same as one figure, for the folder beside the page."""
+    return Chart(name, "Gallery", "Images before and after the attack.", gallery_figure(gallery))
+
+
+def _pictures(item: Item, gallery: Gallery, factor: int) -> list[Picture]:
+    pictures = []
+    for view in item.views:
+        against = method_words(gallery.methods[view.against]) if view.against else ""
+        heading = f"attacked against {against}" if against else "before the attack"
+        alt = f"{item.label} of {item.dataset}, {heading}"
+        pictures.append(Picture(_address(view.pixels), alt, heading, _said(view, gallery)))
+        if against:
+            words = f"its change, times {factor}"
+            alt = f"the change of {item.label} {heading}, times {factor}"
+            pictures.append(Picture(_address(change(item.views[0], view, factor)), alt, words))
+    return pictures
+
+
+def _said(view: View, gallery: Gallery) -> list[tuple[str, bool]]:
+    return [
+        (f"{method_words(method)}: {found.words}", found.right)
+        for model, method in gallery.methods.items()
+        for found in [view.predictions[model]]
+    ]
+
+
+def _address(pixels: NDArray[np.float32]) -> str:
+    """A ``data:`` address of an image (3, H, W) in [0, 1]."""
+    levels = np.rint(255 * np.clip(pixels, 0, 1)).astype(np.uint8).transpose(1, 2, 0)
+    image, file = Image.fromarray(levels), io.BytesIO()
+    kind = "png" if max(image.size) <= SMALL else "jpeg"
+    image.save(file, format=kind, **({"quality": 90} if kind == "jpeg" else {}))
+    return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"

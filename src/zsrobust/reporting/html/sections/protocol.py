@@ -1,0 +1,177 @@
+"""The section on the protocol: everything that decides a number, and how to get it again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from zsrobust.evaluation.results import Results
+from zsrobust.evaluation.same_protocol import attack_of
+from zsrobust.reporting.commands import evaluate_command
+from zsrobust.reporting.html.blocks import Block, Code, Grid, Section, Words
+from zsrobust.reporting.inputs import EvaluationRun, Group
+from zsrobust.reporting.tables import TextTable
+from zsrobust.units import Eps, format_radius
+
+USUAL = ("source", "method", "weights", "logit_scale", "preprocessing", "seen", "recipe")
+"""What the protocol holds of every model."""
+
+
+def protocol_section(group: Group) -> Section:
+    """Threat models, attacks, models, sets, seeds, versions and commands."""
+    protocol = group.results.protocol
+    samples = protocol.get("samples")
+    some = "all samples" if samples is None else f"{samples} samples a set, balanced over classes"
+    blocks: list[Block] = [
+        Words(
+            f"A sample counts as robust if it is {protocol['robust']}. Intervals are "
+            f"{protocol['interval']}. Precision is {protocol['precision']}; evaluated are {some}."
+        ),
+        _grid(group, "protocol-attacks", "Attacks with all their parameters", _attacks(group)),
+        _grid(group, "protocol-models", "Models", _models(group.results)),
+        _grid(group, "protocol-sets", "Data sets", _sets(group.results)),
+        _grid(group, "protocol-runs", "Seeds and versions", _runs(group)),
+        Words(f"Every row with its key and its command is in {group.prefix}rows.csv."),
+    ]
+    for run in group.runs:
+        blocks += _again(run)
+    return Section("Protocol", f"{group.prefix}protocol", blocks)
+
+
+def rows_table(group: Group) -> TextTable:
+    """Every row as it was measured, accuracies in [0, 1], with the command that gives it again."""
+    columns = ["data set", "split", "model", "method", "seen", "px", "attack", "norm", "eps", "n"]
+    columns += ["clean", "clean low", "clean high", "robust", "robust low", "robust high"]
+    columns += ["note", "ties", "key", "run", "command"]
+    rows = []
+    for run in group.runs:
+        for row in run.results.rows:
+            command = evaluate_command(run.request, [row]) if run.request else ""
+            values = [
+                *(row.dataset, row.split, row.model, row.method, row.seen, row.resolution),
+                *(row.attack, row.norm, row.eps, row.n, row.clean_acc, *row.ci95_clean),
+                *(row.robust_acc, *row.ci95_robust, row.note, row.ties, row.key),
+                *(run.folder, command),
+            ]
+            rows.append([str(value) for value in values])
+    return TextTable(columns, [rows])
+
+
+def attack_in_words(attack: dict[str, Any]) -> str:
+    """All parameters of an attack, such as ``steps 10, step size 2/255``."""
+    plain = {key: value for key, value in attack.items() if key not in ("name", "threat")}
+    return ", ".join(_flat(plain))
+
+
+def preprocessing_in_words(about: Any) -> str:
+    """How a model is given its pixels."""
+    return ", ".join(_flat(about)) if isinstance(about, dict) else str(about)
+
+
+def defence_in_words(about: dict[str, Any]) -> str:
+    """What a model's protocol holds beyond what every model's does: a defence at test time."""
+    return ", ".join(_flat({key: value for key, value in about.items() if key not in USUAL}))
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in values.items():
+        words = f"{prefix}{key}".replace("_", " ")
+        if isinstance(value, dict):
+            yield from _flat(value, f"{words} ")
+        elif isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
+            for one in value:
+                named = str(one.get("name", key))
+                own = {k: v for k, v in one.items() if k not in ("name", "threat")}
+                yield from _flat(own, f"{named}: ")
+        elif key in ("step_size", "eps") and isinstance(value, float):
+            yield f"{words} {Eps(value)}"
+        elif isinstance(value, list):
+            yield f"{words} ({', '.join(_number(one) for one in value)})"
+        else:
+            yield f"{words} {'none' if value is None else _number(value)}"
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _grid(group: Group, name: str, caption: str, table: TextTable) -> Grid:
+    return Grid(f"{group.prefix}{name}", caption, table)
+
+
+def _attacks(group: Group) -> TextTable:
+    """One line an attack as run; a set of few classes may have lines of its own."""
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for run in group.runs:
+        for row in run.results.rows:
+            attack = attack_of(run.results, row)
+            words = attack_in_words(attack)
+            threat = attack["threat"]
+            low, high = threat.get("bounds", (0, 1))
+            model = f"{row.norm} {format_radius(row.norm, row.eps)}, pixels in [{low:g}, {high:g}]"
+            sets = found.setdefault((row.attack, model, words), [])
+            if row.dataset not in sets:
+                sets.append(row.dataset)
+    every = len({row.dataset for row in group.results.rows})
+    rows = [
+        [*key, f"all {every}" if len(sets) == every else ", ".join(sets)]
+        for key, sets in found.items()
+    ]
+    return TextTable(["attack", "threat model", "parameters", "data sets"], [rows])
+
+
+def _models(results: Results) -> TextTable:
+    columns = ["model", "method", "from", "weights", "logit scale", "preprocessing"]
+    columns += ["seen in training", "recipe", "defence at test time"]
+    rows = [
+        [
+            *(name, about["method"], about["source"], about["weights"]),
+            _number(about["logit_scale"]),
+            preprocessing_in_words(about["preprocessing"]),
+            ", ".join(map(str, about["seen"])) or ("not recorded" if "@" in name else "-"),
+            about["recipe"] or "-",
+            defence_in_words(about) or "-",
+        ]
+        for name, about in results.protocol["models"].items()
+    ]
+    return TextTable(columns, [rows])
+
+
+def _sets(results: Results) -> TextTable:
+    columns = ["data set", "split", "n", "left out", "px", "loader's resize", "classes"]
+    columns += ["prompts", "from"]
+    rows = []
+    for name, data in results.protocol["data"].items():
+        of_models = [about for key, about in data.items() if key.startswith("under ")]
+        sides = dict.fromkeys(str(r.resolution) for r in results.rows if r.dataset == name)
+        resizes = dict.fromkeys(str(about["loader_resize"]) for about in of_models)
+        prompts = dict.fromkeys("; ".join(about["templates"]) for about in of_models)
+        rows.append(
+            [
+                *(name, data["split"], str(data["n"]), str(data["skipped"]), "/".join(sides)),
+                *(" / ".join(resizes), str(len(data["class_names"])), " / ".join(prompts)),
+                data["origin"],
+            ]
+        )
+    return TextTable(columns, [rows])
+
+
+def _runs(group: Group) -> TextTable:
+    names = list(dict.fromkeys(key for run in group.runs for key in run.results.environment))
+    rows = [
+        [
+            *(str(run.folder), str(run.results.protocol["seed"])),
+            *(str(run.results.environment.get(name, "-")) for name in names),
+        ]
+        for run in group.runs
+    ]
+    return TextTable(["run", "seed", *names], [rows])
+
+
+def _again(run: EvaluationRun) -> list[Block]:
+    if not run.request:
+        return [Words(f"{run.folder} holds no config.yaml: its command is unknown.")]
+    command = evaluate_command(run.request, run.results.rows)
+    return [Words(f"{run.folder} is made again by:"), Code(command, f"Command of {run.folder}")]

@@ -1,0 +1,117 @@
+"""The section on fine-tuning: how far, how it went, and what was asked for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import yaml
+
+from zsrobust.reporting.figures.curves import curves_figure
+from zsrobust.reporting.figures.distance import distance_figure
+from zsrobust.reporting.figures.style import method_words
+from zsrobust.reporting.html.blocks import Block, Chart, Code, Grid, Section, Words
+from zsrobust.reporting.inputs import TrainingRun
+from zsrobust.reporting.tables import TextTable
+
+
+def training_section(runs: Sequence[TrainingRun]) -> Section:
+    """Distance, curves and a table of the runs.
+
+    Args:
+        runs: one or more.
+    """
+    distances = "; ".join(
+        f"{method_words(run.moved.method)} {run.moved.distance:.2%} at step {run.moved.step}"
+        for run in runs
+    )
+    distance: list[Block] = [
+        Chart(
+            "distance",
+            "Relative L2 distance in parameter space from the original: of the evaluated model, "
+            "and its growth over training",
+            f"Bars and curves a method: {distances}.",
+            distance_figure([run.folder for run in runs]),
+        )
+    ]
+    curves: list[Block] = [
+        Chart(
+            "curves",
+            "Fine-tuning: thin lines are batches of training, markers held-out images",
+            "Loss, clean accuracy and accuracy on attacked images over the steps; on held-out "
+            f"images at the end: {'; '.join(map(_held_out, runs))}.",
+            curves_figure(
+                [
+                    (label, run.moved.method, run.metrics)
+                    for label, run in zip(_labels(runs), runs, strict=True)
+                ]
+            ),
+        )
+    ]
+    settings: list[Block] = [Grid("runs", "The fine-tuning runs", _table(runs))]
+    for run in runs:
+        if run.request:
+            text = yaml.safe_dump(run.request, sort_keys=False, allow_unicode=True)
+            command = f"zsrobust finetune --config {run.folder}/config.yaml --out NEW"
+            label = f"How {run.folder} is made again: the command, and the config.yaml it names"
+            settings.append(Code(f"{command}\n\n{text}", label, folded=True))
+        else:
+            settings.append(Words(f"{run.folder} holds no config.yaml: what was asked is unknown."))
+    return Section(
+        "Fine-tuning",
+        "fine-tuning",
+        [],
+        [
+            Section("Distance in parameter space", "parameter-space", distance),
+            Section("Training curves", "training-curves", curves),
+            Section("Runs", "fine-tuning-runs", settings),
+        ],
+    )
+
+
+def _labels(runs: Sequence[TrainingRun]) -> list[str]:
+    """The method, with the folder where several recipes of it would be called the same."""
+    recipes = {(run.moved.method, run.card["source"], run.card["recipe"]) for run in runs}
+    many = Counter(method for method, _, _ in recipes)
+    seeds = Counter((run.moved.method, run.card["source"], run.card["recipe"]) for run in runs)
+    labels = []
+    for run in runs:
+        key = (run.moved.method, run.card["source"], run.card["recipe"])
+        words = method_words(run.moved.method)
+        if many[run.moved.method] > 1:
+            labels.append(f"{words} ({run.folder})")
+        else:
+            labels.append(f"{words}, {seeds[key]} seeds" if seeds[key] > 1 else words)
+    return labels
+
+
+def _held_out(run: TrainingRun) -> str:
+    held_out = run.card.get("held_out", {})
+    figures = " and ".join(f"{float(value):.1%}" for value in held_out.values())
+    return f"{method_words(run.moved.method)} {figures or 'not recorded'}"
+
+
+def _table(runs: Sequence[TrainingRun]) -> TextTable:
+    columns = ["model", "method", "from", "step", "distance, %", "held-out clean, %"]
+    columns += ["held-out attacked, %", "seed", "attack", "seen", "recipe", "weights"]
+    rows = []
+    for run in runs:
+        held_out = run.card.get("held_out", {})
+        attack = run.request.get("attack") or {}
+        rows.append(
+            [
+                *(str(run.folder), run.moved.method, run.card["source"], str(run.moved.step)),
+                f"{100 * run.moved.distance:.3g}",
+                *(_percent(held_out.get(key)) for key in ("clean_acc", "robust_acc")),
+                str(run.request.get("seed", "-")),
+                ", ".join(f"{key} {value}" for key, value in attack.items()).replace("_", " "),
+                ", ".join(map(str, run.card["seen"])),
+                run.card["recipe"] or "-",
+                run.card["sha256"][:16],
+            ]
+        )
+    return TextTable(columns, [rows])
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"
