@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 
@@ -59,6 +60,38 @@ def test_compare_seeds_and_published_rows(finetune, photos, small_clip, tmp_path
     assert json.loads(capsys.readouterr().out)["pairs"]
     assert main(["seeds", str(tmp_path / "0"), str(tmp_path / "1")]) == 0
     assert "pmg_aft[paper]" in capsys.readouterr().out
+    assert main(["seeds", "--json", str(tmp_path / "0"), str(tmp_path / "1")]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert {row["method"] for row in told["results"]} >= {"original", "pmg_aft[paper]"}
+    # One model a method, in two evaluations: no spread over seeds, and JSON has no word for nan.
+    assert {row["seeds"] for row in told["results"]} == {1}
+    assert told["results"][0]["clean"]["interval"] == [None, None]
+
+
+def test_recipes_for_people_and_for_machines(capsys):
+    assert main(["recipes"]) == 0
+    shown = capsys.readouterr().out
+    assert main(["recipes", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert err == shown
+    told = json.loads(out)
+    assert set(told) == {"finetune", "evaluate"}
+    for titles in told.values():
+        for name, title in titles.items():
+            assert f"  {name:22}{title}\n" in shown
+
+
+@pytest.mark.parametrize(("colours", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_colour_is_for_terminals_that_want_it(monkeypatch, capsys, colours, coloured):
+    for name in ("NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    assert main(["doctor"]) == 0
+    assert "\x1b" not in capsys.readouterr().out
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    for name, value in colours.items():
+        monkeypatch.setenv(name, value)
+    assert main(["doctor"]) == 0
+    assert bool(re.search(r"\x1b\[[0-9;]*3[0-9]", capsys.readouterr().out)) == coloured
 
 
 @pytest.mark.parametrize(
@@ -72,6 +105,7 @@ def test_compare_seeds_and_published_rows(finetune, photos, small_clip, tmp_path
         (["compare"], 2, "write zsrobust compare RUN_A RUN_B"),
         (["compare", "/nowhere"], 2, "/nowhere"),
         (["seeds"], 2, "write zsrobust seeds RUN RUN"),
+        (["recipes", "all"], 2, "write zsrobust recipes, with --json or nothing"),
         (["evaluate", "--model", "ViT-Z/openai", "--data", "digits"], 2, "is unknown"),
     ],
 )

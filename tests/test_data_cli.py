@@ -3,6 +3,7 @@ import hashlib
 import http.client
 import http.server
 import io
+import json
 import re
 import tarfile
 import threading
@@ -49,6 +50,31 @@ def test_list_tells_what_is_here(eurosat: Path, capsys, monkeypatch) -> None:
     monkeypatch.setenv("ZSROBUST_DATA", str(eurosat))
     assert main(["data", "list"]) == 0
     assert capsys.readouterr().out == shown
+
+
+def test_figures_for_machines(eurosat: Path, tmp_path, capsys) -> None:
+    root = ["--root", str(eurosat), "--json"]
+    folder = str(eurosat / "eurosat/eurosat/2750")
+
+    def told(*words: str, code: int = 0) -> dict:
+        assert main(["data", *words]) == code
+        return json.loads(capsys.readouterr().out)
+
+    sets = {one["name"]: one for one in told("list", *root)["sets"]}
+    assert set(sets) == set(TABLE)
+    assert (sets["eurosat"]["n"], sets["eurosat"]["folder"]) == (6, folder)
+    assert (sets["stl10"]["px"], sets["stl10"]["folder"]) == (96, None)
+    prepared = told("prepare", "eurosat", *root)
+    assert prepared == {"name": "eurosat", "folder": folder, "downloaded": False}
+    assert told("verify", "eurosat", *root)["whole"] is True
+    out = str(tmp_path / "shards")
+    sharded = told("shard", f"imagefolder:{folder}", "--out", out, "--shard-size", "20", "--json")
+    assert (sharded["folder"], sharded["n"], sharded["shards"]) == (out, 30, 2)
+    assert sharded["bytes"] == sum(file.stat().st_size for file in Path(out).glob("*.tar"))
+    (Path(folder) / "Forest/Forest_1.jpg").unlink()
+    checked = told("verify", "eurosat", *root, code=1)
+    assert checked["whole"] is False
+    assert {one["subject"]: one["whole"] for one in checked["checked"]}["all"] is False
 
 
 def test_verify_a_whole_set(eurosat: Path, capsys) -> None:

@@ -8,21 +8,31 @@ import pytest
 
 from zsrobust.data.registry import KINDS
 from zsrobust.demo.request import parse_demo
+from zsrobust.export.formats import FORMATS
+from zsrobust.export_cli import export_parser, push_parser
 from zsrobust.objectives import OBJECTIVES
 from zsrobust.objectives.pmg_aft import PRESETS
 from zsrobust.parsing import parse_evaluate, parse_finetune
+from zsrobust.report_cli import leaderboard_parser, report_parser
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+EXPORT = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+OF_PLAIN_WORDS = {
+    "report": report_parser,
+    "leaderboard": leaderboard_parser,
+    "export": export_parser,
+    "push": push_parser,
+}
 
 
-def blocks(language):
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def blocks(language, page=README):
+    return re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
 
 
 def commands():
-    text = "\n".join(blocks("bash")).replace("\\\n", " ").replace("&&", "\n")
+    text = "\n".join(blocks("bash", README + EXPORT)).replace("\\\n", " ").replace("&&", "\n")
     words = [shlex.split(line, comments=True) for line in text.splitlines()]
     return [line[1:] for line in words if line and line[0].endswith("zsrobust")]
 
@@ -36,6 +46,9 @@ def test_every_command_parses(words):
     command, *options = words
     if command == "demo":
         parse_demo(options)
+        return
+    if command in OF_PLAIN_WORDS:
+        OF_PLAIN_WORDS[command]().parse_args(options)
         return
     parsed = {"finetune": parse_finetune, "evaluate": parse_evaluate}[command](options)
     for spec in [parsed.data] if isinstance(parsed.data, str) else parsed.data:
@@ -61,6 +74,12 @@ def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
 def test_every_method_preset_and_kind_of_data_is_described():
     for name in [*OBJECTIVES, *PRESETS, *KINDS]:
         assert f"`{name}" in README, name
+
+
+def test_every_format_is_described():
+    for name in FORMATS:
+        assert f"| `{name}` |" in EXPORT
+        assert f"--to {name}" in README
 
 
 def test_every_file_the_architecture_names_exists():

@@ -1,9 +1,11 @@
+import hashlib
+import json
 import multiprocessing
 
 import pytest
 import yaml
 
-from zsrobust.config import EvaluateConfig, to_plain
+from zsrobust.config import EvaluateConfig, recipe_hash, to_plain
 from zsrobust.errors import RequestError
 from zsrobust.parsing import parse_finetune, recipe
 from zsrobust.run_folder import claimed, find_run
@@ -44,6 +46,21 @@ def test_the_same_request_goes_on_and_another_is_refused(config):
     assert begin(config(device="cpu", workers=2))
     with pytest.raises(RequestError, match=r"optimizer\.lr: 1e-05 there, 0\.5 asked"):
         find_run(config(optimizer={"lr": 0.5}))
+
+
+def test_a_run_recorded_before_an_option_was_added_goes_on(config):
+    out = begin(config(), "metrics.jsonl")
+    title, _, text = (out / "config.yaml").read_text().partition("\n")
+    recorded = yaml.safe_load(text)
+    assert (recorded.pop("adapter")["kind"], recorded.pop("ema")) == ("full", None)
+    (out / "config.yaml").write_text(f"{title}\n{yaml.safe_dump(recorded)}")
+    assert find_run(config()) == out
+    with pytest.raises(RequestError, match=r"adapter\.kind: full there, lora asked"):
+        find_run(config(adapter={"kind": "lora"}))
+    free = {"out", "device", "workers", "seed"}
+    before = {key: value for key, value in recorded.items() if key not in free}
+    text = json.dumps(before, sort_keys=True)
+    assert recipe_hash(config()) == hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def test_before_any_work_a_corrected_request_replaces_the_first(config):

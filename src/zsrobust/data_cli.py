@@ -6,7 +6,7 @@ import argparse
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any
 
 from rich.table import Table
 
@@ -14,9 +14,12 @@ from zsrobust.data.published.check import Verdict, file_verdicts, split_verdict,
 from zsrobust.data.published.prepare import prepare
 from zsrobust.data.published.published_set import PublishedSet
 from zsrobust.data.published.table import TABLE
-from zsrobust.data_shard import shard
+from zsrobust.data_shard import add_options, shard
 from zsrobust.errors import RequestError, RunError
 from zsrobust.progress import Steps
+from zsrobust.word_parser import WordParser
+
+Show = Callable[[str | Table], None]
 
 USAGE = """\
 usage: zsrobust data list [--root ROOT]
@@ -30,11 +33,11 @@ usage: zsrobust data list [--root ROOT]
   shard     write any set that --data takes as shards of N images (1000), to stream from
 
 ROOT is $ZSROBUST_DATA, else ./data. A set in ROOT/NAME is --data NAME:ROOT/NAME, and all of the
-paper's sixteen are --data paper16:ROOT."""
+paper's sixteen are --data paper16:ROOT. Each takes --json (figures for machines)."""
 
 
-def data(words: Sequence[str], show: Callable[[str | Table], None]) -> None:
-    """Run one of them; ``show`` prints a line or a table.
+def data(words: Sequence[str], show: Show, figures: Callable[[dict[str, Any]], None]) -> None:
+    """Run one of them; ``show`` prints a line or a table, ``figures`` takes those for machines.
 
     Raises:
         RequestError: if the words are wrong, or the set is not there or cannot be downloaded.
@@ -46,12 +49,31 @@ def data(words: Sequence[str], show: Callable[[str | Table], None]) -> None:
     command, *rest = words
     if command not in _COMMANDS:
         raise RequestError(f"there is no command data {command!r}: choose {', '.join(_COMMANDS)}")
-    _COMMANDS[command](rest, show)
+    found = _COMMANDS[command](data_parsers()[command].parse_args(rest), show)
+    figures(found)
+    if found.get("whole") is False:
+        raise RunError(
+            f"{found['name']} in {found['folder']} is not whole, see above: delete it and prepare "
+            "it again, or use it as it is, knowing that its numbers are of a part"
+        )
 
 
-def list_sets(words: Sequence[str], show: Callable[[str | Table], None]) -> None:
+def data_parsers() -> dict[str, WordParser]:
+    """The options of each of them."""
+    parsers = {name: WordParser(prog=f"zsrobust data {name}", add_help=False) for name in _COMMANDS}
+    for name in ("prepare", "verify"):
+        parsers[name].add_argument("name")
+    parsers["prepare"].add_argument("--split")
+    default = os.environ.get("ZSROBUST_DATA", "data")
+    for name in ("list", "prepare", "verify"):
+        parsers[name].add_argument("--root", default=default, type=_folder)
+    add_options(parsers["shard"], _folder)
+    return parsers
+
+
+def list_sets(given: argparse.Namespace, show: Show) -> dict[str, Any]:
     """A row a set."""
-    root = _parsed("list", words).root
+    root = given.root
     table = Table(title=f"published sets, looked for below {root}", box=None)
     for heading in ("set", "split", "n", "classes", "px", "GB", "licence", "here"):
         table.add_column(heading, justify="right" if heading in ("n", "classes", "GB") else "left")
@@ -67,23 +89,38 @@ def list_sets(words: Sequence[str], show: Callable[[str | Table], None]) -> None
             "yes" if known.below(root) else "no",
         )
     show(table)
+    return {"root": str(root), "sets": [_figures(known, root) for known in TABLE.values()]}
 
 
-def prepare_set(words: Sequence[str], show: Callable[[str | Table], None]) -> None:
+def _figures(known: PublishedSet, root: Path) -> dict[str, Any]:
+    """What the list says of a set; sizes in gigabytes, null where it is not known."""
+    return {
+        "name": known.kind,
+        "split": known.test,
+        "n": known.counts[known.test],
+        "classes": known.classes,
+        "px": known.native,
+        "gigabytes": known.gigabytes,
+        "licence": known.licence,
+        "account": known.account,
+        "folder": known.below(root),
+    }
+
+
+def prepare_set(given: argparse.Namespace, show: Show) -> dict[str, Any]:
     """Download one set."""
-    given = _parsed("prepare", words, name=True)
     known = _known(given.name)
     there = known.below(given.root)
     if there and given.split in (None, known.test):
         show(f"{known.kind} is in {there}; zsrobust data verify {known.kind} checks it")
-        return
+        return {"name": known.kind, "folder": there, "downloaded": False}
     folder = prepare(known, given.root, given.split)
     show(f"{known.kind} is in {folder}\nnext: zsrobust evaluate --data {known.kind}:{folder} ...")
+    return {"name": known.kind, "folder": folder, "downloaded": True}
 
 
-def verify_set(words: Sequence[str], show: Callable[[str | Table], None]) -> None:
+def verify_set(given: argparse.Namespace, show: Show) -> dict[str, Any]:
     """Check one set, a line a split and file."""
-    given = _parsed("verify", words, name=True)
     known = _known(given.name)
     folder = known.below(given.root)
     if folder is None:
@@ -91,20 +128,17 @@ def verify_set(words: Sequence[str], show: Callable[[str | Table], None]) -> Non
             f"{known.kind} is not below {given.root}: {given.root / known.kind} must hold "
             f"{known.layout}"
         )
-    bad = 0
+    verdicts = []
     for split in splits_to_check(known):
-        found = _verdict(known, folder, split)
+        verdicts.append(found := _verdict(known, folder, split))
         show(f"{known.kind}/{found.subject}: {found.text}")
-        bad += not found.whole
     for found in file_verdicts(known, given.root / known.kind):
+        verdicts.append(found)
         show(f"{found.subject}: {found.text}")
-        bad += not found.whole
-    if bad:
-        raise RunError(
-            f"{known.kind} in {folder} is not whole, see above: delete it and prepare it again, or "
-            "use it as it is, knowing that its numbers are of a part"
-        )
-    show(f"{known.kind} in {folder} is whole")
+    whole = all(found.whole for found in verdicts)
+    if whole:
+        show(f"{known.kind} in {folder} is whole")
+    return {"name": known.kind, "folder": folder, "whole": whole, "checked": verdicts}
 
 
 def _verdict(known: PublishedSet, folder: Path, split: str) -> Verdict:
@@ -112,30 +146,16 @@ def _verdict(known: PublishedSet, folder: Path, split: str) -> Verdict:
         return split_verdict(known, folder, split, lambda done, _: steps.advance(done - steps.done))
 
 
-_COMMANDS: dict[str, Callable[[Sequence[str], Callable[[str | Table], None]], None]] = {
+_COMMANDS: dict[str, Callable[[argparse.Namespace, Show], dict[str, Any]]] = {
     "list": list_sets,
     "prepare": prepare_set,
     "verify": verify_set,
-    "shard": lambda words, show: shard(_Parser("zsrobust data shard", add_help=False), words, show),
+    "shard": shard,
 }
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser that raises where argparse prints and exits."""
-
-    def error(self, message: str) -> NoReturn:
-        raise RequestError(f"{self.prog}: {message}")
-
-
-def _parsed(command: str, words: Sequence[str], *, name: bool = False) -> argparse.Namespace:
-    parser = _Parser(prog=f"zsrobust data {command}", add_help=False)
-    if name:
-        parser.add_argument("name")
-    if command == "prepare":
-        parser.add_argument("--split")
-    default = os.environ.get("ZSROBUST_DATA", "data")
-    parser.add_argument("--root", default=default, type=lambda text: Path(text).expanduser())
-    return parser.parse_args(list(words))
+def _folder(text: str) -> Path:
+    return Path(text).expanduser()
 
 
 def _known(name: str) -> PublishedSet:

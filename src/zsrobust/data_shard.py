@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from zsrobust.data.open_readable import open_readable
 from zsrobust.data.shards.write import SAMPLES_A_SHARD, refuse, write_shards
 from zsrobust.progress import Steps
 
 
-def shard(
-    parser: argparse.ArgumentParser, words: Sequence[str], show: Callable[[str], None]
-) -> None:
-    """Write the set that ``words`` name; ``show`` prints a line.
-
-    Raises:
-        RequestError: if the words are wrong, the set cannot be read, or the folder is not new.
-        RunError: if the disk is full.
-    """
+def add_options(parser: argparse.ArgumentParser, folder: Callable[[str], Path]) -> None:
+    """Add the options of ``zsrobust data shard``; ``folder`` reads a folder's name."""
     parser.add_argument("spec")
-    parser.add_argument("--out", required=True, type=lambda text: Path(text).expanduser())
+    parser.add_argument("--out", required=True, type=folder)
     parser.add_argument("--shard-size", default=SAMPLES_A_SHARD, type=int)
     parser.add_argument("--on_unreadable", default="stop", choices=("stop", "skip"))
-    given = parser.parse_args(list(words))
+
+
+def shard(given: argparse.Namespace, show: Callable[[str], None]) -> dict[str, Any]:
+    """Write the set that ``given`` names; ``show`` prints a line. Figures for machines come back.
+
+    Raises:
+        RequestError: if the set cannot be read, or the folder is not new.
+        RunError: if the disk is full.
+    """
     refuse(given.out, given.shard_size)
     images = open_readable(given.spec, "train", given.on_unreadable)
     with Steps(f"writing {given.out}", len(images)) as steps:
@@ -37,3 +39,11 @@ def shard(
         f"{size / 1e6:,.1f} MB, in {given.out}\nnext: zsrobust finetune --data "
         f"webdataset:{given.out} ..., or copy the folder to a server and give its URL"
     )
+    return {
+        "folder": str(given.out),
+        "name": index.name,
+        "split": index.split,
+        "n": len(images),
+        "shards": len(index.shards),
+        "bytes": size,
+    }

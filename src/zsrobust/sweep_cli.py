@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 
 from zsrobust.errors import RunError
 
+Say = Callable[[object], None]
 
-def sweep(words: Sequence[str], show: Callable[[object], None]) -> None:
-    """Run a sweep and show its table."""
+
+def sweep(words: Sequence[str], show: Say, figures: Say) -> None:
+    """Run a sweep and show its table; ``figures`` takes what there is for machines."""
     from zsrobust.sweep.request import USAGE, parse_sweep
     from zsrobust.sweep.run import run_sweep
 
@@ -22,12 +24,20 @@ def sweep(words: Sequence[str], show: Callable[[object], None]) -> None:
     for path in swept.figures:
         if path.suffix == ".png":
             show(f"figure: {path} (and .svg)")
+    figures(
+        {
+            "table": swept.table_file,
+            "figures": swept.figures,
+            "diverged": swept.diverged,
+            "averages": swept.run.results.as_dict()["averages"],
+        }
+    )
     if swept.diverged:
         raise RunError(f"{len(swept.diverged)} runs diverged: {', '.join(swept.diverged)}")
 
 
-def reproduce(words: Sequence[str], show: Callable[[object], None]) -> None:
-    """Run a replication and show its tables."""
+def reproduce(words: Sequence[str], show: Say, figures: Say) -> None:
+    """Run a replication and show its tables; ``figures`` takes what there is for machines."""
     from zsrobust.reproduce.paper import plan_in_words
     from zsrobust.reproduce.request import USAGE, parse_reproduce
     from zsrobust.reproduce.run import reproduce as run
@@ -39,6 +49,7 @@ def reproduce(words: Sequence[str], show: Callable[[object], None]) -> None:
     if request.plan is not None:
         for line in plan_in_words(request.plan):
             show(line)
+        figures({"plan": plan_in_words(request.plan)})
         return
     found = run(request.experiment, compute=request.compute)
     show(found.text)
@@ -49,3 +60,4 @@ def reproduce(words: Sequence[str], show: Callable[[object], None]) -> None:
     for path in found.figures:
         if path.suffix == ".png":
             show(f"figure: {path} (and .svg)")
+    figures({"tables": found.tables, "figures": found.figures, "missing": found.missing})

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from zsrobust.demo.plan import Plan
 from zsrobust.demo.request import DemoRequest
@@ -24,11 +25,13 @@ class Page:
         warnings: of the evaluation's checks.
         table: the results in short.
         lines: everything else, in order.
+        figures: the same for machines.
     """
 
     warnings: list[str]
     table: TextTable
     lines: list[str]
+    figures: dict[str, Any]
 
 
 def page(plan: Plan, shown: Shown, request: DemoRequest) -> Page:
@@ -50,14 +53,29 @@ def page(plan: Plan, shown: Shown, request: DemoRequest) -> Page:
         plan.remark,
         f"{format_seconds(shown.seconds)} in all; again: {request.command}",
     ]
-    return Page(warnings(shown.run.results), summary_table(shown.run.results), lines)
+    figures = {
+        "folder": request.folder,
+        "command": request.command,
+        "seconds": shown.seconds,
+        "claim": {
+            "first": "tecoa",
+            "second": "pmg_aft",
+            **asdict(shown.claim),
+            "verdict": shown.claim.verdict,
+        },
+        "averages": shown.run.results.as_dict()["averages"],
+        "results": shown.run.folder / "results.json",
+        "table": shown.table,
+        "figures": shown.figures,
+    }
+    return Page(warnings(shown.run.results), summary_table(shown.run.results), lines, figures)
 
 
 def examples_page(gallery: Gallery, request: DemoRequest) -> Page:
     """A row a photograph: what each model says before the attack, and after one against it."""
     columns = ["photograph"]
     rows = [[item.label] for item in gallery.items]
-    lines = []
+    lines, counts = [], []
     for index, (model, method) in enumerate(gallery.methods.items()):
         name = method_words(method)
         columns += [f"{name}, clean", f"{name}, attacked"]
@@ -67,6 +85,7 @@ def examples_page(gallery: Gallery, request: DemoRequest) -> Page:
             row += [clean.words, robust.words]
         right = sum(one.right for one in before)
         still = sum(a.right and b.right for a, b in zip(before, after, strict=True))
+        counts.append({"model": model, "n": len(rows), "clean": right, "robust": still})
         lines.append(
             f"{name} ({model}) has {right} of {len(rows)} right, and {still} after {gallery.attack}"
         )
@@ -77,4 +96,11 @@ def examples_page(gallery: Gallery, request: DemoRequest) -> Page:
         f"{gallery.chosen} So few say nothing about accuracy.",
         f"again: {request.command}",
     ]
-    return Page([], TextTable(columns, [rows]), lines)
+    figures = {
+        "folder": request.folder,
+        "command": request.command,
+        "attack": gallery.attack,
+        "right": counts,
+        "figures": [request.folder / f"gallery.{kind}" for kind in ("png", "svg")],
+    }
+    return Page([], TextTable(columns, [rows]), lines, figures)

@@ -1,0 +1,234 @@
+"""The card of an export: what it is, what it scores, what it must be shown, and how to load it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from zsrobust._version import __version__
+from zsrobust.errors import RequestError
+from zsrobust.evaluation.results import Results
+from zsrobust.export.licences import licence_of
+from zsrobust.export.markdown import escaped, fenced, one_line
+from zsrobust.models.clip import CLIPModel
+from zsrobust.models.weights import fingerprint
+from zsrobust.reporting.tables import accuracy_table
+from zsrobust.run_folder import CONFIG
+from zsrobust.units import format_radius
+
+# What of a run's configuration tells how a model was made, and nothing about the machine.
+HOW_TRAINED = (
+    *("method", "objective", "attack", "optimizer", "adapter", "ema", "epochs", "steps"),
+    *("batch_size", "precision", "batch_norm", "preprocessing", "loader_resize", "templates"),
+    *("hold_out", "seed"),
+)
+
+
+@dataclass(frozen=True)
+class Card:
+    """Everything a card says.
+
+    Attributes:
+        model: what was exported.
+        library: the hub's word for the library that loads it; empty for none.
+        how: how to load it, in Markdown.
+        notes: what a user of the format must know besides.
+        warning: of a preprocessing that is not CLIP's; empty where it is.
+        results: rows of this model and its original; None where no evaluation was given.
+        training: what of the run's configuration is told; None where there is no run.
+        largest_difference: of unit embeddings, between both libraries.
+    """
+
+    model: CLIPModel
+    library: str
+    how: str
+    notes: list[str]
+    warning: str
+    results: Results | None
+    training: dict[str, Any] | None
+    largest_difference: float
+
+
+def public_name(name: str) -> str:
+    """A model's name without the folders of this machine."""
+    base, at, file = name.partition("@")
+    if base.startswith("local-dir:") or Path(base).is_absolute() or Path(base).is_dir():
+        prefix = "local-dir:" if base.startswith("local-dir:") else ""
+        base = prefix + Path(base.removeprefix("local-dir:")).name
+    return base + at + Path(file).name
+
+
+def seen_sets(model: CLIPModel) -> list[str]:
+    """Names of the sets a model was trained on, without their places."""
+    return sorted(name for name in model.seen if not {"/", "\\"} & set(name))
+
+
+def preprocessing_warning(model: CLIPModel, theirs: str) -> str:
+    """What a user must know where images are not prepared as CLIP's are; empty where they are.
+
+    Args:
+        model: what was exported.
+        theirs: how images are prepared where it is used now, in a sentence.
+    """
+    found, settings = model.preprocessing.describe(), model.preprocessing.statistics
+    parts = []
+    if model.preprocessing.protocol != "clip":
+        mean, std = (" ".join(f"{v:.4g}" for v in settings[key]) for key in ("mean", "std"))
+        parts.append(
+            f"it was trained and evaluated under {found['protocol']}: {found['resize']} to "
+            f"{found['image_size']} pixels, mean {mean}, deviation {std}"
+        )
+    if model.loader_resize != "clip":
+        parts.append(
+            f"photographs were first brought to size by the loader's resize {model.loader_resize}, "
+            "256 pixels on the shorter side and then the middle"
+        )
+    if not parts:
+        return ""
+    return f"NOT CLIP's preprocessing: {', and '.join(parts)}. {theirs}"
+
+
+def training_of(name: str) -> dict[str, Any] | None:
+    """What a run folder's configuration tells of how its model was made; None for other names."""
+    folder = Path(name)
+    for place in (folder, folder.parent) if folder.is_dir() else ():
+        try:
+            content = yaml.safe_load((place / CONFIG).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+            continue
+        if isinstance(content, dict) and "method" in content:
+            return {key: content[key] for key in HOW_TRAINED if content.get(key) is not None}
+    return None
+
+
+def results_of(model: CLIPModel, run: Path) -> Results:
+    """An evaluation's rows of this very model and of its original, named for a stranger.
+
+    Raises:
+        RequestError: if the results are missing or damaged, or hold no row of these weights under
+            this preprocessing.
+    """
+    results = Results.read(run / "results.json")
+    ours = {"weights": fingerprint(model.encoder), "preprocessing": model.preprocessing.describe()}
+    labels: dict[str, str] = {}
+    for name, settings in results.protocol["models"].items():
+        if all(settings.get(key) == value for key, value in ours.items()):
+            labels.setdefault(name, "this model")
+        elif settings["method"] == "original" and settings["source"] == model.source:
+            labels.setdefault(name, "original")
+    if "this model" not in labels.values():
+        raise RequestError(
+            f"{run} holds no result of {model.name}, with these weights and this preprocessing: "
+            "evaluate it first"
+        )
+    # Of the same weights under several names, one is shown.
+    names = {label: name for name, label in reversed(labels.items())}
+    shown = {name: label for label, name in names.items()}
+    rows = [replace(row, model=shown[row.model]) for row in results.rows if row.model in shown]
+    return Results(results.protocol, results.environment, rows)
+
+
+def card_text(card: Card) -> str:
+    """The card in Markdown, with the front matter that the hub reads."""
+    return _front_matter(card) + "\n" + "\n".join(part.rstrip() + "\n" for part in _parts(card))
+
+
+def _front_matter(card: Card) -> str:
+    spdx = licence_of(card.model.source).spdx
+    content: dict[str, Any] = {
+        "license": spdx or "other",
+        "tags": ["clip", "adversarial-robustness", "zero-shot-image-classification", "zsrobust"],
+        "pipeline_tag": "zero-shot-image-classification",
+    }
+    if card.library:
+        content["library_name"] = card.library
+    if card.model.source.startswith("hf-hub:"):
+        content["base_model"] = card.model.source.removeprefix("hf-hub:")
+    return f"---\n{yaml.safe_dump(content, sort_keys=False)}---\n"
+
+
+def _parts(card: Card) -> list[str]:
+    model = card.model
+    source, method = escaped(public_name(model.source)), escaped(model.method)
+    made = "as it is" if model.method == "original" else f"fine-tuned: {method}"
+    parts = [
+        f"# {source}, {made}",
+        f"A CLIP whose image encoder was made or read by ZSRobust {__version__}; its text side is "
+        f"that of {source}. Checked when it was exported: the library below gives the embeddings "
+        f"that ZSRobust gives, to {card.largest_difference:.1g} in every component.",
+    ]
+    if card.warning:
+        parts.append(f"> **{escaped(card.warning)}**")
+    parts += ["## Load it", card.how, *map(escaped, card.notes)]
+    parts += ["## Results", *_results(card)]
+    parts += ["## How it was made", *_making(card)]
+    parts += ["## Limits", _LIMITS, "## Licence", escaped(licence_of(model.source).words)]
+    return parts
+
+
+def _results(card: Card) -> list[str]:
+    if card.results is None:
+        return ["No evaluation was given with the export."]
+    table = accuracy_table(card.results)
+    cells = [[[escaped(cell) for cell in row] for row in group] for group in table.groups]
+    columns = [escaped(column) for column in table.columns]
+    protocol = card.results.protocol
+    attacks = [
+        f"- {escaped(attack['name'])}: {escaped(_attack_words(attack))}"
+        for attack in protocol["attacks"]
+    ]
+    return [
+        replace(table, columns=columns, groups=cells, notes=[]).as_markdown(),
+        *map(escaped, table.notes),
+        f"Accuracy in per cent, with intervals over samples ({escaped(protocol['interval'])}). "
+        f"Robust counts a sample that is {escaped(protocol['robust'])}. Attacks ran on pixels in "
+        f"[0, 1], {escaped(protocol['precision'])}, seed {protocol['seed']}:",
+        "\n".join(attacks),
+    ]
+
+
+def _attack_words(attack: dict[str, Any]) -> str:
+    """Radius and parameters of an attack; those that are not used are left out."""
+    threat = attack["threat"]
+    parts = [f"{threat['norm']} {format_radius(threat['norm'], threat['eps'])}"]
+    for key, value in attack.items():
+        if key not in ("name", "threat", "parts") and value is not None:
+            shown = f"{value:.4g}" if isinstance(value, float) else value
+            parts.append(f"{key.replace('_', ' ')} {shown}")
+    return ", ".join(parts)
+
+
+def _making(card: Card) -> list[str]:
+    model = card.model
+    lines = [
+        f"- source: {escaped(public_name(model.source))}",
+        f"- method: {escaped(model.method)}",
+        f"- trained on: {escaped(', '.join(seen_sets(model)) or 'not recorded')}",
+        f"- weights: `{fingerprint(model.encoder)}`, logit scale {model.logit_scale:.6g}",
+        f"- prompts: {escaped('; '.join(model.default_templates))}",
+        *(
+            f"- {key}: {escaped(str(value))}"
+            for key, value in model.preprocessing.describe().items()
+        ),
+        f"- loader resize: {escaped(model.loader_resize)}",
+    ]
+    parts = ["\n".join(lines)]
+    if card.training:
+        text = yaml.safe_dump(card.training, sort_keys=False, allow_unicode=True)
+        parts.append(fenced(text, "yaml"))
+    return parts
+
+
+_LIMITS = """\
+Robustness is measured, not proven: against the attacks named above, at their radius, on the data
+named above. A stronger attack, a larger radius or another kind of change may find less. What the
+source knows, and what it is biased towards, this model has inherited; fine-tuning on adversarial
+images costs accuracy on clean ones."""
+
+
+def title(model: CLIPModel) -> str:
+    """One line for terminals."""
+    return one_line(f"{model.method} from {public_name(model.source)}")

@@ -1,0 +1,98 @@
+"""``zsrobust export``: a model, in another library's format, checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from zsrobust._version import __version__
+from zsrobust.errors import RequestError
+from zsrobust.export.agreement import largest_difference
+from zsrobust.export.card import (
+    Card,
+    card_text,
+    preprocessing_warning,
+    public_name,
+    results_of,
+    seen_sets,
+    title,
+    training_of,
+)
+from zsrobust.export.folder import CARD, require_free, write_mark
+from zsrobust.export.formats import format_named
+from zsrobust.export.request import ExportRequest
+from zsrobust.files import folder_written_whole
+from zsrobust.models.clip import CLIPModel
+from zsrobust.models.loading import load
+from zsrobust.models.weights import fingerprint
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A finished export.
+
+    Attributes:
+        folder: where it lies.
+        to: its format.
+        title: what it is, in a line.
+        files: their names, card and mark included.
+        largest_difference: of any component of a unit embedding, between both libraries.
+        warning: what must be changed where images are not prepared as CLIP's are, else empty.
+        notes: what a user of the format must know besides.
+    """
+
+    folder: Path
+    to: str
+    title: str
+    files: list[str]
+    largest_difference: float
+    warning: str
+    notes: list[str]
+
+
+def export(request: ExportRequest) -> Exported:
+    """Write what was asked for, load it with the library it is for, and compare; then keep it.
+
+    The folder appears whole or not at all.
+
+    Raises:
+        RequestError: if a name is wrong, the format cannot hold the model, or the folder is taken.
+        RunError: if the written model does not compute the same.
+    """
+    form, folder = format_named(request.to), request.folder
+    require_free(folder, overwrite=request.overwrite)
+    model = load(request.model)
+    form.check(model, request)
+    results = results_of(model, Path(request.results)) if request.results else None
+    warning = preprocessing_warning(model, form.pixels)
+    try:
+        with folder_written_whole(folder) as unfinished:
+            notes = form.write(model, unfinished, request)
+            gap = largest_difference(model, form.load(unfinished, model))
+            training = training_of(request.model)
+            card = Card(model, form.library, form.how, notes, warning, results, training, gap)
+            (unfinished / CARD).write_text(card_text(card), encoding="utf-8")
+            write_mark(unfinished, _about(model, request, gap))
+            files = sorted(file.name for file in unfinished.iterdir())
+    except OSError as error:
+        raise RequestError(f"out {folder} cannot be written: {error.strerror or error}") from None
+    return Exported(folder, request.to, title(model), files, gap, warning, notes)
+
+
+def _about(model: CLIPModel, request: ExportRequest, gap: float) -> dict[str, object]:
+    """What the mark says of the model: nothing about this machine."""
+    return {
+        "format": request.to,
+        "source": public_name(model.source),
+        "method": model.method,
+        "recipe": model.recipe,
+        "weights": fingerprint(model.encoder),
+        "text": model.text.fingerprint,
+        "logit_scale": model.logit_scale,
+        "templates": list(model.default_templates),
+        "preprocessing": model.preprocessing.describe(),
+        "loader_resize": model.loader_resize,
+        "seen": seen_sets(model),
+        "largest_difference": gap,
+        "package": __version__,
+    }

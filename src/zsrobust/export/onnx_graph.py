@@ -1,0 +1,147 @@
+"""The image side as ONNX graphs: pixels in [0, 1] to embeddings, and to logits where asked for.
+
+Resizing and normalisation are inside, and so is a visual prompt where there is one. The side of the
+images is fixed (``resolution``, else the tower's own), for a graph holds one resize; the number of
+images is free.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from zsrobust.errors import RequestError, RunError
+from zsrobust.export.agreement import TOLERANCE, Theirs, as_pixels, pictures
+from zsrobust.export.installed import require_installed
+from zsrobust.export.request import ExportRequest
+from zsrobust.export.towers import require_known
+from zsrobust.models.clip import CLIPModel
+from zsrobust.models.zero_shot import ZeroShotClassifier
+
+ENCODER, CLASSIFIER, NAMES = "image.onnx", "classifier.onnx", "class_names.json"
+# What one ONNX file can hold, less room for the graph itself.
+MOST_BYTES = 2_000_000_000
+HOW = """\
+```python
+import numpy as np, onnxruntime
+
+session = onnxruntime.InferenceSession("FOLDER/image.onnx")
+pixels = np.zeros((2, 3, SIDE, SIDE), np.float32)  # RGB in [0, 1], any number of images
+(embeddings,) = session.run(None, {"pixels": pixels})
+```
+
+SIDE is in the file: `session.get_inputs()[0].shape`. `classifier.onnx`, where there is one, gives
+`logits` over the names in `class_names.json`, in this order.
+"""
+
+
+class _Embedding(nn.Module):
+    """Images in [0, 1] to raw embeddings."""
+
+    def __init__(self, model: CLIPModel) -> None:
+        super().__init__()
+        self.preprocessing, self.encoder = model.preprocessing, model.encoder
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        embeddings: Tensor = self.encoder(self.preprocessing(pixels))
+        return embeddings
+
+
+def check(model: CLIPModel, request: ExportRequest) -> None:
+    """Refuse what is not known here, or does not fit one file.
+
+    Raises:
+        RequestError: saying which, or that a library is missing.
+    """
+    require_known(model)
+    require_installed("onnx", "onnx", "onnxscript", "onnxruntime")
+    size = sum(t.numel() * t.element_size() for t in model.encoder.state_dict().values())
+    if size > MOST_BYTES:
+        raise RequestError(
+            f"{model.name} cannot be exported to onnx: its image side has {size / 1e9:.1f} GB, "
+            "and one ONNX file holds 2 GB"
+        )
+
+
+def write(model: CLIPModel, folder: Path, request: ExportRequest) -> list[str]:
+    """Write the encoder, and a classifier where class names are given."""
+    side = request.resolution or model.preprocessing.image_size
+    _export(_Embedding(model), folder / ENCODER, side, "embeddings")
+    notes = [f"It takes images of {side} by {side} pixels; scale and crop yours to that first."]
+    if request.class_names:
+        classifier = model.classifier(request.class_names, request.templates).eval()
+        _export(classifier, folder / CLASSIFIER, side, "logits")
+        _compare_logits(classifier, folder / CLASSIFIER, side)
+        names = {"class_names": classifier.class_names, "templates": classifier.templates}
+        text = json.dumps(names, ensure_ascii=False, indent=1)
+        (folder / NAMES).write_text(text + "\n", encoding="utf-8")
+    return notes
+
+
+def load(folder: Path, model: CLIPModel) -> Theirs:
+    """The encoder as onnxruntime runs it."""
+    run, side = _session(folder / ENCODER)
+    return Theirs(lambda shown: run(as_pixels(shown)), None, side)
+
+
+def _export(module: nn.Module, path: Path, side: int, output: str) -> None:
+    # Two images: a batch of one would be taken for the only size there is.
+    example = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0))
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                module.eval(),
+                (example,),
+                str(path),
+                input_names=["pixels"],
+                output_names=[output],
+                dynamic_shapes=({0: torch.export.Dim("images")},),
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+            )
+    # The exporter wraps whatever goes wrong in classes of its own.
+    except Exception as reason:
+        details = " ".join(str(reason).split())[:200]
+        raise RunError(
+            f"torch {torch.__version__} cannot write this tower as ONNX: {details}"
+        ) from reason
+    finally:
+        logging.disable(before)
+
+
+def _session(path: Path) -> tuple[Any, int]:
+    """A function from images to the file's output, and the side of its images."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+    def run(images: Tensor) -> Tensor:
+        (output,) = session.run(None, {"pixels": images.numpy().astype(np.float32)})
+        return torch.from_numpy(output)
+
+    return run, int(session.get_inputs()[0].shape[-1])
+
+
+@torch.no_grad()
+def _compare_logits(classifier: ZeroShotClassifier, path: Path, side: int) -> None:
+    images = as_pixels(pictures(side))
+    run, _ = _session(path)
+    gap = float((classifier(images) - run(images)).abs().max())
+    if not gap <= TOLERANCE * classifier.logit_scale:
+        raise RunError(
+            f"the written model was not kept: the logits of {path.name} differ by {gap:.2g} from "
+            "the classifier's, more than rounding"
+        )

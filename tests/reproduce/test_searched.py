@@ -1,0 +1,185 @@
+"""A replication in a world of seconds, from the search for learning rates to its tables."""
+
+from dataclasses import replace
+
+import pytest
+
+from zsrobust.cli import main
+from zsrobust.config import EvaluateConfig, FinetuneConfig, Optimizer, TrainingAttack
+from zsrobust.errors import RequestError
+from zsrobust.evaluation.evaluated_run import EvaluatedRun
+from zsrobust.reproduce import searched, tuning
+from zsrobust.reproduce.methods import METHODS, PAPER, TECOA, ablations
+from zsrobust.reproduce.run import reproduce
+from zsrobust.reproduce.searched import Searched
+from zsrobust.reproduce.tuning import best_rate
+from zsrobust.reproduce.world import World, glyphs, photos
+from zsrobust.sweep.cost import passes_per_step
+from zsrobust.sweep.jobs import Evaluation, Training
+from zsrobust.training.metrics import read_metrics
+from zsrobust.units import Eps
+
+
+@pytest.fixture
+def world(small_clip, photos):
+    """Two steps a run on a random CLIP, two seeds."""
+    train, one, two = photos("train", 4, 8), photos("one", 3, 4), photos("other", 2, 5)
+    evaluation = EvaluateConfig(
+        model=[small_clip],
+        data=[f"imagefolder:{one}", f"imagefolder:{two}"],
+        attack=["pgd-2"],
+        eps=["4/255"],
+    )
+    return World(
+        name="small",
+        base=FinetuneConfig(
+            model=small_clip,
+            data=f"imagefolder:{train},name=world",
+            attack=TrainingAttack(eps=Eps("4/255"), steps=2, step_size=Eps("4/255")),
+            optimizer=Optimizer(warmup_steps=0),
+            steps=2,
+            batch_size=8,
+            hold_out=0.2,
+            evaluate_every=2,
+        ),
+        start=1e-2,
+        seeds=(0, 1),
+        pgd=evaluation,
+        autoattack=replace(evaluation, attack=["pgd-3"], samples=4),
+    )
+
+
+def test_every_table_comes_from_runs_and_again_from_the_kept_files(world, tmp_path, monkeypatch):
+    few = [method for method in METHODS if method in (TECOA, PAPER)]
+    monkeypatch.setattr(searched, "METHODS", few)
+    monkeypatch.setattr(tuning, "FARTHEST", 1)
+    monkeypatch.setattr(
+        searched, "ablations", lambda *args: dict(list(ablations(*args).items())[:1])
+    )
+    experiment = Searched(world, tmp_path / "out")
+    found = reproduce(experiment)
+    assert found.missing == dict.fromkeys(
+        ("equal-steps", "equal-passes", "ablations", "autoattack"), 0
+    )
+    for title in ("learning rates", "equal steps", "equal passes", "ablations", "autoattack"):
+        assert f"## {title}\n" in found.text
+
+    # The rate is the one whose held-out accuracies are best, read here from the runs themselves.
+    for method in few:
+        scores = {}
+        for folder in (tmp_path / "out" / "runs").glob(f"{method.name}-lr-*-seed-0"):
+            if "steps" in folder.name or "alpha" in folder.name:
+                continue
+            last = read_metrics(folder / "metrics.jsonl")[-1]
+            assert (last["kind"], last["step"]) == ("held_out", 2)
+            rate = float(folder.name.partition("-lr-")[2].removesuffix("-seed-0"))
+            scores[rate] = (last["clean_acc"] + last["robust_acc"]) / 2
+        assert len(scores) >= 3
+        chosen = best_rate(scores)
+        sweep = experiment.stages()["equal-steps"].sweep
+        assert sweep.recipes[f"{method.name}-lr-{chosen:g}"].optimizer.lr == chosen
+
+    # Equal passes: as many as the reference's steps take.
+    stages = experiment.stages()
+    budget = 2 * passes_per_step(TECOA.of(world.base, 1e-2))
+    for config in stages["equal-passes"].sweep.recipes.values():
+        steps, price = config.steps, passes_per_step(config)
+        assert steps * price <= budget < (steps + 1) * price or steps == 1
+
+    # The difference to TeCoA is that of the averages over sets and seeds.
+    run = EvaluatedRun.read(tmp_path / "out" / "results" / "equal-steps")
+    means = {
+        name: sum(
+            average.clean_acc
+            for average in run.results.averages
+            if average.over == "unseen" and average.model.startswith(f"{name}-lr")
+        )
+        / 2
+        for name in (TECOA.name, PAPER.name)
+    }
+    line = next(
+        line
+        for line in found.text.partition("## equal steps")[2].splitlines()
+        if PAPER.title in line
+    )
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    assert cells[4:6] == ["2", "22"]
+    assert cells[6].startswith(f"{100 * means[PAPER.name]:.1f} (")
+    assert cells[8].startswith(f"{100 * (means[PAPER.name] - means[TECOA.name]):+.1f} (")
+
+    # All of it again without the runs, as from committed files.
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    (tmp_path / "out" / "results").rename(kept / "results")
+    again = reproduce(Searched(world, kept), compute=False)
+    assert again.text == found.text
+    assert [path.name for path in again.figures] == [path.name for path in found.figures]
+
+
+def test_nothing_to_show_is_said(world, tmp_path):
+    with pytest.raises(RequestError, match="holds nothing to show yet"):
+        reproduce(Searched(world, tmp_path / "empty"), compute=False)
+
+
+def test_ablations_change_one_thing_each(world):
+    usual = PAPER.of(world.base, 1e-3)
+    for change, config in ablations(world.base, 1e-3).items():
+        differing = [
+            f"{part}.{key}"
+            for part in ("objective", "attack", "optimizer")
+            for key, value in vars(getattr(config, part)).items()
+            if value != vars(getattr(usual, part))[key]
+        ]
+        # A larger radius has steps as long as it is.
+        expected = 2 if change.startswith("eps") else 1
+        assert len(differing) == expected, change
+        assert replace(
+            config, objective=usual.objective, attack=usual.attack, optimizer=usual.optimizer
+        ) == replace(usual)
+
+
+def test_every_method_is_in_the_comparison():
+    presets = {dict(method.options).get("preset") for method in METHODS}
+    assert presets >= {"paper", "authors_code", "authors_first_revision", "ttc"}
+    assert {method.title for method in METHODS} >= {"FT-Clean", "our FT-Standard", "TeCoA"}
+
+
+def test_the_worlds(tmp_path):
+    world = glyphs()
+    jobs = Searched(world, tmp_path).jobs()
+    assert all(isinstance(job, Training) for job in jobs)
+    assert len(jobs) == 3 * len(METHODS)
+    assert world.pgd.eps == [world.base.attack.eps]
+
+    with pytest.raises(RequestError, match="holds no TinyImageNet"):
+        photos(tmp_path)
+    for part in ("tiny-imagenet-200/train", "tiny-imagenet-200/val"):
+        (tmp_path / part).mkdir(parents=True)
+    with pytest.raises(RequestError, match="TinyImageNet alone"):
+        photos(tmp_path)
+    (tmp_path / "cifar10" / "test").mkdir(parents=True)
+    for part in ("accordion", "yin_yang"):
+        (tmp_path / "caltech101" / "101_ObjectCategories" / part).mkdir(parents=True)
+    data = photos(tmp_path).pgd.data
+    assert [spec.partition(":")[0] for spec in data] == [
+        "tiny-imagenet",
+        "imagefolder",
+        "caltech101",
+    ]
+    assert data[2].endswith(",split=all")
+    assert Evaluation(photos(tmp_path).pgd) == Evaluation(photos(tmp_path).pgd)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["moon"], "there is no 'moon' to reproduce"),
+        (["glyphs", "DIR"], "takes no folder"),
+        (["photos"], "takes a folder of data sets"),
+        (["glyphs", "--dry-run"], "--dry-run is for paper"),
+        (["glyphs", "--shw"], "there is no option --shw"),
+    ],
+)
+def test_what_is_wrong_is_said(words, sentence, capsys):
+    assert main(["reproduce", *words]) == 2
+    assert sentence in capsys.readouterr().err
