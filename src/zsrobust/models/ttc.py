@@ -13,9 +13,10 @@ published defence, which draws anew for every query.
 - *The attacker gains* that the answer to the very image he hands in is known beforehand. An attack
   that keeps the best of its iterates or queries (APGD, FAB, Square) therefore keeps lucky draws,
   too, where PGD's last iterate has not been chosen for its draw. Accuracy under such an attack is
-  the worst over many draws: never above what the published defence would keep, often below.
-  ``transfer(A, ttc(MODEL, seed=1))`` on ``ttc(MODEL)`` shows what A found to other draws.
-- *The attacker loses* nothing else: neither the seed nor anything of the defence is kept from him.
+  the worst case over many draws, which a defence that draws anew need not fear: it keeps more.
+  ``transfer(A, ttc(MODEL, seed=1))`` on ``ttc(MODEL)`` shows what A found to other draws, as such
+  a defence would.
+- *The attacker loses* nothing: neither the seed nor anything of the defence is kept from him.
 
 **The gradient** passes through the defence as if the counter-perturbation were a constant
 (Athalye, Carlini and Wagner, ICML 2018, arXiv 1802.00420: straight-through). The counter-
