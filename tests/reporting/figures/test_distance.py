@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 
 from zsrobust.errors import RequestError
@@ -29,6 +31,24 @@ def test_several_runs_of_a_method_are_one_bar_and_a_point_each(run_folder):
     assert [bar.get_height() for bar in bars.patches] == pytest.approx([2.0])
     assert list(bars.lines[0].get_ydata()) == pytest.approx([1.0, 3.0])
     assert [text.get_text() for text in lines.get_legend().get_texts()] == ["TeCoA"]
+
+
+def test_names_of_many_methods_do_not_cover_each_other(run_folder):
+    presets = ("authors_code", "authors_first_revision", "ttc")
+    methods = ["ft_clean", "tecoa", "trades", *(f"pmg_aft[{preset}]" for preset in presets)]
+    runs = [
+        run_folder(f"run{i}", method, {0: 0.0, 5: 0.01}, 5, 0.01)
+        for i, method in enumerate(methods)
+    ]
+    figure = distance_figure(runs)
+    bars, lines = figure.axes
+    figure.canvas.draw()
+    names = [label.get_window_extent() for label in bars.get_xticklabels()]
+    # Turned names lie side by side: each ends below its own bar, with room for a line between.
+    ends = [box.x1 for box in names]
+    assert all(after - before > 8 for before, after in pairwise(ends))
+    assert {label.get_rotation() for label in bars.get_xticklabels()} == {40.0}
+    assert lines.get_legend() is None
 
 
 def test_an_unfinished_run_is_named(run_folder, tmp_path):

@@ -26,6 +26,9 @@ from zsrobust.reporting.figures.style import (
 )
 from zsrobust.training.metrics import read_metrics
 
+BESIDE_EACH_OTHER = 4
+"""Methods whose names fit below their bars."""
+
 
 @dataclass(frozen=True)
 class Moved:
@@ -82,7 +85,8 @@ def distance_figure(runs: Sequence[Path]) -> Figure:
     for run in runs:
         moved = read_moved(run)
         groups.setdefault(moved.method, []).append(moved)
-    figure = new_figure(2.9)
+    many = len(groups) > BESIDE_EACH_OTHER
+    figure = new_figure(3.8 if many else 2.9)
     bars, lines = cast(Sequence[Axes], figure.subplots(1, 2, width_ratios=[2, 3]))
     for axes in (bars, lines):
         bare(axes)
@@ -93,6 +97,11 @@ def distance_figure(runs: Sequence[Path]) -> Figure:
         for index, moved in enumerate(found):
             _line(lines, moved, of[method], method_words(method) if index == 0 else "")
     bars.set_xticks(range(len(groups)), [method_words(method) for method in groups])
+    if many:
+        bars.tick_params(axis="x", rotation=40)
+        for label in bars.get_xticklabels():
+            label.set_horizontalalignment("right")
+            label.set_rotation_mode("anchor")
     bars.set_ylabel("relative L2 distance, %", fontsize=SMALL)
     bars.set_title("distance of the evaluated model", fontsize=TEXT)
     bars.margins(y=0.15)
@@ -100,7 +109,9 @@ def distance_figure(runs: Sequence[Path]) -> Figure:
     lines.set_title("distance while training (ring: the evaluated model)", fontsize=TEXT)
     lines.set_ylim(bottom=0)
     lines.xaxis.set_major_locator(MaxNLocator(integer=True))
-    lines.legend(frameon=False, fontsize=SMALL, loc="best")
+    if not many:
+        # With many methods it would cover curves; their colours are those of the bars.
+        lines.legend(frameon=False, fontsize=SMALL, loc="best")
     return figure
 
 
