@@ -14,11 +14,15 @@ from zsrobust.objectives import OBJECTIVES
 from zsrobust.objectives.pmg_aft import PRESETS
 from zsrobust.parsing import parse_evaluate, parse_finetune
 from zsrobust.report_cli import leaderboard_parser, report_parser
+from zsrobust.reproduce.request import parse_reproduce
+from zsrobust.sweep.request import parse_sweep
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 EXPORT = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+REPLICATION = (ROOT / "docs" / "replication.md").read_text(encoding="utf-8")
+PARSED = {"demo": parse_demo, "sweep": parse_sweep, "reproduce": parse_reproduce}
 OF_PLAIN_WORDS = {
     "report": report_parser,
     "leaderboard": leaderboard_parser,
@@ -32,7 +36,7 @@ def blocks(language, page=README):
 
 
 def commands():
-    text = "\n".join(blocks("bash", README + EXPORT)).replace("\\\n", " ").replace("&&", "\n")
+    text = "\n".join(blocks("bash", README + EXPORT + REPLICATION)).replace("\\\n", " ").replace("&&", "\n")
     words = [shlex.split(line, comments=True) for line in text.splitlines()]
     return [line[1:] for line in words if line and line[0].endswith("zsrobust")]
 
@@ -44,8 +48,8 @@ def test_there_are_commands_to_check():
 @pytest.mark.parametrize("words", commands(), ids=" ".join)
 def test_every_command_parses(words):
     command, *options = words
-    if command == "demo":
-        parse_demo(options)
+    if command in PARSED:
+        PARSED[command](options)
         return
     if command in OF_PLAIN_WORDS:
         OF_PLAIN_WORDS[command]().parse_args(options)
