@@ -36,7 +36,8 @@ def blocks(language, page=README):
 
 
 def commands():
-    text = "\n".join(blocks("bash", README + EXPORT + REPLICATION)).replace("\\\n", " ").replace("&&", "\n")
+    text = "\n".join(blocks("bash", README + EXPORT + REPLICATION))
+    text = text.replace("\\\n", " ").replace("&&", "\n")
     words = [shlex.split(line, comments=True) for line in text.splitlines()]
     return [line[1:] for line in words if line and line[0].endswith("zsrobust")]
 
