@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zsrobust.evaluation.results import Results
-from zsrobust.reporting.figures.series import Place, Point, Series, accuracy_series
+from zsrobust.reporting.figures.series import Place, Series, accuracy_series
 from zsrobust.reporting.tables import TextTable
 
 
@@ -31,7 +31,12 @@ def summary_table(results: Results) -> TextTable:
         groups.append(
             [
                 [
-                    *(whole.name, method.legend, str(whole.n), _figure(method.clean[whole.name])),
+                    *(
+                        whole.name,
+                        method.legend,
+                        str(whole.n),
+                        method.clean[whole.name].in_per_cent(),
+                    ),
                     *(_robust(method, found[under][1], of.get(under), whole) for under in attacks),
                 ]
                 for method in found[widest][1]
@@ -46,9 +51,4 @@ def _robust(method: Series, under: Sequence[Series], place: Place | None, whole:
     if not same or place is None:
         return "-"
     fewer = f" [n {place.n}]" if place.name != whole.name else ""
-    return _figure(same[0].robust[place.name]) + fewer
-
-
-def _figure(point: Point) -> str:
-    low, high = (100 * limit for limit in point.interval)
-    return f"{100 * point.accuracy:.1f} ({low:.1f}-{high:.1f})"
+    return same[0].robust[place.name].in_per_cent() + fewer

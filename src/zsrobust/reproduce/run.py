@@ -83,14 +83,12 @@ def reproduce(experiment: Experiment, *, compute: bool = True) -> Reproduced:
 
 def _check(jobs: Sequence[Job]) -> None:
     """Refuse a replication whose model or data are not here, before anything is run."""
-    for config in (job.config for job in jobs if isinstance(job, Training)):
-        load(config.model)
-        open_set(single(config.data), "train")
-        break
-    for test in (job.config.data for job in jobs if isinstance(job, Evaluation)):
-        for spec in expand(test):
-            open_set(spec, "test")
-        break
+    trained = next(job.config for job in jobs if isinstance(job, Training))
+    load(trained.model)
+    open_set(single(trained.data), "train")
+    evaluated = [job.config for job in jobs if isinstance(job, Evaluation)]
+    for spec in expand(evaluated[0].data) if evaluated else []:
+        open_set(spec, "test")
 
 
 def _gather(stage: Stage, out: Path) -> int:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from zsrobust.evaluation.evaluated_run import EvaluatedRun
-from zsrobust.evaluation.gap import average_rows, gaps
-from zsrobust.evaluation.statistics import average_interval, seeds_interval
+from zsrobust.evaluation.gap import gaps
+from zsrobust.reporting.figures.series import accuracy_series, main_average
 from zsrobust.reporting.tables import TextTable
 
 
@@ -41,42 +41,30 @@ def comparison_table(run: EvaluatedRun, lines: Sequence[Line], reference: Line) 
     columns = ["model", *BUDGET, "seeds", "n", "clean", *attacks]
     for under in ("clean", *attacks):
         columns.append(f"{under} against {reference.title}")
+    found = {under: accuracy_series(run.results, under) for under in attacks}
+    place = main_average(found[attacks[0]][0])
     cells = []
     for line in lines:
+        of = {
+            under: next(one for one in series if one.models[0] == line.models[0])
+            for under, (_, series) in found.items()
+        }
         row = [line.title, *(line.budget or [""] * len(BUDGET)), str(len(line.models))]
         compared = len(line.models) == len(reference.models) and line != reference
         pairs = list(zip(reference.models, line.models, strict=True)) if compared else []
-        found = [gaps(run, under, pairs) for under in attacks] if compared else []
-        n, clean, _ = _accuracies(run, attacks[0], line.models)
-        row += [str(n), clean, *(_accuracies(run, under, line.models)[2] for under in attacks)]
-        if found:
-            row += [found[0][0].in_points(), *(gap.in_points() for _, gap in found)]
+        row += [str(place.n), of[attacks[0]].clean[place.name].in_per_cent()]
+        row += [series.robust[place.name].in_per_cent() for series in of.values()]
+        differences = [gaps(run, under, pairs) for under in attacks] if compared else []
+        if differences:
+            row += [differences[0][0].in_points(), *(gap.in_points() for _, gap in differences)]
         else:
             row += [""] * (1 + len(attacks))
         cells.append(row)
-    rows = average_rows(run, attacks[0], lines[0].models)[lines[0].models[0]]
     note = (
-        f"Average of {len(rows)} unseen sets, per cent; 95 % intervals over samples, or over seeds "
+        f"{place.name.capitalize()} sets, per cent; 95 % intervals over samples, or over seeds "
         "where that is wider. Differences in points, samples paired within a seed."
     )
     return TextTable(columns, [cells], [note])
-
-
-def _accuracies(run: EvaluatedRun, under: str, models: Sequence[str]) -> tuple[int, str, str]:
-    """Samples a seed, and clean and robust accuracy in words, averaged over sets and seeds."""
-    of = average_rows(run, under, models)
-    words = []
-    for kind in ("clean", "robust"):
-        means, intervals = [], []
-        for rows in of.values():
-            accuracies = [getattr(row, f"{kind}_acc") for row in rows]
-            means.append(sum(accuracies) / len(accuracies))
-            intervals.append(
-                average_interval(accuracies, [getattr(row, f"ci95_{kind}") for row in rows])
-            )
-        low, high = (100 * min(1.0, max(0.0, x)) for x in seeds_interval(means, intervals))
-        words.append(f"{100 * sum(means) / len(means):.1f} ({low:.1f}-{high:.1f})")
-    return sum(row.n for row in next(iter(of.values()))), words[0], words[1]
 
 
 def tuning_table(

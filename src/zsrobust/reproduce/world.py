@@ -39,7 +39,7 @@ def glyphs() -> World:
     """glyph-clip, fine-tuned on the glyph world's training set, on its suite of 26 sets.
 
     The radius leaves the undefended model close to nothing, as 1/255 does with CLIP. At twice that
-    radius PMG-AFT collapses, which the ablations show.
+    radius PMG-AFT (paper) was seen to collapse; the ablations ask that again.
     """
     base = _base("glyph-clip", "glyph:training", Eps("4/255"), steps=300, batch_size=64)
     return World(

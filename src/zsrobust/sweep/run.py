@@ -47,9 +47,10 @@ def run_sweep(sweep: Sweep) -> Swept:
         RunError: if a run fails otherwise than by diverging.
         KeyboardInterrupt: on Ctrl-C; the same call goes on from there.
     """
-    for config in sweep.recipes.values():
-        load(config.model)
-        open_set(single(config.data), "train")
+    for model in {config.model for config in sweep.recipes.values()}:
+        load(model)
+    for train in {config.data for config in sweep.recipes.values()}:
+        open_set(single(train), "train")
     for spec in expand(sweep.evaluation.data):
         open_set(spec, "test")
     work(sweep.jobs, Steps("", 1).say)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from zsrobust.evaluation.results import Results
 from zsrobust.reporting.figures.series import Place, Series, accuracy_series, main_average
 from zsrobust.reporting.figures.tradeoff import Point
@@ -25,8 +23,8 @@ def sweep_table(sweep: Sweep, results: Results) -> TextTable:
         for position, (place, series) in enumerate(found.values()):
             one = series[name]
             if position == 0:
-                cells += [str(len(one.models)), str(place.n), _words(one, place, "clean")]
-            cells.append(_words(one, place, "robust"))
+                cells += [str(len(one.models)), str(place.n), one.clean[place.name].in_per_cent()]
+            cells.append(one.robust[place.name].in_per_cent())
         lines.append(cells)
     place = found[attacks[0]][0]
     return TextTable(
@@ -74,9 +72,3 @@ def _named(sweep: Sweep, results: Results, under: str) -> tuple[Place, dict[str,
     named = {names[one.models[0]]: one for one in series}
     order = [name for name in (*sweep.originals(), *sweep.recipes) if name in named]
     return main_average(places), {name: named[name] for name in order}
-
-
-def _words(series: Series, place: Place, kind: Literal["clean", "robust"]) -> str:
-    point = (series.clean if kind == "clean" else series.robust)[place.name]
-    low, high = (100 * limit for limit in point.interval)
-    return f"{100 * point.accuracy:.1f} ({low:.1f}-{high:.1f})"

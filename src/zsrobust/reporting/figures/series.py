@@ -44,6 +44,11 @@ class Point:
     accuracy: float
     interval: Interval
 
+    def in_per_cent(self) -> str:
+        """Such as ``46.2 (44.5-47.8)``."""
+        low, high = (100 * limit for limit in self.interval)
+        return f"{100 * self.accuracy:.1f} ({low:.1f}-{high:.1f})"
+
 
 @dataclass(frozen=True)
 class Series:
