@@ -1,5 +1,6 @@
 """A replication in a world of seconds, from the search for learning rates to its tables."""
 
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -16,6 +17,7 @@ from zsrobust.reproduce.tuning import best_rate
 from zsrobust.reproduce.world import World, glyphs, photos
 from zsrobust.sweep.cost import passes_per_step
 from zsrobust.sweep.jobs import Training
+from zsrobust.sweep.plan import run_name
 from zsrobust.training.metrics import read_metrics
 from zsrobust.units import Eps
 
@@ -114,6 +116,24 @@ def test_every_table_comes_from_runs_and_again_from_the_kept_files(world, tmp_pa
     again = reproduce(Searched(world, kept), compute=False)
     assert again.text == found.text
     assert [path.name for path in again.figures] == [path.name for path in found.figures]
+
+    # What the files answer is not computed again: without those of AutoAttack, only the models
+    # that it attacks are trained once more.
+    shutil.rmtree(kept / "results" / "autoattack")
+    on = reproduce(Searched(world, kept))
+    assert set(on.missing.values()) == {0}
+    trained = {folder.name for folder in (kept / "runs").iterdir()}
+    assert trained == {
+        run_name(recipe, seed)
+        for recipe in stages["equal-steps"].sweep.recipes
+        for seed in world.seeds
+    }
+    # On the CPU the same seeds give the same weights, and so the same tables.
+    assert on.text == found.text
+
+    other = replace(world, pgd=replace(world.pgd, samples=3))
+    with pytest.raises(RequestError, match=r"holds results of .*'samples': None"):
+        reproduce(Searched(other, kept))
 
 
 def test_nothing_to_show_is_said(world, tmp_path):

@@ -107,7 +107,7 @@ class Cell:
         further = classifier.further_settings()
         return [
             self.model.name,
-            fingerprint(classifier.encoder),
+            fingerprint(self.model.encoder),
             classifier.logit_scale,
             self.model.preprocessing.describe(),
             hashlib.sha256(vectors).hexdigest(),

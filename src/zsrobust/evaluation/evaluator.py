@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from accelerate import Accelerator
+from torch import nn
 
 from zsrobust.config import EvaluateConfig
 from zsrobust.data.image_set import ImageSet
@@ -31,6 +32,7 @@ from zsrobust.evaluation.results import Results
 from zsrobust.evaluation.sanity_run import check_cells
 from zsrobust.files import written_whole
 from zsrobust.models.clip import CLIPModel
+from zsrobust.models.folding import folded
 from zsrobust.models.loading import load
 from zsrobust.models.weights import fingerprint
 from zsrobust.processes import make_accelerator, on_first
@@ -53,7 +55,9 @@ def evaluate(config: EvaluateConfig) -> Results:
     models = _models(config, device)
     sets = on_first(accelerator, lambda: _sets(specs, config))
     cells = [
-        _cell(model, images, config, attacks, device, folder) for model in models for images in sets
+        _cell(model, tower, images, config, attacks, device, folder)
+        for model, tower in [(model, folded(model.encoder)) for model in models]
+        for images in sets
     ]
     with ExitStack() as stack:
         on_first(accelerator, lambda: stack.enter_context(claimed(folder, config)))
@@ -189,6 +193,7 @@ def _sets(specs: list[str], config: EvaluateConfig) -> list[ImageSet]:
 
 def _cell(
     model: CLIPModel,
+    tower: nn.Module,
     images: ImageSet,
     config: EvaluateConfig,
     attacks: RequestedAttacks,
@@ -196,6 +201,7 @@ def _cell(
     folder: Path,
 ) -> Cell:
     classifier = model.classifier(images.class_names, config.templates or images.templates or None)
+    classifier.encoder = tower
     measurement = Measurement(
         classifier=classifier.eval().to(device),
         images=images,

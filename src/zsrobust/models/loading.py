@@ -66,7 +66,8 @@ def load(
             model = (loader or open_clip_model.load_tagged)(name)
             if preprocessing is not None:
                 model = replace(model, preprocessing=model.preprocessing.under(preprocessing))
-    model.encoder.to(device).eval()
+    # Convolutions take half the time on CPUs so, and no longer elsewhere.
+    model.encoder.to(device).to(memory_format=torch.channels_last).eval()
     model.preprocessing.to(device)
     return model
 

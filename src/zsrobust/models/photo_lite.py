@@ -79,8 +79,7 @@ class CentredTower(nn.Module):
 
     def __init__(self, tower: nn.Module, centre: Tensor) -> None:
         super().__init__()
-        # Twice as fast on CPUs, for the depthwise convolutions.
-        self.tower = tower.to(memory_format=torch.channels_last)
+        self.tower = tower
         self.register_buffer("centre", centre)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from zsrobust.reporting.figures.style import save_figure
 from zsrobust.reporting.figures.tradeoff import tradeoff_figure
 from zsrobust.reporting.tables import TextTable
 from zsrobust.reproduce.experiment import KEPT, Experiment, Stage
+from zsrobust.reproduce.kept import evaluated_before
 from zsrobust.reproduce.tables import Line, comparison_table
 from zsrobust.sweep.cost import passes_per_step
 from zsrobust.sweep.gather import gather
@@ -30,6 +31,7 @@ from zsrobust.sweep.table import sweep_points
 TABLES = "tables.md"
 FIRST = "equal-steps"
 """The comparison whose runs are also shown while training."""
+CURVES = "curves"
 MOST_IN_A_FIGURE = 8
 """Methods that a figure of every set can tell apart."""
 OF_A_RUN = ("config.yaml", "metrics.jsonl", "model/model.json")
@@ -75,7 +77,7 @@ def reproduce(experiment: Experiment, *, compute: bool = True) -> Reproduced:
         experiment.keep()
         missing = {name: _gather(stage, kept / name) for name, stage in experiment.stages().items()}
         if FIRST in missing:
-            _keep_runs(experiment.stages()[FIRST], kept / "runs")
+            _keep_runs(experiment.stages()[FIRST], kept / CURVES)
     if not kept.is_dir():
         raise RequestError(f"{experiment.out} holds nothing to show yet: leave --show out")
     return _show(experiment, kept, missing)
@@ -83,9 +85,9 @@ def reproduce(experiment: Experiment, *, compute: bool = True) -> Reproduced:
 
 def _check(jobs: Sequence[Job]) -> None:
     """Refuse a replication whose model or data are not here, before anything is run."""
-    trained = next(job.config for job in jobs if isinstance(job, Training))
-    load(trained.model)
-    open_set(single(trained.data), "train")
+    for trained in [job.config for job in jobs if isinstance(job, Training)][:1]:
+        load(trained.model)
+        open_set(single(trained.data), "train")
     evaluated = [job.config for job in jobs if isinstance(job, Evaluation)]
     for spec in expand(evaluated[0].data) if evaluated else []:
         open_set(spec, "test")
@@ -94,14 +96,19 @@ def _check(jobs: Sequence[Job]) -> None:
 def _gather(stage: Stage, out: Path) -> int:
     """Put together what is evaluated; returns how many models are not."""
     wanted = stage.sweep.evaluated()
+    before = evaluated_before(out, stage.sweep.evaluation)
     done = {
-        model: folder
+        model: folder if _is_whole(folder) else out
         for model, folder in wanted.items()
-        if (folder / "results.json").is_file() and not (folder / "parts").exists()
+        if _is_whole(folder) or model in before
     }
     if len(done) > len(stage.sweep.originals()):
         gather(done, out)
     return len(wanted) - len(done)
+
+
+def _is_whole(folder: Path) -> bool:
+    return (folder / "results.json").is_file() and not (folder / "parts").exists()
 
 
 def _keep_runs(stage: Stage, out: Path) -> None:
@@ -126,7 +133,7 @@ def _show(experiment: Experiment, kept: Path, missing: dict[str, int]) -> Reprod
         if len(stage.sweep.recipes) <= MOST_IN_A_FIGURE:
             figures += save_figure(accuracy_figure(run.results), out / f"accuracy-{name}")
         figures += _planes(run, stage, out / f"tradeoff-{name}")
-    runs = sorted((kept / "runs").glob("*"))
+    runs = sorted((kept / CURVES).glob("*"))
     if runs:
         figures += save_figure(distance_figure(runs), out / "distance")
     text = "\n".join(f"## {title}\n\n{table.as_markdown()}" for title, table in tables.items())

@@ -13,6 +13,7 @@ from zsrobust.errors import RequestError
 from zsrobust.files import write_text
 from zsrobust.reporting.tables import TextTable
 from zsrobust.reproduce.experiment import KEPT, Stage
+from zsrobust.reproduce.kept import evaluated_before
 from zsrobust.reproduce.methods import METHODS, PAPER, TECOA, Method, ablations
 from zsrobust.reproduce.tables import tuning_table
 from zsrobust.reproduce.tuning import DIVERGED, best_rate, next_rates
@@ -43,12 +44,16 @@ class Searched:
         scores = self.scores()
         jobs: list[Job] = []
         for method in METHODS:
-            rates = [*scores[method.name], *next_rates(scores[method.name], self.world.start)]
+            rates = next_rates(scores[method.name], self.world.start)
             jobs += [self._tuning(method, lr) for lr in rates]
-        if all(job.is_done() for job in jobs):
-            for stage in self.stages().values():
-                jobs += stage.sweep.jobs()
-        return jobs
+        if jobs:
+            return jobs
+        for name, stage in self.stages().items():
+            before = evaluated_before(self.out / KEPT / name, stage.sweep.evaluation)
+            jobs += stage.sweep.jobs(without=before)
+        # A model is evaluated in every way before the next is trained, so what is cut off is
+        # whole as far as it goes.
+        return sorted(jobs, key=lambda job: isinstance(job, Training))
 
     def scores(self) -> Scores:
         """What every rate tried so far scored."""
@@ -101,12 +106,12 @@ class Searched:
         return {
             "equal-steps": Stage(sweep, titles, TECOA.title),
             "equal-passes": Stage(replace(sweep, recipes=passes), titles, TECOA.title),
+            "autoattack": Stage(autoattack, titles, TECOA.title),
             "ablations": Stage(
                 replace(sweep, recipes=ablated, seeds=world.seeds[:1]),
                 [PAPER.title, *changed],
                 PAPER.title,
             ),
-            "autoattack": Stage(autoattack, titles, TECOA.title),
         }
 
     def _tuning(self, method: Method, lr: float) -> Training:
@@ -116,13 +121,10 @@ class Searched:
         return sweep.training(_recipe(method, lr), seed)
 
     def _score(self, method: Method, lr: float) -> float | None:
-        """The score of a finished run; None where there is none."""
-        kept = self._kept_scores.get(method.name, {}).get(f"{lr:g}")
-        if kept is not None and not (self.out / "runs").is_dir():
-            return kept
+        """The score of a finished run, or what was kept of it; None where there is neither."""
         job = self._tuning(method, lr)
         if not job.is_done():
-            return None
+            return self._kept_scores.get(method.name, {}).get(f"{lr:g}")
         if job.diverged:
             return DIVERGED
         rows = read_metrics(job.folder / "metrics.jsonl")

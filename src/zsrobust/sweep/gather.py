@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from zsrobust.evaluation.diagnostics import diagnose
@@ -27,19 +28,22 @@ def gather(evaluations: Mapping[str, Path], out: Path) -> EvaluatedRun:
     """Write ``results.json`` and ``outcomes.parquet`` of all models to ``out``.
 
     Args:
-        evaluations: folder of each evaluation, which holds one model, by what to call that model.
+        evaluations: folder of each model's evaluation, by what to call the model: the only one
+            there, or the one of that name.
         out: folder, made if need be.
 
     Raises:
         RequestError: if an evaluation is missing or damaged.
     """
     parts, tables = [], []
+    runs: dict[Path, EvaluatedRun] = {}
     for name, folder in evaluations.items():
-        run = EvaluatedRun.read(folder)
-        (model,) = run.models
-        parts.append(Measured(name, _renamed(run.results, model, name), name, ()))
-        parts[-1] = replace(parts[-1], rows=tuple(parts[-1].results.rows))
-        table = run.outcomes.select(KEPT)
+        run = runs[folder] = runs.get(folder) or EvaluatedRun.read(folder)
+        model = name if name in run.models else run.models[0]
+        results = _renamed(run.results, model, name)
+        rows = tuple(row for row in results.rows if row.model == name)
+        parts.append(Measured(name, results, name, rows))
+        table = run.outcomes.select(KEPT).filter(pc.field("model") == model)
         names = pa.array([name] * len(table))
         tables.append(table.set_column(KEPT.index("model"), "model", names))
     results, _ = united(parts)
@@ -59,6 +63,5 @@ def _renamed(results: Results, model: str, name: str) -> Results:
     protocol = dict(results.protocol)
     protocol["models"] = keys(protocol["models"])
     protocol["data"] = {dataset: keys(about) for dataset, about in protocol["data"].items()}
-    return replace(
-        results, protocol=protocol, rows=[replace(row, model=name) for row in results.rows]
-    )
+    rows = [replace(row, model=name) if row.model == model else row for row in results.rows]
+    return replace(results, protocol=protocol, rows=rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -69,11 +69,18 @@ class Sweep:
         """Recipe and seed of every run: all recipes of a seed before the next seed."""
         return [(recipe, seed) for seed in self.seeds for recipe in self.recipes]
 
-    def jobs(self) -> list[Job]:
-        """All that is to be done, as far as it is known: models that exist can be evaluated."""
-        jobs: list[Job] = [*self.originals().values()]
+    def jobs(self, without: Collection[str] = ()) -> list[Job]:
+        """All that is to be done, as far as it is known: models that exist can be evaluated.
+
+        Args:
+            without: models whose results are to be had elsewhere. One that is here anyway is
+                evaluated too, so that all that is said of it is said of the same weights.
+        """
+        jobs: list[Job] = [job for name, job in self.originals().items() if name not in without]
         for run in self.runs():
             training = self.training(*run)
+            if run_name(*run) in without and not training.folder.is_dir():
+                continue
             jobs.append(training)
             if training.is_done() and not training.diverged:
                 jobs.append(self.evaluation_of(*run))

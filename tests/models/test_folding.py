@@ -1,0 +1,60 @@
+"""A folded tower computes what the tower computes, with fewer layers."""
+
+import pytest
+import torch
+from open_clip.modified_resnet import ModifiedResNet
+from torch import nn
+
+from zsrobust.models.folding import folded
+from zsrobust.models.loading import load
+
+
+@pytest.fixture
+def tower():
+    """CLIP's ResNet, two blocks in its first stage, BatchNorm's four tensors all drawn."""
+    torch.manual_seed(0)
+    tower = ModifiedResNet([2, 1, 1, 1], output_dim=8, heads=2, image_size=64, width=4).eval()
+    for module in tower.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for values in (module.weight, module.running_var):
+                values.data.uniform_(0.5, 2)
+            for values in (module.bias, module.running_mean):
+                values.data.normal_()
+    return tower
+
+
+def test_same_embeddings_and_the_same_gradient_to_the_images(tower):
+    images = torch.rand(3, 3, 64, 64, requires_grad=True)
+    weights = torch.randn(3, 8)
+    kept = {name: tensor.clone() for name, tensor in tower.state_dict().items()}
+    found = {}
+    for name, one in (("plain", tower), ("folded", folded(tower))):
+        embeddings = one(images)
+        (gradient,) = torch.autograd.grad((embeddings * weights).sum(), images)
+        found[name] = embeddings.detach(), gradient
+    for plain, short in zip(found["plain"], found["folded"], strict=True):
+        torch.testing.assert_close(short, plain, rtol=1e-4, atol=1e-5 * float(plain.abs().max()))
+    assert all(torch.equal(tensor, kept[name]) for name, tensor in tower.state_dict().items())
+
+
+def test_no_batch_norm_is_left(tower):
+    def count(one):
+        return sum(isinstance(module, nn.BatchNorm2d) for module in one.modules())
+
+    # The stem's three, three a block, and one where a block changes the number of channels.
+    assert count(tower) == 3 + 3 * 5 + 4
+    assert count(folded(tower)) == 0
+
+
+def test_other_towers_come_back_as_they_are():
+    tower = nn.Sequential(nn.Conv2d(3, 2, 3), nn.BatchNorm2d(2))
+    assert folded(tower) is tower
+
+
+def test_memory_format_changes_no_embedding_by_more_than_rounding():
+    model = load("glyph-clip")
+    images = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        last = model.encoder(images)
+        usual = model.encoder.to(memory_format=torch.contiguous_format)(images)
+    torch.testing.assert_close(last, usual, rtol=1e-4, atol=1e-5)
