@@ -121,10 +121,16 @@ class Searched:
         return sweep.training(_recipe(method, lr), seed)
 
     def _score(self, method: Method, lr: float) -> float | None:
-        """The score of a finished run, or what was kept of it; None where there is neither."""
+        """What was kept of a score, or that of a finished run; None where there is neither.
+
+        What was kept counts, so that a run made again elsewhere reopens no search by its rounding.
+        """
+        kept = self._kept_scores.get(method.name, {}).get(f"{lr:g}")
+        if kept is not None:
+            return kept
         job = self._tuning(method, lr)
         if not job.is_done():
-            return self._kept_scores.get(method.name, {}).get(f"{lr:g}")
+            return None
         if job.diverged:
             return DIVERGED
         rows = read_metrics(job.folder / "metrics.jsonl")

@@ -1,0 +1,51 @@
+"""The package's own step, as ``zsrobust finetune`` sets it up."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+from benchmarks.authors_way import LR, TEMPLATE
+from benchmarks.setting import EPS, Setting
+from zsrobust.attacks import PGD, ThreatModel
+from zsrobust.data.batch import Batch
+from zsrobust.objectives import objective_class
+from zsrobust.objectives.base import Models
+from zsrobust.processes import make_accelerator
+from zsrobust.training.step import TrainingStep, make_optimizer
+from zsrobust.training.student import Student
+
+
+class OurStep:
+    """One fine-tuning step, called again and again on one batch."""
+
+    def __init__(self, setting: Setting, *, guided: bool) -> None:
+        model = setting.loaded()
+        self.step = _made(setting, model, "pmg_aft" if guided else "tecoa")
+        images, labels = setting.images(model.preprocessing.image_size)
+        ids = [str(index) for index in range(setting.batch)]
+        self.batch, self.size = Batch(images, labels, ids), setting.batch
+
+    def __call__(self) -> float:
+        return self.step([self.batch], epoch=0, global_batch=self.size)["total"]
+
+
+def our_step(setting: Setting, guided: bool) -> Callable[[], object]:
+    return OurStep(setting, guided=guided)
+
+
+def _made(setting: Setting, model, method: str) -> TrainingStep:
+    original = copy.deepcopy(model.encoder).eval().requires_grad_(False)
+    classifier = model.classifier(setting.class_names(), (TEMPLATE,)).to(setting.device)
+    accelerator = make_accelerator(setting.device)
+    student = Student(model.encoder, model.preprocessing).to(setting.device)
+    return TrainingStep(
+        objective=objective_class(method)(),
+        attack=PGD(ThreatModel(eps=EPS), steps=setting.attack_steps, step_size=EPS),
+        student=accelerator.prepare(student),
+        models=Models(classifier),
+        original=original,
+        optimizer=make_optimizer(student, "sgd", lr=LR, momentum=0.9, weight_decay=0.0),
+        accelerator=accelerator,
+        bf16=setting.precision == "bf16",
+    )

@@ -1,0 +1,33 @@
+"""Rows as a Markdown table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+
+def markdown(rows: Sequence[dict[str, object]]) -> str:
+    """A column a key that any row has a value for."""
+    columns = [
+        key
+        for key in dict.fromkeys(key for row in rows for key in row)
+        if any(_has(row.get(key)) for row in rows)
+    ]
+    lines = [
+        "| " + " | ".join(column.replace("_", " ") for column in columns) + " |",
+        "|" + " --- |" * len(columns),
+    ]
+    lines += ["| " + " | ".join(_cell(row.get(key)) for key in columns) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def _has(value: object) -> bool:
+    return value is not None and not (isinstance(value, float) and math.isnan(value))
+
+
+def _cell(value: object) -> str:
+    if not _has(value):
+        return ""
+    if isinstance(value, dict):
+        return f"{value['median']:.2f} ({value['fastest']:.2f}-{value['slowest']:.2f})"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
