@@ -19,6 +19,8 @@ ENABLES = {
     "remote": "shards behind http addresses",
     "onnx": "zsrobust export --to onnx",
     "transformers": "zsrobust export --to transformers",
+    "serve": "zsrobust serve",
+    "docs": "building the documentation's site",
     "test": "the test suite",
 }
 """What each extra is for; one that is not named here is shown without words."""

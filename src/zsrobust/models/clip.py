@@ -82,14 +82,21 @@ class CLIPModel:
     ) -> ZeroShotClassifier:
         """The zero-shot classifier over ``class_names``; shares this model's image encoder."""
         used = tuple(templates or self.default_templates)
-        vectors = text_cache.encode(self.text, class_names, used)
+        return self.classifier_of(
+            text_cache.encode(self.text, class_names, used), class_names, used
+        )
+
+    def classifier_of(
+        self, vectors: Tensor, class_names: Sequence[str], templates: Sequence[str]
+    ) -> ZeroShotClassifier:
+        """The same from class vectors (C, dim) that the text side gave for these prompts."""
         classifier = ZeroShotClassifier.from_parts(
             self.encoder,
             vectors.to(self.preprocessing.mean.device),
             class_names,
             preprocessing=self.preprocessing,
             logit_scale=self.logit_scale,
-            templates=used,
+            templates=templates,
         )
         return self.defence.around(classifier) if self.defence else classifier
 

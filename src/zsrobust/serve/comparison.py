@@ -1,0 +1,202 @@
+"""Every model attacked, and every model's word on every image: what the page shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zsrobust._version import __version__
+from zsrobust.devices import full_precision
+from zsrobust.models.zero_shot import ZeroShotClassifier
+from zsrobust.serve.attack import Settings, attack
+from zsrobust.serve.picture import Picture
+from zsrobust.serve.served import Served
+
+OnStep = Callable[[str, int, float], None]
+"""Called with the model under attack, the steps taken on it, and the loss so far."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a model says of an image: a probability in [0, 1] for every class, likeliest first."""
+
+    probabilities: dict[str, float]
+
+    @property
+    def top(self) -> str:
+        """The likeliest class."""
+        return next(iter(self.probabilities))
+
+    @property
+    def words(self) -> str:
+        """It and its probability in short."""
+        return f"{self.top} {self.probabilities[self.top]:.0%}"
+
+
+@dataclass(frozen=True)
+class Attacked:
+    """The picture attacked through one model, which is the white box.
+
+    Attributes:
+        on: that model.
+        aim: the class that was left, or reached for.
+        clean, adversarial: pixels (3, S, S) in [0, 1].
+        said: what every model says of ``adversarial``.
+        said_8bit: and of it rounded to 256 levels, as a PNG file holds it.
+    """
+
+    on: str
+    aim: str
+    clean: Tensor
+    adversarial: Tensor
+    said: dict[str, Said]
+    said_8bit: dict[str, Said]
+
+    @property
+    def distance(self) -> float:
+        """The largest change of any pixel and channel, in [0, 1]."""
+        return float((self.adversarial - self.clean).abs().max())
+
+    @property
+    def distance_8bit(self) -> float:
+        """The same after rounding, which may add half a level."""
+        return float((rounded(self.adversarial) - self.clean).abs().max())
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One picture before and after the attacks.
+
+    Attributes:
+        picture: as it was given.
+        class_names: in label order.
+        settings: of the attacks.
+        clean: what every model says of the picture, at its own attack resolution.
+        attacked: one a model.
+        models: what decides each model's answers.
+    """
+
+    picture: Picture
+    class_names: tuple[str, ...]
+    settings: Settings
+    clean: dict[str, Said]
+    attacked: list[Attacked]
+    models: list[dict[str, Any]]
+
+    def figures(self) -> dict[str, Any]:
+        """Every number, for machines."""
+        threat, target = self.settings.threat, self.settings.target
+        return {
+            "schema": 1,
+            "zsrobust": __version__,
+            "torch": torch.__version__,
+            "image": {
+                "name": self.picture.name,
+                "size": list(self.picture.image.size),
+                "sample_id": self.picture.sample_id,
+                "notes": list(self.picture.notes),
+            },
+            "class_names": list(self.class_names),
+            "threat_model": {"norm": threat.norm, "eps": threat.eps, "bounds": list(threat.bounds)},
+            "attack": {
+                **self.settings.describe(),
+                "target": None if target is None else self.class_names[target],
+            },
+            "models": self.models,
+            "clean": {name: said.probabilities for name, said in self.clean.items()},
+            "attacked": [
+                {
+                    "on": one.on,
+                    "aim": one.aim,
+                    "resolution": one.clean.shape[-1],
+                    "linf_distance": one.distance,
+                    "linf_distance_8bit": one.distance_8bit,
+                    "said": {name: said.probabilities for name, said in one.said.items()},
+                    "said_8bit": {name: said.probabilities for name, said in one.said_8bit.items()},
+                }
+                for one in self.attacked
+            ],
+        }
+
+
+def rounded(pixels: Tensor) -> Tensor:
+    """Pixels in [0, 1] at the nearest of 256 levels."""
+    return (pixels * 255).round() / 255
+
+
+@torch.no_grad()
+def say(classifier: ZeroShotClassifier, images: Tensor) -> Said:
+    """What a classifier says of one image (1, 3, H, W) in [0, 1]."""
+    probabilities = classifier(images)[0].softmax(-1)
+    order = probabilities.argsort(descending=True, stable=True).tolist()
+    return Said({classifier.class_names[index]: float(probabilities[index]) for index in order})
+
+
+def clean_words(
+    picture: Picture, class_names: tuple[str, ...], models: Sequence[Served]
+) -> dict[str, Said]:
+    """What each model says of the picture, at its own attack resolution."""
+    with full_precision():
+        return {one.name: say(one.classifier(class_names), one.pixels(picture)) for one in models}
+
+
+def compare(
+    picture: Picture,
+    class_names: tuple[str, ...],
+    settings: Settings,
+    models: Sequence[Served],
+    on_step: OnStep,
+) -> Comparison:
+    """Attack the picture through each model, white box, and show the results to every model.
+
+    A model sees an image that was attacked through another at that other's resolution, through
+    its own resize.
+
+    Args:
+        picture: the image.
+        class_names: in label order.
+        settings: of the attacks; without a target each model is led away from what it says of
+            the clean image.
+        models: in order.
+        on_step: told of each step; what it raises ends the comparison.
+
+    Raises:
+        Diverged: if a gradient is NaN.
+    """
+    classifiers = {one.name: one.classifier(class_names) for one in models}
+    clean = clean_words(picture, class_names, models)
+    attacked = []
+    with full_precision():
+        for one in models:
+            left = class_names.index(clean[one.name].top)
+            image = one.pixels(picture)
+            adversarial = attack(
+                classifiers[one.name],
+                image,
+                left,
+                settings,
+                picture.sample_id,
+                lambda taken, loss, name=one.name: on_step(name, taken, loss),  # type: ignore[misc]
+            )
+            attacked.append(
+                Attacked(
+                    on=one.name,
+                    aim=class_names[left if settings.target is None else settings.target],
+                    clean=image[0].cpu(),
+                    adversarial=adversarial[0].cpu(),
+                    said=_everyone(classifiers, adversarial),
+                    said_8bit=_everyone(classifiers, rounded(adversarial)),
+                )
+            )
+    about = [one.about() | classifiers[one.name].further_settings() for one in models]
+    return Comparison(picture, class_names, settings, clean, attacked, about)
+
+
+def _everyone(classifiers: dict[str, ZeroShotClassifier], images: Tensor) -> dict[str, Said]:
+    return {
+        name: say(one, images.to(one.class_embeddings.device)) for name, one in classifiers.items()
+    }

@@ -1,0 +1,102 @@
+"""What the app takes, and what it refuses: one number a thing, checked where it comes in."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from zsrobust.errors import RequestError
+from zsrobust.units import Eps
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The most of everything.
+
+    Attributes:
+        upload_bytes: of an uploaded file.
+        pixels: of a decoded image.
+        aspect: longer side over shorter side; the resize brings the shorter one to a fixed size,
+            so that a long thin image would become a huge one.
+        classes: number of class names.
+        letters: of a class name.
+        steps: of an attack.
+        eps: radius of an attack, as a fraction of the pixel range.
+        waiting: attacks that wait while one is made.
+        models: served side by side.
+    """
+
+    upload_bytes: int = 8_000_000
+    pixels: int = 25_000_000
+    aspect: int = 20
+    classes: int = 1000
+    letters: int = 100
+    steps: int = 200
+    eps: Eps = field(default_factory=lambda: Eps("16/255"))
+    waiting: int = 4
+    models: int = 4
+
+    def read_class_names(self, text: object) -> tuple[str, ...]:
+        """The names in ``text``, one a line or between commas.
+
+        Raises:
+            RequestError: if there are fewer than two, too many, too long ones, one twice, or one
+                with a control character.
+        """
+        parts = [" ".join(part.split()) for part in re.split(r"[\n,]", str(text or ""))]
+        names = tuple(part for part in parts if part)
+        if len(names) < 2:
+            raise RequestError("write two class names or more, one a line or between commas")
+        if len(names) > self.classes:
+            raise RequestError(
+                f"{len(names)} class names are too many: write {self.classes} at most"
+            )
+        for name in names:
+            if not name.isprintable():
+                raise RequestError(f"the class name {name!r} holds a control character: remove it")
+            if len(name) > self.letters:
+                raise RequestError(
+                    f"the class name {name[:20]}... has {len(name)} letters: write "
+                    f"{self.letters} at most"
+                )
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise RequestError(f"the class name {twice!r} stands there twice: write it once")
+        return names
+
+    def read_eps(self, text: object) -> Eps:
+        """The radius that ``text``, such as ``4/255``, means.
+
+        Raises:
+            RequestError: if it is no fraction or number, or too large.
+        """
+        eps = Eps(str(text).strip())
+        if eps > self.eps:
+            raise RequestError(f"eps {eps} is too large: write {self.eps} at most")
+        return eps
+
+    def read_steps(self, value: object) -> int:
+        """The number of steps that ``value`` means.
+
+        Raises:
+            RequestError: if it is no whole number from 1 on, or too large.
+        """
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise RequestError(f"steps is {value!r}: give a number")
+        if not (float(value).is_integer() and 1 <= value <= self.steps):
+            raise RequestError(f"steps is {value:g}: give a whole number from 1 to {self.steps}")
+        return int(value)
+
+    def read_target(self, text: object, names: tuple[str, ...]) -> int | None:
+        """The index in ``names`` of the class to reach; None where nothing is written.
+
+        Raises:
+            RequestError: if it is none of the names.
+        """
+        target = str(text or "").strip()
+        if not target:
+            return None
+        if target not in names:
+            raise RequestError(
+                f"the target {target!r} is none of the class names: write one of them"
+            )
+        return names.index(target)

@@ -1,0 +1,92 @@
+"""The models that are served: loaded once, frozen, asked over any class names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zsrobust.errors import RequestError
+from zsrobust.models.clip import CLIPModel
+from zsrobust.models.loading import LOADERS, load
+from zsrobust.models.weights import fingerprint
+from zsrobust.models.zero_shot import ZeroShotClassifier
+from zsrobust.serve.limits import Limits
+from zsrobust.serve.picture import Picture
+
+DEFAULTS = ("glyph-clip", "glyph-clip-robust")
+"""Served where no model is named: those of them that this release holds."""
+
+
+class Served:
+    """A model as it is served.
+
+    Args:
+        name: as it was asked for.
+        model: loaded; its encoder is frozen here, so that attacks and predictions may share it.
+    """
+
+    def __init__(self, name: str, model: CLIPModel) -> None:
+        self.name = name
+        self.model = model
+        model.encoder.eval().requires_grad_(False)
+        self._weights = fingerprint(model.encoder)
+        # Names that visitors type are kept in memory alone, and not all of them.
+        self._vectors = lru_cache(maxsize=16)(self._encode)
+
+    def classifier(self, class_names: tuple[str, ...]) -> ZeroShotClassifier:
+        """The zero-shot classifier over these names, with the model's own prompts."""
+        return self.model.classifier_of(
+            self._vectors(class_names), class_names, self.model.default_templates
+        ).to(self.device)
+
+    def pixels(self, picture: Picture) -> Tensor:
+        """The picture at this model's attack resolution, (1, 3, S, S) in [0, 1]."""
+        size = self.model.preprocessing.image_size
+        return picture.pixels(size, self.model.loader_resize).to(self.device)
+
+    def alike(self, class_names: tuple[str, ...]) -> list[list[str]]:
+        """Groups of names that mean the same to this model: their vectors are equal."""
+        groups: dict[bytes, list[str]] = {}
+        for name, vector in zip(class_names, self._vectors(class_names), strict=True):
+            groups.setdefault((vector * 1e5).round().numpy().tobytes(), []).append(name)
+        return [group for group in groups.values() if len(group) > 1]
+
+    @property
+    def device(self) -> torch.device:
+        """Where its encoder is."""
+        return next(self.model.encoder.parameters()).device
+
+    def about(self) -> dict[str, Any]:
+        """What decides its answers, for results."""
+        return {
+            "name": self.name,
+            "method": self.model.method,
+            "source": self.model.source,
+            "weights": self._weights,
+            "loader_resize": self.model.loader_resize,
+            "preprocessing": self.model.preprocessing.describe(),
+            "templates": self.model.default_templates,
+            "logit_scale": self.model.logit_scale,
+        }
+
+    @torch.no_grad()
+    def _encode(self, class_names: tuple[str, ...]) -> Tensor:
+        return self.model.text.encode(class_names, self.model.default_templates)
+
+
+def load_served(names: Sequence[str], device: torch.device, limits: Limits) -> tuple[Served, ...]:
+    """The models of these names, in their order; without names, ``DEFAULTS``.
+
+    Raises:
+        RequestError: if there are too many, one is named twice, or one cannot be loaded.
+    """
+    names = tuple(names) or tuple(name for name in DEFAULTS if name in LOADERS)
+    if len(names) > limits.models:
+        raise RequestError(f"{len(names)} models are too many: name {limits.models} at most")
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise RequestError(f"the model {twice} is named twice: name it once")
+    return tuple(Served(name, load(name, device=device)) for name in names)

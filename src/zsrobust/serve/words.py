@@ -1,0 +1,152 @@
+"""What the page says: progress, refusals, the table of who says what, and the threat model.
+
+Every word that a visitor or a model's name brings goes through templates that escape it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jinja2 import Environment, StrictUndefined
+
+from zsrobust.serve.comparison import Attacked, Comparison
+from zsrobust.serve.job import Step, Waiting
+from zsrobust.serve.picture import Picture
+from zsrobust.serve.served import Served
+
+_ENVIRONMENT = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+
+_HEADING = _ENVIRONMENT.from_string("<h2>{{ name }}</h2>")
+_LINES = _ENVIRONMENT.from_string(
+    '<div class="words {{ kind }}" role="{{ "alert" if kind == "wrong" else "status" }}">'
+    "{% for line in lines %}<p>{{ line }}</p>{% endfor %}</div>"
+)
+_PROGRESS = _ENVIRONMENT.from_string(
+    '<div class="words" role="status"><p>{{ words }}</p>'
+    '<progress max="{{ most }}" value="{{ done }}" aria-label="progress of the attack"></progress>'
+    "</div>"
+)
+_TABLE = _ENVIRONMENT.from_string(
+    """<div class="box"><table><caption>Who says what of which image</caption>
+<thead><tr><th scope="col">image</th>{% for name in models %}<th scope="col">{{ name }}</th>
+{% endfor %}</tr></thead><tbody>
+{% for row in rows %}<tr><th scope="row">{{ row.image }}</th>
+{% for cell in row.cells %}<td>{{ cell.words }}
+{% if cell.mark %} <span class="mark">{{ cell.mark }}</span>{% endif %}</td>{% endfor %}</tr>
+{% endfor %}</tbody></table></div>
+<ul class="facts">{% for line in facts %}<li>{{ line }}</li>{% endfor %}</ul>"""
+)
+
+
+def heading(name: str) -> str:
+    """A model's name above its column."""
+    return _HEADING.render(name=name)
+
+
+def lines(*said: str, wrong: bool = False) -> str:
+    """Sentences, set apart as a refusal where something is ``wrong``."""
+    return _LINES.render(lines=said, kind="wrong" if wrong else "")
+
+
+def waiting(at: Waiting) -> str:
+    """How long the line is."""
+    return lines(f"Waiting: {at.before} {'attack is' if at.before == 1 else 'attacks are'} first.")
+
+
+def progress(at: Step, models: Sequence[str], steps: int) -> str:
+    """How far an attack on all of the models is."""
+    done = models.index(at.model) * steps + at.taken
+    words = f"Attacking {at.model}: step {at.taken} of {steps}, loss {at.loss:.2f}"
+    return _PROGRESS.render(words=words, done=done, most=len(models) * steps)
+
+
+def remarks(picture: Picture, class_names: tuple[str, ...], models: Sequence[Served]) -> str:
+    """What should be known before a prediction is believed."""
+    said = list(picture.notes)
+    for one in models:
+        alike = [", ".join(group) for group in one.alike(class_names)]
+        if alike:
+            said.append(
+                f"{one.name} cannot tell apart: {'; '.join(alike)}. To it they are the same."
+            )
+    return lines(*said) if said else ""
+
+
+def outcome(compared: Comparison) -> str:
+    """What became of each model, in a sentence each."""
+    return lines(*(_outcome(one, compared) for one in compared.attacked))
+
+
+def _outcome(one: Attacked, compared: Comparison) -> str:
+    before, after, in_file = compared.clean[one.on], one.said[one.on], one.said_8bit[one.on]
+    if compared.settings.target is None:
+        fell = after.top != before.top
+        words = (
+            f"{one.on} fell: {before.words} before, {after.words} under attack."
+            if fell
+            else f"{one.on} stands: {before.words} before, {after.words} under attack."
+        )
+    elif before.top == one.aim:
+        return f"{one.on} said {one.aim} before the attack: choose another target."
+    else:
+        fell = after.top == one.aim
+        reached = "says" if fell else "does not say"
+        words = f"{one.on} {reached} {one.aim} under attack: {before.words} before, {after.words}."
+    if not fell:
+        return words
+    if in_file.top == after.top:
+        return f"{words} The attack survives rounding to 8 bits."
+    return f"{words} Rounded to 8 bits, as in the file, the image is {in_file.words}."
+
+
+def comparison(compared: Comparison) -> str:
+    """The table of who says what of which image, and the threat model."""
+    names = list(compared.clean)
+    rows = [
+        {"image": "before the attack", "cells": [_cell(compared.clean[n].words) for n in names]}
+    ]
+    for one in compared.attacked:
+        for rounding, said in (("", one.said), (", 8 bits", one.said_8bit)):
+            cells = [
+                _cell(said[n].words, "white box" if n == one.on else "transfer") for n in names
+            ]
+            rows.append({"image": f"attacked on {one.on}{rounding}", "cells": cells})
+    return _TABLE.render(models=names, rows=rows, facts=_facts(compared))
+
+
+def _cell(words: str, mark: str = "") -> dict[str, str]:
+    return {"words": words, "mark": mark}
+
+
+def _facts(compared: Comparison) -> list[str]:
+    settings = compared.settings
+    aim = (
+        "away from what the model says of the image"
+        if settings.target is None
+        else f"towards {compared.class_names[settings.target]}"
+    )
+    facts = [
+        f"Threat model: L-inf, eps {settings.eps} of the pixel range, on pixels in [0, 1].",
+        f"Attack: {settings.name}, {aim}; steps of {_levels(settings.step_size)}, one random start "
+        "from a fixed seed. Stronger attacks find more.",
+        "Each model is attacked with its own gradient (white box). The others see that image too "
+        "(transfer). A change is shown magnified: black and white are eps.",
+    ]
+    for one in compared.attacked:
+        side = one.clean.shape[-1]
+        native = side == compared.picture.image.width == compared.picture.image.height
+        size = "the image's own pixels" if native else f"resized from {_size(compared.picture)}"
+        facts.append(
+            f"Attacked on {one.on} at {side} x {side} ({size}); largest change "
+            f"{_levels(one.distance)}, rounded to 8 bits {_levels(one.distance_8bit)}."
+        )
+    return facts
+
+
+def _levels(distance: float) -> str:
+    """A distance in [0, 1] to three digits."""
+    return f"{distance * 255:.3g}/255"
+
+
+def _size(picture: Picture) -> str:
+    return " x ".join(map(str, picture.image.size))

@@ -1,0 +1,90 @@
+import json
+
+import pytest
+import torch
+from PIL import Image
+
+from zsrobust.serve.attack import Settings
+from zsrobust.serve.comparison import clean_words, compare, say
+from zsrobust.serve.files import magnified, write_files
+from zsrobust.serve.limits import Limits
+from zsrobust.serve.picture import read_picture
+from zsrobust.units import Eps
+
+
+@pytest.fixture
+def compared(served, bishop, saved):
+    def run(**options):
+        picture = read_picture(saved(bishop.image), Limits())
+        settings = Settings(**({"eps": Eps("4/255"), "steps": 10} | options))
+        return compare(picture, bishop.class_names, settings, served, lambda *_: None)
+
+    return run
+
+
+def test_every_model_is_attacked_and_sees_what_was_made_on_the_others(compared, served, bishop):
+    found = compared()
+    names = [one.name for one in served]
+    assert [one.on for one in found.attacked] == names
+    assert found.clean["glyph-clip"].top == "chess bishop"
+    for one in found.attacked:
+        assert one.aim == found.clean[one.on].top
+        assert list(one.said) == list(one.said_8bit) == names
+        assert 0 < one.distance <= 4 / 255 + 1e-6
+        # A radius of whole levels around an image of whole levels is kept by rounding.
+        assert one.distance_8bit <= 4 / 255 + 1e-6
+        for model in served:
+            classifier = model.classifier(bishop.class_names)
+            with torch.no_grad():
+                expected = classifier(one.adversarial[None]).softmax(-1)[0]
+            for name, probability in zip(bishop.class_names, expected.tolist(), strict=True):
+                assert one.said[model.name].probabilities[name] == pytest.approx(probability)
+    assert found.attacked[0].said["glyph-clip"].top != "chess bishop"
+
+
+def test_a_target_is_what_both_are_led_to(compared, bishop):
+    target = bishop.class_names.index("chess rook")
+    found = compared(target=target, eps=Eps("8/255"))
+    assert {one.aim for one in found.attacked} == {"chess rook"}
+    assert found.attacked[0].said["glyph-clip"].top == "chess rook"
+    assert found.figures()["attack"]["target"] == "chess rook"
+
+
+def test_words_are_probabilities_likeliest_first(served, bishop):
+    said = say(served[1].classifier(bishop.class_names), torch.rand(1, 3, 32, 32))
+    values = list(said.probabilities.values())
+    assert values == sorted(values, reverse=True)
+    assert sum(values) == pytest.approx(1, abs=1e-5)
+    assert set(said.probabilities) == set(bishop.class_names)
+
+
+def test_the_files_hold_what_the_page_says_of_them(compared, served, bishop, tmp_path):
+    found = compared()
+    images, changes, numbers = write_files(found, tmp_path)
+    for one, path in zip(found.attacked, images, strict=True):
+        # Dropped in again, the file is what was said of it.
+        again = clean_words(read_picture(path, Limits()), bishop.class_names, served)
+        assert again[one.on].probabilities == pytest.approx(
+            one.said_8bit[one.on].probabilities, abs=1e-5
+        )
+    for path in changes:
+        assert Image.open(path).size == bishop.image.size
+    told = json.loads(numbers.read_text())
+    assert told["threat_model"] == {"norm": "linf", "eps": 4 / 255, "bounds": [0.0, 1.0]}
+    assert told["attack"]["name"] == "pgd-10"
+    assert told["attack"]["step_size"] == pytest.approx(1 / 255)
+    assert [one["name"] for one in told["models"]] == [one["on"] for one in told["attacked"]]
+    for one in told["attacked"]:
+        assert one["resolution"] == 32
+        assert set(one["said"]["glyph-clip"]) == set(bishop.class_names)
+
+
+def test_the_change_is_magnified_to_the_whole_range(compared):
+    found = compared(eps=Eps("2/255"), steps=3)
+    one = found.attacked[0]
+    shown = magnified(one, 2 / 255)
+    change = one.adversarial - one.clean
+    assert shown.min() >= -1e-4
+    assert shown.max() <= 1 + 1e-4
+    torch.testing.assert_close((shown - 0.5) * 2 * (2 / 255), change, rtol=0, atol=1e-6)
+    assert (magnified(one, 0) == 0.5).all()

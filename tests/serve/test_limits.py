@@ -1,0 +1,58 @@
+import re
+
+import pytest
+
+from zsrobust.errors import RequestError
+from zsrobust.serve.limits import Limits
+from zsrobust.units import Eps
+
+
+def test_class_names_stand_on_lines_or_between_commas():
+    read = Limits().read_class_names
+    assert read(" cat , dog\n\n  grey\tparrot\n") == ("cat", "dog", "grey parrot")
+    assert read("katze,狗") == ("katze", "狗")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "two class names or more"),
+        (None, "two class names or more"),
+        ("cat,,", "two class names or more"),
+        ("a,b,c,d,e", "5 class names are too many: write 4 at most"),
+        ("cat,abcdefghijk", "has 11 letters: write 10 at most"),
+        ("cat, dog, cat", "'cat' stands there twice"),
+        ("cat,d\x1bg", "control character"),
+    ],
+)
+def test_other_class_names_are_refused(text, words):
+    with pytest.raises(RequestError, match=re.escape(words)):
+        Limits(classes=4, letters=10).read_class_names(text)
+
+
+def test_eps_is_a_fraction_up_to_the_most():
+    limits = Limits()
+    assert limits.read_eps(" 4/255 ") == Eps("4/255")
+    assert limits.read_eps("16/255") == limits.eps
+    assert limits.read_eps(0) == 0
+    for wrong in ("17/255", "1", "-1/255", "many", "", None, "nan", "1/0"):
+        with pytest.raises(RequestError, match=r"eps|must be|is not a number"):
+            limits.read_eps(wrong)
+
+
+def test_steps_are_whole_and_not_too_many():
+    limits = Limits()
+    assert limits.read_steps(1) == 1
+    assert limits.read_steps(200.0) == 200
+    for wrong in (0, 201, 1.5, "20", True, None, float("nan"), float("inf")):
+        with pytest.raises(RequestError, match="steps is"):
+            limits.read_steps(wrong)
+
+
+def test_a_target_is_one_of_the_names_or_none():
+    read = Limits().read_target
+    assert read(" dog ", ("cat", "dog")) == 1
+    assert read("", ("cat", "dog")) is None
+    assert read(None, ("cat", "dog")) is None
+    with pytest.raises(RequestError, match="'cow' is none of the class names"):
+        read("cow", ("cat", "dog"))

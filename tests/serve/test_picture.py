@@ -1,0 +1,120 @@
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from zsrobust.data.loading import load_batches
+from zsrobust.data.registry import open_set
+from zsrobust.errors import RequestError
+from zsrobust.serve.limits import Limits
+from zsrobust.serve.picture import read_picture
+
+
+def colour_at(picture, place=(0, 0)):
+    assert picture.image.mode == "RGB"
+    return picture.image.getpixel(place)
+
+
+def test_every_mode_is_read_as_in_an_evaluation(saved, solid):
+    limits = Limits()
+    path = saved(solid(9, 7, "CMYK", (255, 0, 0, 0)), "cyan.tif")
+    red, green, blue = colour_at(read_picture(path, limits))
+    assert red < 60
+    assert min(green, blue) > 150
+    grey16 = Image.fromarray(np.full((4, 4), 257 * 77, dtype=np.uint16))
+    assert colour_at(read_picture(saved(grey16, "deep.png"), limits)) == (77, 77, 77)
+    # Transparency lies on white.
+    path = saved(solid(4, 4, "RGBA", (0, 0, 0, 0)), "clear.png")
+    assert colour_at(read_picture(path, limits)) == (255, 255, 255)
+    assert read_picture(path, limits).notes == ()
+
+
+def test_of_an_animation_the_first_frame_is_taken_and_that_is_said(saved, solid):
+    first, second = solid(8, 8, colour="red"), solid(8, 8, colour="blue")
+    path = saved(first, "moving.gif", save_all=True, append_images=[second])
+    picture = read_picture(path, Limits())
+    assert colour_at(picture) == (255, 0, 0) or colour_at(picture)[0] > 250
+    assert "first frame" in picture.notes[0]
+
+
+def test_pixels_stay_as_stored_where_the_file_asks_to_be_turned_and_that_is_said(saved, solid):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture = read_picture(saved(solid(10, 4), "turned.jpg", exif=exif), Limits())
+    assert picture.image.size == (10, 4)
+    assert "EXIF" in picture.notes[0]
+
+
+def png_header(width, height):
+    """A PNG file that promises so many pixels and holds none."""
+
+    def chunk(kind, data):
+        checksum = zlib.crc32(kind + data)
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", checksum)
+
+    size = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"words, no image", "is no image: give one of BMP, GIF, JPEG"),
+        (b"", "is no image"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is no image"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is no image"),
+        (png_header(5001, 5000), "too many pixels: give 25 million at most"),
+        (png_header(60000, 60000), "too many pixels"),
+        (png_header(2000, 10), "2000 x 10 pixels: give one whose longer side is at most 20 times"),
+        (png_header(8, 8), "is damaged"),
+        (b"x" * 8_000_001, "is too large: give one of 8 MB at most"),
+    ],
+    ids=["text", "empty", "postscript", "svg", "large", "bomb", "thin", "cut off", "bytes"],
+)
+def test_what_is_no_image_or_too_large_is_told_in_a_sentence(tmp_path, content, words):
+    path = tmp_path / "upload"
+    path.write_bytes(content)
+    with pytest.raises(RequestError, match=words) as refused:
+        read_picture(path, Limits(), "holiday.png")
+    assert str(refused.value).startswith("holiday.png ")
+
+
+def test_a_file_that_is_gone_is_asked_for_again(tmp_path):
+    with pytest.raises(RequestError, match="no longer here: drop it again"):
+        read_picture(tmp_path / "gone.png", Limits())
+
+
+@pytest.mark.parametrize("resize", ["clip", "authors_code"])
+def test_a_photograph_is_resized_as_the_evaluation_does(tmp_path, noise, resize):
+    (tmp_path / "photos" / "cat").mkdir(parents=True)
+    (tmp_path / "photos" / "dog").mkdir()
+    path = tmp_path / "photos" / "cat" / "a.png"
+    Image.fromarray(noise(90, 70)).save(path)
+    Image.fromarray(noise(9, 9)).save(tmp_path / "photos" / "dog" / "b.png")
+    images = open_set(f"imagefolder:{tmp_path / 'photos'}", "test")
+    (batch,) = load_batches(images, [[0]], resize=resize, resolution=32)
+    torch.testing.assert_close(
+        read_picture(path, Limits()).pixels(32, resize), batch.images, rtol=0, atol=0
+    )
+
+
+def test_a_small_square_image_keeps_its_own_pixels(saved, noise):
+    levels = noise(24, 24)
+    pixels = read_picture(saved(Image.fromarray(levels)), Limits()).pixels(32, "clip")
+    assert pixels.shape == (1, 3, 24, 24)
+    assert (pixels[0].permute(1, 2, 0).numpy() * 255 == levels).all()
+    assert read_picture(saved(Image.fromarray(noise(24, 20))), Limits()).pixels(
+        32, "clip"
+    ).shape == (1, 3, 32, 32)
+
+
+def test_the_id_is_of_the_pixels_and_not_of_the_file(saved, noise):
+    limits = Limits()
+    image = Image.fromarray(noise(8, 6))
+    one = read_picture(saved(image, "a.png"), limits).sample_id
+    assert read_picture(saved(image, "b.bmp"), limits).sample_id == one
+    turned = Image.fromarray(noise(8, 6).reshape(8, 6, 3))
+    assert read_picture(saved(turned, "c.png"), limits).sample_id != one

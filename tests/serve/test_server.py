@@ -1,0 +1,60 @@
+"""The command: what is refused before it serves, and how it ends."""
+
+import socket
+
+import pytest
+
+from zsrobust.cli import main
+from zsrobust.errors import RequestError
+from zsrobust.export import installed
+from zsrobust.serve.server import address, claim, is_loopback
+
+
+def test_a_missing_extra_is_one_sentence(monkeypatch, capsys):
+    monkeypatch.setattr(installed, "find_spec", lambda name: None)
+    assert main(["serve"]) == 2
+    sentence = 'zsrobust: gradio is not installed: pip install "zsrobust[serve]"\n'
+    assert capsys.readouterr().err == sentence
+
+
+def test_a_taken_port_is_one_sentence(capsys):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert main(["serve", "--port", str(port)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"zsrobust: cannot serve at 127.0.0.1, port {port} (")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("host", "port"), [("127.0.0.1", 70_000), ("not a host", 7860), ("203.0.113.1", 7860)]
+)
+def test_places_that_are_none_of_this_machine_are_refused(host, port):
+    with pytest.raises(RequestError, match=r"choose another with --host or --port"):
+        claim(host, port)
+
+
+def test_an_unknown_model_is_refused(capsys):
+    assert main(["serve", "no-such-model", "--port", "0"]) == 2
+    assert "no-such-model" in capsys.readouterr().err
+
+
+def test_who_reaches_it():
+    assert all(is_loopback(host) for host in ("127.0.0.1", "127.8.9.1", "::1", "localhost"))
+    assert not any(is_loopback(host) for host in ("0.0.0.0", "::", "192.0.2.1", "host.example"))
+
+
+def test_other_machines_are_warned_of(monkeypatch, capsys):
+    def nobody(*_):
+        raise RequestError("no further")
+
+    monkeypatch.setattr("zsrobust.serve.served.load_served", nobody)
+    assert main(["serve", "--host", "0.0.0.0", "--port", "0"]) == 2
+    assert "warning: 0.0.0.0 is open to other machines" in capsys.readouterr().err
+    assert main(["serve", "--port", "0"]) == 2
+    assert "warning" not in capsys.readouterr().err
+
+
+def test_an_address_can_be_opened():
+    assert address("127.0.0.1", 7860) == "http://127.0.0.1:7860"
+    assert address("::1", 80) == "http://[::1]:80"
