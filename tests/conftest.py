@@ -1,8 +1,10 @@
-"""A small CLIP in the format open_clip pushes to the hub, and small image sets."""
+"""A small CLIP in the format open_clip pushes to the hub, small image sets, and a browser."""
 
 import os
+import shutil
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import open_clip
@@ -104,22 +106,28 @@ def samples():
 
 
 @pytest.fixture
-def two_processes():
-    """Runs Python's words in two processes of one group on this machine, one thread each."""
+def processes():
+    """Runs Python's words in n processes of one group on this machine, one thread each."""
 
-    def run(*words):
-        launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
+    def run(n, *words):
+        launch = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={n}"]
         launch += ["--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1"]
         return subprocess.run(
             [*launch, *words],
             capture_output=True,
             text=True,
-            timeout=180,
+            timeout=300,
             check=False,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
 
     return run
+
+
+@pytest.fixture
+def two_processes(processes):
+    """The same in two."""
+    return partial(processes, 2)
 
 
 @pytest.fixture
@@ -138,3 +146,17 @@ def photos(tmp_path):
         return tmp_path / name
 
     return make
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium without a window, driven by playwright."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None:
+        pytest.skip("there is no Chromium here: apt-get install chromium")
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        # Chromium's sandbox does not start for root, as in containers.
+        opened = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield opened
+        opened.close()

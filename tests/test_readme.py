@@ -1,4 +1,4 @@
-"""The README and the architecture page say what is so: their commands parse, their code runs."""
+"""The README and the pages say what is so: their commands parse, their code runs."""
 
 import re
 import shlex
@@ -6,14 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from zsrobust.completion import OPTIONS
+from zsrobust.data.own import OWN
 from zsrobust.data.registry import KINDS
+from zsrobust.data.suites import SUITES
+from zsrobust.data_cli import data_parsers
 from zsrobust.demo.request import parse_demo
 from zsrobust.export.formats import FORMATS
-from zsrobust.export_cli import export_parser, push_parser
 from zsrobust.objectives import OBJECTIVES
 from zsrobust.objectives.pmg_aft import PRESETS
 from zsrobust.parsing import parse_evaluate, parse_finetune
-from zsrobust.report_cli import leaderboard_parser, report_parser
 from zsrobust.reproduce.request import parse_reproduce
 from zsrobust.sweep.request import parse_sweep
 
@@ -21,13 +23,13 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 EXPORT = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-REPLICATION = (ROOT / "docs" / "replication.md").read_text(encoding="utf-8")
-PARSED = {"demo": parse_demo, "sweep": parse_sweep, "reproduce": parse_reproduce}
-OF_PLAIN_WORDS = {
-    "report": report_parser,
-    "leaderboard": leaderboard_parser,
-    "export": export_parser,
-    "push": push_parser,
+PAGES = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md"))]
+PARSED = {
+    "demo": parse_demo,
+    "evaluate": parse_evaluate,
+    "finetune": parse_finetune,
+    "reproduce": parse_reproduce,
+    "sweep": parse_sweep,
 }
 
 
@@ -36,28 +38,29 @@ def blocks(language, page=README):
 
 
 def commands():
-    text = "\n".join(blocks("bash", README + EXPORT + REPLICATION))
+    text = "\n".join(blocks("bash", "\n".join([README, *PAGES])))
     text = text.replace("\\\n", " ").replace("&&", "\n")
     words = [shlex.split(line, comments=True) for line in text.splitlines()]
     return [line[1:] for line in words if line and line[0].endswith("zsrobust")]
 
 
 def test_there_are_commands_to_check():
-    assert len(commands()) >= 5
+    assert len(commands()) >= 40
 
 
 @pytest.mark.parametrize("words", commands(), ids=" ".join)
 def test_every_command_parses(words):
     command, *options = words
-    if command in PARSED:
-        PARSED[command](options)
-        return
-    if command in OF_PLAIN_WORDS:
-        OF_PLAIN_WORDS[command]().parse_args(options)
-        return
-    parsed = {"finetune": parse_finetune, "evaluate": parse_evaluate}[command](options)
-    for spec in [parsed.data] if isinstance(parsed.data, str) else parsed.data:
-        assert spec.split(":")[0] in KINDS
+    if command == "data":
+        data_parsers()[options[0]].parse_args(options[1:])
+    elif command not in PARSED:
+        (parser,) = OPTIONS[command]()
+        parser.parse_args(options)
+    else:
+        parsed = PARSED[command](options)
+        if command in ("evaluate", "finetune"):
+            for spec in [parsed.data] if isinstance(parsed.data, str) else parsed.data:
+                assert spec.split(":")[0] in {*KINDS, *OWN, *SUITES}
 
 
 def test_the_python_example_runs(tmp_path, monkeypatch, capsys):

@@ -105,7 +105,8 @@ def compare(run_a: Path, run_b: Path | None = None) -> Comparison:
     where a run holds only originals, with those.
 
     Args:
-        run_a, run_b: folders with ``results.json`` and ``outcomes.parquet``.
+        run_a: a folder with ``results.json`` and ``outcomes.parquet``.
+        run_b: another one; None to compare within the first.
 
     Raises:
         RequestError: if files are missing or damaged, if there are no two models, no set or no

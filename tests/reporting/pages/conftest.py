@@ -1,7 +1,6 @@
-"""Run folders as evaluate, finetune and demo leave them, of made-up figures; and a browser."""
+"""Run folders as evaluate, finetune and demo leave them, of made-up figures."""
 
 import json
-import shutil
 from html.parser import HTMLParser
 
 import numpy as np
@@ -267,17 +266,3 @@ def demo(evaluation, training, gallery, tmp_path_factory):
 def report(demo, tmp_path_factory):
     """The report on the demonstration."""
     return write_report([demo], tmp_path_factory.mktemp("out") / "report")
-
-
-@pytest.fixture(scope="session")
-def browser():
-    """Chromium without a window, driven by playwright."""
-    program = shutil.which("chromium") or shutil.which("chromium-browser")
-    if program is None:
-        pytest.skip("there is no Chromium here: apt-get install chromium")
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as driver:
-        # Chromium's sandbox does not start for root, as in containers.
-        opened = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield opened
-        opened.close()

@@ -1,0 +1,132 @@
+"""The site is built whole: its links lead somewhere, it asks no other host, a phone can show it."""
+
+import functools
+import http.server
+import re
+import threading
+from pathlib import Path
+
+import pytest
+from mkdocs.commands.build import build
+from mkdocs.config import load_config
+from mkdocs.exceptions import Abort
+
+from zsrobust.commands import COMMANDS
+from zsrobust.completion import OPTIONS
+from zsrobust.data_cli import data_parsers
+from zsrobust.objectives import OBJECTIVES
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The folder of the built site."""
+    out = tmp_path_factory.mktemp("site")
+    build(load_config(str(ROOT / "mkdocs.yml"), site_dir=str(out)))
+    return out
+
+
+def test_every_page_is_there(site):
+    for page in (ROOT / "docs").glob("*.md"):
+        assert (site / ("" if page.stem == "index" else page.stem) / "index.html").is_file()
+
+
+def test_files_of_the_repository_are_pages_too(site):
+    linked = (site / "fidelity" / "index.html").read_text("utf-8")
+    assert 'href="../repository/tests/objectives/test_losses.py/"' in linked
+    shown = site / "repository" / "tests" / "objectives" / "test_losses.py" / "index.html"
+    assert "test_pmg_aft_presets" in shown.read_text("utf-8")
+    notebook = site / "repository" / "notebooks" / "two_methods.ipynb" / "index.html"
+    assert 'href="../../../replication/"' in notebook.read_text("utf-8")
+
+
+def test_every_command_and_option_is_described(site):
+    page = (site / "cli" / "index.html").read_text("utf-8")
+    for command in COMMANDS:
+        assert f'id="zsrobust-{command}"' in page
+    for method in OBJECTIVES:
+        assert method in page
+    # Where a command explains its own words, it writes --dry-run for --dry_run.
+    words = set(re.findall(r"--[a-z][\w.]*", page.replace("-", "_").replace("__", "--")))
+    parsers = [parser for make in OPTIONS.values() for parser in make()]
+    for parser in [*parsers, *data_parsers().values()]:
+        for action in parser._actions:
+            for option in action.option_strings[:1] if action.metavar != "CONFIG" else []:
+                plain = option.replace("-", "_").replace("__", "--")
+                assert option == "-h" or plain in words, f"{parser.prog} {option}"
+
+
+def test_docstrings_are_there_without_their_markup(site):
+    page = (site / "api" / "index.html").read_text("utf-8")
+    assert "Fine-tune as" in page
+    assert "RequestError" in page
+    assert ":class:" not in page
+
+
+@pytest.fixture
+def build_page(tmp_path):
+    """Builds a site of one page that says this."""
+
+    def built(text):
+        (tmp_path / "docs").mkdir()
+        (tmp_path / "docs" / "index.md").write_text(text)
+        config = load_config(
+            str(ROOT / "mkdocs.yml"),
+            docs_dir=str(tmp_path / "docs"),
+            site_dir=str(tmp_path / "out"),
+            nav=[{"Title": "index.md"}],
+            hooks=["scripts/docs/repository_links.py"],
+            extra_css=[],
+            plugins=[],
+        )
+        build(config)
+
+    return built
+
+
+def test_a_link_that_leads_somewhere_does_not_fail_the_build(build_page):
+    build_page("# Title\n\n[here](#title), [here](index.md#title)\n")
+
+
+@pytest.mark.parametrize(
+    "link", ["gone.md", "index.md#gone", "#gone", "../gone.py", "/absolute.md", "replication/gone"]
+)
+def test_a_link_that_leads_nowhere_fails_it(link, build_page):
+    with pytest.raises(Abort, match=r"1 warnings? in strict mode"):
+        build_page(f"# Title\n\n[wrong]({link})\n")
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_): ...
+
+
+@pytest.fixture(scope="module")
+def address(site):
+    """Where the site is served on this machine."""
+    served = functools.partial(_Quiet, directory=str(site))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), served) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 360)])
+def test_pages_fit_and_ask_no_other_host(browser, site, address, scheme, width):
+    context = browser.new_context(
+        viewport={"width": width, "height": 700}, color_scheme=scheme, reduced_motion="reduce"
+    )
+    page = context.new_page()
+    asked, errors = [], []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    pages = sorted(found.parent.relative_to(site) for found in site.glob("*/index.html"))
+    for path in ["", *(f"{folder}/" for folder in pages)]:
+        page.goto(f"{address}/{path}")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+        ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (int(ground.strip("rgba()").split(",")[0]) < 60) == (scheme == "dark"), path
+    context.close()
+    assert len(asked) > 10
+    assert [url for url in asked if not url.startswith((address, "data:"))] == []
+    assert errors == []
