@@ -131,7 +131,7 @@ def test_few_classes_get_what_is_defined_for_them(of_classes, quick, name, class
     model, images, labels, ids = of_classes(classes)
     asked = quick(name, ThreatModel(eps=0.2))
     attack, note = fit_to_classes(asked, classes)
-    needed = {"pgd-10-dlr": 3, "apgd-dlr": 3, "apgd-t": 4}.get(name, 2)
+    needed = {"pgd-10-dlr": 3, "apgd-dlr": 3, "apgd-t": 4, "apgd-t-early": 4}.get(name, 2)
     assert (attack is None) == (classes < needed)
     if attack is None:
         assert note == f"{name} left out: it needs {needed} classes, here {classes}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import singledispatch
 
+from zsrobust.attacks.apgd_attack import APGD
 from zsrobust.attacks.base import Attack
 from zsrobust.attacks.ensemble import Ensemble
 from zsrobust.attacks.library import LibraryAttack
@@ -51,6 +52,16 @@ def _(attack: LibraryAttack, classes: int) -> tuple[Attack | None, str]:
 
 
 @_fit.register
+def _(attack: APGD, classes: int) -> tuple[Attack | None, str]:
+    if classes < attack.fewest_classes:
+        needed = attack.fewest_classes
+        return None, f"{attack.name} left out: it needs {needed} classes, here {classes}"
+    if attack.targeted and attack.targets > classes - 1:
+        return replace(attack, targets=classes - 1), _capped(attack, attack.targets, classes)
+    return attack, ""
+
+
+@_fit.register
 def _(attack: Transfer, classes: int) -> tuple[Attack | None, str]:
     inner, note = fit_to_classes(attack.attack, classes)
     return inner and replace(attack, attack=inner), note
@@ -61,9 +72,10 @@ def _(attack: Ensemble, classes: int) -> tuple[Attack | None, str]:
     parts, notes = [], []
     for part in attack.parts:
         fitted, note = fit_to_classes(part, classes)
-        if fitted is None and classes == 3 and isinstance(part, LibraryAttack):
+        if fitted is None and classes == 3 and isinstance(part, LibraryAttack | APGD):
             # Only apgd-t needs more than 3.
-            stand_in = LibraryAttack("apgd-dlr", part.threat, part.seed, part.chunk)
+            chunk = part.chunk or LibraryAttack.chunk
+            stand_in = LibraryAttack("apgd-dlr", part.threat, part.seed, chunk)
             if stand_in not in attack.parts:
                 fitted = stand_in
                 note = f"{part.name} replaced by {fitted.name}: it needs 4 classes, here 3"

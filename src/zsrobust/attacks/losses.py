@@ -45,6 +45,20 @@ def dlr(logits: Tensor, labels: Tensor) -> Tensor:
     return margin(logits, labels) / (highest[:, 0] - highest[:, 2] + 1e-12)
 
 
+def dlr_towards(logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
+    """The DLR loss that aims at one other class, (N,) (the same paper, eq. 7).
+
+    Raises:
+        RequestError: if there are fewer than 4 classes.
+    """
+    if logits.shape[1] < 4:
+        raise RequestError(f"the targeted DLR loss needs 4 classes or more, not {logits.shape[1]}")
+    highest = logits.topk(4, dim=1).values
+    aim = logits.gather(1, targets[:, None]) - logits.gather(1, labels[:, None])
+    gap = highest[:, 0] - (highest[:, 2] + highest[:, 3]) / 2
+    return aim.squeeze(1) / (gap + 1e-12)
+
+
 def towards(logits: Tensor, targets: Tensor) -> Tensor:
     """Minus the cross-entropy with the class to reach, (N,): largest where it wins outright."""
     return -cross_entropy(logits, targets)

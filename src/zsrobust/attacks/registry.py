@@ -7,6 +7,7 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any
 
+from zsrobust.attacks.apgd_attack import APGD, EARLY
 from zsrobust.attacks.base import Attack
 from zsrobust.attacks.cw import CW
 from zsrobust.attacks.ensemble import Ensemble
@@ -24,12 +25,19 @@ PATTERNS: dict[str, Callable[..., Attack]] = {
     r"cw-(?P<steps>\d+)": CW,
     r"noise-(?P<draws>\d+)": Noise,
 }
-ENSEMBLES = {"autoattack": "apgd-ce+apgd-t+fab-t+square"}
-"""AutoAttack's standard version. Its ``rand`` version, for randomised models, is not offered."""
+ENSEMBLES = {
+    "autoattack": "apgd-ce+apgd-t+fab-t+square",
+    "autoattack-early": "apgd-ce-early+apgd-t-early+fab-t+square",
+}
+"""AutoAttack's standard version, and the same with APGD that stops at a sample's first fall.
+
+Its ``rand`` version, for randomised models, is not offered.
+"""
 
 EXAMPLES = (
     *("pgd-10", "pgd-10-margin", "pgd-10-dlr", "pgd-10-targeted", "cw-10", "noise-10"),
     *STANDARD,
+    *EARLY,
     *ENSEMBLES,
     "apgd-ce+apgd-dlr",
 )
@@ -59,6 +67,8 @@ def make_attack(name: str, threat: ThreatModel, **options: object) -> Attack:
             given = {key: value for key, value in match.groupdict().items() if value is not None}
             values = {key: int(text) if text.isdigit() else text for key, text in given.items()}
             return attack(threat=threat, **values, **_known(attack, options))
+    if name in EARLY:
+        return APGD(name, threat, **_known(APGD, options))
     if name in STANDARD:
         return LibraryAttack(name, threat, **_known(LibraryAttack, options))
     raise RequestError(_unknown(name))

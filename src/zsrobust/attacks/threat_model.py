@@ -68,11 +68,12 @@ class ThreatModel:
         return self.project(images, images + self.eps * spread)
 
     def step(
-        self, images: Tensor, adversarial: Tensor, gradient: Tensor, step_size: float
+        self, images: Tensor, adversarial: Tensor, gradient: Tensor, step_size: float | Tensor
     ) -> Tensor:
         """One step of steepest ascent from ``adversarial``, brought back around ``images``.
 
-        ``step_size`` is the length of the step in ``norm``.
+        ``step_size`` is the length of the step in ``norm``, one for all or each sample's own
+        (N, 1, 1, 1).
         """
         ascent = gradient.sign() if self.norm == "linf" else unit(gradient)
         return self.project(images, adversarial + step_size * ascent)

@@ -1,0 +1,188 @@
+"""Auto-PGD, each sample stopped at its first misclassified iterate.
+
+Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse
+parameter-free attacks" (ICML 2020, arXiv 2003.01690), Algorithm 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+from zsrobust.attacks.pgd import input_gradient, refuse_nan
+from zsrobust.attacks.threat_model import ThreatModel
+
+MOMENTUM = 0.75
+RISES = 0.75
+"""rho: the share of steps that must have raised the loss for the step size to stay."""
+FIRST_PERIOD, SHORTER, SHORTEST = 0.22, 0.03, 0.06
+"""Of the steps: until the first look at the step size, how much less each time, and the least."""
+
+
+@dataclass(frozen=True)
+class _Standing:
+    """Samples that no iterate has fooled yet; every tensor has their number in front.
+
+    Attributes:
+        row: place among all samples.
+        image, label, aim: what is attacked, and what its loss is about.
+        at, before: this iterate and the last.
+        loss, gradient: at this iterate.
+        best, best_loss, best_gradient: of the highest loss so far.
+        step: length of a step, (M, 1, 1, 1).
+        rises: steps since the last look that raised the loss.
+        loss_at_look: the highest loss at the last look.
+        halved: whether the last look halved the step.
+    """
+
+    row: Tensor
+    image: Tensor
+    label: Tensor
+    aim: Tensor
+    at: Tensor
+    before: Tensor
+    loss: Tensor
+    gradient: Tensor
+    best: Tensor
+    best_loss: Tensor
+    best_gradient: Tensor
+    step: Tensor
+    rises: Tensor
+    loss_at_look: Tensor
+    halved: Tensor
+
+    def only(self, rows: Tensor) -> _Standing:
+        return _Standing(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+
+
+def looks(steps: int) -> list[int]:
+    """After which steps the step size is looked at."""
+    period, found = max(int(FIRST_PERIOD * steps), 1), [0]
+    while found[-1] + period <= steps:
+        found.append(found[-1] + period)
+        period = max(period - max(int(SHORTER * steps), 1), int(SHORTEST * steps), 1)
+    return found[1:]
+
+
+def apgd_until_wrong(
+    logits_fn: Callable[[Tensor], Tensor],
+    loss_of_logits: Callable[[Tensor, Tensor, Tensor], Tensor],
+    images: Tensor,
+    labels: Tensor,
+    aims: Tensor,
+    threat: ThreatModel,
+    *,
+    steps: int,
+    noise: Tensor,
+) -> Tensor:
+    """Each sample's first misclassified iterate, else the one of highest loss: (N, 3, H, W).
+
+    Args:
+        logits_fn: images (M, 3, H, W) to logits (M, C), for any M.
+        loss_of_logits: logits (M, C), labels (M,) and aims (M,) to one loss a sample (M,).
+        images: the clean images.
+        labels: true classes (N,), which give the verdicts.
+        aims: classes (N,) that the loss is about.
+        threat: where the result must lie.
+        steps: number of gradient steps.
+        noise: uniform in [-1, 1), the random start.
+
+    Raises:
+        Diverged: if a gradient is NaN.
+    """
+    images = images.detach()
+    found = threat.start(images, noise).clone()
+    if len(images) == 0:
+        return found
+
+    def look(at: Tensor, label: Tensor, aim: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Verdicts, losses and gradients of iterates, from one pass forward and back."""
+        seen: list[Tensor] = []
+
+        def loss_fn(x: Tensor) -> Tensor:
+            logits = logits_fn(x)
+            losses = loss_of_logits(logits, label, aim)
+            seen.extend((logits.detach().argmax(-1) == label, losses.detach()))
+            return losses
+
+        gradient = input_gradient(loss_fn, at)
+        refuse_nan(gradient.isnan().any(), "gradient")
+        return seen[0], seen[1], gradient
+
+    right, loss, gradient = look(found, labels, aims)
+    state = _Standing(
+        row=torch.arange(len(images), device=images.device),
+        image=images,
+        label=labels,
+        aim=aims,
+        at=found.clone(),
+        before=found.clone(),
+        loss=loss,
+        gradient=gradient,
+        best=found.clone(),
+        best_loss=loss,
+        best_gradient=gradient,
+        step=torch.full((len(images), 1, 1, 1), 2 * threat.eps, device=images.device),
+        rises=torch.zeros_like(loss),
+        loss_at_look=loss,
+        # As if the last look had: without a step taken, nothing speaks against the step size.
+        halved=torch.ones_like(right),
+    ).only(right)
+    period_began, ends = 0, looks(steps)
+    for index in range(steps):
+        if len(state.row) == 0:
+            break
+        state = _stepped(state, threat, first=index == 0)
+        right, loss, gradient = look(state.at, state.label, state.aim)
+        state = _noted(state, loss, gradient)
+        found[state.row] = torch.where(right[:, None, None, None], state.best, state.at)
+        state = state.only(right)
+        if index + 1 in ends:
+            state = _halved(state, index + 1 - period_began)
+            period_began = index + 1
+    return found
+
+
+def _stepped(state: _Standing, threat: ThreatModel, *, first: bool) -> _Standing:
+    """One step of ascent, most of the way, and some of the last step once more."""
+    new = threat.step(state.image, state.at, state.gradient, state.step)
+    if not first:
+        onward = MOMENTUM * (new - state.at) + (1 - MOMENTUM) * (state.at - state.before)
+        new = threat.project(state.image, state.at + onward)
+    return replace(state, at=new, before=state.at)
+
+
+def _noted(state: _Standing, loss: Tensor, gradient: Tensor) -> _Standing:
+    """This iterate's loss and gradient, and whether they are the best so far."""
+    better = loss > state.best_loss
+    pixels = better[:, None, None, None]
+    return replace(
+        state,
+        loss=loss,
+        gradient=gradient,
+        rises=state.rises + (loss > state.loss),
+        best=torch.where(pixels, state.at, state.best),
+        best_loss=torch.where(better, loss, state.best_loss),
+        best_gradient=torch.where(pixels, gradient, state.best_gradient),
+    )
+
+
+def _halved(state: _Standing, period: int) -> _Standing:
+    """Half the step, from the best iterate, where the loss seldom rose or the best is the old."""
+    seldom = state.rises < RISES * period
+    stuck = ~state.halved & (state.best_loss <= state.loss_at_look)
+    halve = seldom | stuck
+    pixels = halve[:, None, None, None]
+    return replace(
+        state,
+        step=torch.where(pixels, state.step / 2, state.step),
+        at=torch.where(pixels, state.best, state.at),
+        gradient=torch.where(pixels, state.best_gradient, state.gradient),
+        loss=torch.where(halve, state.best_loss, state.loss),
+        rises=torch.zeros_like(state.rises),
+        loss_at_look=state.best_loss,
+        halved=halve,
+    )
