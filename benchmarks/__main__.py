@@ -35,7 +35,12 @@ def main() -> None:
     elif arguments.what == "pgd":
         rows = [row for one in settings for row in pgd_evaluation(one, rounds=arguments.rounds)]
     elif arguments.what == "autoattack":
-        rows = autoattack_evaluation(batch, device, rounds=arguments.rounds)
+        # Where many of an undefended model's samples stand, and where next to none does.
+        rows = [
+            row
+            for eps in (1 / 255, 4 / 255)
+            for row in autoattack_evaluation(batch, eps, device, rounds=arguments.rounds)
+        ]
     else:
         axes = {axis: AXES[axis] for axis in arguments.axes or AXES}
         rows = scaling(settings[0], axes, rounds=arguments.rounds)

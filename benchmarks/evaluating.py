@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -27,7 +28,7 @@ CLEAN = 0.64
 STEPS = 10
 SEED = 0
 EMBEDDED_SET = "glyph:greek"
-EMBEDDED_EPS = 1 / 255
+LIBRARY = "autoattack, pyautoattack"
 
 
 @dataclass
@@ -115,31 +116,35 @@ def torchattacks_verdicts(subject: Subject) -> Tensor:
     return clean & subject.right(attack(subject.images, subject.labels))
 
 
-def autoattack_evaluation(n: int, device: str, *, rounds: int) -> list[dict[str, object]]:
+def autoattack_evaluation(
+    n: int, eps: float, device: str, *, rounds: int
+) -> list[dict[str, object]]:
     """AutoAttack as an ensemble of ours and as ``pyautoattack`` runs it, with their verdicts.
 
     They draw different random numbers, so a verdict on the brink may differ.
     """
     found = embedded_subject(n, device)
-    attack = make_attack("autoattack", ThreatModel(eps=EMBEDDED_EPS), seed=SEED)
     verdicts: dict[str, Tensor] = {}
 
-    def ours() -> None:
-        verdicts["ours"] = found.ours(attack)
+    def ours(way: str, attack: Attack) -> None:
+        verdicts[way] = found.ours(attack)
 
-    def library() -> None:
-        verdicts["library"] = pyautoattack_verdicts(found, EMBEDDED_EPS)
+    def library(way: str) -> None:
+        verdicts[way] = pyautoattack_verdicts(found, eps)
 
+    threat = ThreatModel(eps=eps)
     ways: dict[str, Callable[[], object]] = {
-        "AutoAttack, ours": ours,
-        "AutoAttack, pyautoattack": library,
+        f"{name}, ours": partial(ours, f"{name}, ours", make_attack(name, threat, seed=SEED))
+        for name in ("autoattack", "autoattack-early")
     }
-    words = f"glyph-clip, {n} images of {EMBEDDED_SET}, {device}"
+    ways[LIBRARY] = partial(library, LIBRARY)
+    words = f"glyph-clip, {n} images of {EMBEDDED_SET} at {255 * eps:g}/255, {device}"
     rows = _rows(words, ways, rounds, torch.device(device), n)
     for row in rows:
         row["clean"] = int(found.right(found.images).sum())
-        row["standing"] = int(verdicts["ours"].sum())
-        row["verdicts_that_differ"] = int((verdicts["ours"] != verdicts["library"]).sum())
+        row["standing"] = int(verdicts[str(row["way"])].sum())
+        differ = verdicts[str(row["way"])] != verdicts[LIBRARY]
+        row["verdicts_that_differ"] = int(differ.sum())
     return rows
 
 

@@ -183,3 +183,10 @@ def test_importing_takes_nothing_along(tmp_path):
         env={"ZSROBUST_CACHE": str(tmp_path / "cache"), "HOME": str(tmp_path)},
     )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failure_spells_out_what_would_steer_the_terminal(capsys):
+    assert main(["evaluate", "--model", "glyph-clip", "--data", "imagefolder:a\x1b[2J"]) == 2
+    said = capsys.readouterr().err
+    assert "\x1b" not in said
+    assert r"a\x1b[2J" in said

@@ -74,6 +74,8 @@ def test_commands(tab):
         (["data", "verify", "euro"], {"eurosat"}),
         (["completion", ""], {"bash", "zsh", "fish"}),
         (["demo", "--q"], {"--quick"}),
+        (["serve", "glyph"], {"glyph-clip"}),
+        (["serve", "--p"], {"--port"}),
         (["sweep", "pmg_aft_au"], {"pmg_aft_authors_code"}),
         (["sweep", "--se"], {"--seeds", "--seed"}),
         (["reproduce", "ph"], {"photos"}),

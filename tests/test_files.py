@@ -1,8 +1,11 @@
+import errno
 import hashlib
 import os
+import pickle
 
 import pytest
 
+from zsrobust.errors import NotWritten, RunError
 from zsrobust.files import (
     folder_written_whole,
     remove_unfinished,
@@ -56,3 +59,31 @@ def test_sha256(tmp_path):
     content = os.urandom(3_000_000)
     (tmp_path / "big").write_bytes(content)
     assert sha256_of(tmp_path / "big") == hashlib.sha256(content).hexdigest()
+
+
+def test_a_folder_that_stepped_aside_for_one_that_never_came_is_put_back(tmp_path):
+    for name in ("sub/.model.x1.old", "sub/.model.x1.tmp", "sub/.kept.x2.old", "sub/kept"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "which").write_text(name)
+    remove_unfinished(tmp_path)
+    assert names(tmp_path / "sub") == ["kept", "model"]
+    assert (tmp_path / "sub/model/which").read_text() == "sub/.model.x1.old"
+    assert (tmp_path / "sub/kept/which").read_text() == "sub/kept"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EDQUOT])
+@pytest.mark.parametrize("writer", [written_whole, folder_written_whole])
+def test_a_disk_that_fails_is_told_by_file_as_either_kind_of_error(tmp_path, writer, number):
+    path = tmp_path / "deep" / "results"
+    with pytest.raises(NotWritten, match=r"results could not be written: ") as told, writer(path):
+        raise OSError(number, os.strerror(number))
+    assert isinstance(told.value, RunError)
+    assert isinstance(told.value, OSError)
+    assert told.value.errno == number
+    assert str(pickle.loads(pickle.dumps(told.value))) == str(told.value)
+    assert names(path.parent) == []
+
+
+def test_other_failures_pass_as_they_are(tmp_path):
+    with pytest.raises(FileNotFoundError, match="elsewhere"), written_whole(tmp_path / "a"):
+        (tmp_path / "elsewhere").read_text()

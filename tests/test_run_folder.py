@@ -53,11 +53,12 @@ def test_a_run_recorded_before_an_option_was_added_goes_on(config):
     title, _, text = (out / "config.yaml").read_text().partition("\n")
     recorded = yaml.safe_load(text)
     assert (recorded.pop("adapter")["kind"], recorded.pop("ema")) == ("full", None)
+    assert recorded.pop("non_finite") == "stop"
     (out / "config.yaml").write_text(f"{title}\n{yaml.safe_dump(recorded)}")
     assert find_run(config()) == out
     with pytest.raises(RequestError, match=r"adapter\.kind: full there, lora asked"):
         find_run(config(adapter={"kind": "lora"}))
-    free = {"out", "device", "workers", "seed"}
+    free = {"out", "device", "workers", "shard", "keep_checkpoints", "seed"}
     before = {key: value for key, value in recorded.items() if key not in free}
     text = json.dumps(before, sort_keys=True)
     assert recipe_hash(config()) == hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -8,8 +8,11 @@ from collections.abc import Sequence
 
 from zsrobust._version import __version__
 from zsrobust.commands import COMMANDS
-from zsrobust.errors import ZSRobustError
+from zsrobust.errors import Stopped, ZSRobustError
+from zsrobust.interrupt import sigterm_stops
+from zsrobust.progress import printable
 
+LONGEST = 2000
 USAGE = """\
 usage: zsrobust [--version] [--debug] COMMAND ...
 
@@ -19,12 +22,14 @@ commands:
   evaluate     clean and adversarial accuracy of zero-shot models
   compare      which differences between evaluated models are real
   seeds        mean and spread over evaluations of several seeds
+  serve        a page in the browser: your image, your class names, an attack, side by side
   report       one page on runs, with every figure and table, from their results files
   leaderboard  one page that ranks models measured the same way
   export       write a model for open_clip, transformers, ONNX or TeCoA's scripts
   push         upload an exported model to the Hugging Face hub
   sweep        many recipes and seeds on one budget, ending in one table and plot
   reproduce    does PMG-AFT beat TeCoA? the whole experiment in one command
+  rerun        repeat a run from its own files, and say what came out otherwise
   data         list, download and verify the published data sets
   recipes      list the packaged recipes
   doctor       what is installed and at hand here, and what is wrong
@@ -36,7 +41,10 @@ of a failure), and evaluate takes --compare published (printed rows of papers be
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0, 1 failed, 2 bad request, 130 interrupted."""
+    """Run one command; returns the exit code.
+
+    0 done, 1 failed, 2 bad request; 130 (Ctrl-C) and 143 (SIGTERM): the same command goes on.
+    """
     given = list(sys.argv[1:] if words is None else words)
     debug = "--debug" in given
     given = [word for word in given if word != "--debug"]
@@ -50,13 +58,15 @@ def main(words: Sequence[str] | None = None) -> int:
     if command not in COMMANDS:
         return _fail(f"there is no command {command!r}: choose {', '.join(COMMANDS)}", 2)
     try:
-        COMMANDS[command](rest)
+        with sigterm_stops():
+            COMMANDS[command](rest)
     except ZSRobustError as error:
         if debug:
             traceback.print_exc()
         return _fail(str(error), error.exit_code)
-    except KeyboardInterrupt as stopped:
-        return _fail(str(stopped) or "interrupted; the same command goes on from here", 130)
+    except KeyboardInterrupt as error:
+        stopped = error if isinstance(error, Stopped) else Stopped()
+        return _fail(str(stopped), stopped.exit_code)
     except Exception as error:
         if debug:
             raise
@@ -65,5 +75,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _fail(sentence: str, code: int) -> int:
-    sys.stderr.write(f"zsrobust: {sentence}\n")
+    # However long the value that it repeats.
+    short = sentence if len(sentence) <= LONGEST else f"{sentence[:LONGEST]} ..."
+    sys.stderr.write(f"zsrobust: {printable(short)}\n")
     return code

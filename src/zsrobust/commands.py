@@ -222,6 +222,13 @@ def _completion(words: list[str]) -> None:
     _write(completion(words, list(COMMANDS)))
 
 
+def _serve(words: list[str]) -> None:
+    from zsrobust.serve_cli import run_serve
+
+    words, show, figures = _speaking(words)
+    run_serve(words, show, _warn, figures)
+
+
 def _sweep(words: list[str]) -> None:
     from zsrobust.sweep_cli import sweep
 
@@ -234,16 +241,31 @@ def _reproduce(words: list[str]) -> None:
     reproduce(*_speaking(words))
 
 
+def _rerun(words: list[str]) -> None:
+    from dataclasses import asdict
+
+    from zsrobust.rerun_cli import require_same, run_rerun, show_rerun
+
+    words, show, figures = _speaking(words)
+    found = run_rerun(words)
+    if os.environ.get("RANK", "0") == "0":
+        show_rerun(found, show)
+        figures({"same": found.same, **asdict(found)})
+    require_same(found)
+
+
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "demo": _demo,
     "finetune": _finetune,
     "evaluate": _evaluate,
     "compare": _compare,
     "seeds": _seeds,
+    "serve": _serve,
     "report": _report,
     "leaderboard": _leaderboard,
     "sweep": _sweep,
     "reproduce": _reproduce,
+    "rerun": _rerun,
     "export": _export,
     "push": _push,
     "data": _data,

@@ -32,11 +32,13 @@ from zsrobust.parsing import (
 from zsrobust.report_cli import leaderboard_parser, report_parser
 from zsrobust.reproduce.request import WORLDS
 from zsrobust.reproduce.request import Options as ReproduceOptions
+from zsrobust.rerun_cli import rerun_parser
+from zsrobust.serve_cli import serve_parser
 from zsrobust.sweep.request import SweepOptions
 from zsrobust.word_parser import WordParser
 
 SHELLS = ("bash", "zsh", "fish")
-FOLDERS = ("out", "results", "root", "photos", "runs", "folder")
+FOLDERS = ("out", "results", "root", "photos", "run", "runs", "folder")
 Options = Callable[[], Iterable[argparse.ArgumentParser]]
 
 
@@ -115,8 +117,10 @@ OPTIONS: dict[str, Options] = {
     "leaderboard": lambda: [leaderboard_parser()],
     "sweep": _sweep,
     "reproduce": _reproduce,
+    "rerun": lambda: [rerun_parser()],
     "export": lambda: [export_parser()],
     "push": lambda: [push_parser()],
+    "serve": lambda: [serve_parser()],
     "doctor": lambda: [doctor_parser()],
     "completion": lambda: [completion_parser()],
 }

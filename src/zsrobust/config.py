@@ -7,18 +7,19 @@ import json
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal
 
-from zsrobust.checks import check_types, require
+from zsrobust.checks import check_types, check_values, require
 from zsrobust.models.adapters.options import Adapter
 from zsrobust.objectives import Objective, objective_class
 from zsrobust.units import Eps
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 ONE_LEVEL = Eps("1/255")
+MOST_WORKERS = 512
 # What changes where or how fast a run goes, never what it computes; and its own folder's name.
-UNCHANGING = frozenset({"out", "overwrite", "device", "workers"})
+UNCHANGING = frozenset({"out", "overwrite", "device", "workers", "shard", "keep_checkpoints"})
 UNCHANGING_EVALUATION = UNCHANGING | {"batch_size", "sanity"}
 # Options that the first runs were recorded without, and what they did.
-ADDED: dict[str, Any] = {"adapter": Adapter(), "ema": None}
+ADDED: dict[str, Any] = {"adapter": Adapter(), "ema": None, "non_finite": "stop"}
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,8 @@ class FinetuneConfig:
         batch_size: images a step, over all processes and accumulation steps.
         accumulate: parts that each process splits its share of a batch into, to save memory.
         precision: of the update; attacks are always fp32.
+        shard: of several processes, let each keep a part of the weights in training, their
+            gradients and the optimizer's state (FSDP), for towers that do not fit on one device.
         batch_norm: frozen keeps a ResNet's stored statistics; train updates them.
         preprocessing: clip, authors_code, ...; null for the model's own.
         loader_resize: how photographs are brought to the attack resolution.
@@ -109,6 +112,9 @@ class FinetuneConfig:
         hold_out: share of the training images kept for model selection.
         evaluate_every: steps between evaluations on the held-out part; null for each epoch.
         checkpoint_every: steps between checkpoints; one is kept at every evaluation too.
+        keep_checkpoints: how many are kept, the last ones; the best model is in model/ besides.
+        non_finite: what a step whose loss or gradient is not finite does to the run: stop it, or
+            be skipped, up to ten in a row.
         seed: of order, noise and held-out part.
         device: where to run.
         workers: processes that read images.
@@ -130,6 +136,7 @@ class FinetuneConfig:
     batch_size: int = 256
     accumulate: int = 1
     precision: Literal["fp32", "bf16"] = "fp32"
+    shard: bool = False
     batch_norm: Literal["frozen", "train"] = "frozen"
     preprocessing: str | None = None
     loader_resize: Literal["clip", "authors_code"] = "clip"
@@ -137,6 +144,8 @@ class FinetuneConfig:
     hold_out: float = 0.05
     evaluate_every: int | None = None
     checkpoint_every: int = 200
+    keep_checkpoints: int = 2
+    non_finite: Literal["stop", "skip"] = "stop"
     seed: int = 0
     device: Device = "auto"
     workers: int = 0
@@ -153,12 +162,13 @@ class FinetuneConfig:
             self.objective,
             f"an objective of method {self.method}",
         )
-        for key in ("epochs", "batch_size", "accumulate", "checkpoint_every"):
+        positive = ("epochs", "batch_size", "accumulate", "checkpoint_every", "keep_checkpoints")
+        for key in positive:
             require(getattr(self, key) >= 1, key, getattr(self, key), "1 or more")
         for key in ("steps", "evaluate_every"):
             value = getattr(self, key)
             require(value is None or value >= 1, key, value, "1 or more, or null")
-        require(self.workers >= 0, "workers", self.workers, "0 or more")
+        require(0 <= self.workers <= MOST_WORKERS, "workers", self.workers, f"0 to {MOST_WORKERS}")
         ema = self.ema
         require(ema is None or 0 < ema < 1, "ema", ema, "between 0 and 1, or null for none")
         require(
@@ -166,6 +176,12 @@ class FinetuneConfig:
             "batch_norm",
             self.batch_norm,
             f"frozen with adapter.kind {self.adapter.kind}: else statistics of fixed layers move",
+        )
+        require(
+            not (self.shard and self.batch_norm == "train"),
+            "batch_norm",
+            self.batch_norm,
+            "frozen with shard true: each process would keep statistics of its own",
         )
         require(0 < self.hold_out < 1, "hold_out", self.hold_out, "between 0 and 1")
         require(
@@ -175,6 +191,7 @@ class FinetuneConfig:
             f"a divisor of batch_size ({self.batch_size})",
         )
         check_templates(self.templates)
+        check_values(self)
 
 
 @dataclass(frozen=True)
@@ -268,8 +285,9 @@ class EvaluateConfig:
         require(some or not self.sanity, "eps", 0, "above 0 for the sanity checks, which attack")
         require(self.samples is None or self.samples >= 1, "samples", self.samples, "1 or more")
         require(self.batch_size >= 1, "batch_size", self.batch_size, "1 or more")
-        require(self.workers >= 0, "workers", self.workers, "0 or more")
+        require(0 <= self.workers <= MOST_WORKERS, "workers", self.workers, f"0 to {MOST_WORKERS}")
         check_templates(self.templates)
+        check_values(self)
 
 
 Config = FinetuneConfig | EvaluateConfig

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -9,6 +10,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from safetensors import SafetensorError
+
+from zsrobust.errors import NotWritten
+
+DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
 
 
 def sha256_of(path: Path) -> str:
@@ -30,8 +37,41 @@ def sync(path: Path) -> None:
 
 
 @contextmanager
+def telling(path: Path) -> Iterator[None]:
+    """Inside, a disk that fails fails by the name of what could not be written, ``path``.
+
+    Raises:
+        NotWritten: if the disk is full, read-only or failing.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in DISK or isinstance(error, NotWritten):
+            raise
+        raise _not_written(path, error.errno, os.strerror(error.errno)) from error
+    except SafetensorError as error:
+        # It knows the reason as words alone.
+        raise _not_written(path, errno.EIO, str(error)) from error
+
+
+def _not_written(path: Path, number: int, why: str) -> NotWritten:
+    lost = "what was there before is still whole, and the same command goes on from it"
+    return NotWritten(number, f"{path} could not be written: {why}; {lost}")
+
+
+@contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """A temporary path to write a file to; it becomes ``path`` once the block ends well."""
+    """A temporary path to write a file to; it becomes ``path`` once the block ends well.
+
+    Raises:
+        NotWritten: if the disk is full, read-only or failing.
+    """
+    with telling(path), _written_whole(path) as temporary:
+        yield temporary
+
+
+@contextmanager
+def _written_whole(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f".{path.name}.{os.getpid()}.tmp"
     try:
@@ -44,14 +84,28 @@ def written_whole(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` to ``path``, whole or not at all."""
+    """Write ``text`` to ``path``, whole or not at all.
+
+    Raises:
+        NotWritten: if the disk is full, read-only or failing.
+    """
     with written_whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 @contextmanager
 def folder_written_whole(path: Path) -> Iterator[Path]:
-    """A temporary folder to fill; it becomes ``path``, replacing it, once the block ends well."""
+    """A temporary folder to fill; it becomes ``path``, replacing it, once the block ends well.
+
+    Raises:
+        NotWritten: if the disk is full, read-only or failing.
+    """
+    with telling(path), _folder_written_whole(path) as temporary:
+        yield temporary
+
+
+@contextmanager
+def _folder_written_whole(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
     try:
@@ -80,7 +134,14 @@ def folder_written_whole(path: Path) -> Iterator[Path]:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Delete what a killed process left below ``folder`` of the two writers above."""
+    """Delete what a killed process left below ``folder`` of the two writers above.
+
+    A folder that had stepped aside for one that never came is put back.
+    """
+    for aside in list(folder.rglob(".*.old")):
+        before = aside.with_name(aside.name[1:].rsplit(".", 2)[0])
+        if not before.exists():
+            aside.rename(before)
     for left in [*folder.rglob(".*.tmp"), *folder.rglob(".*.old")]:
         if left.is_dir():
             shutil.rmtree(left)

@@ -2,29 +2,46 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list
 
 from zsrobust.devices import torch_device
 from zsrobust.errors import RequestError, ZSRobustError
 
 T = TypeVar("T")
 
+# How long a process waits in a collective: for whatever the first one has to do alone. That others
+# are alive at all is seen by ``zsrobust.watch``.
+PATIENCE = timedelta(days=1)
+OTHER_WAYS = ("FSDP", "DEEPSPEED", "MEGATRON_LM")
+
 
 def make_accelerator(device: str) -> Accelerator:
     """Devices and processes, whatever the launcher's environment says about precision.
 
     Raises:
-        RequestError: if the device is not here, or this Python process already runs on another.
+        RequestError: if the device is not here, this Python process already runs on another, or
+            the launcher asks for a way to train that is not ours.
     """
+    for way in OTHER_WAYS:
+        if os.environ.get(f"ACCELERATE_USE_{way}", "false").lower() == "true":
+            raise RequestError(
+                f"the launcher sets ACCELERATE_USE_{way}: launch without it, and use --shard true "
+                "to share the weights out"
+            )
     wanted = torch_device(device)
     try:
         # Precision and accumulation are the configuration's alone.
         accelerator = Accelerator(
-            cpu=wanted.type == "cpu", mixed_precision="no", gradient_accumulation_steps=1
+            cpu=wanted.type == "cpu",
+            mixed_precision="no",
+            gradient_accumulation_steps=1,
+            kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
         )
     except ValueError as error:
         raise RequestError(f"device {device} cannot be used: {error}") from error

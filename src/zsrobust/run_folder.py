@@ -18,8 +18,10 @@ from zsrobust.files import remove_unfinished, write_text
 CONFIG = "config.yaml"
 # All that a run writes, and so all that --overwrite deletes: a folder may hold more than a run.
 WORK = (
+    "environment.json",
     "metrics.jsonl",
     "checkpoints",
+    "non_finite",
     "model",
     "parts",
     "outcomes.parquet",

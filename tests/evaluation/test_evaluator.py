@@ -10,7 +10,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from zsrobust.attacks import PGD, ThreatModel
-from zsrobust.errors import RequestError
+from zsrobust.errors import RequestError, RunError
 from zsrobust.evaluation import cell as cell_module
 from zsrobust.evaluation import sanity_run
 from zsrobust.evaluation.evaluator import evaluate
@@ -19,6 +19,7 @@ from zsrobust.evaluation.results import Results
 from zsrobust.files import sha256_of
 from zsrobust.models.loading import load
 from zsrobust.models.weights import save_model
+from zsrobust.models.zero_shot import ZeroShotClassifier
 from zsrobust.reporting.findings import sanity_page, warnings
 from zsrobust.units import Eps
 
@@ -249,3 +250,16 @@ def test_bad_requests(config, sets, tmp_path):
     (tmp_path / "out" / "results.json").write_text("{")
     with pytest.raises(RequestError, match=r"results\.json is missing or damaged"):
         evaluate(config(seed=1))
+
+
+def test_a_logit_that_is_no_number_is_no_mistake_of_the_model(config, monkeypatch):
+    logits = ZeroShotClassifier.forward
+
+    def broken(self, images):
+        found = logits(self, images)
+        found[-1] = float("nan")
+        return found
+
+    monkeypatch.setattr(ZeroShotClassifier, "forward", broken)
+    with pytest.raises(RunError, match=r"a logit for .*\.png of one is not a number"):
+        evaluate(config())

@@ -248,7 +248,7 @@ def test_a_second_fine_tuning_names_both(config):
 
 def test_the_first_evaluation_is_recorded_once(config, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, "save_checkpoint", lambda *_: pytest.fail("killed here"))
+        patch.setattr(trainer, "save_checkpoint", lambda *_, **__: pytest.fail("killed here"))
         with pytest.raises(pytest.fail.Exception):
             finetune(config(steps=1))
     run = finetune(config(steps=1))

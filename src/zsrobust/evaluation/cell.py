@@ -54,18 +54,17 @@ class Cell:
 
     def clean(self, progress: Steps) -> Outcomes:
         """Outcomes without attack; what is on disk is not computed again."""
-        return Outcomes.joined(self._clean(at, progress) for at in self._chunks())
+        return Outcomes.joined(self._clean(at, progress) for at in self.chunks)
 
     def under(self, attack: Attack, progress: Steps) -> Outcomes:
         """Outcomes under ``attack``; what is on disk is not computed again."""
-        return Outcomes.joined(self._under(attack, at, progress) for at in self._chunks())
+        return Outcomes.joined(self._under(attack, at, progress) for at in self.chunks)
 
-    def share(self, rank: int, world: int, progress: Steps) -> None:
-        """Put on disk what falls to process ``rank`` of ``world``: every ``world``-th chunk."""
-        for at in self._chunks()[rank::world]:
-            self._clean(at, progress)
-            for attack in self.attacks:
-                self._under(attack, at, progress)
+    def compute(self, at: range, progress: Steps) -> None:
+        """Put the chunk ``at`` on disk, clean and under every attack."""
+        self._clean(at, progress)
+        for attack in self.attacks:
+            self._under(attack, at, progress)
 
     def row(self, attack: Attack, clean: Outcomes, after: Outcomes, zero_gradients: float) -> Row:
         """The result of one attack."""
@@ -117,7 +116,8 @@ class Cell:
             *([further] if further else []),
         ]
 
-    def _chunks(self) -> list[range]:
+    @property
+    def chunks(self) -> list[range]:
         """Fixed runs of samples, aligned to the set: what is computed and kept at a time."""
         n = len(self.images)
         return [range(at, min(at + CHUNK, n)) for at in range(0, n, CHUNK)]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import heapq
 import shutil
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -21,11 +23,11 @@ from zsrobust.data.open_readable import readable
 from zsrobust.data.registry import open_set
 from zsrobust.data.suites import expand
 from zsrobust.devices import full_precision
+from zsrobust.environment import environment
 from zsrobust.errors import RequestError
 from zsrobust.evaluation.attacks import RequestedAttacks
 from zsrobust.evaluation.cell import Cell
 from zsrobust.evaluation.diagnostics import diagnose
-from zsrobust.evaluation.environment import environment
 from zsrobust.evaluation.measure import Measurement
 from zsrobust.evaluation.outcomes import table
 from zsrobust.evaluation.results import Results
@@ -38,6 +40,7 @@ from zsrobust.models.weights import fingerprint
 from zsrobust.processes import make_accelerator, on_first
 from zsrobust.progress import Steps
 from zsrobust.run_folder import claimed, find_run
+from zsrobust.watch import watched
 
 
 def evaluate(config: EvaluateConfig) -> Results:
@@ -48,6 +51,11 @@ def evaluate(config: EvaluateConfig) -> Results:
         RunError: if an image can no longer be read, or an attack meets a NaN.
     """
     accelerator = make_accelerator(config.device)
+    with watched(accelerator.process_index, accelerator.num_processes):
+        return _evaluate(config, accelerator)
+
+
+def _evaluate(config: EvaluateConfig, accelerator: Accelerator) -> Results:
     device = accelerator.device
     attacks = RequestedAttacks(config, device)
     folder = on_first(accelerator, lambda: find_run(config))
@@ -66,7 +74,8 @@ def evaluate(config: EvaluateConfig) -> Results:
         results = on_first(accelerator, lambda: _answered(finished, cells))
         if results is None:
             _share(cells, accelerator)
-            empty = Results(_protocol(config, cells), environment(device), [])
+            here = environment(device, accelerator.num_processes)
+            empty = Results(_protocol(config, cells), here, [])
             results = on_first(accelerator, lambda: _compute(cells, empty, folder))
         return on_first(accelerator, lambda: _finished(results, cells, config, folder))
 
@@ -76,11 +85,27 @@ def _share(cells: list[Cell], accelerator: Accelerator) -> None:
     rank, world = accelerator.process_index, accelerator.num_processes
     if world == 1:
         return
-    total = sum(len(cell.images) * (1 + len(cell.attacks)) for cell in cells) // world
+    mine = shares(cells, world)[rank]
+    total = sum(len(at) * (1 + len(cell.attacks)) for cell, at in mine)
     with Steps(f"evaluating, 1 of {world} processes", total, quiet=rank > 0) as progress:
-        for cell in cells:
-            cell.share(rank, world, progress)
+        for cell, at in mine:
+            cell.compute(at, progress)
     accelerator.wait_for_everyone()
+
+
+def shares(cells: Sequence[Cell], world: int) -> list[list[tuple[Cell, range]]]:
+    """All chunks of all cells, dealt to ``world`` processes so that each has about as much to do.
+
+    The largest first, each to the process that has least; work is counted in samples and attacks.
+    """
+    dealt: list[list[tuple[Cell, range]]] = [[] for _ in range(world)]
+    loads = [(0, rank) for rank in range(world)]
+    pieces = [(len(at) * (1 + len(cell.attacks)), cell, at) for cell in cells for at in cell.chunks]
+    for work, cell, at in sorted(pieces, key=lambda piece: -piece[0]):
+        load, rank = heapq.heappop(loads)
+        dealt[rank].append((cell, at))
+        heapq.heappush(loads, (load + work, rank))
+    return dealt
 
 
 def _finished(results: Results, cells: list[Cell], config: EvaluateConfig, folder: Path) -> Results:

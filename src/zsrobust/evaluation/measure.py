@@ -15,6 +15,7 @@ from zsrobust.attacks.pgd import LossFunction, input_gradient
 from zsrobust.data.batch import Batch
 from zsrobust.data.image_set import ImageSet
 from zsrobust.data.loading import load_batches
+from zsrobust.errors import RunError
 from zsrobust.evaluation.outcomes import Outcomes
 from zsrobust.models.zero_shot import ZeroShotClassifier
 
@@ -109,6 +110,12 @@ class Measurement:
         self, batch: Batch, images: torch.Tensor
     ) -> tuple[list[int], list[float], list[float]]:
         logits = self.classifier(images)
+        # NaN compares as no class at all, and would count as a mistake.
+        if bool(logits.isnan().any()):
+            first = batch.sample_ids[int(logits.isnan().any(-1).nonzero()[0])]
+            raise RunError(
+                f"a logit for {first} of {self.images.name} is not a number: check the weights"
+            )
         losses, margins = cross_entropy(logits, batch.labels), -margin(logits, batch.labels)
         return logits.argmax(-1).tolist(), losses.tolist(), margins.tolist()
 

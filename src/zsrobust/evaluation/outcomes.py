@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from itertools import chain
@@ -77,17 +79,25 @@ class Outcomes:
         )
 
     def write(self, path: Path) -> None:
-        """Write to a Parquet file, whole or not at all."""
+        """Write to a Parquet file with a hash of all values, whole or not at all."""
+        found = pa.table(vars(self)).replace_schema_metadata({"sha256": self._digest()})
         with written_whole(path) as temporary:
-            pq.write_table(pa.table(vars(self)), temporary)
+            pq.write_table(found, temporary)
 
     @classmethod
     def read(cls, path: Path) -> Outcomes | None:
         """Read back what :meth:`write` wrote; None where there is nothing whole."""
         try:
-            return cls(**pq.read_table(path).to_pydict())
-        except (OSError, pa.ArrowInvalid, TypeError):
+            found = pq.read_table(path)
+            outcomes = cls(**found.to_pydict())
+            whole = found.schema.metadata[b"sha256"] == outcomes._digest().encode()
+        # KeyError, TypeError and ValueError, of UTF-8 too: of damaged names and metadata.
+        except (OSError, pa.ArrowException, KeyError, TypeError, ValueError):
             return None
+        return outcomes if whole else None
+
+    def _digest(self) -> str:
+        return hashlib.sha256(json.dumps(vars(self)).encode()).hexdigest()
 
 
 def table(row: Row, clean: Outcomes, after: Outcomes) -> pa.Table:

@@ -50,7 +50,8 @@ def load(
         device: where the image encoder goes.
 
     Raises:
-        RequestError: if the name is unknown, or the model is incomplete, damaged or not to be had.
+        RequestError: if the name is unknown, or the model is incomplete, damaged or not to be had,
+            or a weight of its image encoder is nan or infinite.
     """
     form = read_form(name)
     if form and form.word in FORMS:
@@ -67,9 +68,20 @@ def load(
             if preprocessing is not None:
                 model = replace(model, preprocessing=model.preprocessing.under(preprocessing))
     # Convolutions take half the time on CPUs so, and no longer elsewhere.
+    _require_finite(model)
     model.encoder.to(device).to(memory_format=torch.channels_last).eval()
     model.preprocessing.to(device)
     return model
+
+
+def _require_finite(model: CLIPModel) -> None:
+    """Such weights give logits that are no numbers, which no class wins and no attack changes."""
+    for name, tensor in model.encoder.state_dict().items():
+        if not bool(tensor.isfinite().all()):
+            raise RequestError(
+                f"model {model.name}: {name} of its image encoder holds nan or infinite weights: "
+                "repeat the run that made them, with a lower learning rate"
+            )
 
 
 def _model_folder(folder: Path) -> Path:

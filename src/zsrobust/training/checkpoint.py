@@ -1,12 +1,14 @@
 """Checkpoints to resume from: tensors in safetensors, the rest in JSON, whole or absent.
 
 A checkpoint is a folder ``step-00000200`` with ``weights.safetensors``, ``optimizer.safetensors``
-and ``state.json``, which holds the hash of each. No random state is kept, because none is carried
-from step to step: order, noise and dropout are functions of the seed and the step.
+and ``state.json``, which holds the hash of each and of what else it says itself. No random state
+is kept, because none is carried from step to step: order, noise and dropout are functions of the
+seed and the step.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -17,42 +19,79 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from zsrobust.errors import RequestError, RunError
+from zsrobust.errors import Diverged, NotWritten, RequestError, RunError
 from zsrobust.files import folder_written_whole, sha256_of
+from zsrobust.training.sharding import put_together, shared_as
 
-TENSOR_FILES = ("weights.safetensors", "optimizer.safetensors")
+SCHEMA = 2
+WEIGHTS, MOMENTS = TENSOR_FILES = ("weights.safetensors", "optimizer.safetensors")
+
+
+# What readers of JSON and safetensors, and torch where tensors do not fit, raise.
+_DAMAGED = (
+    *(OSError, ValueError, KeyError, IndexError, TypeError, AttributeError),
+    *(SafetensorError, RuntimeError),
+)
+
+
+def gather(
+    encoder: nn.Module, optimizer: torch.optim.Optimizer, *, keep: bool
+) -> dict[str, dict[str, Tensor]]:
+    """The tensors of a checkpoint by file, on the CPU; empty files where not to ``keep`` them.
+
+    Every process of a group must ask, since each may hold a part of every tensor.
+    """
+    files = zip(TENSOR_FILES, (encoder.state_dict(), _optimizer_tensors(optimizer)), strict=True)
+    return {file: _own(tensors, keep=keep) for file, tensors in files}
 
 
 def save_checkpoint(
     folder: Path,
     step: int,
-    encoder: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    tensors: dict[str, dict[str, Tensor]],
     state: dict[str, Any],
     *,
     keep: int = 2,
 ) -> None:
     """Write the checkpoint of ``step`` below ``folder`` and drop all but the last ``keep``.
 
+    Those of later steps go too: they are damaged, or this run would not have been at ``step``.
+
+    Args:
+        folder: of all checkpoints.
+        step: which it is.
+        tensors: what ``gather`` gave.
+        state: further JSON values for ``state.json``.
+        keep: how many are kept.
+
     Raises:
         RunError: if it cannot be written, as on a full disk; earlier ones stay.
+        Diverged: if a tensor is not finite; earlier ones stay.
     """
     path = folder / f"step-{step:08d}"
-    tensors = {
-        "weights.safetensors": _own(encoder.state_dict()),
-        "optimizer.safetensors": _own(_optimizer_tensors(optimizer)),
-    }
+    for file, values in tensors.items():
+        for name, value in values.items():
+            if not bool(value.isfinite().all()):
+                raise Diverged(
+                    f"{name} of {file} is not finite at step {step}; earlier checkpoints in "
+                    f"{folder} are kept; try a lower optimizer.lr or optimizer.clip_norm"
+                )
     try:
         with folder_written_whole(path) as temporary:
             for name, values in tensors.items():
                 save_file(values, temporary / name)
+            said: dict[str, Any] = {"schema": SCHEMA, "step": step, **state}
             hashes = {name: sha256_of(temporary / name) for name in TENSOR_FILES}
-            text = json.dumps({"schema": 1, "step": step, "sha256": hashes, **state}, indent=1)
-            (temporary / "state.json").write_text(text, encoding="utf-8")
-    except (OSError, SafetensorError) as error:
+            said["sha256"] = {**hashes, "state": _digest(said)}
+            (temporary / "state.json").write_text(json.dumps(said, indent=1), encoding="utf-8")
+        kept = [other for other in checkpoints(folder) if other.name <= path.name][-keep:]
+        for other in checkpoints(folder):
+            if other not in kept:
+                shutil.rmtree(other)
+    except NotWritten:
+        raise
+    except OSError as error:
         raise RunError(f"checkpoint {path} could not be written: {error}") from error
-    for old in checkpoints(folder)[:-keep]:
-        shutil.rmtree(old)
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -70,15 +109,24 @@ def load_checkpoint(
     """
     try:
         state: dict[str, Any] = json.loads((path / "state.json").read_text(encoding="utf-8"))
+        # Those of the first schema do not hold a hash of themselves.
+        if state["schema"] != 1 and state["sha256"]["state"] != _digest(state):
+            raise RunError(f"checkpoint {path / 'state.json'} is damaged: its hash does not match")
+        if state["step"] != int(path.name.removeprefix("step-")):
+            raise RunError(f"checkpoint {path} is damaged: it is of step {state['step']}")
         for name in TENSOR_FILES:
             if sha256_of(path / name) != state["sha256"][name]:
                 raise RunError(f"checkpoint {path / name} is damaged: its hash does not match")
-        weights = load_file(path / "weights.safetensors")
-        moments = load_file(path / "optimizer.safetensors")
-        encoder.load_state_dict(weights)
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError, RuntimeError) as error:
-        raise RunError(f"checkpoint {path} is damaged: {error}") from error
-    _set_optimizer_tensors(optimizer, moments)
+        weights = load_file(path / WEIGHTS)
+        moments = load_file(path / MOMENTS)
+        here = encoder.state_dict()
+        encoder.load_state_dict(
+            {name: shared_as(value, here.get(name, value)) for name, value in weights.items()}
+        )
+        _set_optimizer_tensors(optimizer, moments)
+    except _DAMAGED as error:
+        why = " ".join(str(error).split())
+        raise RunError(f"checkpoint {path} is damaged: {why}") from error
     return state
 
 
@@ -107,12 +155,20 @@ def load_newest(
     return None, problems
 
 
-def _own(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    # safetensors refuses tensors that share memory or are not contiguous.
-    return {
-        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, value in tensors.items()
-    }
+def _digest(state: dict[str, Any]) -> str:
+    """SHA-256 of all that ``state.json`` says besides hashes."""
+    said = {key: value for key, value in state.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def _own(tensors: dict[str, Tensor], *, keep: bool) -> dict[str, Tensor]:
+    kept = {}
+    for name, value in tensors.items():
+        together = put_together(value.detach())
+        if keep:
+            # safetensors refuses tensors that share memory or are not contiguous.
+            kept[name] = together.cpu().clone(memory_format=torch.contiguous_format)
+    return kept
 
 
 def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -126,8 +182,12 @@ def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 def _set_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
     slots: dict[int, dict[str, Tensor]] = {}
+    trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for key, value in tensors.items():
         index, name = key.split(".", 1)
-        slots.setdefault(int(index), {})[name] = value
+        parameter = trained[int(index)]
+        if value.ndim and value.shape != parameter.shape:
+            raise ValueError(f"{key} has shape {tuple(value.shape)}, not {tuple(parameter.shape)}")
+        slots.setdefault(int(index), {})[name] = shared_as(value, parameter)
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": slots, "param_groups": groups})

@@ -7,6 +7,8 @@ import copy
 import torch
 from torch import nn
 
+from zsrobust.training.sharding import put_together
+
 
 class Average:
     """After k updates, ``decay`` of the average after k - 1 and the rest of the k-th weights.
@@ -30,7 +32,7 @@ class Average:
         """Take in the weights of ``encoder`` after a step."""
         for ours, theirs in zip(self.encoder.parameters(), encoder.parameters(), strict=True):
             if theirs.requires_grad:
-                ours.lerp_(theirs, 1 - self.decay)
+                ours.lerp_(put_together(theirs), 1 - self.decay)
         for mean, now in zip(self.encoder.buffers(), encoder.buffers(), strict=True):
             if now.is_floating_point():
                 mean.lerp_(now, 1 - self.decay)

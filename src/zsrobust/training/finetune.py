@@ -30,9 +30,11 @@ from zsrobust.processes import make_accelerator, on_first
 from zsrobust.run_folder import claimed, find_run
 from zsrobust.training.ema import Average
 from zsrobust.training.feed import Feed
+from zsrobust.training.sharding import Whole, share_out
 from zsrobust.training.step import TrainingStep, make_optimizer
 from zsrobust.training.student import Student
 from zsrobust.training.trainer import Trainer
+from zsrobust.watch import watched
 
 
 @dataclass(frozen=True)
@@ -57,9 +59,26 @@ def finetune(config: FinetuneConfig) -> Run:
     Raises:
         RequestError: before any training, if something asked for is wrong or missing.
         RunError: if the run fails: a loss that is not finite, a full disk.
-        KeyboardInterrupt: on Ctrl-C or SIGTERM, once a checkpoint is saved.
+        Stopped: on Ctrl-C or SIGTERM, once a checkpoint is saved.
     """
     accelerator = make_accelerator(config.device)
+    with watched(accelerator.process_index, accelerator.num_processes):
+        return _finetune(config, accelerator)
+
+
+def _finetune(config: FinetuneConfig, accelerator: Accelerator) -> Run:
+    _check_processes(config, accelerator)
+    folder = on_first(accelerator, lambda: find_run(config))
+    trainer = trainer_of(config, folder, accelerator)
+    with ExitStack() as stack:
+        on_first(accelerator, lambda: stack.enter_context(claimed(folder, config)))
+        stack.enter_context(full_precision())
+        best = trainer.run()
+    return Run(folder, trainer.total_steps, best.clean_acc, best.robust_acc)
+
+
+def _check_processes(config: FinetuneConfig, accelerator: Accelerator) -> None:
+    """Refuse what these devices and processes cannot do."""
     world = accelerator.num_processes
     if config.precision == "bf16" and not bf16_works(accelerator.device):
         raise RequestError(
@@ -70,7 +89,15 @@ def finetune(config: FinetuneConfig) -> Run:
             f"batch_size is {config.batch_size}: must be a multiple of accumulate times the "
             f"number of processes ({config.accumulate} x {world})"
         )
-    folder = on_first(accelerator, lambda: find_run(config))
+
+
+def trainer_of(config: FinetuneConfig, folder: Path, accelerator: Accelerator) -> Trainer:
+    """All that a run needs, set up; nothing is written.
+
+    Raises:
+        RequestError: if something asked for is wrong or missing.
+    """
+    world = accelerator.num_processes
     model = load(config.model, preprocessing=config.preprocessing, device=accelerator.device)
     _check_met(model, config)
     original = copy.deepcopy(model.encoder).eval().requires_grad_(False)
@@ -90,22 +117,22 @@ def finetune(config: FinetuneConfig) -> Run:
         workers=config.workers,
     )
     average = None if config.ema is None else Average(model.encoder, config.ema)
-    kept = _tuned(model, data, config, average)
-    trainer = Trainer(
+    shard = config.shard and world > 1
+    whole = Whole(model.encoder) if shard and average is None else None
+    if shard:
+        share_out(model.encoder, accelerator.device, world)
+    kept = _tuned(model, data, config, average or whole)
+    return Trainer(
         config=config,
         folder=folder,
         model=kept,
         classifier=_classifier(kept, data, config, accelerator),
         feed=feed,
-        step=_step(config, model, original, data, accelerator),
+        step=_step(config, model, original, data, accelerator, shard=shard),
         average=average,
+        whole=whole,
         selection_attack=PGD(ThreatModel(eps=config.attack.eps), steps=10, seed=config.seed),
     )
-    with ExitStack() as stack:
-        on_first(accelerator, lambda: stack.enter_context(claimed(folder, config)))
-        stack.enter_context(full_precision())
-        best = trainer.run()
-    return Run(folder, trainer.total_steps, best.clean_acc, best.robust_acc)
 
 
 def _training_data(config: FinetuneConfig) -> ImageSet:
@@ -113,9 +140,9 @@ def _training_data(config: FinetuneConfig) -> ImageSet:
 
 
 def _tuned(
-    model: CLIPModel, data: ImageSet, config: FinetuneConfig, average: Average | None
+    model: CLIPModel, data: ImageSet, config: FinetuneConfig, kept: Average | Whole | None
 ) -> CLIPModel:
-    """What the model will be once it is trained; shares its encoder, or the average of it."""
+    """What the model will be once it is trained; shares its encoder, or what is kept of it."""
     assert config.objective is not None
     label = config.objective.label
     if config.adapter.kind != "full":
@@ -124,7 +151,7 @@ def _tuned(
         label += f" + ema({config.ema})"
     return replace(
         model,
-        encoder=model.encoder if average is None else average.encoder,
+        encoder=model.encoder if kept is None else kept.encoder,
         adapter=config.adapter,
         seen=model.seen | {data.name, data.origin},
         method=label if model.method == "original" else f"{model.method}, then {label}",
@@ -147,6 +174,8 @@ def _step(
     original: nn.Module,
     data: ImageSet,
     accelerator: Accelerator,
+    *,
+    shard: bool,
 ) -> TrainingStep:
     objective = config.objective
     assert objective is not None
@@ -167,7 +196,9 @@ def _step(
         train_batch_norm=config.batch_norm == "train",
         tokens=objective.needs.tokens,
         head=models.head,
-    )
+    ).to(accelerator.device)
+    if shard and models.head is not None:
+        share_out(models.head, accelerator.device, accelerator.num_processes)
     settings = config.optimizer
     optimizer = make_optimizer(
         student,
@@ -186,7 +217,7 @@ def _step(
     return TrainingStep(
         objective=objective,
         attack=attack,
-        student=accelerator.prepare(student),
+        student=student if shard else accelerator.prepare(student),
         models=models,
         original=original,
         optimizer=optimizer,
@@ -207,6 +238,11 @@ def _check_met(model: CLIPModel, config: FinetuneConfig) -> None:
         )
     needs = config.objective.needs
     if needs.tokens:
+        if config.shard:
+            raise RequestError(
+                f"shard is true: {config.method} reads patch tokens, for which the weights must "
+                "be whole: use shard false"
+            )
         check_has_tokens(model.encoder, model.name)
     if needs.random_start and not config.attack.random_start:
         raise RequestError(

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from zsrobust.files import write_text
+from zsrobust.files import telling, write_text
 
 
 class MetricsLog:
@@ -18,23 +18,30 @@ class MetricsLog:
     def forget_after(self, step: int) -> None:
         """Drop what a killed run wrote beyond ``step``, a half-written last line included."""
         if self.path is not None and self.path.exists():
-            kept = [row for row in read_metrics(self.path) if row["step"] <= step]
+            rows = read_metrics(self.path)
+            kept = [row for row in rows if isinstance(n := row.get("step"), int) and n <= step]
             write_text(self.path, "".join(json.dumps(row) + "\n" for row in kept))
 
     def append(self, **row: Any) -> None:
-        """Write one line."""
+        """Write one line.
+
+        Raises:
+            NotWritten: if the disk is full, read-only or failing.
+        """
         if self.path is not None:
-            with self.path.open("a", encoding="utf-8") as file:
+            with telling(self.path), self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """All whole lines of a ``metrics.jsonl``."""
     rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            # Only the line that was being written when the process was killed.
+            row = json.loads(line)
+        # Only the line that was being written when the process was killed, or a damaged disk's.
+        except (json.JSONDecodeError, RecursionError):
             continue
+        if isinstance(row, dict):
+            rows.append(row)
     return rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from zsrobust.attacks import PGD
 from zsrobust.data.batch import Batch
-from zsrobust.errors import Diverged
+from zsrobust.errors import Diverged, NonFinite
 from zsrobust.models.patch_tokens import embed_with_tokens
 from zsrobust.objectives import Objective
 from zsrobust.objectives.base import Models, Outputs, View
+from zsrobust.training.sharding import put_together
 from zsrobust.training.student import Student
 
 
@@ -55,9 +56,11 @@ class TrainingStep:
         the global batch.
 
         Raises:
-            Diverged: if loss or gradient is not finite; the weights are then as before.
+            NonFinite: on every process alike, if loss or gradient is not finite; weights and stored
+                statistics are then as before.
         """
         self.student.train()
+        before = [buffer.clone() for buffer in self.student.buffers()]
         self.optimizer.zero_grad(set_to_none=True)
         sums: dict[str, Tensor] = {}
         for index, loaded in enumerate(parts):
@@ -75,10 +78,13 @@ class TrainingStep:
         norm = nn.utils.clip_grad_norm_(
             self.student.parameters(), float("inf") if self.clip_norm is None else self.clip_norm
         )
-        figures["grad_norm"] = float(norm)
+        figures["grad_norm"] = float(put_together(norm))
         for key in ("total", "grad_norm"):
             if not abs(figures[key]) < float("inf"):
-                raise Diverged(f"{'loss' if key == 'total' else 'gradient'} is {figures[key]}")
+                for buffer, value in zip(self.student.buffers(), before, strict=True):
+                    buffer.copy_(value)
+                what = "loss" if key == "total" else "gradient"
+                raise NonFinite(f"{what} is {figures[key]}", figures)
         self.optimizer.step()
         return figures
 
@@ -88,7 +94,7 @@ class TrainingStep:
         needs = self.objective.needs
         images: dict[View, Tensor] = {"clean": batch.images}
         teacher, teacher_tokens = self._original(images, needs.teacher & {"clean"})
-        images["crafted"] = self.objective.craft(self.models, batch, self.attack, epoch, teacher)
+        images["crafted"] = self._craft(batch, epoch, teacher)
         more, more_tokens = self._original(images, needs.teacher & {"crafted"})
         with self._precision():
             student, student_tokens = self.student(
@@ -103,6 +109,13 @@ class TrainingStep:
             right = (logits.argmax(-1) == batch.labels).sum()
             accuracies["adversarial_acc" if attacked else "clean_acc"] = right / global_batch
         return losses, accuracies
+
+    def _craft(self, batch: Batch, epoch: int, teacher: Mapping[View, Tensor]) -> Tensor:
+        try:
+            return self.objective.craft(self.models, batch, self.attack, epoch, teacher)
+        except Diverged:
+            # Only this process knows. Images without a value make the loss of all without one.
+            return torch.full_like(batch.images, float("nan"))
 
     def _original(
         self, images: dict[View, Tensor], views: Iterable[View]

@@ -15,7 +15,9 @@ from torch import nn
 from zsrobust.attacks import PGD
 from zsrobust.config import FinetuneConfig
 from zsrobust.data.batch import Batch
-from zsrobust.errors import Diverged, RequestError
+from zsrobust.environment import environment, record
+from zsrobust.errors import NonFinite, RequestError, Stopped
+from zsrobust.interrupt import Interrupt
 from zsrobust.models.adapters.visual_prompt import VisualPrompt
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.weights import fingerprint, save_model
@@ -23,17 +25,20 @@ from zsrobust.models.zero_shot import ZeroShotClassifier
 from zsrobust.noise import sample_key
 from zsrobust.processes import on_first
 from zsrobust.progress import Steps
-from zsrobust.training.checkpoint import load_newest, save_checkpoint
+from zsrobust.training.checkpoint import WEIGHTS, gather, load_newest, save_checkpoint
 from zsrobust.training.distance import relative_l2_distance
 from zsrobust.training.ema import Average
 from zsrobust.training.feed import Feed
 from zsrobust.training.held_out import HeldOut, evaluate_held_out
-from zsrobust.training.interrupt import Interrupt
 from zsrobust.training.metrics import MetricsLog
+from zsrobust.training.non_finite import NonFiniteSteps
 from zsrobust.training.schedule import learning_rate
+from zsrobust.training.sharding import Whole
 from zsrobust.training.step import TrainingStep
 
+# Lines of metrics.jsonl: every so many steps, and no more than so many, however long the run.
 STEPS_BETWEEN_METRICS = 10
+MOST_METRICS = 10_000
 
 
 @dataclass
@@ -49,6 +54,8 @@ class Trainer:
         feed: what to train on and what to select on.
         step: one step.
         average: of the weights over steps; None for none.
+        whole: a copy of the encoder in training, which is then shared out; None where it is not,
+            or where there is an average.
         selection_attack: the attack on held-out images.
         done: steps taken.
         best: the selected model's accuracies so far.
@@ -62,6 +69,7 @@ class Trainer:
     feed: Feed
     step: TrainingStep
     average: Average | None
+    whole: Whole | None
     selection_attack: PGD
     done: int = field(default=0, init=False)
     best: HeldOut | None = field(default=None, init=False)
@@ -73,17 +81,20 @@ class Trainer:
         self.first = self.accelerator.is_main_process
         self.log = MetricsLog(self.folder / "metrics.jsonl" if self.first else None)
         self.checkpoints = self.folder / "checkpoints"
+        self.non_finite = NonFiniteSteps(self.folder, self.config.non_finite == "skip")
+        self.between_metrics = max(STEPS_BETWEEN_METRICS, -(-self.total_steps // MOST_METRICS))
 
     def run(self) -> HeldOut:
         """Train to the end; returns the selected model's accuracies on the held-out images.
 
         Raises:
             RequestError: if there are checkpoints and none is whole.
-            Diverged: if loss or gradient is not finite.
+            Diverged: if loss, gradient or weights are not finite, and the step is not skipped.
             RunError: if the disk is full.
-            KeyboardInterrupt: on Ctrl-C or SIGTERM, once a checkpoint is saved.
+            Stopped: on Ctrl-C or SIGTERM, once a checkpoint is saved.
         """
         warnings = self._resume()
+        self._record_environment()
         bar = Steps(
             self.step.objective.label, self.total_steps, done=self.done, quiet=not self.first
         )
@@ -102,11 +113,12 @@ class Trainer:
             self._finished_at = time.monotonic()
             for epoch, parts in self.feed.training(self.done, self.total_steps):
                 self._train(epoch, parts, bar)
-                if self.done < self.total_steps and self._asked_to_stop(interrupt):
+                if self.done < self.total_steps and (by := self._asked_to_stop(interrupt)):
                     self._save()
-                    raise KeyboardInterrupt(
+                    raise Stopped(
                         f"stopped at step {self.done} of {self.total_steps}; "
-                        "the same command goes on from there"
+                        "the same command goes on from there",
+                        by,
                     )
         assert self.best is not None
         return self.best
@@ -125,19 +137,18 @@ class Trainer:
         torch.manual_seed(sample_key(self.config.seed, "dropout", self.done, rank, 0))
         try:
             figures = self.step(parts, epoch=epoch, global_batch=self.config.batch_size)
-        except Diverged as error:
-            raise Diverged(
-                f"{error} at step {self.done + 1}; the last good checkpoint in "
-                f"{self.checkpoints} is kept; try a lower optimizer.lr or optimizer.clip_norm"
-            ) from error
-        if self.average is not None:
-            self.average.update(self._encoder)
+            self.non_finite.in_a_row = 0
+            if self.average is not None:
+                self.average.update(self._encoder)
+        except NonFinite as error:
+            self._meet(error, epoch, parts, rate, bar)
+            figures = {}
         self.done += 1
         now = time.monotonic()
         speed = self.config.batch_size / (now - self._finished_at)
         bar.advance(figures=_shown(figures, self.held_out_now, speed))
         ends = self.done == self.total_steps
-        if ends or self.done % STEPS_BETWEEN_METRICS == 0:
+        if figures and (ends or self.done % self.between_metrics == 0):
             self.log.append(
                 kind="train",
                 step=self.done,
@@ -154,7 +165,36 @@ class Trainer:
         # Reading images counts as part of a step; evaluating and saving do not.
         self._finished_at = time.monotonic()
 
+    def _meet(
+        self, error: NonFinite, epoch: int, parts: list[Batch], rate: float, bar: Steps
+    ) -> None:
+        """Record the step after ``done``, which is not finite, and skip it if it may be."""
+        step = self.done + 1
+        kept = self.non_finite.record(
+            self.accelerator,
+            parts,
+            lambda: gather(self.trained, self.step.optimizer, keep=self.first)[WEIGHTS],
+            {
+                "step": step,
+                "problem": str(error),
+                "epoch": epoch,
+                "lr": rate,
+                "figures": {key: repr(value) for key, value in error.figures.items()},
+            },
+        )
+        try:
+            self.non_finite.meet(str(error), step)
+        except NonFinite as stop:
+            raise NonFinite(
+                f"{stop}; the last good checkpoint in {self.checkpoints} is kept; {kept}; "
+                "try a lower optimizer.lr or optimizer.clip_norm",
+                error.figures,
+            ) from error
+        self.log.append(kind="non_finite", step=step, lr=rate, problem=str(error))
+        bar.say(f"warning: step {step} was skipped: {error}; {kept}")
+
     def _evaluate(self, bar: Steps) -> HeldOut:
+        self._bring_together()
         found = evaluate_held_out(
             self.classifier,
             self.feed.selection(),
@@ -186,21 +226,28 @@ class Trainer:
         if self.best is not None and found.score <= self.best.score:
             return
         self.best = found
-        if self.first:
-            save_model(
-                self.folder / "model",
-                self.model,
-                self.model.method,
-                step=self.done,
-                skipped_images=self.feed.train_set.skipped,
-                held_out=asdict(found),
-                relative_l2_distance=self._distance(),
-                trained_parameters=self.counts[0],
-                parameters=self.counts[1],
-            )
+        about = {
+            "step": self.done,
+            "skipped_images": self.feed.train_set.skipped,
+            "skipped_steps": self.non_finite.total,
+            "held_out": asdict(found),
+            "relative_l2_distance": self._distance(),
+            "trained_parameters": self.counts[0],
+            "parameters": self.counts[1],
+        }
+        on_first(
+            self.accelerator,
+            lambda: save_model(self.folder / "model", self.model, self.model.method, **about),
+        )
 
     def _distance(self) -> float:
+        self._bring_together()
         return relative_l2_distance(self.model.encoder, self.step.original)
+
+    def _bring_together(self) -> None:
+        """Let ``model`` be what is in training now, where that is shared out."""
+        if self.whole is not None:
+            self.whole.update(self._encoder)
 
     def _moved(self, distance: float) -> str:
         if isinstance(self.model.encoder, VisualPrompt):
@@ -220,7 +267,7 @@ class Trainer:
         return sum(size for size, trained in sizes if trained), sum(size for size, _ in sizes)
 
     @property
-    def _trained(self) -> nn.Module:
+    def trained(self) -> nn.Module:
         """All that a checkpoint must bring back.
 
         The encoder, a head trained beside it, and an average, in this order.
@@ -233,17 +280,22 @@ class Trainer:
         return nn.ModuleList(parts) if len(parts) > 1 else self._encoder
 
     def _save(self) -> None:
-        state = {"best": asdict(self.best) if self.best else None, "inputs": self.inputs}
+        state = {
+            "best": asdict(self.best) if self.best else None,
+            "inputs": self.inputs,
+            "skipped_steps": [self.non_finite.total, self.non_finite.in_a_row],
+        }
+        tensors = gather(self.trained, self.step.optimizer, keep=self.first)
         on_first(
             self.accelerator,
             lambda: save_checkpoint(
-                self.checkpoints, self.done, self._trained, self.step.optimizer, state
+                self.checkpoints, self.done, tensors, state, keep=self.config.keep_checkpoints
             ),
         )
 
     def _resume(self) -> list[str]:
         """Go to the newest whole checkpoint; returns what was wrong with newer ones."""
-        state, problems = load_newest(self.checkpoints, self._trained, self.step.optimizer)
+        state, problems = load_newest(self.checkpoints, self.trained, self.step.optimizer)
         self.resumed_state = state
         if state is not None and state["inputs"] != self.inputs:
             raise RequestError(
@@ -254,6 +306,7 @@ class Trainer:
             self.done = int(state["step"])
             self.best = HeldOut(**state["best"]) if state["best"] else None
             self.held_out_now = self.best or self.held_out_now
+            self.non_finite.total, self.non_finite.in_a_row = state.get("skipped_steps", (0, 0))
         self.log.forget_after(-1 if state is None else self.done)
         if self.done == self.total_steps and not (self.folder / "model").is_dir():
             raise RequestError(
@@ -262,10 +315,20 @@ class Trainer:
         self.accelerator.wait_for_everyone()
         return [f"{problem}; going on from an earlier one" for problem in problems]
 
-    def _asked_to_stop(self, interrupt: Interrupt) -> bool:
-        """Whether any process was asked to stop; all must agree, or they wait for each other."""
-        asked = torch.tensor(float(interrupt.asked), device=self.accelerator.device)
-        return bool(self.accelerator.reduce(asked, "sum") > 0)
+    def _record_environment(self) -> None:
+        """Where this run is computed, unless nothing is left to compute."""
+        if self.done < self.total_steps:
+            here = environment(self.accelerator.device, self.accelerator.num_processes)
+            on_first(self.accelerator, lambda: record(self.folder / "environment.json", here))
+
+    def _asked_to_stop(self, interrupt: Interrupt) -> int:
+        """The signal that any process was sent, 0 for none.
+
+        All must agree, or they wait for each other. (Of two signals the larger number counts.)
+        """
+        asked = torch.zeros(self.accelerator.num_processes, device=self.accelerator.device)
+        asked[self.accelerator.process_index] = interrupt.asked
+        return int(self.accelerator.reduce(asked, "sum").max())
 
     @cached_property
     def inputs(self) -> dict[str, str]:
@@ -309,7 +372,7 @@ class Trainer:
 
 
 def _shown(figures: dict[str, float], held_out: HeldOut, images_per_second: float) -> str:
-    parts = [f"loss {figures['total']:.3f}"]
+    parts = [f"loss {figures['total']:.3f}" if figures else "skipped"]
     for key, name in (("clean_acc", "clean"), ("adversarial_acc", "adversarial")):
         if key in figures:
             parts.append(f"{name} {figures[key]:.0%}")

@@ -24,20 +24,27 @@ PATTERNS = (
 )
 
 
-def blocks_of(model: CLIPModel) -> dict[str, nn.Module]:
-    """The blocks of ``model``'s image tower by name, the first in the tower first.
-
-    Raises:
-        RequestError: if it is a tower whose blocks are not known here.
-    """
+def find_blocks(encoder: nn.Module) -> dict[str, nn.Module]:
+    """The blocks of ``encoder`` by name, the first in the tower first; may be none."""
     for pattern in PATTERNS:
         found = {
             name: module
-            for name, module in model.encoder.named_modules()
+            for name, module in encoder.named_modules()
             if re.fullmatch(WRAPPER + pattern, name)
         }
         if found:
             return found
+    return {}
+
+
+def blocks_of(model: CLIPModel) -> dict[str, nn.Module]:
+    """The blocks of ``model``'s image tower, as ``find_blocks`` gives them.
+
+    Raises:
+        RequestError: if it is a tower whose blocks are not known here.
+    """
+    if found := find_blocks(model.encoder):
+        return found
     raise RequestError(
         f"model {model.name} has an image tower without blocks that are known here "
         f"({type(model.encoder).__name__}): choose adapter.kind full"
