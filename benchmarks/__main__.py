@@ -11,11 +11,13 @@ from rich.console import Console
 
 from benchmarks.evaluating import autoattack_evaluation, pgd_evaluation
 from benchmarks.fine_tuning import fine_tuning
+from benchmarks.ladder import ladder
 from benchmarks.machine import machine
 from benchmarks.scaling import AXES, scaling, scaling_figure
 from benchmarks.setting import Setting
 from benchmarks.tables import markdown
 
+WHAT = ("fine-tuning", "ladder", "pgd", "autoattack", "scaling")
 PROMPTS = {"cpu": (25, 125), "cuda": (200, 1000)}
 """With batches of 32 and of 256 the same ratios of prompts to images."""
 BATCH = {"cpu": 32, "cuda": 256}
@@ -32,6 +34,8 @@ def main() -> None:
     rows: list[dict[str, object]]
     if arguments.what == "fine-tuning":
         rows = fine_tuning(settings, rounds=arguments.rounds, memory=not arguments.no_memory)
+    elif arguments.what == "ladder":
+        rows = ladder(settings[0], rounds=arguments.rounds)
     elif arguments.what == "pgd":
         rows = [row for one in settings for row in pgd_evaluation(one, rounds=arguments.rounds)]
     elif arguments.what == "autoattack":
@@ -56,7 +60,7 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
-    parser.add_argument("what", choices=("fine-tuning", "pgd", "autoattack", "scaling"))
+    parser.add_argument("what", choices=WHAT)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--model", default="ViT-B-32/random", help="as zsrobust names models")

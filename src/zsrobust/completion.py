@@ -21,6 +21,7 @@ from zsrobust.demo.request import DemoRequest
 from zsrobust.doctor_cli import doctor_parser
 from zsrobust.export_cli import export_parser, push_parser
 from zsrobust.models.preprocessing import PROTOCOLS
+from zsrobust.models.robust import ROBUST
 from zsrobust.objectives import OBJECTIVES
 from zsrobust.parsing import (
     REPEATABLE,
@@ -181,4 +182,5 @@ def _models() -> list[str]:
     import open_clip
 
     tagged = [f"{architecture}/{tag}" for architecture, tag in open_clip.list_pretrained()]
-    return ["glyph-clip", "photo-lite", "photo-lite/without-tiny-imagenet", *tagged]
+    own = ["glyph-clip", *ROBUST, "photo-lite", "photo-lite/without-tiny-imagenet"]
+    return [*own, *tagged]

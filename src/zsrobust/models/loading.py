@@ -16,6 +16,7 @@ from zsrobust.models.clip import CLIPModel
 from zsrobust.models.foreign import is_foreign, load_foreign
 from zsrobust.models.interpolation import load_wise
 from zsrobust.models.name_forms import Form, read_form
+from zsrobust.models.robust import ROBUST, load_robust
 from zsrobust.models.ttc import load_ttc
 from zsrobust.models.weights import CARD, load_model_folder
 
@@ -41,10 +42,10 @@ def load(
 
     Args:
         name: ``ARCH/TAG`` of open_clip (``ViT-B-32/openai``), ``ARCH/random``,
-            ``hf-hub:ORG/NAME``, ``local-dir:FOLDER``, ``glyph-clip``, ``photo-lite``,
-            ``photo-lite/without-tiny-imagenet``, ``BASE@FILE`` (any of these with the image
-            encoder of another project's checkpoint file), a model folder of this package, a
-            run folder with one in ``model/``, ``ttc(MODEL)``, any of them defended, or
+            ``hf-hub:ORG/NAME``, ``local-dir:FOLDER``, ``glyph-clip``, ``glyph-clip-robust``,
+            ``photo-lite``, ``photo-lite/without-tiny-imagenet``, ``BASE@FILE`` (any of these with
+            the image encoder of another project's checkpoint file), a model folder of this
+            package, a run folder with one in ``model/``, ``ttc(MODEL)``, any of them defended, or
             ``wise(MODEL, ALPHA)``, a fine-tuned one partway from its original.
         preprocessing: a protocol of ``preprocessing.PROTOCOLS`` instead of the model's own.
         device: where the image encoder goes.
@@ -59,6 +60,8 @@ def load(
     loader = LOADERS.get(re.split("[:/]", name)[0])
     if is_foreign(name):
         loader = partial(load_foreign, load=load)
+    elif name in ROBUST:
+        loader = partial(load_robust, load=load)
     # Towers draw random weights before they get their own; the global generator is given back.
     with torch.random.fork_rng(devices=[]):
         if loader is None and Path(name).is_dir():

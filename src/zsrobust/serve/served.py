@@ -11,14 +11,14 @@ from torch import Tensor
 
 from zsrobust.errors import RequestError
 from zsrobust.models.clip import CLIPModel
-from zsrobust.models.loading import LOADERS, load
+from zsrobust.models.loading import load
 from zsrobust.models.weights import fingerprint
 from zsrobust.models.zero_shot import ZeroShotClassifier
 from zsrobust.serve.limits import Limits
 from zsrobust.serve.picture import Picture
 
 DEFAULTS = ("glyph-clip", "glyph-clip-robust")
-"""Served where no model is named: those of them that this release holds."""
+"""Served where no model is named."""
 
 
 class Served:
@@ -84,7 +84,7 @@ def load_served(names: Sequence[str], device: torch.device, limits: Limits) -> t
     Raises:
         RequestError: if there are too many, one is named twice, or one cannot be loaded.
     """
-    names = tuple(names) or tuple(name for name in DEFAULTS if name in LOADERS)
+    names = tuple(names) or DEFAULTS
     if len(names) > limits.models:
         raise RequestError(f"{len(names)} models are too many: name {limits.models} at most")
     if twice := next((name for name in names if names.count(name) > 1), None):

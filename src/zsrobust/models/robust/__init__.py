@@ -1,0 +1,30 @@
+"""Robust image towers that ship with the package: model folders, each with its card."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from zsrobust.errors import RequestError
+from zsrobust.models.clip import CLIPModel
+from zsrobust.models.weights import load_model_folder
+
+ROBUST = ("glyph-clip-robust",)
+"""Their names, and those of their folders here."""
+
+
+def load_robust(name: str, load: Callable[[str], CLIPModel]) -> CLIPModel:
+    """The model of that name; its weights are kept in fp16 and computed with in fp32.
+
+    Args:
+        name: one of ``ROBUST``.
+        load: what loads its original.
+
+    Raises:
+        RequestError: if its files are damaged.
+    """
+    try:
+        return replace(load_model_folder(Path(__file__).parent / name, load), name=name)
+    except RequestError as reason:
+        raise RequestError(f"{name} is damaged ({reason}): install zsrobust again") from None
