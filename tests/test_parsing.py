@@ -1,4 +1,6 @@
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import yaml
@@ -244,3 +246,60 @@ def test_options_of_a_command_without_words_are_its_defaults():
     assert parsed(["--loud"]) == {"loud": True}
     with pytest.raises(RequestError, match="there is no option --lod; did you mean loud"):
         parsed(["--lod"])
+
+
+@pytest.fixture
+def importable(tmp_path, monkeypatch):
+    """A module that is not yet imported; the name of a class in it."""
+    (tmp_path / "not_to_be_imported.py").write_text("class Thing: ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return "not_to_be_imported.Thing"
+
+
+@pytest.mark.parametrize("group", ["attack", "optimizer", "adapter", "objective", "pgd"])
+def test_no_word_and_no_recipe_has_a_module_imported(importable, group):
+    parse = parse_evaluate if group == "pgd" else parse_finetune
+    needed = ["--model", "m", "--data", "d"]
+    Path("plain.yaml").write_text(f"{group}: {importable}\n")
+    Path("class.yaml").write_text(f"{group}: {{class_path: {importable}}}\n")
+    for words in (
+        [f"--{group}={importable}"],
+        [f"--{group}", importable],
+        [f'--{group}={{"class_path": "{importable}"}}'],
+        [f"--{group}.class_path={importable}"],
+        ["--config", "plain.yaml"],
+        ["--conf", "plain.yaml"],
+        ["--config=class.yaml"],
+    ):
+        with pytest.raises(RequestError):
+            parse([*needed, *words])
+    assert "not_to_be_imported" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--optimizer.lr=.inf"], "optimizer.lr is inf: must be finite"),
+        (
+            ["--optimizer.weight_decay=1e999"],
+            "optimizer.weight_decay is inf: must be finite",
+        ),
+        (["--steps=1" + 30 * "0"], "must be of 64 bits"),
+        (["--workers=1000000"], "workers is 1000000: must be 0 to 512"),
+        (["--out=a\0b"], "must be without control characters"),
+        (["--templates", "a {}\x1b[2J"], "must be without control characters"),
+        (["--config", "x" * 5000], "is neither a file nor a recipe"),
+        (["--config", "a\0b"], "is neither a file nor a recipe"),
+    ],
+)
+def test_absurd_values_are_refused(words, message):
+    with pytest.raises(RequestError) as refused:
+        parse_finetune(["--model", "m", "--data", "d", *words])
+    assert message in str(refused.value)
+
+
+def test_a_long_value_makes_no_long_message():
+    with pytest.raises(RequestError) as refused:
+        parse_finetune(["--model", "m", "--data", "d", "--seed", "[" * 100_000])
+    assert len(str(refused.value)) < 1000

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+import math
+import re
+from dataclasses import fields, is_dataclass
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from zsrobust.errors import RequestError
+
+# No name, path or prompt has one: control characters, and halves of letters.
+_UNPRINTABLE = re.compile("[\0-\x1f\x7f-\x9f\ud800-\udfff]")
+_LARGEST = 2**63
+
+
+def in_short(value: object, longest: int = 200) -> str:
+    """``value`` in a line of a message, however long it is."""
+    text = " ".join(str(value).split())
+    return text if len(text) <= longest else f"{text[:longest]}..."
 
 
 def require(ok: bool, key: str, value: object, allowed: str) -> None:
@@ -16,7 +28,7 @@ def require(ok: bool, key: str, value: object, allowed: str) -> None:
         RequestError: unless ``ok``, with the key, the value and what is allowed.
     """
     if not ok:
-        raise RequestError(f"{key} is {value}: must be {allowed}")
+        raise RequestError(f"{key} is {in_short(value)}: must be {allowed}")
 
 
 def check_types(options: Any, prefix: str = "") -> None:
@@ -34,6 +46,28 @@ def check_types(options: Any, prefix: str = "") -> None:
         if not _fits(value, hints[field.name]):
             allowed = _in_words(hints[field.name])
             require(False, f"{prefix}{field.name}", repr(value), allowed)
+
+
+def check_values(value: Any, key: str = "") -> None:
+    """Refuse what no option can mean, anywhere in a dataclass: it would fail much later, or pass.
+
+    Raises:
+        RequestError: naming the field, if a number is not finite or does not fit 64 bits, or text
+            holds a control character.
+    """
+    if is_dataclass(value):
+        for field in fields(value):
+            check_values(getattr(value, field.name), f"{key}.{field.name}".lstrip("."))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            check_values(item, key)
+    elif isinstance(value, float):
+        require(math.isfinite(value), key, value, "finite")
+    elif isinstance(value, int):
+        require(-_LARGEST <= value < _LARGEST, key, value, "of 64 bits")
+    elif isinstance(value, str):
+        plain = not _UNPRINTABLE.search(value)
+        require(plain, key, repr(value), "without control characters")
 
 
 def _fits(value: Any, hint: Any) -> bool:

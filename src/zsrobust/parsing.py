@@ -5,24 +5,23 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jsonargparse import (  # type: ignore[attr-defined]
     ActionConfigFile,
     ArgumentError,
     ArgumentParser,
-    Namespace,
 )
 from jsonargparse.typing import register_type
 
-from zsrobust.checks import require
+from zsrobust.checks import in_short, require
 from zsrobust.config import EvaluateConfig, FinetuneConfig
 from zsrobust.errors import RequestError
 from zsrobust.objectives import objective_class
+from zsrobust.plain_yaml import read_plain_yaml
 from zsrobust.units import Eps
 
 register_type(Eps, serializer=str, deserializer=Eps, deserializer_exceptions=(RequestError,))
@@ -43,14 +42,22 @@ def recipe_path(name: str, command: str) -> Path:
     Raises:
         RequestError: if it is neither.
     """
-    if Path(name).is_file():
+    if _is_file(name):
         return Path(name)
     if name not in recipe_names(command):
         raise RequestError(
-            f"--config {name} is neither a file nor a recipe: recipes are "
+            f"--config {in_short(name)} is neither a file nor a recipe: recipes are "
             f"{', '.join(recipe_names(command))}"
         )
     return Path(str(resources.files("zsrobust") / "recipes" / command / f"{name}.yaml"))
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).is_file()
+    # A name that no file can have.
+    except (OSError, ValueError):
+        return False
 
 
 def recipe_titles(command: str) -> dict[str, str]:
@@ -72,6 +79,7 @@ def finetune_parser(method: str) -> ArgumentParser:
         prog="zsrobust finetune",
         description="Fine-tune a CLIP's image encoder for zero-shot adversarial robustness.",
         exit_on_error=False,
+        allow_abbrev=False,
     )
     parser.add_argument("--config", action=ActionConfigFile, help="recipe name or YAML file")
     parser.add_class_arguments(FinetuneConfig, skip={"objective"})
@@ -86,6 +94,7 @@ def evaluate_parser() -> ArgumentParser:
         prog="zsrobust evaluate",
         description="Clean and adversarial accuracy of zero-shot models.",
         exit_on_error=False,
+        allow_abbrev=False,
     )
     parser.add_argument("--config", action=ActionConfigFile, help="recipe name or YAML file")
     parser.add_class_arguments(EvaluateConfig)
@@ -116,7 +125,10 @@ def parse_evaluate(words: Sequence[str]) -> EvaluateConfig:
 def options_parser(options: type, *, command: str, description: str = "") -> ArgumentParser:
     """The fields of a dataclass as the options of ``zsrobust COMMAND``."""
     parser = ArgumentParser(
-        prog=f"zsrobust {command}", description=description, exit_on_error=False
+        prog=f"zsrobust {command}",
+        description=description,
+        exit_on_error=False,
+        allow_abbrev=False,
     )
     parser.add_class_arguments(options)
     return parser
@@ -158,18 +170,29 @@ def _as_words(key: str, value: Any) -> list[str]:
 
 
 def _parsed(parser: ArgumentParser, words: Sequence[str]) -> dict[str, Any]:
+    _refuse_classes(parser, words)
     try:
         given = parser.parse_args(_with_values(parser, words))
-        # A file may put a plain value where a group of options belongs.
-        for group in {
-            action.dest.split(".")[0] for action in parser._actions if "." in action.dest
-        }:
-            value = given.get(group)
-            require(value is None or isinstance(value, Namespace), group, value, "keys and values")
         found = parser.instantiate(given).as_dict()
     except (ArgumentError, TypeError, ValueError) as error:
         raise RequestError(_sentence(str(error), parser)) from None
     return {key: value for key, value in found.items() if key != "config"}
+
+
+def _refuse_classes(parser: ArgumentParser, words: Sequence[str]) -> None:
+    """Refuse a plain value where a group of options belongs.
+
+    The parser would take it for the name of a class, and import its module to see.
+    """
+    groups = {action.dest.split(".")[0] for action in parser._actions if "." in action.dest}
+    for name, value in _pairs(words):
+        if name == "--config":
+            for group, content in _read_yaml(Path(value)).items():
+                plain = group in groups and not isinstance(content, dict)
+                require(not plain, group, in_short(content), "keys and values")
+        group = re.sub(r"\W+$", "", name.removeprefix("--"))
+        if name.startswith("--") and group in groups:
+            require(False, group, repr(in_short(value)), f"given key by key, as in --{group}.KEY")
 
 
 def _with_values(parser: ArgumentParser, words: Sequence[str]) -> list[str]:
@@ -210,7 +233,7 @@ _REWORDINGS = (
 
 def _sentence(message: str, parser: ArgumentParser) -> str:
     """What the parser found wrong, in one line, with the nearest right key where one is near."""
-    line = " ".join(message.split())
+    line = in_short(message, 600)
     for pattern, reworded in _REWORDINGS:
         line = re.sub(pattern, reworded, line)
     if not line.startswith("there is no"):
@@ -263,24 +286,25 @@ def _with_recipe_paths(words: Sequence[str], command: str) -> list[str]:
 def _method(words: Sequence[str]) -> str:
     """The method that words and recipe ask for: it decides which options there are."""
     method = FinetuneConfig.method
-    last = ""
-    for word in words:
-        name, equals, value = word.partition("=")
-        name, value = (name, value) if equals else (last, word)
+    for name, value in _pairs(words):
         if name == "--config":
             method = _read_yaml(Path(value)).get("method", method)
         elif name == "--method":
             method = value
-        last = word
     return str(method)
 
 
+def _pairs(words: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Each word as an option and its value, both in ``--key=value``, and else with the one before.
+
+    So every value comes with its option, and a word alone may come with none that is one.
+    """
+    last = ""
+    for word in words:
+        name, equals, value = word.partition("=")
+        yield (name, value) if equals else (last, word)
+        last = word
+
+
 def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise RequestError(f"--config {path} cannot be read as YAML: {reason}") from None
-    if not isinstance(content, dict):
-        raise RequestError(f"--config {path} must hold keys and values, as in `method: pmg_aft`")
-    return content
+    return read_plain_yaml(path, f"--config {path}")

@@ -1,11 +1,32 @@
+import io
 import os
+import struct
+import subprocess
 import sys
+import warnings
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from PIL import EpsImagePlugin, Image
 
-from zsrobust.data.readers import images_below, subfolders
+from zsrobust.data.image_folder import image_folder
+from zsrobust.data.readers import decoded, images_below, opened, subfolders
+from zsrobust.data.verify import verify
 from zsrobust.errors import RequestError
+
+
+def png_of(width: int, height: int) -> bytes:
+    """A PNG whose header promises that many grey pixels; there are none."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        body = kind + content
+        return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b""))
 
 
 def test_all_suffixes_in_any_case_and_nothing_else(tmp_path: Path) -> None:
@@ -49,3 +70,42 @@ def test_a_folder_that_cannot_be_listed_is_refused(tmp_path: Path) -> None:
         subfolders(tmp_path / "absent")
     with pytest.raises(RequestError, match="cannot list the folder"):
         images_below(tmp_path, "absent")
+
+
+def test_an_image_of_more_pixels_than_the_limit_is_unreadable_and_named(tmp_path, write_image):
+    write_image(tmp_path / "photos/a/0.png")
+    write_image(tmp_path / "photos/b/0.png")
+    (tmp_path / "photos/a/bomb.png").write_bytes(png_of(100_000, 100_000))
+    with pytest.raises(RequestError, match=r"a/bomb\.png: .*exceeds limit of 178956970 pixels"):
+        verify(image_folder(tmp_path / "photos"), "stop")
+    rest, left_out = verify(image_folder(tmp_path / "photos"), "skip")
+    assert (len(rest), left_out) == (2, ["a/bomb.png"])
+
+
+def test_up_to_the_limit_nothing_is_said_by_any_thread() -> None:
+    limit = 2 * Image.MAX_IMAGE_PIXELS
+    below, above = png_of(limit // 10_000, 10_000), png_of(limit // 10_000 + 1, 10_000)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        with ThreadPoolExecutor(8) as pool:
+            sizes = list(pool.map(lambda _: opened(below).size, range(200)))
+        filters = list(warnings.filters)
+    assert set(sizes) == {(limit // 10_000, 10_000)}
+    assert said == []
+    assert filters[0][:1] == ("always",), "the process's own filters are as they were"
+    with pytest.raises(Image.DecompressionBombError):
+        opened(above)
+
+
+def test_postscript_under_another_name_reaches_no_interpreter(tmp_path, monkeypatch) -> None:
+    stored = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(stored, "EPS")
+    run: list[object] = []
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", "gs")
+    monkeypatch.setattr(subprocess, "check_call", lambda *given, **_: run.append(given))
+    with Image.open(io.BytesIO(stored.getvalue())) as image, suppress(OSError):
+        image.load()
+    assert len(run) == 1, "Pillow alone does call it"
+    with pytest.raises(OSError, match="cannot identify"):
+        decoded(stored.getvalue())
+    assert len(run) == 1

@@ -1,4 +1,5 @@
 import pytest
+import torch
 
 from zsrobust.errors import RequestError
 from zsrobust.models.loading import load
@@ -63,3 +64,13 @@ def test_the_encoder_is_in_evaluation_mode_on_the_device(tiny):
     classifier = model.classifier(("dog", "cat"))
     assert classifier.class_embeddings.device.type == "meta"
     assert classifier.preprocessing.mean.device.type == "meta"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+def test_weights_that_are_no_numbers_are_refused_by_name(tiny, tmp_path, value):
+    model = load(tiny)
+    with torch.no_grad():
+        model.encoder.proj[1, 2] = value
+    save_model(tmp_path / "lost", model, "pmg_aft")
+    with pytest.raises(RequestError, match=r"lost: proj of its image encoder holds nan or infinit"):
+        load(str(tmp_path / "lost"))

@@ -53,10 +53,11 @@ def test_names_templates_and_text_side_each_have_their_own_entry(text, changed):
     assert len(other.calls) == 1
 
 
-def test_a_damaged_entry_is_encoded_again_and_repaired(text, cache):
+@pytest.mark.parametrize("damage", [lambda b: b[:20], lambda b: b[:-1] + bytes([b[-1] ^ 1])])
+def test_a_damaged_entry_is_encoded_again_and_repaired(text, cache, damage):
     classifier(text)
     (entry,) = (cache / "text").iterdir()
-    entry.write_bytes(entry.read_bytes()[:20])
+    entry.write_bytes(damage(entry.read_bytes()))
     classifier(text)
     classifier(text)
     assert len(text.calls) == 2

@@ -147,6 +147,14 @@ def test_csv_and_latex_hold_every_cell_as_it_is():
     assert r"\par a\_note" in lines
 
 
+def test_no_name_is_a_formula_in_a_spreadsheet():
+    names = ["=1+1", "+cmd|' /C calc'!A0", "-2+3+cmd|' /C calc'!A0", "@SUM(A1)", "\t=1"]
+    figures = ["-5.0", "+8.9 (+6.4 to +8.9)", "-", "<0.001", "12"]
+    table = TextTable(["=heading"], [[[cell]] for cell in names + figures])
+    rows = [row for (row,) in csv.reader(io.StringIO(table.as_csv()))]
+    assert rows == ["'=heading", *(f"'{name}" for name in names), *figures]
+
+
 def test_a_bar_in_a_name_opens_no_further_cell_in_markdown():
     text = TextTable(["data set"], [[["a|b"]]]).as_markdown()
     assert text.splitlines()[2] == r"| a\|b |"

@@ -61,6 +61,8 @@ def csv_set(asked: Specification, role: str) -> ImageSet:
 
 
 def _rows(listing: Path) -> list[_Row]:
+    if listing.exists() and not (listing.is_file() or listing.is_dir()):
+        raise RequestError(f"{listing} is no file: give {LAYOUT}")
     try:
         # The mark that some spreadsheets write before the header is no part of it.
         with listing.open(encoding="utf-8-sig", newline="") as file:

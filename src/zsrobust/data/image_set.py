@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,11 @@ from PIL import Image, UnidentifiedImageError
 
 from zsrobust.data.decode import to_rgb
 from zsrobust.data.readers import SubsetReader
-from zsrobust.errors import RunError
+from zsrobust.errors import RequestError, RunError
+
+MOST_ASPECT = 100
+# What a terminal obeys and no tokenizer knows; and halves of letters, which no file can hold.
+_UNPRINTABLE = re.compile("[\0-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,9 @@ class ImageSet:
         blocks: number of the block of each sample, where samples come a block at a time, such as
             a shard that is fetched whole; empty where each can be read alone.
         fetch_block: brings the block of that number here; None where there are no blocks.
+
+    Raises:
+        RequestError: if the name, the split or a class name holds a control character.
     """
 
     name: str
@@ -62,6 +70,13 @@ class ImageSet:
     blocks: Sequence[int] = ()
     fetch_block: Callable[[int], object] | None = None
 
+    def __post_init__(self) -> None:
+        for word in (self.name, self.split, *self.class_names):
+            if _UNPRINTABLE.search(word):
+                raise RequestError(
+                    f"data set {self.name!r}: {word!r} holds a control character: rename it"
+                )
+
     def __len__(self) -> int:
         return len(self.sample_ids)
 
@@ -73,11 +88,18 @@ class ImageSet:
     def read_rgb(self, index: int) -> Image.Image:
         """The sample's image in mode RGB, at its stored size.
 
+        One that is ``MOST_ASPECT`` times as long as wide, or more, counts as unreadable: with its
+        shorter side at the resolution of a model, it would not fit into memory.
+
         Raises:
             RunError: naming the sample, if it cannot be read.
         """
         try:
-            return to_rgb(self.read_image(index))
+            image = self.read_image(index)
+            if max(image.size) > MOST_ASPECT * min(image.size):
+                size = " x ".join(map(str, image.size))
+                raise ValueError(f"{size} pixels: a side may be {MOST_ASPECT} times the other")
+            return to_rgb(image)
         # Pillow's decoders raise nearly anything on broken data: OSError, SyntaxError, ValueError,
         # struct.error, IndexError, and its own guard against decompression bombs.
         except Exception as reason:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import io
 import os
+import threading
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,12 @@ from zsrobust.errors import RequestError
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
 )
+# What a file may be, whatever it is called. Pillow finds the format from the content, and would
+# hand PostScript to a program outside, Ghostscript, which runs it.
+FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+
+# Filters of warnings belong to the whole process, and images are opened by many threads.
+_FILTERS = threading.Lock()
 
 
 @runtime_checkable
@@ -31,9 +39,23 @@ class EncodedReader(Protocol):
         ...
 
 
+def opened(content: bytes) -> Image.Image:
+    """The image that the bytes of an image file hold, its header read.
+
+    Of twice Pillow's ``MAX_IMAGE_PIXELS``, 178,956,970 pixels, it takes no more. From half of that
+    on, Pillow would also warn; what it warns of is allowed here.
+
+    Raises:
+        Exception: nearly any, if it is none of :data:`FORMATS`, is damaged or has more pixels.
+    """
+    with _FILTERS, warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        return Image.open(io.BytesIO(content), formats=FORMATS)
+
+
 def decoded(content: bytes) -> Image.Image:
     """The image that the bytes of an image file hold, fully decoded."""
-    with Image.open(io.BytesIO(content)) as image:
+    with opened(content) as image:
         image.load()
         return image
 
@@ -46,10 +68,8 @@ class FileReader:
     paths: Sequence[str]
 
     def __call__(self, index: int) -> Image.Image:
-        """The image, fully decoded, its file closed again."""
-        with Image.open(self.root / self.paths[index]) as image:
-            image.load()
-            return image
+        """The image, fully decoded."""
+        return decoded(self.encoded(index))
 
     def encoded(self, index: int) -> bytes:
         """The file's bytes."""

@@ -6,9 +6,13 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from zsrobust.checks import check_values
+from zsrobust.data.text_file import read_text
 from zsrobust.errors import RequestError
 
 KEYS = ("split", "names", "name", "resolution", "templates", "prompts", "image", "label")
+
+MOST_RESOLUTION = 4096
 
 _KEY_AHEAD = re.compile(rf",(?=(?:{'|'.join(KEYS)})=)")
 _ANY_KEY = re.compile(r",([A-Za-z_]+)=")
@@ -62,9 +66,10 @@ def parse_specification(text: str) -> Specification:
     hold commas.
 
     Raises:
-        RequestError: if a key is unknown, repeated or empty, or its value is no resolution or no
-            readable file of templates.
+        RequestError: if it holds a control character, a key is unknown, repeated or empty, or its
+            value is no resolution or no readable file of templates.
     """
+    check_values(text, "data")
     head, *options = _KEY_AHEAD.split(text)
     _refuse_unknown_key(text, head, head.partition(":")[2])
     values: dict[str, str] = {}
@@ -80,12 +85,12 @@ def parse_specification(text: str) -> Specification:
     return Specification(
         text=text,
         kind=kind,
-        path=Path(path).expanduser() if path else None,
+        path=_at_home(path) if path else None,
         split=values.get("split"),
-        names=Path(values["names"]).expanduser() if "names" in values else None,
+        names=_at_home(values["names"]) if "names" in values else None,
         name=values.get("name"),
         resolution=_resolution(text, values["resolution"]) if "resolution" in values else None,
-        templates=_templates(Path(values["templates"])) if "templates" in values else (),
+        templates=_templates(_at_home(values["templates"])) if "templates" in values else (),
         prompts=values.get("prompts"),
         image=values.get("image"),
         label=values.get("label"),
@@ -95,28 +100,39 @@ def parse_specification(text: str) -> Specification:
 def _refuse_unknown_key(text: str, part: str, path: str) -> None:
     """A comma, a word and ``=`` are an unknown key, unless a path is really spelled like that."""
     unknown = _ANY_KEY.search(part)
-    if unknown and not (path and Path(path).expanduser().exists()):
+    if unknown and not (path and _exists(path)):
         raise RequestError(
             f"data {text!r} has the unknown key {unknown[1]!r}: the keys are {', '.join(KEYS)}"
         )
 
 
+def _at_home(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise RequestError(f"data: the path {path} begins with no user's home") from None
+
+
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).expanduser().exists()
+    # No file can be called so, or there is no such user.
+    except (OSError, ValueError, RuntimeError):
+        return False
+
+
 def _resolution(text: str, value: str) -> int:
-    if not (value.isascii() and value.isdigit() and int(value) > 0):
+    is_number = value.isascii() and value.isdigit() and len(value) <= len(str(MOST_RESOLUTION))
+    if not (is_number and 0 < int(value) <= MOST_RESOLUTION):
         raise RequestError(
-            f"data {text!r} has resolution {value!r}: write a whole number of pixels, such as 224"
+            f"data {text!r} has resolution {value!r}: write a whole number of pixels, such as 224, "
+            f"up to {MOST_RESOLUTION}"
         )
     return int(value)
 
 
 def _templates(path: Path) -> tuple[str, ...]:
-    path = path.expanduser()
-    try:
-        lines = path.read_text("utf-8-sig").splitlines()
-    except OSError as reason:
-        raise RequestError(f"cannot read the templates file {path}: {reason.strerror}") from None
-    except UnicodeDecodeError:
-        raise RequestError(f"the templates file {path} is not UTF-8: save it as UTF-8") from None
+    lines = read_text(path, "templates file").splitlines()
     if not lines:
         raise RequestError(f"the templates file {path} is empty: write one template a line")
     for number, line in enumerate(lines, start=1):

@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -27,8 +28,19 @@ def encode(text: TextSide, class_names: Sequence[str], templates: Sequence[str])
     key = json.dumps([text.fingerprint, list(templates), list(class_names)])
     path = cache_folder() / "text" / f"{hashlib.sha256(key.encode()).hexdigest()}.safetensors"
     with contextlib.suppress(OSError, SafetensorError, KeyError):
-        return load_file(path)["class_embeddings"]
+        kept = load_file(path)
+        # A flipped bit would be another class vector, and pass into results.
+        if torch.equal(kept["sha256"], _digest(kept["class_embeddings"])):
+            return kept["class_embeddings"]
     vectors = text.encode(class_names, templates)
     with contextlib.suppress(OSError, SafetensorError), written_whole(path) as temporary:
-        save_file({"class_embeddings": vectors.contiguous()}, temporary)
+        vectors = vectors.contiguous()
+        save_file({"class_embeddings": vectors, "sha256": _digest(vectors)}, temporary)
     return vectors
+
+
+def _digest(vectors: Tensor) -> Tensor:
+    """SHA-256 of shape and values, as 32 bytes."""
+    digest = hashlib.sha256(str(tuple(vectors.shape)).encode())
+    digest.update(vectors.cpu().numpy().tobytes())
+    return torch.tensor(list(digest.digest()), dtype=torch.uint8)

@@ -78,9 +78,13 @@ class TextTable:
         return [_kind([row[index] for row in self.rows]) for index in range(len(self.columns))]
 
     def as_csv(self) -> str:
-        """As comma-separated values with a line of headings; notes are left out."""
+        """As comma-separated values with a line of headings; notes are left out.
+
+        A word that a spreadsheet would take for a formula gets an apostrophe before it.
+        """
         text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([self.columns, *self.rows])
+        lines = [map(_no_formula, line) for line in [self.columns, *self.rows]]
+        csv.writer(text, lineterminator="\n").writerows(lines)
         return text.getvalue()
 
     def as_latex(self, caption: str) -> str:
@@ -93,6 +97,13 @@ class TextTable:
         lines += [r"\bottomrule", r"\end{tabular}"]
         lines += [rf"\par {note.translate(_LATEX)}" for note in self.notes]
         return "\n".join([*lines, r"\end{table}"]) + "\n"
+
+
+def _no_formula(cell: str) -> str:
+    is_figure = cell == "-" or _FIGURE.fullmatch(cell)
+    return (
+        f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) and not is_figure else cell
+    )
 
 
 _SIDES = {"figure": "r", "words": "l", "long": "p{5cm}"}

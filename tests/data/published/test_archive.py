@@ -1,6 +1,7 @@
 import gzip
 import http.server
 import io
+import shutil
 import tarfile
 import threading
 import zipfile
@@ -146,6 +147,22 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path: Path, served) -> None:
     with pytest.raises(RunError, match="cannot be unpacked"):
         bring(f"{address}/set.tar", tmp_path / "target/set.tar", None)
     assert not (tmp_path / "target/set").is_symlink()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_archive_of_more_than_the_disk_holds_is_refused_before_it_fills_it(
+    tmp_path: Path, monkeypatch, name: str
+) -> None:
+    members = {"set/small.bin": b"x", "set/bomb.bin": b"\0" * 50_000}
+    (tmp_path / name).write_bytes(archive_of(name, members))
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=50_000))
+    with pytest.raises(RunError, match=r"holds 50,001 bytes or more, and 50,000 are free"):
+        bring("http://127.0.0.1:9/not-asked", tmp_path / name, None)
+    assert not (tmp_path / "set/bomb.bin").exists()
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=50_001))
+    bring("http://127.0.0.1:9/not-asked", tmp_path / name, None)
+    assert (tmp_path / "set/bomb.bin").stat().st_size == 50_000
 
 
 def test_a_python_that_cannot_unpack_safely_is_told_first(tmp_path, served, monkeypatch) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
+from zsrobust.data.text_file import read_text
 from zsrobust.errors import RequestError
 
 
@@ -65,12 +66,7 @@ def tiny_imagenet_names() -> dict[str, str]:
 
 def _lines(path: Path) -> list[tuple[int, str]]:
     """The lines of a UTF-8 file that are no comments, each with its number from 1."""
-    try:
-        text = path.read_text("utf-8-sig")
-    except OSError as reason:
-        raise RequestError(f"cannot read the class-name file {path}: {reason.strerror}") from None
-    except UnicodeDecodeError:
-        raise RequestError(f"the class-name file {path} is not UTF-8: save it as UTF-8") from None
+    text = read_text(path, "class-name file")
     lines = enumerate(text.splitlines(), start=1)
     return [(number, line) for number, line in lines if not line.startswith("#")]
 

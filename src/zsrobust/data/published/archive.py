@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import shutil
 import tarfile
 import urllib.request
 import zipfile
@@ -70,15 +71,45 @@ def _download(url: str, path: Path) -> None:
             raise RunError(f"{url} broke off {answer.length} bytes before its end: try again")
 
 
+class _Room:
+    """What the disk has for the members of an archive: a small one may hold more than any disk."""
+
+    def __init__(self, archive: Path) -> None:
+        self.archive = archive
+        self.free = shutil.disk_usage(archive.parent).free
+        self.taken = 0
+
+    def take(self, size: int) -> None:
+        """Count a member, before it is written.
+
+        Raises:
+            RunError: if it does not fit beside those before it.
+        """
+        self.taken += size
+        if self.taken > self.free:
+            raise RunError(
+                f"{self.archive} holds {self.taken:,} bytes or more, and {self.free:,} are free in "
+                f"{self.archive.parent}: make room, or do not trust it"
+            )
+
+    def data_filter(self, member: tarfile.TarInfo, path: str) -> tarfile.TarInfo:
+        """The filter ``data``, which keeps members inside, with the count."""
+        self.take(member.size)
+        return tarfile.data_filter(member, path)
+
+
 def _unpack(archive: Path) -> None:
     """Unpack into the archive's own folder; no member can lead outside of it."""
+    room = _Room(archive)
     try:
         if archive.suffix == ".zip":
             with zipfile.ZipFile(archive) as members:
+                for entry in members.infolist():
+                    room.take(entry.file_size)
                 members.extractall(archive.parent)
         else:
             with tarfile.open(archive) as tar:
-                tar.extractall(archive.parent, filter="data")
+                tar.extractall(archive.parent, filter=room.data_filter)
     except _DAMAGED as reason:
         archive.unlink()
         # tarfile lists on further lines what it tried.

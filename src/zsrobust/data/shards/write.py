@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from zsrobust.data.image_set import ImageSet
-from zsrobust.data.readers import EncodedReader, SubsetReader, decoded
+from zsrobust.data.readers import EncodedReader, SubsetReader, decoded, opened
 from zsrobust.data.shards.contents import INDEX, SAMPLES, Index, Rows, Shard, plain
 from zsrobust.data.split import keyed_order
 from zsrobust.errors import RequestError, RunError
@@ -124,5 +124,5 @@ def _stored(images: ImageSet, index: int) -> tuple[bytes, str]:
 
 
 def _format(content: bytes) -> str:
-    with Image.open(io.BytesIO(content)) as image:
+    with opened(content) as image:
         return image.format or ""
