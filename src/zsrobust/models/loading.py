@@ -70,7 +70,7 @@ def load(
             model = (loader or open_clip_model.load_tagged)(name)
             if preprocessing is not None:
                 model = replace(model, preprocessing=model.preprocessing.under(preprocessing))
-    # Convolutions take half the time on CPUs so, and no longer elsewhere.
+    # Convolutions are faster on CPUs so.
     _require_finite(model)
     model.encoder.to(device).to(memory_format=torch.channels_last).eval()
     model.preprocessing.to(device)

@@ -49,7 +49,7 @@ def glyphs() -> World:
         start=1e-3,
         seeds=SEEDS,
         pgd=_evaluation(base, ["glyphs"], "pgd-10", samples=100),
-        # Of all 26 it would take days on a CPU.
+        # All 26 would take a CPU three times as long.
         autoattack=_evaluation(base, expand(["glyphs"])[::3], "autoattack", samples=10),
     )
 
