@@ -27,8 +27,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 import numpy as np
 import open_clip
 import pyarrow.dataset  # noqa: F401  (else every process imports it anew)
@@ -269,6 +267,8 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="a new folder")
     given = parser.parse_args()
     given.out.mkdir(parents=True)
+    # What is forked must find no pool of threads begun: theirs would wait for it for ever.
+    torch.set_num_threads(1)
     figures = campaign(
         given.kills, given.out.resolve(), given.seed, lambda line: print(line, file=sys.stderr)
     )

@@ -74,7 +74,8 @@ def shown(target: Path, docs: Path) -> str:
     """The page: a notebook's cells, a file as it is, or what a folder holds."""
     title = f"# {target.relative_to(ROOT).as_posix()}\n\n"
     if target.is_dir():
-        return title + "\n".join(_entry(path, target, docs) for path in sorted(target.rglob("*.*")))
+        files = sorted(path for path in target.rglob("*") if path.is_file())
+        return title + "\n".join(_entry(path, target, docs) for path in files)
     if target.suffix == ".ipynb":
         cells = json.loads(target.read_text("utf-8"))["cells"]
         return title + "\n\n".join(_cell(cell, target, docs) for cell in cells)

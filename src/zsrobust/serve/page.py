@@ -199,6 +199,8 @@ def _wire(
         asked[:2],
         outputs,
         preprocess=False,
+        # An image that comes while another is still looked at is not forgotten.
+        trigger_mode="always_last",
         **quiet,
     )
     attack.click(
