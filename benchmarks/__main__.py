@@ -46,7 +46,7 @@ def main() -> None:
             for row in autoattack_evaluation(batch, eps, device, rounds=arguments.rounds)
         ]
     else:
-        axes = {axis: AXES[axis] for axis in arguments.axes or AXES}
+        axes = {axis: AXES[device][axis] for axis in arguments.axes or AXES[device]}
         rows = scaling(settings[0], axes, rounds=arguments.rounds)
         for kind in ("png", "svg"):
             scaling_figure(rows).savefig(out / f"scaling-{device}.{kind}", dpi=150)
@@ -67,7 +67,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, help="images a step")
     parser.add_argument("--prompts", type=int, nargs="+", help="numbers of classes")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--axes", nargs="+", choices=list(AXES), help="of scaling")
+    parser.add_argument("--axes", nargs="+", choices=list(AXES["cpu"]), help="of scaling")
     parser.add_argument("--no-memory", action="store_true", help="of fine-tuning: time alone")
     parser.add_argument("--out", default="benchmark-results")
     return parser.parse_args()

@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 
 from zsrobust.cli import main
-from zsrobust.config import EvaluateConfig, FinetuneConfig, Optimizer, TrainingAttack
 from zsrobust.errors import RequestError
 from zsrobust.evaluation.evaluated_run import EvaluatedRun
 from zsrobust.reproduce import searched, tuning
@@ -14,41 +13,11 @@ from zsrobust.reproduce.methods import METHODS, PAPER, TECOA, ablations
 from zsrobust.reproduce.run import reproduce
 from zsrobust.reproduce.searched import Searched
 from zsrobust.reproduce.tuning import best_rate
-from zsrobust.reproduce.world import World, glyphs, photos
+from zsrobust.reproduce.world import glyphs, photos
 from zsrobust.sweep.cost import passes_per_step
 from zsrobust.sweep.jobs import Training
 from zsrobust.sweep.plan import run_name
 from zsrobust.training.metrics import read_metrics
-from zsrobust.units import Eps
-
-
-@pytest.fixture
-def world(small_clip, photos):
-    """Two steps a run on a random CLIP, two seeds."""
-    train, one, two = photos("train", 4, 8), photos("one", 3, 4), photos("other", 2, 5)
-    evaluation = EvaluateConfig(
-        model=[small_clip],
-        data=[f"imagefolder:{one}", f"imagefolder:{two}"],
-        attack=["pgd-2"],
-        eps=["4/255"],
-    )
-    return World(
-        name="small",
-        base=FinetuneConfig(
-            model=small_clip,
-            data=f"imagefolder:{train},name=world",
-            attack=TrainingAttack(eps=Eps("4/255"), steps=2, step_size=Eps("4/255")),
-            optimizer=Optimizer(warmup_steps=0),
-            steps=2,
-            batch_size=8,
-            hold_out=0.2,
-            evaluate_every=2,
-        ),
-        start=1e-2,
-        seeds=(0, 1),
-        pgd=evaluation,
-        autoattack=replace(evaluation, attack=["pgd-3"], samples=4),
-    )
 
 
 def test_every_table_comes_from_runs_and_again_from_the_kept_files(world, tmp_path, monkeypatch):

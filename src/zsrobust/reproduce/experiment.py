@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Protocol
 
 from zsrobust.reporting.tables import TextTable
-from zsrobust.sweep.jobs import Job
+from zsrobust.reproduce.kept import evaluated_before
+from zsrobust.sweep.jobs import Job, Training
 from zsrobust.sweep.plan import Sweep
 
 KEPT = "results"
@@ -53,3 +54,16 @@ class Experiment(Protocol):
     def keep(self) -> None:
         """Write to ``KEPT`` what :meth:`stages` and :meth:`tables` need."""
         ...
+
+
+def jobs_of(experiment: Experiment) -> list[Job]:
+    """The runs of every comparison that the kept files do not answer.
+
+    A model is evaluated in every way before the next is trained, so what is cut off is whole as
+    far as it goes.
+    """
+    jobs: list[Job] = []
+    for name, stage in experiment.stages().items():
+        before = evaluated_before(experiment.out / KEPT / name, stage.sweep.evaluation)
+        jobs += stage.sweep.jobs(without=before)
+    return sorted(jobs, key=lambda job: isinstance(job, Training))

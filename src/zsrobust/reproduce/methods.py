@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from zsrobust.config import FinetuneConfig
+from zsrobust.models.adapters.options import Adapter
 from zsrobust.objectives import objective_class
 from zsrobust.units import Eps
 
@@ -20,12 +21,16 @@ class Method:
         title: in tables.
         objective: the word of ``--method``.
         options: of the objective.
+        changes: what else of a fine-tuning is its own, such as the adapter.
+        start: where the search for its learning rate begins; None for where the world's does.
     """
 
     name: str
     title: str
     objective: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    start: float | None = None
 
     def of(self, base: FinetuneConfig, lr: float) -> FinetuneConfig:
         """This method with everything else as in ``base``."""
@@ -34,6 +39,7 @@ class Method:
             method=self.objective,
             objective=objective_class(self.objective)(**self.options),
             optimizer=replace(base.optimizer, lr=lr),
+            **self.changes,
         )
 
 
@@ -49,6 +55,38 @@ PRESETS = (
     ),
 )
 METHODS = (FT_CLEAN, FT_STANDARD, TECOA, *PRESETS)
+"""What the replication compares."""
+
+FIELD = (
+    *METHODS,
+    Method("ft_adv", "FT-Adv", "ft_adv"),
+    Method("fare", "FARE", "fare"),
+    Method("agft", "AGFT", "agft"),
+    Method("trades", "TRADES", "trades"),
+    *(
+        Method(f"sim_clip-{preset}", f"Sim-CLIP ({preset})", "sim_clip", {"preset": preset})
+        for preset in ("paper", "authors_code")
+    ),
+)
+"""Every method that asks for no patch tokens, which glyph-clip has not."""
+
+
+def _adapted(name: str, title: str, start: float | None = None, **changes: Any) -> Method:
+    return replace(PAPER, name=f"{PAPER.name}-{name}", title=title, changes=changes, start=start)
+
+
+ADAPTED = (
+    _adapted("blocks", "last block", adapter=Adapter(kind="blocks", blocks=1)),
+    _adapted("lora", "LoRA, rank 8", adapter=Adapter(kind="lora", rank=8), start=1e-2),
+    _adapted(
+        "frame",
+        "visual prompt, 8 pixels",
+        adapter=Adapter(kind="prompt_padding", width=8),
+        start=1.0,
+    ),
+    _adapted("ema", "EMA, decay 0.99", ema=0.99),
+)
+"""PMG-AFT with every adapter that glyph-clip has a place for: no LayerNorms, no tokens."""
 
 
 def ablations(base: FinetuneConfig, lr: float) -> dict[str, FinetuneConfig]:

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from zsrobust.config import EvaluateConfig, FinetuneConfig
 from zsrobust.sweep.jobs import Evaluation, Job, Training
 
 ORIGINAL = "original"
+
+
+@dataclass(frozen=True)
+class Form:
+    """A model that another recipe's run leaves, by another name.
+
+    Attributes:
+        of: the recipe.
+        name: of the model, with {} for the run, such as ``wise({}, 0.5)``.
+    """
+
+    of: str
+    name: str
 
 
 @dataclass(frozen=True)
@@ -23,6 +36,7 @@ class Sweep:
         out: folder of everything.
         evaluations: folder below it of the evaluations; sweeps of the same runs that evaluate them
             in another way have another.
+        forms: recipes that are not trained themselves, by name.
     """
 
     recipes: Mapping[str, FinetuneConfig]
@@ -30,19 +44,20 @@ class Sweep:
     evaluation: EvaluateConfig
     out: Path
     evaluations: str = "evaluations"
+    forms: Mapping[str, Form] = field(default_factory=dict)
 
     def training(self, recipe: str, seed: int) -> Training:
         """The fine-tuning of one recipe and seed."""
-        folder = self.out / "runs" / run_name(recipe, seed)
+        trained = self.forms[recipe].of if recipe in self.forms else recipe
+        folder = self.out / "runs" / run_name(trained, seed)
         return Training(replace(self.recipes[recipe], seed=seed, out=str(folder)))
 
     def evaluation_of(self, recipe: str, seed: int) -> Evaluation:
         """The evaluation of what that run leaves."""
-        run = self.training(recipe, seed)
+        run = str(self.training(recipe, seed).folder)
+        model = self.forms[recipe].name.format(run) if recipe in self.forms else run
         out = self.out / self.evaluations / run_name(recipe, seed)
-        return Evaluation(
-            replace(self.evaluation, model=[str(run.folder)], out=str(out), baseline=False)
-        )
+        return Evaluation(replace(self.evaluation, model=[model], out=str(out), baseline=False))
 
     def originals(self) -> dict[str, Evaluation]:
         """The undefended models, by what to call them: one for each way to see pixels and names."""
@@ -64,6 +79,10 @@ class Sweep:
             name = ORIGINAL if len(ways) == 1 else f"{ORIGINAL}-{len(ways)}"
             found[name] = Evaluation(replace(config, out=str(self.out / self.evaluations / name)))
         return found
+
+    def under(self, evaluation: EvaluateConfig, name: str) -> Sweep:
+        """The same runs, evaluated in another way that is called ``name``."""
+        return replace(self, evaluation=evaluation, evaluations=f"evaluations-{name}")
 
     def runs(self) -> list[tuple[str, int]]:
         """Recipe and seed of every run: all recipes of a seed before the next seed."""
