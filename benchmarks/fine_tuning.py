@@ -31,6 +31,11 @@ def fine_tuning(
     rows = []
     for setting in settings:
         one = setting.batch * forward_operations(setting)
+        # Before anything large is held here: each is measured in a process beside this one.
+        peaks = {
+            name: peak_mib(make, _for(name, setting), guided) if memory else float("nan")
+            for name, (make, guided) in WAYS.items()
+        }
         with full_precision():
             ways = {
                 name: make(_for(name, setting), guided) for name, (make, guided) in WAYS.items()
@@ -39,9 +44,8 @@ def fine_tuning(
             passes = {name: counted(way) / one for name, way in ways.items()}
         del ways
         rate = matrix_rate(setting.device, _floor_precision(setting))
-        for name, (make, guided) in WAYS.items():
+        for name, (_, guided) in WAYS.items():
             floor = step_operations(setting, guided=guided) / rate
-            mib = peak_mib(make, _for(name, setting), guided) if memory else float("nan")
             rows.append(
                 {
                     "setting": f"{setting.model}, batch {setting.batch}, "
@@ -51,7 +55,7 @@ def fine_tuning(
                     "seconds": found[name].as_dict(),
                     "passes": passes[name],
                     "images_per_second": setting.batch / found[name].median,
-                    "peak_mib": mib,
+                    "peak_mib": peaks[name],
                     "share_of_floor": floor / found[name].median,
                     "against_ours": found[name].median
                     / found[OURS if guided else OURS_TECOA].median,
