@@ -16,8 +16,9 @@ from benchmarks.machine import machine
 from benchmarks.scaling import AXES, scaling, scaling_figure
 from benchmarks.setting import Setting
 from benchmarks.tables import markdown
+from benchmarks.trials import trials
 
-WHAT = ("fine-tuning", "ladder", "pgd", "autoattack", "scaling")
+WHAT = ("fine-tuning", "ladder", "pgd", "autoattack", "scaling", "trials")
 PROMPTS = {"cpu": (25, 125), "cuda": (200, 1000)}
 """With batches of 32 and of 256 the same ratios of prompts to images."""
 BATCH = {"cpu": 32, "cuda": 256}
@@ -36,6 +37,8 @@ def main() -> None:
         rows = fine_tuning(settings, rounds=arguments.rounds, memory=not arguments.no_memory)
     elif arguments.what == "ladder":
         rows = ladder(settings[0], rounds=arguments.rounds)
+    elif arguments.what == "trials":
+        rows = trials(settings[0], rounds=arguments.rounds)
     elif arguments.what == "pgd":
         rows = [row for one in settings for row in pgd_evaluation(one, rounds=arguments.rounds)]
     elif arguments.what == "autoattack":
