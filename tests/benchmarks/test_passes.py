@@ -1,12 +1,8 @@
 """What a step computes is counted, operation by operation: nothing of it can be hidden."""
 
 import itertools
-import sys
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 from benchmarks.authors_way import authors_step
 from benchmarks.floor import counted, forward_operations
 from benchmarks.ladder import rungs
