@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -9,10 +10,10 @@ from pathlib import Path
 from zsrobust.reporting.tables import TextTable
 from zsrobust.reproduce.experiment import Stage, jobs_of
 from zsrobust.reproduce.methods import ADAPTED, FIELD, PAPER, TECOA, Method
-from zsrobust.reproduce.search import Search, recipe_name
+from zsrobust.reproduce.search import Search
 from zsrobust.reproduce.world import World
 from zsrobust.sweep.jobs import Job
-from zsrobust.sweep.plan import Form, Sweep
+from zsrobust.sweep.plan import Form
 
 SHARES = (0.5, 0.8)
 """Of the fine-tuned weights, where they are interpolated with the original's (WiSE-FT)."""
@@ -52,14 +53,14 @@ class Field:
 
     def stages(self) -> dict[str, Stage]:
         """The comparisons, once every search has ended."""
-        rates = self.search.rates()
-        if not rates:
+        if not self.search.rates():
             return {}
-        headline = self._of(self._best(), rates, TECOA, every_seed=True)
+        seeds = self.world.seeds
+        headline = self._stage(self._best(), TECOA, seeds)
         autoattack = headline.sweep.under(self.world.autoattack, "autoattack")
         return {
-            "methods": self._of(FIELD, rates, TECOA),
-            "adapters": self._interpolated(self._of((PAPER, *ADAPTED), rates, PAPER), rates),
+            "methods": self._stage(FIELD, TECOA, seeds[:1]),
+            "adapters": _interpolated(self._stage((PAPER, *ADAPTED), PAPER, seeds[:1])),
             "headline": headline,
             "headline-autoattack": replace(headline, sweep=autoattack),
         }
@@ -68,28 +69,18 @@ class Field:
         scores = {name: max(found.values()) for name, found in self.search.scores().items()}
         return sorted(FIELD, key=lambda method: -scores[method.name])[:HEADLINE]
 
-    def _of(
-        self,
-        methods: tuple[Method, ...] | list[Method],
-        rates: dict[str, float],
-        reference: Method,
-        *,
-        every_seed: bool = False,
-    ) -> Stage:
-        recipes = {
-            recipe_name(method, rates[method.name]): method.of(self.world.base, rates[method.name])
-            for method in methods
-        }
-        seeds = self.world.seeds if every_seed else self.world.seeds[:1]
-        sweep = Sweep(recipes, seeds, self.world.pgd, self.out)
+    def _stage(self, methods: Sequence[Method], reference: Method, seeds: tuple[int, ...]) -> Stage:
+        sweep = self.search.sweep(methods, self.world.pgd, seeds)
         return Stage(sweep, [method.title for method in methods], reference.title)
 
-    def _interpolated(self, stage: Stage, rates: dict[str, float]) -> Stage:
-        of = recipe_name(PAPER, rates[PAPER.name])
-        forms = {f"{of}-wise-{share:g}": Form(of, f"wise({{}}, {share:g})") for share in SHARES}
-        recipes = {**stage.sweep.recipes, **dict.fromkeys(forms, stage.sweep.recipes[of])}
-        return replace(
-            stage,
-            sweep=replace(stage.sweep, recipes=recipes, forms=forms),
-            titles=[*stage.titles, *(f"WiSE-FT, {share:g} of it" for share in SHARES)],
-        )
+
+def _interpolated(stage: Stage) -> Stage:
+    """With the weights between the original and the first recipe's besides."""
+    of = next(iter(stage.sweep.recipes))
+    forms = {f"{of}-wise-{share:g}": Form(of, f"wise({{}}, {share:g})") for share in SHARES}
+    recipes = {**stage.sweep.recipes, **dict.fromkeys(forms, stage.sweep.recipes[of])}
+    return replace(
+        stage,
+        sweep=replace(stage.sweep, recipes=recipes, forms=forms),
+        titles=[*stage.titles, *(f"WiSE-FT, {share:g} of it" for share in SHARES)],
+    )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from zsrobust.config import EvaluateConfig
 from zsrobust.errors import RequestError
 from zsrobust.files import write_text
 from zsrobust.reporting.tables import TextTable
@@ -67,6 +68,17 @@ class Search:
         if any(next_rates(found, start[name]) for name, found in scores.items()):
             return {}
         return {name: best_rate(found) for name, found in scores.items()}
+
+    def sweep(
+        self, methods: Sequence[Method], evaluation: EvaluateConfig, seeds: tuple[int, ...]
+    ) -> Sweep:
+        """Methods that were searched for, each at its best rate."""
+        rates = self.rates()
+        recipes = {
+            recipe_name(method, rates[method.name]): method.of(self.world.base, rates[method.name])
+            for method in methods
+        }
+        return Sweep(recipes, seeds, evaluation, self.out)
 
     def keep(self) -> None:
         """Write the scores."""

@@ -15,7 +15,6 @@ from zsrobust.reproduce.search import Search, recipe_name
 from zsrobust.reproduce.world import World
 from zsrobust.sweep.cost import passes_per_step, steps_for
 from zsrobust.sweep.jobs import Job
-from zsrobust.sweep.plan import Sweep
 
 
 @dataclass(frozen=True)
@@ -53,15 +52,12 @@ class Searched:
         if not rates:
             return {}
         world = self.world
-        equal_steps = {
-            recipe_name(method, rates[method.name]): method.of(world.base, rates[method.name])
-            for method in METHODS
-        }
+        sweep = self.search.sweep(METHODS, world.pgd, world.seeds)
+        equal_steps = sweep.recipes
         reference = recipe_name(PAPER, rates[PAPER.name])
         changed = ablations(world.base, rates[PAPER.name])
         ablated = {reference: equal_steps[reference]}
         ablated |= {f"{reference}-{change}": config for change, config in changed.items()}
-        sweep = Sweep(equal_steps, world.seeds, world.pgd, self.out)
         passes = _in_equal_passes(equal_steps, recipe_name(TECOA, rates[TECOA.name]))
         titles = [method.title for method in METHODS]
         return {
