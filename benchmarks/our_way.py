@@ -19,9 +19,9 @@ from zsrobust.training.student import Student
 class OurStep:
     """One fine-tuning step, called again and again on one batch."""
 
-    def __init__(self, setting: Setting, *, guided: bool) -> None:
+    def __init__(self, setting: Setting, method: str) -> None:
         model = setting.loaded()
-        self.step = _made(setting, model, "pmg_aft" if guided else "tecoa")
+        self.step = _made(setting, model, method)
         images, labels = setting.images(model.preprocessing.image_size)
         ids = [str(index) for index in range(setting.batch)]
         self.batch, self.size = Batch(images, labels, ids), setting.batch
@@ -31,7 +31,7 @@ class OurStep:
 
 
 def our_step(setting: Setting, guided: bool) -> Callable[[], object]:
-    return OurStep(setting, guided=guided)
+    return OurStep(setting, "pmg_aft" if guided else "tecoa")
 
 
 def _made(setting: Setting, model, method: str) -> TrainingStep:

@@ -6,19 +6,28 @@ import pytest
 from benchmarks.authors_way import authors_step
 from benchmarks.floor import counted, forward_operations
 from benchmarks.ladder import rungs
-from benchmarks.our_way import our_step
+from benchmarks.our_way import OurStep
 from benchmarks.setting import Setting
+
+from zsrobust.config import FinetuneConfig
+from zsrobust.sweep.cost import passes_per_step
 
 SETTING = Setting("ViT-S-32-alt/random", batch=2, prompts=2, device="cpu")
 
 
-@pytest.mark.parametrize(("guided", "passes"), [(True, 11), (False, 7)])
-def test_our_step_takes_the_passes_that_are_needed_and_no_text(guided, passes):
+# Those that need neither a head nor further texts beside the classifier.
+PLAIN = ("agft", "fare", "ft_clean", "pmg_aft", "sim_clip", "sum", "tecoa", "trades")
+
+
+@pytest.mark.parametrize("method", PLAIN)
+def test_our_step_takes_the_passes_that_are_needed_and_no_text(method):
     """PGD-2: forward and gradient to the image twice; the student's views forward, backward twice
     each; the original forward once. Besides, the first layer needs no gradient to its input in the
     update, so a little less is counted."""
-    found = counted(our_step(SETTING, guided)) / (2 * forward_operations(SETTING))
-    assert passes - 0.5 < found <= passes
+    said = passes_per_step(FinetuneConfig(model="m", data="d", method=method))
+    assert {"pmg_aft": 11, "tecoa": 7}.get(method, said) == said
+    found = counted(OurStep(SETTING, method)) / (2 * forward_operations(SETTING))
+    assert said - 0.5 < found <= said
 
 
 def test_the_authors_way_takes_fifteen_of_images_and_fifteen_of_text():

@@ -28,7 +28,9 @@ def config(method, attack_steps=2, **options):
         (config("tecoa", attack_steps=10), 2 * 10 + 3),
         (config("ft_clean"), 3),
         (config("fare", attack_steps=10), 2 * 10 + 3 + 1),
-        (config("trades"), 2 * 2 + 2 * 3),
+        (config("trades"), 1 + 2 * 2 + 2 * 3),
+        (config("sim_clip"), 1 + 2 * 2 + 2 * 3),
+        (config("sim_clip", preset="authors_code"), 2 * 2 + 3 + 1),
         (config("sum", attack_on="none"), 3),
     ],
 )

@@ -31,6 +31,7 @@ class Needs:
         attack: whether crafting attacks; else the crafted images are the clean ones.
         random_start: the attack must start beside the image, where the gradient of what it makes
             larger is zero.
+        clean_first: whether crafting begins with the student's own look at the clean images.
     """
 
     student: frozenset[View]
@@ -38,6 +39,7 @@ class Needs:
     tokens: bool = False
     attack: bool = True
     random_start: bool = False
+    clean_first: bool = False
 
 
 @dataclass(frozen=True)

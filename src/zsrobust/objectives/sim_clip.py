@@ -58,7 +58,8 @@ class SimCLIP(Objective):
             return Needs(
                 student=frozenset({"crafted"}), teacher=frozenset({"clean"}), random_start=True
             )
-        return Needs(student=frozenset({"crafted", "clean"}), random_start=True)
+        both: frozenset[View] = frozenset({"crafted", "clean"})
+        return Needs(student=both, random_start=True, clean_first=True)
 
     def craft(
         self,

@@ -115,6 +115,7 @@ class SumOfTerms(Objective):
             tokens=any(kind.tokens for kind in kinds),
             attack=self.attack_on != "none",
             random_start=self.attack_on not in ("ce", "none"),
+            clean_first=self.attack_on in ("kl_clean_adv", "cosine_clean_adv"),
         )
 
     def craft(

@@ -65,7 +65,8 @@ class TRADES(Objective):
     @property
     def needs(self) -> Needs:
         """The student on both views."""
-        return Needs(student=frozenset({"crafted", "clean"}), random_start=True)
+        both: frozenset[View] = frozenset({"crafted", "clean"})
+        return Needs(student=both, random_start=True, clean_first=True)
 
     def craft(
         self,

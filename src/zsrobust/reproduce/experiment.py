@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from zsrobust.reporting.tables import TextTable
 from zsrobust.reproduce.kept import evaluated_before
 from zsrobust.sweep.jobs import Job, Training
-from zsrobust.sweep.plan import Sweep
+from zsrobust.sweep.plan import Form, Sweep
 
 KEPT = "results"
 """Folder of the small files that are enough to show all again."""
@@ -29,6 +29,23 @@ class Stage:
     sweep: Sweep
     titles: Sequence[str]
     reference: str
+
+    def interpolated(self, recipes: Sequence[str], shares: Sequence[float]) -> Stage:
+        """With models partway from the original to those of some recipes, too (WiSE-FT).
+
+        Args:
+            recipes: which.
+            shares: of the fine-tuned weights.
+        """
+        named = dict(zip(self.sweep.recipes, self.titles, strict=True))
+        forms, titles = {}, []
+        for recipe in recipes:
+            for share in shares:
+                forms[f"{recipe}-wise-{share:g}"] = Form(recipe, f"wise({{}}, {share:g})")
+                titles.append(f"{named[recipe]}, WiSE-FT at {share:g}")
+        made = {name: self.sweep.recipes[form.of] for name, form in forms.items()}
+        sweep = replace(self.sweep, recipes={**self.sweep.recipes, **made}, forms=forms)
+        return replace(self, sweep=sweep, titles=[*self.titles, *titles])
 
 
 class Experiment(Protocol):

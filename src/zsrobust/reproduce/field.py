@@ -13,7 +13,6 @@ from zsrobust.reproduce.methods import ADAPTED, FIELD, PAPER, TECOA, Method
 from zsrobust.reproduce.search import Search
 from zsrobust.reproduce.world import World
 from zsrobust.sweep.jobs import Job
-from zsrobust.sweep.plan import Form
 
 SHARES = (0.5, 0.8)
 """Of the fine-tuned weights, where they are interpolated with the original's (WiSE-FT)."""
@@ -57,10 +56,11 @@ class Field:
             return {}
         seeds = self.world.seeds
         headline = self._stage(self._best(), TECOA, seeds)
+        adapters = self._stage((PAPER, *ADAPTED), PAPER, seeds[:1])
         autoattack = headline.sweep.under(self.world.autoattack, "autoattack")
         return {
             "methods": self._stage(FIELD, TECOA, seeds[:1]),
-            "adapters": _interpolated(self._stage((PAPER, *ADAPTED), PAPER, seeds[:1])),
+            "adapters": adapters.interpolated(list(adapters.sweep.recipes)[:1], SHARES),
             "headline": headline,
             "headline-autoattack": replace(headline, sweep=autoattack),
         }
@@ -72,15 +72,3 @@ class Field:
     def _stage(self, methods: Sequence[Method], reference: Method, seeds: tuple[int, ...]) -> Stage:
         sweep = self.search.sweep(methods, self.world.pgd, seeds)
         return Stage(sweep, [method.title for method in methods], reference.title)
-
-
-def _interpolated(stage: Stage) -> Stage:
-    """With the weights between the original and the first recipe's besides."""
-    of = next(iter(stage.sweep.recipes))
-    forms = {f"{of}-wise-{share:g}": Form(of, f"wise({{}}, {share:g})") for share in SHARES}
-    recipes = {**stage.sweep.recipes, **dict.fromkeys(forms, stage.sweep.recipes[of])}
-    return replace(
-        stage,
-        sweep=replace(stage.sweep, recipes=recipes, forms=forms),
-        titles=[*stage.titles, *(f"WiSE-FT, {share:g} of it" for share in SHARES)],
-    )

@@ -12,12 +12,14 @@ from zsrobust.parsing import parse_options
 from zsrobust.reproduce.experiment import Experiment
 from zsrobust.reproduce.field import Field
 from zsrobust.reproduce.paper import Paper
+from zsrobust.reproduce.screened import Screened
 from zsrobust.reproduce.searched import Searched
 from zsrobust.reproduce.world import glyphs, photos, photos_of
 
 USAGE = """\
 usage: zsrobust reproduce glyphs [options]
        zsrobust reproduce methods [options]
+       zsrobust reproduce recipe [options]
        zsrobust reproduce photos DIR [options]
        zsrobust reproduce paper ROOT [options]
 
@@ -26,13 +28,14 @@ docs/replication.md says what came out.
 
   glyphs       glyph-clip on the embedded world
   methods      the same with every method of the field, and with every adapter
+  recipe       the same with losses that may do better than PMG-AFT at no more passes a step
   photos       photo-lite, fine-tuned on the TinyImageNet in DIR, on further sets of the paper there
   paper        CLIP ViT-B/32 on the paper's sixteen sets in ROOT, with the authors' recipes
 
 All but the last search for every method's learning rate by one rule. glyphs and photos then compare
 three seeds with equal steps and with equal passes, change one thing at a time, and end with
 AutoAttack; methods compares one seed of each with equal steps, and the five best on held-out images
-with three seeds and under AutoAttack.
+with three seeds and under AutoAttack; recipe compares one seed of each on three sets.
 
   --out DIR    folder of everything (runs/reproduce-WORLD); the same command goes on from there, and
                started again elsewhere on the same folder it shares the work
@@ -40,7 +43,7 @@ with three seeds and under AutoAttack.
                in docs/replication/WORLD
   --dry-run    say what would be run, what is missing here, and what it would cost (paper)"""
 
-WORLDS = {"glyphs": 0, "methods": 0, "photos": 1, "paper": 1}
+WORLDS = {"glyphs": 0, "methods": 0, "recipe": 0, "photos": 1, "paper": 1}
 """How many folders each takes."""
 
 
@@ -103,8 +106,9 @@ def parse_reproduce(words: Sequence[str]) -> Request:
     if world == "paper":
         paper = Paper(Path(folders[0]), out)
         return Request(paper, not options.show, paper if options.dry_run else None)
-    if world == "methods":
-        return Request(Field(glyphs(), out), not options.show, None)
+    if world in ("methods", "recipe"):
+        kind = Field if world == "methods" else Screened
+        return Request(kind(glyphs(), out), not options.show, None)
     if world == "glyphs":
         found = glyphs()
     else:
