@@ -54,7 +54,8 @@ def main() -> None:
         for kind in ("png", "svg"):
             scaling_figure(rows).savefig(out / f"scaling-{device}.{kind}", dpi=150)
     stem = out / f"{arguments.what}-{device}-{precision}"
-    found = {"machine": machine(device), "arguments": vars(arguments), "rows": rows}
+    asked = {name: value for name, value in vars(arguments).items() if name != "out"}
+    found = {"machine": machine(device), "arguments": asked, "rows": rows}
     stem.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     text = markdown(rows)
     stem.with_suffix(".md").write_text(text, encoding="utf-8")

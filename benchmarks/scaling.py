@@ -89,8 +89,10 @@ def scaling_figure(rows: Sequence[dict[str, object]]) -> Figure:
     for panel, axis in zip(figure.subplots(1, len(axes), squeeze=False)[0], axes, strict=True):
         points = [row for row in rows if row["axis"] == axis]
         names = [str(row["value"]).removesuffix("/random") for row in points]
-        panel.plot(names, [row["images_per_second"] for row in points], marker="o")
-        panel.set(xlabel=axis.replace("_", " "), ylim=(0, None))
+        speeds = [float(str(row["images_per_second"])) for row in points]
+        panel.plot(names, speeds, marker="o")
+        panel.set(xlabel=axis.replace("_", " "), ylim=(0, 1.1 * max(speeds)))
+        panel.margins(x=0.2)
         panel.grid(alpha=0.3)
     figure.axes[0].set_ylabel("images a second")
     return figure

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 
 
 def markdown(rows: Sequence[dict[str, object]]) -> str:
-    """A column a key that any row has a value for."""
-    columns = [
-        key
-        for key in dict.fromkeys(key for row in rows for key in row)
-        if any(_has(row.get(key)) for row in rows)
-    ]
+    """A column a key that any row has a value for, without words that are the same in all."""
+    columns = []
+    for key in dict.fromkeys(key for row in rows for key in row):
+        values = [row.get(key) for row in rows]
+        same = len(values) > 1 and isinstance(values[0], str) and len(set(values)) == 1
+        if any(map(_has, values)) and not same:
+            columns.append(key)
     lines = [
         "| " + " | ".join(column.replace("_", " ") for column in columns) + " |",
         "|" + " --- |" * len(columns),
@@ -30,4 +31,6 @@ def _cell(value: object) -> str:
         return ""
     if isinstance(value, dict):
         return f"{value['median']:.2f} ({value['fastest']:.2f}-{value['slowest']:.2f})"
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+    return str(value)
