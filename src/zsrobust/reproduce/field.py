@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
-from pathlib import Path
+from dataclasses import replace
 
-from zsrobust.reporting.tables import TextTable
-from zsrobust.reproduce.experiment import Stage, jobs_of
+from zsrobust.reproduce.experiment import Stage
 from zsrobust.reproduce.methods import ADAPTED, FIELD, PAPER, TECOA, Method
-from zsrobust.reproduce.search import Search
-from zsrobust.reproduce.world import World
-from zsrobust.sweep.jobs import Job
+from zsrobust.reproduce.tuned import Tuned
 
 SHARES = (0.5, 0.8)
 """Of the fine-tuned weights, where they are interpolated with the original's (WiSE-FT)."""
@@ -21,39 +16,15 @@ HEADLINE = 5
 so that no set of the suite has a say in which they are."""
 
 
-@dataclass(frozen=True)
-class Field:
-    """All runs in one folder.
+class Field(Tuned):
+    """Methods, adapters, and the best methods with every seed."""
 
-    Attributes:
-        world: every number.
-        out: the folder.
-    """
+    def methods(self) -> Sequence[Method]:
+        """All of both kinds."""
+        return (*FIELD, *ADAPTED)
 
-    world: World
-    out: Path
-
-    @cached_property
-    def search(self) -> Search:
-        """Of every rate."""
-        return Search((*FIELD, *ADAPTED), self.world, self.out)
-
-    def jobs(self) -> list[Job]:
-        """The runs of the search, and once it has ended those of every comparison."""
-        return [*self.search.jobs()] or jobs_of(self)
-
-    def keep(self) -> None:
-        """Write the scores."""
-        self.search.keep()
-
-    def tables(self) -> dict[str, TextTable]:
-        """The search."""
-        return {"learning rates": self.search.table()}
-
-    def stages(self) -> dict[str, Stage]:
-        """The comparisons, once every search has ended."""
-        if not self.search.rates():
-            return {}
+    def compared(self) -> dict[str, Stage]:
+        """One seed of each, and the headline."""
         seeds = self.world.seeds
         headline = self._stage(self._best(), TECOA, seeds)
         adapters = self._stage((PAPER, *ADAPTED), PAPER, seeds[:1])

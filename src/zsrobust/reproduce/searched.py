@@ -2,55 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from zsrobust.config import FinetuneConfig
-from zsrobust.reporting.tables import TextTable
-from zsrobust.reproduce.experiment import Stage, jobs_of
-from zsrobust.reproduce.methods import METHODS, PAPER, TECOA, ablations
-from zsrobust.reproduce.search import Search, recipe_name
-from zsrobust.reproduce.world import World
+from zsrobust.reproduce.experiment import Stage
+from zsrobust.reproduce.methods import METHODS, PAPER, TECOA, Method, ablations
+from zsrobust.reproduce.search import recipe_name
+from zsrobust.reproduce.tuned import Tuned
 from zsrobust.sweep.cost import passes_per_step, steps_for
-from zsrobust.sweep.jobs import Job
 
 
-@dataclass(frozen=True)
-class Searched:
-    """All runs of one world, in one folder.
+class Searched(Tuned):
+    """The methods of the question, and one of them with one thing changed at a time."""
 
-    Attributes:
-        world: every number.
-        out: the folder.
-    """
+    def methods(self) -> Sequence[Method]:
+        """Those of the question."""
+        return METHODS
 
-    world: World
-    out: Path
-
-    @cached_property
-    def search(self) -> Search:
-        """Of every method's rate."""
-        return Search(METHODS, self.world, self.out)
-
-    def jobs(self) -> list[Job]:
-        """The runs of the search, and once it has ended those of every comparison."""
-        return [*self.search.jobs()] or jobs_of(self)
-
-    def keep(self) -> None:
-        """Write the scores."""
-        self.search.keep()
-
-    def tables(self) -> dict[str, TextTable]:
-        """The search."""
-        return {"learning rates": self.search.table()}
-
-    def stages(self) -> dict[str, Stage]:
-        """The comparisons, once every method's search has ended."""
+    def compared(self) -> dict[str, Stage]:
+        """Equal steps, equal passes, AutoAttack, ablations."""
         rates = self.search.rates()
-        if not rates:
-            return {}
         world = self.world
         sweep = self.search.sweep(METHODS, world.pgd, world.seeds)
         equal_steps = sweep.recipes
