@@ -27,13 +27,11 @@ class Trial:
 
     Attributes:
         name: what is changed, of what.
-        predicted: how many times as fast it should make that, by a profile of it.
         without: the thing itself.
         changed: with the change.
     """
 
     name: str
-    predicted: float
     without: Way
     changed: Way
 
@@ -53,7 +51,6 @@ def trials(setting: Setting, *, rounds: int) -> list[dict[str, object]]:
                     "trial": trial.name,
                     "without": found["without"].as_dict(),
                     "with": found["with"].as_dict(),
-                    "predicted_gain": trial.predicted,
                     "measured_gain": found["without"].median / found["with"].median,
                 }
             )
@@ -67,27 +64,22 @@ def _trials(setting: Setting) -> Iterator[Trial]:
     plain = _tower(setting)
     vit = laid_out(copy.deepcopy(plain))
     images = setting.images(vit.image_size[0])[0]  # type: ignore[index]
-    yield Trial("crafting, ViT laid out", 1.2, crafting(plain, images), crafting(vit, images))
+    yield Trial("crafting, ViT laid out", crafting(plain, images), crafting(vit, images))
     compiled: Any = torch.compile(vit, dynamic=False)
-    yield Trial("crafting, compiled", 1.1, crafting(vit, images), crafting(compiled, images))
+    yield Trial("crafting, compiled", crafting(vit, images), crafting(compiled, images))
     both = images.repeat(2, 1, 1, 1)
-    yield Trial("update, compiled", 1.1, updating(vit, both), updating(compiled, both))
+    yield Trial("update, compiled", updating(vit, both), updating(compiled, both))
     del compiled
-    yield Trial(
-        "update, activations recomputed", 0.75, update(setting, False), update(setting, True)
-    )
-    yield Trial("optimizer, fused", 1.5, _stepping(plain, False), _stepping(plain, True))
+    yield Trial("update, activations recomputed", update(setting, False), update(setting, True))
+    yield Trial("optimizer, fused", _stepping(plain, False), _stepping(plain, True))
     reduced = replace(setting, precision="bf16")
-    yield Trial("step, update in bf16", 1.5, our_step(setting, True), our_step(reduced, True))
+    yield Trial("step, update in bf16", our_step(setting, True), our_step(reduced, True))
     resnet = replace(setting, model="glyph-clip").loaded().encoder
     small = setting.images(64)[0]
     rows = copy.deepcopy(resnet).to(memory_format=torch.contiguous_format)
-    yield Trial(
-        "crafting, ResNet channels-last", 1.2, crafting(rows, small), crafting(resnet, small)
-    )
+    yield Trial("crafting, ResNet channels-last", crafting(rows, small), crafting(resnet, small))
     yield Trial(
         "crafting, ResNet's BatchNorm folded",
-        1.2,
         crafting(resnet, small),
         crafting(folded(resnet), small),
     )

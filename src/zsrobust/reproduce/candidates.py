@@ -1,4 +1,4 @@
-"""Losses that may do better than PMG-AFT at no more passes a step, each one change away from it.
+"""Losses that may do better than PMG-AFT at no more passes a step, close to it.
 
 PMG-AFT (``paper``) is ``ce_adv + kl_teacher_adv + kl_clean_adv`` in the words of
 ``objectives.terms``: the frozen original is shown the adversarial image, on which it is wrong.

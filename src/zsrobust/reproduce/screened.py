@@ -1,4 +1,4 @@
-"""The search for a loss that does better than PMG-AFT: one change at a time, on sets named here."""
+"""The search for a loss that does better than PMG-AFT, on sets named here."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from zsrobust.reproduce.methods import PAPER, PRESETS, TECOA, Method
 from zsrobust.reproduce.tuned import Tuned
 
 CHOSEN_ON = ("glyph:small-letters", "glyph:zodiac", "glyph:shapes")
-"""Named before anything was run. No other set of the suite has a say in what is chosen, and none of
-these in what is reported of it."""
+"""Named before any candidate was run. No other set of the suite has a say in what is chosen, and
+none of these in what is reported of it."""
 SHARE = 0.8
 """Of the fine-tuned weights, in the interpolation with the original that is looked at besides."""
 
