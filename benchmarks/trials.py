@@ -18,7 +18,6 @@ from benchmarks.setting import Setting
 from benchmarks.side_by_side import Way, timed
 from zsrobust.devices import full_precision
 from zsrobust.models.folding import folded
-from zsrobust.models.layout import laid_out
 
 
 @dataclass(frozen=True)
@@ -61,17 +60,15 @@ def trials(setting: Setting, *, rounds: int) -> list[dict[str, object]]:
 
 def _trials(setting: Setting) -> Iterator[Trial]:
     """One at a time, so that memory holds one alone."""
-    plain = _tower(setting)
-    vit = laid_out(copy.deepcopy(plain))
+    vit = _tower(setting)
     images = setting.images(vit.image_size[0])[0]  # type: ignore[index]
-    yield Trial("crafting, ViT laid out", crafting(plain, images), crafting(vit, images))
     compiled: Any = torch.compile(vit, dynamic=False)
     yield Trial("crafting, compiled", crafting(vit, images), crafting(compiled, images))
     both = images.repeat(2, 1, 1, 1)
     yield Trial("update, compiled", updating(vit, both), updating(compiled, both))
     del compiled
     yield Trial("update, activations recomputed", update(setting, False), update(setting, True))
-    yield Trial("optimizer, fused", _stepping(plain, False), _stepping(plain, True))
+    yield Trial("optimizer, fused", _stepping(vit, False), _stepping(vit, True))
     reduced = replace(setting, precision="bf16")
     yield Trial("step, update in bf16", our_step(setting, True), our_step(reduced, True))
     resnet = replace(setting, model="glyph-clip").loaded().encoder
@@ -94,7 +91,7 @@ def _tower(setting: Setting) -> nn.Module:
 
 def update(setting: Setting, checkpointed: bool) -> Callable[[], object]:
     """The student's forward and backward, on clean and crafted images together."""
-    tower: Any = laid_out(_tower(setting)).train()
+    tower: Any = _tower(setting).train()
     tower.set_grad_checkpointing(checkpointed)
     return updating(tower, setting.images(tower.image_size[0])[0].repeat(2, 1, 1, 1))
 

@@ -77,12 +77,7 @@ def test_every_form_gives_the_image_encoder_of_the_file(tiny, whole, visual, sav
     name = saved(FORMS[form](visual), _use_new_zipfile_serialization=zipped)
     model = load_foreign(name, load)
     pixels = model.preprocessing(IMAGES)
-    weights = whole.visual.state_dict()
-    assert all(
-        torch.equal(value, weights[name]) for name, value in model.encoder.state_dict().items()
-    )
-    # A tower of ours is laid out anew, which rounds otherwise.
-    torch.testing.assert_close(model.encoder.eval()(pixels), whole.visual(pixels))
+    assert torch.equal(model.encoder.eval()(pixels), whole.visual(pixels))
     base = load(tiny)
     assert not torch.allclose(base.encoder(pixels), whole.visual(pixels))
     assert model.text.fingerprint == base.text.fingerprint

@@ -15,7 +15,6 @@ from zsrobust.models import glyph_clip, open_clip_model, photo_lite
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.foreign import is_foreign, load_foreign
 from zsrobust.models.interpolation import load_wise
-from zsrobust.models.layout import laid_out
 from zsrobust.models.name_forms import Form, read_form
 from zsrobust.models.robust import ROBUST, load_robust
 from zsrobust.models.ttc import load_ttc
@@ -71,8 +70,9 @@ def load(
             model = (loader or open_clip_model.load_tagged)(name)
             if preprocessing is not None:
                 model = replace(model, preprocessing=model.preprocessing.under(preprocessing))
+    # Convolutions are faster on CPUs so.
     _require_finite(model)
-    laid_out(model.encoder.to(device)).eval()
+    model.encoder.to(device).to(memory_format=torch.channels_last).eval()
     model.preprocessing.to(device)
     return model
 
