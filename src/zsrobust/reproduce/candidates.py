@@ -12,10 +12,27 @@ from zsrobust.objectives.sum import Term
 from zsrobust.reproduce.methods import Method
 
 
-def _sum(name: str, title: str, *terms: str, **options: Any) -> Method:
-    made = [Term(term) for term in terms]
-    return Method(name, title, "sum", {"terms": made, **options})
+def _sum(
+    name: str, title: str, *terms: str | Term, start: float | None = None, **more: Any
+) -> Method:
+    """Terms by name weigh 1; ``more`` are options of the sum, but ``ema``, the fine-tuning's."""
+    made = [term if isinstance(term, Term) else Term(term) for term in terms]
+    changes = {"ema": more.pop("ema")} if "ema" in more else {}
+    return Method(name, title, "sum", {"terms": made, **more}, changes, start)
 
+
+def _as_code(name: str, title: str, guide: str) -> Method:
+    """At the scale and with the reductions of the authors' code, where their own terms do best."""
+    guides = [Term(guide, reduction="sum"), Term("kl_clean_adv", reduction="sum")]
+    return _sum(name, title, "ce_adv", *guides, logit_scale=1.0, start=1e-2)
+
+
+def _kept(weight: float) -> tuple[Term, ...]:
+    return Term("ce_adv"), Term("kl_teacher_clean", weight), Term("kl_clean_adv")
+
+
+_ANCHORED = ("ce_adv", "kl_anchor_adv", "kl_clean_adv")
+_BOTH = ("ce_adv", "ce_clean", "kl_teacher_clean")
 
 CANDIDATES = (
     _sum("anchor", "T sees x, for S on x'", "ce_adv", "kl_anchor_adv", "kl_clean_adv"),
@@ -31,4 +48,18 @@ CANDIDATES = (
         *("ce_adv", "kl_teacher_clean", "kl_clean_adv"),
         logit_scale=30.0,
     ),
+    _sum(
+        "cold",
+        "logit scale 10",
+        *("ce_adv", "kl_teacher_clean", "kl_clean_adv"),
+        logit_scale=10.0,
+        start=3e-3,
+    ),
+    _sum("cool-anchor", "T(x) for S on x', logit scale 30", *_ANCHORED, logit_scale=30.0),
+    _sum("cool-both", "labels on x too, logit scale 30", *_BOTH, logit_scale=30.0),
+    _as_code("code-keep", "authors' scale, T sees x, for S on x", "kl_teacher_clean"),
+    _as_code("code-anchor", "authors' scale, T sees x, for S on x'", "kl_anchor_adv"),
+    _sum("keep-4", "T sees x, for S on x, weight 4", *_kept(4.0)),
+    _sum("keep-ema", "T sees x, for S on x, EMA 0.99", *_kept(1.0), ema=0.99),
+    _sum("feature", "features of T(x) for S on x'", "ce_adv", Term("cosine_anchor_adv", 10.0)),
 )
