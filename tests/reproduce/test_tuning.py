@@ -42,7 +42,12 @@ def test_a_rate_that_diverges_is_worse_than_any():
     scores = search(lambda lr: DIVERGED if lr > 1e-3 else lr)
     assert best_rate(scores) == 1e-3
     assert max(scores) == 3e-3
-    assert search(lambda lr: DIVERGED).keys() == {3e-4, 1e-3, 3e-3}
+
+
+def test_where_all_rates_diverge_it_goes_down_as_far_as_any_search_goes():
+    scores = search(lambda lr: DIVERGED if lr > 2e-5 else lr)
+    assert best_rate(scores) == 1e-5
+    assert min(search(lambda lr: DIVERGED)) == 1e-6
 
 
 def test_of_equals_the_lower_rate():

@@ -4,7 +4,8 @@ Rates lie on a grid of two a decade (1e-4, 3e-4, 1e-3, ...). The start and its t
 tried first; as long as the best is at an end of what was tried, the next beyond that end is tried
 too. Best is what model selection calls best: the highest mean of clean and PGD-10 accuracy on
 images held out of the training set, of the last model of a run of the full number of steps, seed 0;
-of equals the lower rate. A run that diverges is worse than any other.
+of equals the lower rate. A run that diverges is worse than any other; where all do, lower ones are
+tried.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def next_rates(scores: Mapping[float, float], start: float) -> list[float]:
         return [rate(index) for index in begin]
     at = index_of(best_rate(scores))
     beyond = {min(tried): min(tried) - 1, max(tried): max(tried) + 1}.get(at)
-    if beyond is None or abs(beyond - first) > FARTHEST or tried[at] == DIVERGED:
+    if beyond is None or abs(beyond - first) > FARTHEST:
         return []
     return [rate(beyond)]
 
