@@ -1,4 +1,4 @@
-"""``python -m benchmarks evaluation``: PGD-10 and AutoAttack of ours beside other code.
+"""``python -m benchmarks pgd`` and ``autoattack``: PGD-10 and AutoAttack of ours beside other code.
 
 Labels are set so that the model is right on 64 % of the images, as CLIP ViT-B/32 is on the
 paper's sets: what an attack may leave out depends on it.
@@ -6,6 +6,7 @@ paper's sets: what an attack may leave out depends on it.
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -58,6 +59,11 @@ class Subject:
             standing[rows] = self.classifier(crafted).argmax(-1) == self.labels[rows]
         return standing
 
+    def all_attacked(self, attack: Attack) -> Tensor:
+        """The same verdicts, with no look before the attack at what it need not try."""
+        crafted = attack(self.classifier, self.images, self.labels, self.ids)
+        return self.right(self.images) & self.right(crafted)
+
 
 def subject(setting: Setting) -> Subject:
     """Random weights and images; labels as the module says."""
@@ -84,7 +90,7 @@ def _classifier(model: CLIPModel, names: Sequence[str], device: str) -> ZeroShot
 
 
 def pgd_evaluation(setting: Setting, *, rounds: int) -> list[dict[str, object]]:
-    """PGD-10 on every image: ours, the authors' way, and torchattacks' on our classifier."""
+    """PGD-10 on every image: ours, the authors' way, and torchattacks', if here, on ours."""
     ours = subject(setting)
     towers = TwoTowers(setting)
     noise = torch.rand_like(ours.images) * 2 * EPS - EPS
@@ -101,8 +107,9 @@ def pgd_evaluation(setting: Setting, *, rounds: int) -> list[dict[str, object]]:
     ways: dict[str, Callable[[], object]] = {
         "PGD-10, ours": lambda: ours.ours(attack),
         "PGD-10, the authors' way": theirs,
-        "PGD-10, torchattacks": lambda: torchattacks_verdicts(ours),
     }
+    if importlib.util.find_spec("torchattacks"):
+        ways["PGD-10, torchattacks"] = lambda: torchattacks_verdicts(ours)
     words = f"{setting.model}, {setting.batch} images, {setting.prompts} prompts, {setting.device}"
     return _rows(words, ways, rounds, torch.device(setting.device), setting.batch)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from benchmarks.setting import Setting
+from benchmarks.setting import Setting, loaded_once
 
 GUIDED_PASSES, PLAIN_PASSES = 7, 3
 """Passes of one image besides the attack's two a PGD step: students and original forward, and
@@ -34,13 +35,13 @@ class Operations(TorchDispatchMode):
 
 
 def counted(way: Callable[[], object]) -> float:
-    """Operations of one call; a multiplication and an addition are two."""
+    """Operations of one call, what is compiled run as written; two for multiplying and adding."""
     counter = Operations()
     # Without a gradient attention takes a path whose operations the counter does not see.
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with counter:
+        with torch.compiler.set_stance("force_eager"), counter:
             way()
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
@@ -49,9 +50,14 @@ def counted(way: Callable[[], object]) -> float:
 
 def forward_operations(setting: Setting) -> float:
     """Operations of one image through the tower."""
-    model = setting.loaded()
+    return _forward_operations(setting.model)
+
+
+@functools.cache
+def _forward_operations(name: str) -> float:
+    model = loaded_once(name)
     side = model.preprocessing.image_size
-    images = torch.zeros(1, 3, side, side, device=setting.device)
+    images = torch.zeros(1, 3, side, side)
     return counted(lambda: model.encoder(images))
 
 
@@ -61,6 +67,7 @@ def step_operations(setting: Setting, *, guided: bool) -> float:
     return setting.batch * passes * forward_operations(setting)
 
 
+@functools.cache
 def matrix_rate(device: str, precision: str, seconds: float = 2.0) -> float:
     """Operations a second of square products, the best of many within ``seconds``."""
     side = SIDE[device]

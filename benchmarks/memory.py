@@ -1,4 +1,4 @@
-"""The most memory that one call takes, each way in a process of its own."""
+"""The most memory that one call takes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ MIB = 2**20
 def peak_mib(make: Callable[..., Callable[[], object]], *settings: Any) -> float:
     """MiB that ``make(*settings)`` and two calls of what it returns take at their highest.
 
-    On a GPU what torch holds there; else resident memory above what the process had before, with
-    its libraries loaded. (Linux; elsewhere nan on the CPU.)
+    On a GPU what torch holds there, in this process; else resident memory of a process of its own,
+    above what that had before, with its libraries loaded. (Linux; elsewhere nan on the CPU.)
     """
+    if torch.cuda.is_available():
+        # A process beside this one would take seconds to reach the GPU.
+        return _gpu_peak_mib(make(*settings))
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_measure, args=(sender, make, settings))
@@ -35,19 +38,19 @@ def _measure(sender: Any, make: Callable[..., Callable[[], object]], settings: A
     import zsrobust.training.finetune  # noqa: F401  (its libraries count for nobody)
 
     before = _resident("VmRSS")
-    on_gpu = torch.cuda.is_available()
     way = make(*settings)
     way()
-    if on_gpu:
-        torch.cuda.reset_peak_memory_stats()
-    else:
-        _forget_peak()
+    _forget_peak()
     way()
-    if on_gpu:
-        sender.send(torch.cuda.max_memory_allocated() / MIB)
-    else:
-        sender.send((_resident("VmHWM") - before) / MIB)
+    sender.send((_resident("VmHWM") - before) / MIB)
     sender.close()
+
+
+def _gpu_peak_mib(way: Callable[[], object]) -> float:
+    way()
+    torch.cuda.reset_peak_memory_stats()
+    way()
+    return torch.cuda.max_memory_allocated() / MIB
 
 
 def _resident(key: str) -> float:

@@ -12,6 +12,7 @@ from zsrobust.data.batch import Batch
 from zsrobust.objectives import objective_class
 from zsrobust.objectives.base import Models
 from zsrobust.processes import make_accelerator
+from zsrobust.training.compiling import compile_blocks
 from zsrobust.training.step import TrainingStep, make_optimizer
 from zsrobust.training.student import Student
 
@@ -37,6 +38,9 @@ def our_step(setting: Setting, guided: bool) -> Callable[[], object]:
 def _made(setting: Setting, model, method: str) -> TrainingStep:
     original = copy.deepcopy(model.encoder).eval().requires_grad_(False)
     classifier = model.classifier(setting.class_names(), (TEMPLATE,)).to(setting.device)
+    if setting.compiled:
+        for tower in (model.encoder, original):
+            compile_blocks(tower)
     accelerator = make_accelerator(setting.device)
     student = Student(model.encoder, model.preprocessing).to(setting.device)
     return TrainingStep(
@@ -48,4 +52,5 @@ def _made(setting: Setting, model, method: str) -> TrainingStep:
         optimizer=make_optimizer(student, "sgd", lr=LR, momentum=0.9, weight_decay=0.0),
         accelerator=accelerator,
         bf16=setting.precision == "bf16",
+        attack_bf16=setting.attack_precision == "bf16",
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -51,9 +51,10 @@ AXES: dict[str, dict[str, Axis]] = {
 """By device."""
 
 
-def scaling(usual: Setting, axes: Mapping[str, Axis], *, rounds: int) -> list[dict[str, object]]:
+def scaling(
+    usual: Setting, axes: Mapping[str, Axis], *, rounds: int
+) -> Iterator[dict[str, object]]:
     """A row a point: images a second of a PMG-AFT step of ours, or of an evaluation."""
-    rows: list[dict[str, object]] = []
     for name, axis in axes.items():
         held = replace(usual, batch=axis.batch or usual.batch)
         for point in axis.points:
@@ -61,17 +62,16 @@ def scaling(usual: Setting, axes: Mapping[str, Axis], *, rounds: int) -> list[di
             # One at a time, since the largest would not fit beside the others.
             way = _evaluation(setting, point) if axis.evaluation else our_step(setting, True)
             device = torch.device(setting.device)
-            found = timed({"ours": way}, rounds=rounds, device=device)["ours"]
-            rows.append(
-                {
-                    "axis": name,
-                    "value": point,
-                    "batch": setting.batch,
-                    "seconds": found.as_dict(),
-                    "images_per_second": setting.batch / found.median,
-                }
-            )
-    return rows
+            found = timed({f"{name} {point}": way}, rounds=rounds, device=device)
+            (timing,) = found.values()
+            yield {
+                "axis": name,
+                "value": point,
+                "batch": setting.batch,
+                "seconds": timing.as_dict(),
+                "images_per_second": setting.batch / timing.median,
+            }
+            del way
 
 
 def _evaluation(setting: Setting, radii: int) -> Callable[[], object]:

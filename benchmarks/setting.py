@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import math
 from dataclasses import dataclass
 
@@ -24,7 +26,9 @@ class Setting:
         batch: images a step.
         prompts: classes, one prompt each.
         device: ``cpu`` or ``cuda``.
-        precision: ``fp32``; ``fp16`` (autocast, the authors' way alone) or ``bf16``.
+        precision: ``fp32``; ``fp16`` (autocast, the authors' way alone) or ``bf16``, of the update.
+        attack_precision: of our attack, ``fp32`` or ``bf16``.
+        compiled: whether our towers are.
         attack_steps: of PGD.
     """
 
@@ -33,10 +37,18 @@ class Setting:
     prompts: int
     device: str
     precision: str = "fp32"
+    attack_precision: str = "fp32"
+    compiled: bool = False
     attack_steps: int = ATTACK_STEPS
 
     def loaded(self) -> CLIPModel:
-        return load(self.model, device=self.device)
+        if self.device == "cpu":
+            return load(self.model)
+        # Drawing random weights takes longer than steps on a GPU do.
+        model = copy.deepcopy(loaded_once(self.model))
+        model.encoder.to(self.device)
+        model.preprocessing.to(self.device)
+        return model
 
     def class_names(self) -> list[str]:
         return [f"thing number {index}" for index in range(self.prompts)]
@@ -47,6 +59,12 @@ class Setting:
         images = torch.rand(self.batch, 3, side, side, generator=generator)
         labels = torch.randint(self.prompts, (self.batch,), generator=generator)
         return images.to(self.device), labels.to(self.device)
+
+
+@functools.cache
+def loaded_once(model: str) -> CLIPModel:
+    """On the CPU, and kept."""
+    return load(model)
 
 
 def labels_right_in(share: float, predictions: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -14,38 +15,52 @@ Way = Callable[[], object]
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds a call: median, fastest and slowest of the rounds."""
+    """Seconds a call: median, fastest and slowest of the rounds; of none where memory ran out."""
 
     median: float
     fastest: float
     slowest: float
     rounds: int
 
-    def as_dict(self) -> dict[str, float]:
-        return asdict(self)
+    def as_dict(self) -> dict[str, float] | str:
+        return asdict(self) if self.rounds else "out of memory"
+
+
+NOT_ENOUGH_MEMORY = Timing(float("nan"), float("nan"), float("nan"), 0)
 
 
 def timed(ways: Mapping[str, Way], *, rounds: int, device: torch.device) -> dict[str, Timing]:
     """All ways in each round; on a GPU, which chooses its kernels then, each once before.
 
-    On a CPU the first round is slower by little, and a median of three passes over it.
+    On a CPU the first round is slower by little, and a median of three passes over it. A way for
+    which the GPU has not the memory is left out of further rounds.
     """
     seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for way in ways.values() if device.type == "cuda" else ():
-        way()
-    for _ in range(rounds):
-        for name, way in ways.items():
-            _wait(device)
-            start = time.perf_counter()
-            way()
-            _wait(device)
-            seconds[name].append(time.perf_counter() - start)
-    return {
-        name: Timing(statistics.median(found), min(found), max(found), len(found))
-        for name, found in seconds.items()
+    left = dict(ways)
+    for round_ in range(-1 if device.type == "cuda" else 0, rounds):
+        for name, way in list(left.items()):
+            try:
+                wait_for(device)
+                start = time.perf_counter()
+                way()
+                wait_for(device)
+            except torch.OutOfMemoryError:
+                seconds[name].clear()
+                del left[name]
+                continue
+            if round_ >= 0:
+                seconds[name].append(time.perf_counter() - start)
+    found = {
+        name: Timing(statistics.median(each), min(each), max(each), len(each))
+        if each
+        else NOT_ENOUGH_MEMORY
+        for name, each in seconds.items()
     }
+    for name, timing in found.items():
+        sys.stderr.write(f"{name}: {timing.as_dict()}\n")
+    return found
 
 
-def _wait(device: torch.device) -> None:
+def wait_for(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -30,7 +30,12 @@ def _cell(value: object) -> str:
     if not _has(value):
         return ""
     if isinstance(value, dict):
-        return f"{value['median']:.2f} ({value['fastest']:.2f}-{value['slowest']:.2f})"
+        median, fastest, slowest = (value[key] for key in ("median", "fastest", "slowest"))
+        return f"{_seconds(median)} ({_seconds(fastest)}-{_seconds(slowest)})"
     if isinstance(value, float):
         return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
     return str(value)
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.2f}" if value >= 1 else f"{value:.3g}"

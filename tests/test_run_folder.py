@@ -54,10 +54,15 @@ def test_a_run_recorded_before_an_option_was_added_goes_on(config):
     recorded = yaml.safe_load(text)
     assert (recorded.pop("adapter")["kind"], recorded.pop("ema")) == ("full", None)
     assert recorded.pop("non_finite") == "stop"
+    assert (recorded.pop("attack_precision"), recorded.pop("compile")) == ("fp32", False)
     (out / "config.yaml").write_text(f"{title}\n{yaml.safe_dump(recorded)}")
     assert find_run(config()) == out
     with pytest.raises(RequestError, match=r"adapter\.kind: full there, lora asked"):
         find_run(config(adapter={"kind": "lora"}))
+    with pytest.raises(RequestError, match=r"attack_precision: fp32 there, bf16 asked"):
+        find_run(config(attack_precision="bf16"))
+    with pytest.raises(RequestError, match=r"compile: False there, True asked"):
+        find_run(config(compile=True))
     free = {"out", "device", "workers", "shard", "keep_checkpoints", "seed"}
     before = {key: value for key, value in recorded.items() if key not in free}
     text = json.dumps(before, sort_keys=True)

@@ -19,7 +19,13 @@ MOST_WORKERS = 512
 UNCHANGING = frozenset({"out", "overwrite", "device", "workers", "shard", "keep_checkpoints"})
 UNCHANGING_EVALUATION = UNCHANGING | {"batch_size", "sanity"}
 # Options that the first runs were recorded without, and what they did.
-ADDED: dict[str, Any] = {"adapter": Adapter(), "ema": None, "non_finite": "stop"}
+ADDED: dict[str, Any] = {
+    "adapter": Adapter(),
+    "attack_precision": "fp32",
+    "compile": False,
+    "ema": None,
+    "non_finite": "stop",
+}
 
 
 @dataclass(frozen=True)
@@ -102,7 +108,10 @@ class FinetuneConfig:
         steps: optimizer steps; replaces epochs where given.
         batch_size: images a step, over all processes and accumulation steps.
         accumulate: parts that each process splits its share of a batch into, to save memory.
-        precision: of the update; attacks are always fp32.
+        precision: of the update.
+        attack_precision: of the attack inside the training step; others are always fp32.
+        compile: compile the image towers for training (torch.compile): faster after the first
+            step, and other rounding.
         shard: of several processes, let each keep a part of the weights in training, their
             gradients and the optimizer's state (FSDP), for towers that do not fit on one device.
         batch_norm: frozen keeps a ResNet's stored statistics; train updates them.
@@ -136,6 +145,8 @@ class FinetuneConfig:
     batch_size: int = 256
     accumulate: int = 1
     precision: Literal["fp32", "bf16"] = "fp32"
+    attack_precision: Literal["fp32", "bf16"] = "fp32"
+    compile: bool = False
     shard: bool = False
     batch_norm: Literal["frozen", "train"] = "frozen"
     preprocessing: str | None = None
@@ -182,6 +193,13 @@ class FinetuneConfig:
             "batch_norm",
             self.batch_norm,
             "frozen with shard true: each process would keep statistics of its own",
+        )
+        require(
+            not (self.shard and self.compile),
+            "compile",
+            self.compile,
+            "false with shard true: weights that are brought together block by block are not "
+            "compiled",
         )
         require(0 < self.hold_out < 1, "hold_out", self.hold_out, "between 0 and 1")
         require(

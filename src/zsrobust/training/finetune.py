@@ -28,6 +28,7 @@ from zsrobust.models.zero_shot import ZeroShotClassifier
 from zsrobust.objectives.base import Models
 from zsrobust.processes import make_accelerator, on_first
 from zsrobust.run_folder import claimed, find_run
+from zsrobust.training.compiling import check_compiles, compile_blocks
 from zsrobust.training.ema import Average
 from zsrobust.training.feed import Feed
 from zsrobust.training.sharding import Whole, share_out
@@ -80,10 +81,11 @@ def _finetune(config: FinetuneConfig, accelerator: Accelerator) -> Run:
 def _check_processes(config: FinetuneConfig, accelerator: Accelerator) -> None:
     """Refuse what these devices and processes cannot do."""
     world = accelerator.num_processes
-    if config.precision == "bf16" and not bf16_works(accelerator.device):
-        raise RequestError(
-            f"precision is bf16: {accelerator.device} has no bfloat16; use precision fp32"
-        )
+    for key in ("precision", "attack_precision"):
+        if getattr(config, key) == "bf16" and not bf16_works(accelerator.device):
+            raise RequestError(
+                f"{key} is bf16: {accelerator.device} has no bfloat16; use {key} fp32"
+            )
     if config.batch_size % (world * config.accumulate):
         raise RequestError(
             f"batch_size is {config.batch_size}: must be a multiple of accumulate times the "
@@ -102,6 +104,8 @@ def trainer_of(config: FinetuneConfig, folder: Path, accelerator: Accelerator) -
     _check_met(model, config)
     original = copy.deepcopy(model.encoder).eval().requires_grad_(False)
     model = replace(model, encoder=config.adapter.made.apply(model, config.seed))
+    if config.compile:
+        check_compiles(model.encoder, model.name, accelerator.device)
     data = on_first(accelerator, lambda: _training_data(config))
     train_set, held_out = hold_out(data, config.hold_out, config.seed)
     feed = Feed(
@@ -197,6 +201,9 @@ def _step(
         tokens=objective.needs.tokens,
         head=models.head,
     ).to(accelerator.device)
+    if config.compile:
+        for tower in (model.encoder, original):
+            compile_blocks(tower)
     if shard and models.head is not None:
         share_out(models.head, accelerator.device, accelerator.num_processes)
     settings = config.optimizer
@@ -223,6 +230,7 @@ def _step(
         optimizer=optimizer,
         accelerator=accelerator,
         bf16=config.precision == "bf16",
+        attack_bf16=config.attack_precision == "bf16",
         clip_norm=settings.clip_norm,
     )
 

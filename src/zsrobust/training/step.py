@@ -33,7 +33,9 @@ class TrainingStep:
         original: the frozen original encoder.
         optimizer: over the student's parameters.
         accelerator: devices and processes.
-        bf16: run the update's forward passes in bfloat16; attacks stay in fp32.
+        bf16: run the update's forward passes in bfloat16.
+        attack_bf16: run those of the attack in bfloat16. Pixels, their gradients and steps stay
+            fp32, and so do logits and losses in both.
         clip_norm: largest norm of the whole gradient, None for none.
     """
 
@@ -45,6 +47,7 @@ class TrainingStep:
     optimizer: torch.optim.Optimizer
     accelerator: Accelerator
     bf16: bool = False
+    attack_bf16: bool = False
     clip_norm: float | None = None
 
     def __call__(
@@ -96,7 +99,7 @@ class TrainingStep:
         teacher, teacher_tokens = self._original(images, needs.teacher & {"clean"})
         images["crafted"] = self._craft(batch, epoch, teacher)
         more, more_tokens = self._original(images, needs.teacher & {"crafted"})
-        with self._precision():
+        with self._autocast(self.bf16):
             student, student_tokens = self.student(
                 {view: images[view] for view in sorted(needs.student)}
             )
@@ -112,7 +115,8 @@ class TrainingStep:
 
     def _craft(self, batch: Batch, epoch: int, teacher: Mapping[View, Tensor]) -> Tensor:
         try:
-            return self.objective.craft(self.models, batch, self.attack, epoch, teacher)
+            with self._autocast(self.attack_bf16):
+                return self.objective.craft(self.models, batch, self.attack, epoch, teacher)
         except Diverged:
             # Only this process knows. Images without a value make the loss of all without one.
             return torch.full_like(batch.images, float("nan"))
@@ -123,7 +127,7 @@ class TrainingStep:
         """The original's raw embeddings by view, and its patch tokens where needed."""
         embeddings: dict[View, Tensor] = {}
         tokens: dict[View, Tensor] = {}
-        with self._precision(), torch.no_grad():
+        with self._autocast(self.bf16), torch.no_grad():
             for view in views:
                 pixels = self.models.classifier.preprocessing(images[view])
                 if self.objective.needs.tokens:
@@ -133,9 +137,8 @@ class TrainingStep:
         return embeddings, tokens
 
     @contextmanager
-    def _precision(self) -> Iterator[None]:
-        device = self.accelerator.device.type
-        with torch.autocast(device, torch.bfloat16, enabled=self.bf16):
+    def _autocast(self, bf16: bool) -> Iterator[None]:
+        with torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=bf16):
             yield
 
     def _over_processes(self, sums: dict[str, Tensor]) -> dict[str, float]:

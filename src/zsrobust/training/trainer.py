@@ -26,6 +26,7 @@ from zsrobust.noise import sample_key
 from zsrobust.processes import on_first
 from zsrobust.progress import Steps
 from zsrobust.training.checkpoint import WEIGHTS, gather, load_newest, save_checkpoint
+from zsrobust.training.compiling import as_written
 from zsrobust.training.distance import relative_l2_distance
 from zsrobust.training.ema import Average
 from zsrobust.training.feed import Feed
@@ -195,12 +196,13 @@ class Trainer:
 
     def _evaluate(self, bar: Steps) -> HeldOut:
         self._bring_together()
-        found = evaluate_held_out(
-            self.classifier,
-            self.feed.selection(),
-            self.selection_attack,
-            self.accelerator,
-        )
+        with as_written(self.config.compile):
+            found = evaluate_held_out(
+                self.classifier,
+                self.feed.selection(),
+                self.selection_attack,
+                self.accelerator,
+            )
         self.held_out_now = found
         attack = f"{self.selection_attack.name} at {self.config.attack.eps}"
         distance = self._distance()

@@ -1,0 +1,64 @@
+"""Image towers in compiled form, while they train and nowhere else.
+
+A tower is compiled block by block: its blocks are alike, so that one compilation serves them all,
+which takes seconds where the whole tower would take minutes. Modules stay the same objects with
+the same names, and a copy of one is not compiled.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import nn
+
+from zsrobust.errors import RequestError
+from zsrobust.models.adapters.tower_blocks import find_blocks
+from zsrobust.models.adapters.visual_prompt import tower_of
+
+BACKEND = "inductor"
+"""Of ``torch.compile``, which has others that only trace, for tests."""
+
+
+def check_compiles(encoder: nn.Module, name: str, device: torch.device) -> None:
+    """Refuse a tower without blocks that are alike, and a machine that lacks what compiling needs.
+
+    Raises:
+        RequestError: saying which of them it is.
+    """
+    classes = {type(block) for block in find_blocks(tower_of(encoder)).values()}
+    if len(classes) != 1 or any(isinstance(part, nn.Conv2d) for part in _parts(encoder)):
+        raise RequestError(
+            f"compile is true: model {name} ({type(tower_of(encoder)).__name__}) is not made of "
+            "transformer blocks that are all alike: use compile false"
+        )
+    try:
+        torch.compile(_something, backend=BACKEND)(torch.zeros(2, device=device))
+    # What fails is a compiler of C++ or of GPU code, each with errors of its own.
+    except Exception as reason:
+        why = textwrap.shorten(str(reason), 200)
+        raise RequestError(
+            f"compile is true, but torch.compile does not work on {device} here ({why}): use "
+            "compile false, or install the compiler that it needs"
+        ) from reason
+
+
+def compile_blocks(encoder: nn.Module) -> None:
+    """Let the blocks of ``encoder`` run compiled, for each shape of their input anew."""
+    for block in find_blocks(tower_of(encoder)).values():
+        block.compile(backend=BACKEND, dynamic=False)
+
+
+def as_written(compiled: bool) -> AbstractContextManager[object]:
+    """Inside, nothing runs compiled: for what must be exact, or has another shape at every call."""
+    return torch.compiler.set_stance("force_eager") if compiled else nullcontext()
+
+
+def _parts(encoder: nn.Module) -> list[nn.Module]:
+    blocks = find_blocks(tower_of(encoder)).values()
+    return [part for block in blocks for part in block.modules()]
+
+
+def _something(values: torch.Tensor) -> torch.Tensor:
+    return values * 2 + 1
