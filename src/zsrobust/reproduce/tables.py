@@ -70,10 +70,10 @@ def comparison_table(run: EvaluatedRun, lines: Sequence[Line], reference: Line) 
 def tuning_table(
     scores: Mapping[str, Mapping[float, float]], titles: Mapping[str, str]
 ) -> TextTable:
-    """A line a method: the score of every learning rate tried, the chosen one in bold."""
+    """A line a method with a score: that of every learning rate tried, the best one in bold."""
     rates = sorted({rate for found in scores.values() for rate in found})
     cells = []
-    for method, found in scores.items():
+    for method, found in ((method, found) for method, found in scores.items() if found):
         best = max(sorted(found), key=lambda rate: found[rate])
         row = [titles[method]]
         for rate in rates:
