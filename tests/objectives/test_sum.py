@@ -97,6 +97,8 @@ S_ADV, S_CLEAN, T_ADV, T_CLEAN = (
 TABLE = {
     "ce_adv": ("ce", S_ADV, None),
     "ce_clean": ("ce", S_CLEAN, None),
+    "contrast_adv": ("contrast", S_ADV, None),
+    "contrast_clean": ("contrast", S_CLEAN, None),
     "kl_teacher_adv": ("kl", T_ADV, S_ADV),
     "kl_adv_teacher": ("kl", S_ADV, T_ADV),
     "kl_teacher_clean": ("kl", T_CLEAN, S_CLEAN),
@@ -124,24 +126,48 @@ def log_p(embeddings, vectors, scale=7.0):
     return logits - np.log(np.exp(logits).sum(1, keepdims=True))
 
 
-@pytest.mark.parametrize("name", TABLE)
-def test_each_term_is_what_the_table_says(case, computed, name):
-    model, views, labels = case
-    vectors = model.class_embeddings.double().numpy()
+def contrastive(embeddings, texts, scale=7.0):
+    """One sample at a time: CLIP's loss of pairs, each side among all of the other."""
+    alike = scale * unit(embeddings) @ texts.T
+    values = []
+    for own in range(len(alike)):
+        image, text = alike[own], alike[:, own]
+        among = np.log(np.exp(image).sum()) + np.log(np.exp(text).sum())
+        values.append(among / 2 - alike[own, own])
+    return np.array(values)
+
+
+def by_the_table(name, views, labels, vectors):
+    """A value a sample."""
     kind, first, second = TABLE[name]
     one = views[first]
     other = views[second] if second else None
     if kind == "ce":
-        values = -log_p(one, vectors)[np.arange(len(labels)), labels]
-    elif kind == "kl":
+        return -log_p(one, vectors)[np.arange(len(labels)), labels]
+    if kind == "contrast":
+        return contrastive(one, vectors[labels])
+    if kind == "kl":
         p, q = log_p(one, vectors), log_p(other, vectors)
-        values = (np.exp(p) * (p - q)).sum(1)
-    elif kind == "l2":
-        values = ((one - other) ** 2).sum(1)
-    else:
-        values = 1 - (unit(one) * unit(other)).sum(1)
-    parts, _ = computed(SumOfTerms([Term(name)]), model, views, labels)
-    assert parts["total"] == pytest.approx(values.sum() / 10, rel=1e-5)
+        return (np.exp(p) * (p - q)).sum(1)
+    if kind == "l2":
+        return ((one - other) ** 2).sum(1)
+    return 1 - (unit(one) * unit(other)).sum(1)
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_each_term_is_what_the_table_says(case, computed, differences, name):
+    model, views, labels = case
+    vectors = model.class_embeddings.double().numpy()
+
+    def loss(at):
+        return by_the_table(name, at, labels, vectors).sum() / 10
+
+    parts, gradients = computed(SumOfTerms([Term(name)]), model, views, labels)
+    assert parts["total"] == pytest.approx(loss(views), rel=1e-5)
+    for view, gradient in gradients.items():
+        np.testing.assert_allclose(
+            gradient.numpy(), differences(loss, views, view), rtol=2e-3, atol=3e-5, err_msg=view
+        )
 
 
 def test_attention_terms_are_tga_zsrs(case, computed):
@@ -180,7 +206,7 @@ def test_divergences_and_distances_vanish_between_equals(case, computed):
     for name in TERMS:
         parts, _ = computed(SumOfTerms([Term(name)]), model, same, labels)
         zero = parts["total"] == pytest.approx(0, abs=1e-5)
-        assert zero != name.startswith("ce_"), name
+        assert zero != name.startswith(("ce_", "contrast_")), name
 
 
 def test_labels_are_the_formula():

@@ -5,6 +5,7 @@ import torch
 
 from zsrobust.evaluation.evaluated_run import EvaluatedRun
 from zsrobust.models.loading import load
+from zsrobust.objectives import Term
 from zsrobust.objectives.registry import OBJECTIVES
 from zsrobust.reproduce import field, tuning
 from zsrobust.reproduce.field import Field
@@ -63,7 +64,9 @@ def test_every_method_that_glyph_clip_can_be_fine_tuned_with_is_there():
     without_tokens = {
         name for name, kind in OBJECTIVES.items() if name != "sum" and not kind().needs.tokens
     }
-    assert of == without_tokens
+    assert of == without_tokens | {"sum"}
+    spelled_out = [method.options["terms"] for method in FIELD if method.objective == "sum"]
+    assert spelled_out == [[Term("contrast_adv")]], "FT-Adv as its numbers were published"
 
 
 def test_every_adapter_trains_a_part_of_glyph_clip():

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+import torch
 from torch import Tensor
 
 from zsrobust.attacks.losses import cross_entropy
@@ -85,6 +86,21 @@ def _on_labels(look: Look) -> TermKind:
     return TermKind((look,), lambda seen: cross_entropy(seen.logits(look), seen.labels))
 
 
+def _in_batch(look: Look) -> TermKind:
+    """Each image among the texts of the batch, and each text among its images.
+
+    The batch is what one process sees at once: with ``accumulate`` or several processes a part.
+    Images of one class count as wrong for each other, as in the code that this is from.
+    """
+
+    def value(seen: Seen) -> Tensor:
+        alike = seen.logits(look)[:, seen.labels]
+        own = torch.arange(len(alike), device=alike.device)
+        return (cross_entropy(alike, own) + cross_entropy(alike.T, own)) / 2
+
+    return TermKind((look,), value)
+
+
 def _on_logits(one: Look, other: Look) -> TermKind:
     return TermKind((one, other), lambda seen: kl_divergence(seen.logits(one), seen.logits(other)))
 
@@ -107,6 +123,9 @@ TERMS: dict[str, TermKind] = {
     # CE(P_S(x'), y) and CE(P_S(x), y)
     "ce_adv": _on_labels(ADV),
     "ce_clean": _on_labels(CLEAN),
+    # CLIP's own loss on x' and x, with the texts of the batch: TGA-ZSR's code for FT-Adv, FT-Clean
+    "contrast_adv": _in_batch(ADV),
+    "contrast_clean": _in_batch(CLEAN),
     # KL(first || second); the original T and the student S on the image named last
     "kl_teacher_adv": _on_logits(TEACHER_ADV, ADV),
     "kl_adv_teacher": _on_logits(ADV, TEACHER_ADV),

@@ -8,7 +8,7 @@ from typing import Any
 
 from zsrobust.config import FinetuneConfig
 from zsrobust.models.adapters.options import Adapter
-from zsrobust.objectives import objective_class
+from zsrobust.objectives import Term, objective_class
 from zsrobust.units import Eps
 
 
@@ -60,6 +60,7 @@ METHODS = (FT_CLEAN, FT_STANDARD, TECOA, *PRESETS)
 FIELD = (
     *METHODS,
     Method("ft_adv", "FT-Adv", "ft_adv"),
+    Method("ft_adv-contrast", "FT-Adv (contrastive)", "sum", {"terms": [Term("contrast_adv")]}),
     Method("fare", "FARE", "fare"),
     Method("agft", "AGFT", "agft"),
     Method("trades", "TRADES", "trades"),
