@@ -170,6 +170,28 @@ def test_each_term_is_what_the_table_says(case, computed, differences, name):
         )
 
 
+@pytest.mark.parametrize("name", ["ce_adv", "kl_clean_adv", "l2_anchor_adv"])
+def test_with_confidence_every_sample_weighs_what_the_original_gives_its_class(
+    case, computed, differences, name
+):
+    model, views, labels = case
+    vectors = model.class_embeddings.double().numpy()
+    sure = np.exp(log_p(views[T_CLEAN], vectors)[np.arange(len(labels)), labels])
+
+    def loss(at):
+        return (sure * by_the_table(name, at, labels, vectors)).sum() / 10
+
+    objective = SumOfTerms([Term(name)], confidence=True)
+    assert objective.label == f"sum[{name}, confidence=True]"
+    assert "clean" in objective.needs.teacher
+    parts, gradients = computed(objective, model, views, labels)
+    assert parts["total"] == pytest.approx(loss(views), rel=1e-5)
+    for view, gradient in gradients.items():
+        np.testing.assert_allclose(
+            gradient.numpy(), differences(loss, views, view), rtol=2e-3, atol=3e-5, err_msg=view
+        )
+
+
 def test_attention_terms_are_tga_zsrs(case, computed):
     model, views, labels = case
     assert set(TERMS) - set(TABLE) == {"attention_adv", "attention_clean"}

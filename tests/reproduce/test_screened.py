@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 
+from zsrobust.data.registry import open_set
+from zsrobust.errors import RequestError
 from zsrobust.reproduce import screened, tuning
-from zsrobust.reproduce.candidates import CANDIDATES
+from zsrobust.reproduce.candidates import CANDIDATES, NEGATIVES
 from zsrobust.reproduce.methods import PAPER, TECOA
 from zsrobust.reproduce.run import reproduce
 from zsrobust.reproduce.screened import CHOSEN_ON, Screened
@@ -21,6 +23,19 @@ def test_no_candidate_costs_more_than_pmg_aft():
 def test_what_is_chosen_on_is_a_part_of_the_suite():
     assert len(CHOSEN_ON) == len(set(CHOSEN_ON)) == 3
     assert set(CHOSEN_ON) < set(_expanded())
+
+
+def test_no_negative_is_a_word_of_a_class():
+    words = set()
+    for spec in (*_expanded(), "glyph:training"):
+        for split in ("test", "train"):
+            try:
+                names = open_set(spec, split).class_names
+            except RequestError:
+                continue
+            words |= {word for name in names for word in name.split()}
+    assert len(words) > 200
+    assert words.isdisjoint({word for name in NEGATIVES for word in name.split()} - {"on", "the"})
 
 
 def _expanded():

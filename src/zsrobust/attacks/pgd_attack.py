@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 import torch
@@ -83,6 +83,13 @@ class PGD:
     def resolved_step_size(self) -> float:
         """The step size in use, in units of the pixel range."""
         return 2.5 * self.threat.eps / self.steps if self.step_size is None else self.step_size
+
+    def at(self, share: float) -> PGD:
+        """This attack with a share, above 0, of its radius and step size."""
+        if share == 1:
+            return self
+        threat = replace(self.threat, eps=share * self.threat.eps)
+        return replace(self, threat=threat, step_size=share * self.resolved_step_size)
 
     def describe(self) -> dict[str, object]:
         """Every parameter that changes a number, for the result file."""

@@ -21,9 +21,9 @@ from zsrobust.units import format_radius
 
 # What of a run's configuration tells how a model was made, and nothing about the machine.
 HOW_TRAINED = (
-    *("method", "objective", "attack", "optimizer", "adapter", "ema", "epochs", "steps"),
-    *("batch_size", "precision", "attack_precision", "compile", "batch_norm", "preprocessing"),
-    *("loader_resize", "templates", "hold_out", "seed"),
+    *("method", "objective", "attack", "eps_warmup_steps", "negatives", "optimizer", "adapter"),
+    *("ema", "epochs", "steps", "batch_size", "precision", "attack_precision", "compile"),
+    *("batch_norm", "preprocessing", "loader_resize", "templates", "hold_out", "seed"),
 )
 
 

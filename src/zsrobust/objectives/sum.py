@@ -27,7 +27,7 @@ from zsrobust.objectives.base import (
     squared_distance,
 )
 from zsrobust.objectives.crafting import against_labels, away, clean_embeddings
-from zsrobust.objectives.terms import TERMS, Seen
+from zsrobust.objectives.terms import TEACHER_CLEAN, TERMS, Seen
 
 AttackedLoss: TypeAlias = Literal["ce", "kl_clean_adv", "l2_anchor_adv", "cosine_clean_adv", "none"]
 
@@ -69,6 +69,8 @@ class SumOfTerms(Objective):
             image in the place of x'.
         logit_scale: what multiplies the cosines in every softmax and in the attack; ``model``
             for the model's own.
+        confidence: weigh every sample by P_T(y | x), how sure the original is of its class on the
+            clean image.
 
     Raises:
         RequestError: if there is no term or one comes twice, or the scale is not above 0.
@@ -77,6 +79,7 @@ class SumOfTerms(Objective):
     terms: list[Term] = field(default_factory=lambda: [Term("ce_adv")])
     attack_on: AttackedLoss = "ce"
     logit_scale: float | Literal["model"] = "model"
+    confidence: bool = False
 
     def __post_init__(self) -> None:
         check_types(self, "objective.")
@@ -97,7 +100,7 @@ class SumOfTerms(Objective):
         plain = type(self)(terms=self.terms)
         changed = [
             f"{key}={getattr(self, key)}"
-            for key in ("attack_on", "logit_scale")
+            for key in ("attack_on", "logit_scale", "confidence")
             if getattr(self, key) != getattr(plain, key)
         ]
         return bracketed("sum", [terms, *changed])
@@ -107,8 +110,8 @@ class SumOfTerms(Objective):
         """What the terms and the attack read."""
         kinds = [TERMS[term.name] for term in self.terms]
         looks = {look for kind in kinds for look in kind.looks}
-        if self.attack_on == "l2_anchor_adv":
-            looks.add(("teacher", "clean"))
+        if self.attack_on == "l2_anchor_adv" or self.confidence:
+            looks.add(TEACHER_CLEAN)
         return Needs(
             student=frozenset(view for encoder, view in looks if encoder == "student"),
             teacher=frozenset(view for encoder, view in looks if encoder == "teacher"),
@@ -152,8 +155,9 @@ class SumOfTerms(Objective):
     ) -> dict[str, Tensor]:
         """``total``, and every term unweighted under its name."""
         seen = Seen(outputs, labels, models, scale_of(self.logit_scale))
+        weights = seen.confidence() if self.confidence else 1.0
         parts = {
-            term.name: share(TERMS[term.name].value(seen), term.reduction, global_batch)
+            term.name: share(weights * TERMS[term.name].value(seen), term.reduction, global_batch)
             for term in self.terms
         }
         weighted = [term.weight * parts[term.name] for term in self.terms]

@@ -59,6 +59,10 @@ class Seen:
         """Logits (N, C) at the sum's scale."""
         return self.models.classifier.logits(self.embeddings(look), self.scale)
 
+    def confidence(self) -> Tensor:
+        """P_T(y | x), (N,): the original's probability of the true class of each clean image."""
+        return (-cross_entropy(self.logits(TEACHER_CLEAN), self.labels)).exp()
+
     def attention(self, look: Look) -> Tensor:
         """TGA-ZSR's maps (N, side, side) for the true classes."""
         encoder, view = look

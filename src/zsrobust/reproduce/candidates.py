@@ -11,13 +11,15 @@ from typing import Any
 from zsrobust.objectives.sum import Term
 from zsrobust.reproduce.methods import Method
 
+OF_THE_RUN = ("ema", "eps_warmup_steps", "negatives")
+
 
 def _sum(
     name: str, title: str, *terms: str | Term, start: float | None = None, **more: Any
 ) -> Method:
-    """Terms by name weigh 1; ``more`` are options of the sum, but ``ema``, the fine-tuning's."""
+    """Terms by name weigh 1; ``more`` are options of the sum, or of the fine-tuning."""
     made = [term if isinstance(term, Term) else Term(term) for term in terms]
-    changes = {"ema": more.pop("ema")} if "ema" in more else {}
+    changes = {key: more.pop(key) for key in OF_THE_RUN if key in more}
     return Method(name, title, "sum", {"terms": made, **more}, changes, start)
 
 
@@ -33,6 +35,12 @@ def _kept(weight: float) -> tuple[Term, ...]:
 
 _ANCHORED = ("ce_adv", "kl_anchor_adv", "kl_clean_adv")
 _BOTH = ("ce_adv", "ce_clean", "kl_teacher_clean")
+
+NEGATIVES = (
+    *("fire", "bus", "lake", "heaven", "water", "mountain", "bang", "wind"),
+    *("mountain lake", "water bus", "wind on the water", "fire on the mountain"),
+)
+"""Of words that glyph-clip knows and no set of the suite names a class with."""
 
 CANDIDATES = (
     _sum("anchor", "T sees x, for S on x'", "ce_adv", "kl_anchor_adv", "kl_clean_adv"),
@@ -61,5 +69,8 @@ CANDIDATES = (
     _as_code("code-anchor", "authors' scale, T sees x, for S on x'", "kl_anchor_adv"),
     _sum("keep-4", "T sees x, for S on x, weight 4", *_kept(4.0)),
     _sum("keep-ema", "T sees x, for S on x, EMA 0.99", *_kept(1.0), ema=0.99),
+    _sum("keep-sure", "T sees x, for S on x, weighed by P_T(y|x)", *_kept(1.0), confidence=True),
+    _sum("keep-grow", "T sees x, for S on x, radius grows", *_kept(1.0), eps_warmup_steps=100),
+    _sum("keep-names", "T sees x, for S on x, 12 more names", *_kept(1.0), negatives=[*NEGATIVES]),
     _sum("feature", "features of T(x) for S on x'", "ce_adv", Term("cosine_anchor_adv", 10.0)),
 )

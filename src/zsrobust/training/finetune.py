@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -166,10 +167,24 @@ def _tuned(
 
 
 def _classifier(
-    model: CLIPModel, data: ImageSet, config: FinetuneConfig, accelerator: Accelerator
+    model: CLIPModel,
+    data: ImageSet,
+    config: FinetuneConfig,
+    accelerator: Accelerator,
+    further: Sequence[str] = (),
 ) -> ZeroShotClassifier:
-    classifier = model.classifier(data.class_names, config.templates or data.templates or None)
+    names = [*data.class_names, *further]
+    classifier = model.classifier(names, config.templates or data.templates or None)
     return classifier.to(accelerator.device)
+
+
+def _negatives(data: ImageSet, config: FinetuneConfig) -> list[str]:
+    names = config.negatives or []
+    known = sorted(set(names) & set(data.class_names))
+    if known or len(set(names)) < len(names):
+        why = f"{known[0]!r} is a class of {data.name}" if known else "a name is there twice"
+        raise RequestError(f"negatives: {why}: name each class once, none of the data's")
+    return names
 
 
 def _step(
@@ -183,7 +198,8 @@ def _step(
 ) -> TrainingStep:
     objective = config.objective
     assert objective is not None
-    classifier = _classifier(model, data, config, accelerator)
+    # For training alone: held-out images are told apart by the classes that there are.
+    classifier = _classifier(model, data, config, accelerator, _negatives(data, config))
     models = Models(
         classifier,
         texts=tuple(

@@ -19,6 +19,7 @@ from zsrobust.processes import make_accelerator
 from zsrobust.run_folder import CONFIG
 from zsrobust.training.finetune import trainer_of
 from zsrobust.training.non_finite import SCHEMA
+from zsrobust.training.schedule import attack_share
 
 
 def replay(record: Path | str) -> dict[str, float]:
@@ -52,7 +53,12 @@ def replay(record: Path | str) -> dict[str, float]:
     with full_precision(), torch.random.fork_rng():
         torch.manual_seed(sample_key(config.seed, "dropout", about["step"] - 1, "0", 0))
         try:
-            return trainer.step(parts, epoch=about["epoch"], global_batch=config.batch_size)
+            return trainer.step(
+                parts,
+                epoch=about["epoch"],
+                global_batch=config.batch_size,
+                share=attack_share(about["step"] - 1, config.eps_warmup_steps),
+            )
         except NonFinite as error:
             return error.figures
 
