@@ -169,7 +169,7 @@ def knows():
         before = loss(batch.images)
         kept = objective.kept
         given = Batch(batch.images, batch.labels, batch.sample_ids)
-        step._craft(given, 0, {})
+        step._craft(given, 0, {}, step.attack)
         return kept[0], loss(kept[0]) - before
 
     return batch.images, crafted
