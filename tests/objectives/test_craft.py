@@ -20,6 +20,7 @@ from zsrobust.objectives import (
     FTAdv,
     FTClean,
     SimCLIP,
+    SumOfTerms,
     TeCoA,
     objective_class,
 )
@@ -67,6 +68,11 @@ def divergence(at, batch, models, clean):
     return (p * (p / q).log()).sum(1)
 
 
+def from_the_original(at, batch, models, clean):
+    p, q = (models.classifier.logits(part, 7.0).softmax(1) for part in (clean["teacher"], at))
+    return (p * (p / q).log()).sum(1)
+
+
 def against_soft(at, batch, models, clean):
     soft = models.classifier.logits(clean["teacher"], 0.4 * 180).softmax(1)
     return -(soft * models.classifier.logits(at, 180.0).log_softmax(1)).sum(1)
@@ -98,6 +104,7 @@ def on_each_description(at, batch, models, clean):
         (TGAZSR(), on_the_text),
         (CompTGA(), on_the_text),
         (SAFT(), on_each_description),
+        (SumOfTerms(attack_on="kl_anchor_adv", logit_scale=7.0), from_the_original),
     ],
 )
 def test_what_each_attack_climbs(classifier, samples, objective, climbed):

@@ -81,6 +81,13 @@ def test_sim_clips_attack_in_a_sum(classifier, samples):
     assert torch.equal(one, two)
 
 
+def test_an_attack_against_the_original_asks_for_its_clean_embeddings():
+    for attack_on in ("kl_anchor_adv", "l2_anchor_adv"):
+        assert SumOfTerms(attack_on=attack_on).needs.teacher == {"clean"}
+        assert SumOfTerms(attack_on=attack_on).needs.random_start
+    assert SumOfTerms().needs.teacher == frozenset()
+
+
 def test_without_an_attack_the_images_are_clean(classifier, samples):
     batch = Batch(*samples())
     terms = SumOfTerms([Term("ce_adv")], attack_on="none")

@@ -17,7 +17,16 @@ def test_no_candidate_costs_more_than_pmg_aft():
     base = glyphs().base
     budget = passes_per_step(PAPER.of(base, 1e-3))
     assert budget == 11
-    assert all(passes_per_step(one.of(base, 1e-3)) <= budget for one in CANDIDATES)
+    made = [one.of(base, 1e-3) for one in CANDIDATES]
+    assert all(passes_per_step(one) <= budget or one.attack != base.attack for one in made)
+    assert all(passes_per_step(one) * one.steps <= budget * 300 for one in made)
+
+
+def test_a_stronger_attack_is_paid_for_with_steps():
+    (strong,) = [one for one in CANDIDATES if one.attack]
+    config = strong.of(glyphs().base, 1e-3)
+    # Of 15 passes a step: two a step of PGD-4, three for each view of the student, one for T.
+    assert (config.attack.steps, config.steps, config.evaluate_every) == (4, 220, 220)
 
 
 def test_what_is_chosen_on_is_a_part_of_the_suite():

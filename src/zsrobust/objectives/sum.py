@@ -29,7 +29,10 @@ from zsrobust.objectives.base import (
 from zsrobust.objectives.crafting import against_labels, away, clean_embeddings
 from zsrobust.objectives.terms import TEACHER_CLEAN, TERMS, Seen
 
-AttackedLoss: TypeAlias = Literal["ce", "kl_clean_adv", "l2_anchor_adv", "cosine_clean_adv", "none"]
+AttackedLoss: TypeAlias = Literal[
+    "ce", "kl_clean_adv", "kl_anchor_adv", "l2_anchor_adv", "cosine_clean_adv", "none"
+]
+AGAINST_TEACHER = ("kl_anchor_adv", "l2_anchor_adv")
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,8 @@ class SumOfTerms(Objective):
     Attributes:
         terms: name, weight and reduction of each; every name once.
         attack_on: what PGD makes larger: ``ce`` with the labels, ``kl_clean_adv``
-            (KL(P_S(x) || P_S(x')), as TRADES), ``l2_anchor_adv`` (|S(x') - T(x)|^2, as FARE),
+            (KL(P_S(x) || P_S(x')), as TRADES), ``kl_anchor_adv`` (KL(P_T(x) || P_S(x')), the
+            original's soft labels), ``l2_anchor_adv`` (|S(x') - T(x)|^2, as FARE),
             ``cosine_clean_adv`` (1 - cos(S(x), S(x')), as Sim-CLIP); ``none`` puts the clean
             image in the place of x'.
         logit_scale: what multiplies the cosines in every softmax and in the attack; ``model``
@@ -110,7 +114,7 @@ class SumOfTerms(Objective):
         """What the terms and the attack read."""
         kinds = [TERMS[term.name] for term in self.terms]
         looks = {look for kind in kinds for look in kind.looks}
-        if self.attack_on == "l2_anchor_adv" or self.confidence:
+        if self.attack_on in AGAINST_TEACHER or self.confidence:
             looks.add(TEACHER_CLEAN)
         return Needs(
             student=frozenset(view for encoder, view in looks if encoder == "student"),
@@ -135,7 +139,7 @@ class SumOfTerms(Objective):
             return batch.images
         if self.attack_on == "ce":
             return against_labels(classifier, batch, attack, epoch, scale)
-        if self.attack_on == "l2_anchor_adv":
+        if self.attack_on in AGAINST_TEACHER:
             fixed = teacher["clean"]
         else:
             fixed = clean_embeddings(classifier, batch)

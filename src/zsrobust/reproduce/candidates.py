@@ -11,16 +11,14 @@ from typing import Any
 from zsrobust.objectives.sum import Term
 from zsrobust.reproduce.methods import Method
 
-OF_THE_RUN = ("ema", "eps_warmup_steps", "negatives")
+OF_THE_METHOD = ("start", "changes", "optimizer", "attack")
 
 
-def _sum(
-    name: str, title: str, *terms: str | Term, start: float | None = None, **more: Any
-) -> Method:
-    """Terms by name weigh 1; ``more`` are options of the sum, or of the fine-tuning."""
+def _sum(name: str, title: str, *terms: str | Term, **more: Any) -> Method:
+    """Terms by name weigh 1; ``more`` are options of the sum, or of the method."""
     made = [term if isinstance(term, Term) else Term(term) for term in terms]
-    changes = {key: more.pop(key) for key in OF_THE_RUN if key in more}
-    return Method(name, title, "sum", {"terms": made, **more}, changes, start)
+    of_the_method = {key: more.pop(key) for key in OF_THE_METHOD if key in more}
+    return Method(name, title, "sum", {"terms": made, **more}, **of_the_method)
 
 
 def _as_code(name: str, title: str, guide: str) -> Method:
@@ -29,8 +27,11 @@ def _as_code(name: str, title: str, guide: str) -> Method:
     return _sum(name, title, "ce_adv", *guides, logit_scale=1.0, start=1e-2)
 
 
-def _kept(weight: float) -> tuple[Term, ...]:
-    return Term("ce_adv"), Term("kl_teacher_clean", weight), Term("kl_clean_adv")
+def _kept(name: str, title: str, weight: float = 1.0, **more: Any) -> Method:
+    """T sees x, for S on x, with one thing besides."""
+    terms = (Term("ce_adv"), Term("kl_teacher_clean", weight), Term("kl_clean_adv"))
+    options = {"start": 3e-3, **more}
+    return _sum(f"keep-{name}", f"T sees x, for S on x, {title}", *terms, **options)
 
 
 _ANCHORED = ("ce_adv", "kl_anchor_adv", "kl_clean_adv")
@@ -41,6 +42,7 @@ NEGATIVES = (
     *("mountain lake", "water bus", "wind on the water", "fire on the mountain"),
 )
 """Of words that glyph-clip knows and no set of the suite names a class with."""
+PROMPTS = ("{}", "a picture of a {}", "a photo of a {}", "this is a photo of a {}")
 
 CANDIDATES = (
     _sum("anchor", "T sees x, for S on x'", "ce_adv", "kl_anchor_adv", "kl_clean_adv"),
@@ -67,10 +69,16 @@ CANDIDATES = (
     _sum("cool-both", "labels on x too, logit scale 30", *_BOTH, logit_scale=30.0),
     _as_code("code-keep", "authors' scale, T sees x, for S on x", "kl_teacher_clean"),
     _as_code("code-anchor", "authors' scale, T sees x, for S on x'", "kl_anchor_adv"),
-    _sum("keep-4", "T sees x, for S on x, weight 4", *_kept(4.0)),
-    _sum("keep-ema", "T sees x, for S on x, EMA 0.99", *_kept(1.0), ema=0.99),
-    _sum("keep-sure", "T sees x, for S on x, weighed by P_T(y|x)", *_kept(1.0), confidence=True),
-    _sum("keep-grow", "T sees x, for S on x, radius grows", *_kept(1.0), eps_warmup_steps=100),
-    _sum("keep-names", "T sees x, for S on x, 12 more names", *_kept(1.0), negatives=[*NEGATIVES]),
+    _kept("4", "weight 4", 4.0),
+    _kept("ema", "EMA 0.99", changes={"ema": 0.99}),
+    _kept("sure", "weighed by P_T(y|x)", confidence=True),
+    _kept("grow", "radius grows", changes={"eps_warmup_steps": 100}),
+    _kept("names", "12 more names", changes={"negatives": [*NEGATIVES]}),
+    _kept("prompts", "4 prompts a class", changes={"templates": [*PROMPTS]}),
+    _kept("strong", "PGD-4 in fewer steps", attack={"steps": 4}),
+    _kept("soft-attack", "attack on T(x)'s soft labels", attack_on="kl_anchor_adv"),
+    _kept("adamw", "AdamW", optimizer={"name": "adamw"}, start=3e-4),
+    _sum("cold-both", "labels on x too, logit scale 10", *_BOTH, logit_scale=10.0, start=1e-2),
+    _sum("cold-anchor", "T(x) for S on x', scale 10", *_ANCHORED, logit_scale=10.0, start=1e-2),
     _sum("feature", "features of T(x) for S on x'", "ce_adv", Term("cosine_anchor_adv", 10.0)),
 )

@@ -9,6 +9,7 @@ from typing import Any
 from zsrobust.config import FinetuneConfig
 from zsrobust.models.adapters.options import Adapter
 from zsrobust.objectives import Term, objective_class
+from zsrobust.sweep.cost import passes_per_step, steps_for
 from zsrobust.units import Eps
 
 
@@ -22,6 +23,9 @@ class Method:
         objective: the word of ``--method``.
         options: of the objective.
         changes: what else of a fine-tuning is its own, such as the adapter.
+        optimizer: likewise, of the optimizer.
+        attack: likewise, of the training attack; the run then has as many steps as cost what it
+            would cost with the usual one.
         start: where the search for its learning rate begins; None for where the world's does.
     """
 
@@ -30,17 +34,24 @@ class Method:
     objective: str
     options: Mapping[str, Any] = field(default_factory=dict)
     changes: Mapping[str, Any] = field(default_factory=dict)
+    optimizer: Mapping[str, Any] = field(default_factory=dict)
+    attack: Mapping[str, Any] = field(default_factory=dict)
     start: float | None = None
 
     def of(self, base: FinetuneConfig, lr: float) -> FinetuneConfig:
         """This method with everything else as in ``base``."""
-        return replace(
+        usual = replace(
             base,
             method=self.objective,
             objective=objective_class(self.objective)(**self.options),
-            optimizer=replace(base.optimizer, lr=lr),
+            optimizer=replace(base.optimizer, lr=lr, **self.optimizer),
             **self.changes,
         )
+        if not self.attack:
+            return usual
+        changed = replace(usual, attack=replace(usual.attack, **self.attack))
+        steps = steps_for((usual.steps or 0) * passes_per_step(usual), changed)
+        return replace(changed, steps=steps, evaluate_every=steps)
 
 
 FT_CLEAN = Method("ft_clean", "FT-Clean", "ft_clean")
