@@ -72,7 +72,8 @@ FIELD = (
     *METHODS,
     Method("ft_adv", "FT-Adv", "ft_adv"),
     Method("ft_adv-contrast", "FT-Adv (contrastive)", "sum", {"terms": [Term("contrast_adv")]}),
-    Method("fare", "FARE", "fare"),
+    # Squared distances of raw embeddings, whose norms are in the hundreds: gradients are 1e5 and more.
+    Method("fare", "FARE", "fare", start=1e-6),
     Method("agft", "AGFT", "agft"),
     Method("trades", "TRADES", "trades"),
     *(
@@ -94,7 +95,7 @@ ADAPTED = (
         "frame",
         "visual prompt, 8 pixels",
         adapter=Adapter(kind="prompt_padding", width=8),
-        start=1.0,
+        start=1e-2,
     ),
     _adapted("ema", "EMA, decay 0.99", ema=0.99),
 )
