@@ -16,6 +16,7 @@ from zsrobust.errors import InUse, RequestError
 from zsrobust.files import remove_unfinished, write_text
 
 CONFIG = "config.yaml"
+LOCK = ".lock"
 # All that a run writes, and so all that --overwrite deletes: a folder may hold more than a run.
 WORK = (
     "environment.json",
@@ -52,6 +53,17 @@ def find_run(config: Config) -> Path:
     return out
 
 
+def in_use(out: Path) -> bool:
+    """Whether another process is at work in it; one that begins a moment later is not seen."""
+    if not (out / LOCK).is_file():
+        return False
+    try:
+        with FileLock(out / LOCK).acquire(timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
 @contextmanager
 def claimed(out: Path, config: Config) -> Iterator[None]:
     """Hold the run folder for the length of the block, ``config.yaml`` written.
@@ -61,7 +73,7 @@ def claimed(out: Path, config: Config) -> Iterator[None]:
     Raises:
         InUse: if another process is at work in it.
     """
-    lock = FileLock(out / ".lock")
+    lock = FileLock(out / LOCK)
     try:
         lock.acquire(timeout=0)
     except Timeout:

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,42 @@ def test_at_the_end_it_waits_for_the_others(no_waiting):
     assert done == ["a"]
     assert len(no_waiting) == 3
     assert sum("waiting for other processes" in line for line in said) == 1
+
+
+def test_a_job_that_another_holds_is_not_begun(no_waiting, tmp_path):
+    """Another process has the lock of the first folder until this one has waited twice."""
+    held = tmp_path / "held"
+    held.mkdir()
+    script = f"""if True:
+        import pathlib, time
+        from filelock import FileLock
+        with FileLock({str(held / ".lock")!r}):
+            print("held", flush=True)
+            while not pathlib.Path({str(tmp_path / "go")!r}).exists():
+                time.sleep(0.01)
+    """
+    other = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout.readline() == "held\n"
+        done, said = [], []
+        jobs = [Fake(tmp_path / "held", done), Fake(tmp_path / "free", done)]
+
+        def known():
+            if len(no_waiting) == 2:
+                (tmp_path / "go").touch()
+                other.wait()
+            return jobs
+
+        work(known, said.append)
+    finally:
+        other.kill()
+        other.wait()
+    assert done == ["free", "held"]
+    assert said == [
+        f"1 of 2: {tmp_path / 'free'}",
+        "waiting for other processes, which are at the last 1 runs",
+        f"2 of 2: {held}",
+    ]
 
 
 def test_results_may_ask_for_more():

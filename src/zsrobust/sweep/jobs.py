@@ -13,7 +13,7 @@ from zsrobust.errors import Diverged, InUse
 from zsrobust.evaluation.evaluator import evaluate
 from zsrobust.files import write_text
 from zsrobust.models.weights import CARD
-from zsrobust.run_folder import find_run
+from zsrobust.run_folder import find_run, in_use
 from zsrobust.training.checkpoint import checkpoints
 from zsrobust.training.finetune import finetune
 
@@ -130,6 +130,9 @@ def work(jobs: Callable[[], Sequence[Job]], say: Callable[[str], None]) -> None:
         if not left:
             return
         for job in left:
+            # Asked first, since a request is met, and images read, before a folder is claimed.
+            if in_use(job.folder):
+                continue
             try:
                 say(f"{len(known) - len(left) + 1} of {len(known)}: {job.folder}")
                 job.run()
