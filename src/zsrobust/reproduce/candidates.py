@@ -34,6 +34,13 @@ def _kept(name: str, title: str, weight: float = 1.0, **more: Any) -> Method:
     return _sum(f"keep-{name}", f"T sees x, for S on x, {title}", *terms, **options)
 
 
+def _embedded(name: str, title: str, *terms: str, **more: Any) -> Method:
+    """FARE's distance, of a size with the others: embeddings have norms of some hundreds."""
+    features = [Term(term, 1e-4) if term.startswith("l2_") else Term(term) for term in terms]
+    return _sum(f"l2-{name}", title, *features, start=1e-2, **more)
+
+
+_FARTHEST = {"attack_on": "l2_anchor_adv"}
 _ANCHORED = ("ce_adv", "kl_anchor_adv", "kl_clean_adv")
 _BOTH = ("ce_adv", "ce_clean", "kl_teacher_clean")
 
@@ -69,6 +76,12 @@ CANDIDATES = (
     _sum("cool-both", "labels on x too, logit scale 30", *_BOTH, logit_scale=30.0),
     _as_code("code-keep", "authors' scale, T sees x, for S on x", "kl_teacher_clean"),
     _as_code("code-anchor", "authors' scale, T sees x, for S on x'", "kl_anchor_adv"),
+    _embedded("labels", "FARE and labels, attack on labels", "l2_anchor_adv", "ce_adv"),
+    _embedded("attack", "FARE and labels, FARE's attack", "l2_anchor_adv", "ce_adv", **_FARTHEST),
+    _embedded("clean", "FARE, x held too", "l2_anchor_adv", "l2_teacher_clean", **_FARTHEST),
+    _embedded("all", "FARE and labels, x held too", "l2_anchor_adv", "l2_teacher_clean", "ce_adv"),
+    _sum("cold-both", "labels on x too, logit scale 10", *_BOTH, logit_scale=10.0, start=1e-2),
+    _sum("cold-anchor", "T(x) for S on x', scale 10", *_ANCHORED, logit_scale=10.0, start=1e-2),
     _kept("4", "weight 4", 4.0),
     _kept("ema", "EMA 0.99", changes={"ema": 0.99}),
     _kept("sure", "weighed by P_T(y|x)", confidence=True),
@@ -78,7 +91,5 @@ CANDIDATES = (
     _kept("strong", "PGD-4 in fewer steps", attack={"steps": 4}),
     _kept("soft-attack", "attack on T(x)'s soft labels", attack_on="kl_anchor_adv"),
     _kept("adamw", "AdamW", optimizer={"name": "adamw"}, start=3e-4),
-    _sum("cold-both", "labels on x too, logit scale 10", *_BOTH, logit_scale=10.0, start=1e-2),
-    _sum("cold-anchor", "T(x) for S on x', scale 10", *_ANCHORED, logit_scale=10.0, start=1e-2),
     _sum("feature", "features of T(x) for S on x'", "ce_adv", Term("cosine_anchor_adv", 10.0)),
 )

@@ -72,7 +72,7 @@ FIELD = (
     *METHODS,
     Method("ft_adv", "FT-Adv", "ft_adv"),
     Method("ft_adv-contrast", "FT-Adv (contrastive)", "sum", {"terms": [Term("contrast_adv")]}),
-    # Squared distances of raw embeddings, whose norms are in the hundreds: gradients are 1e5 and more.
+    # A squared distance of raw embeddings: their norms are in the hundreds, its gradients 1e5.
     Method("fare", "FARE", "fare", start=1e-6),
     Method("agft", "AGFT", "agft"),
     Method("trades", "TRADES", "trades"),

@@ -24,7 +24,7 @@ usage: zsrobust reproduce glyphs [options]
        zsrobust reproduce paper ROOT [options]
 
 Asks whether PMG-AFT beats TeCoA, on the average over sets that none was fine-tuned on;
-docs/replication.md says what came out.
+docs/replication.md, methods.md and recipe.md say what came out.
 
   glyphs       glyph-clip on the embedded world
   methods      the same with every method of the field, and with every adapter
@@ -95,7 +95,8 @@ def parse_reproduce(words: Sequence[str]) -> Request:
     needed = 0 if "--show" in rest and world == "photos" else WORLDS[world]
     if len(folders) != needed:
         needs = "a folder of data sets" if needed else "no folder"
-        raise RequestError(f"reproduce {world} takes {needs}: {len(folders)} were given")
+        given = " ".join(folders) or "none"
+        raise RequestError(f"reproduce {world} takes {needs}, given: {given}")
     rest = [word.replace("--dry-run", "--dry_run") for word in rest]
     options = Options(
         **parse_options(Options, rest, command="reproduce", description="Does PMG-AFT beat TeCoA?")
