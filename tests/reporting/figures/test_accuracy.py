@@ -118,3 +118,16 @@ def test_no_two_series_look_alike(results):
     figure = accuracy_figure(results(lines))
     lines = [container.lines[0] for container in figure.axes[0].containers]
     assert len({(line.get_color(), line.get_marker()) for line in lines}) == len(methods)
+
+
+@pytest.mark.parametrize("letters", [3, 25, 60])
+def test_the_legend_lies_within_the_figure(results, letters):
+    methods = [f"{i}" * letters for i in range(8)]
+    lines = [("birds", f"m{i}", m, False, PGD, 9, 5, 1) for i, m in enumerate(methods)]
+    figure = accuracy_figure(results(lines))
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    assert len(legend.get_texts()) == 8
+    box = legend.get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= figure.bbox.width
+    assert box.y0 >= max(axes.get_window_extent().y1 for axes in figure.axes)

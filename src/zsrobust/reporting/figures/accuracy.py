@@ -34,6 +34,8 @@ SPREAD = 0.72
 """Share of a row that its series are spread over, so that intervals do not cover each other."""
 GAP = 0.6
 """Rows left between the sets and their averages."""
+COLUMNS = 4
+"""Of the legend, at most."""
 
 
 def accuracy_figure(results: Results, under: str | None = None) -> Figure:
@@ -78,11 +80,21 @@ def accuracy_figure(results: Results, under: str | None = None) -> Figure:
     for label, place in zip(panels[0].get_yticklabels(), places, strict=True):
         label.set_fontweight("bold" if place.average else "normal")
     panels[0].set_ylim(heights[-1] + 0.5, -0.5)
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(
-        handles, labels, loc="outside upper center", ncols=4, frameon=False, fontsize=TEXT
-    )
+    _legend(figure, panels[0])
     return figure
+
+
+def _legend(figure: Figure, panel: Axes) -> None:
+    """Above the panels, in as many columns as the figure is wide enough for."""
+    handles, labels = panel.get_legend_handles_labels()
+    for columns in range(COLUMNS, 0, -1):
+        legend = figure.legend(
+            handles, labels, loc="outside upper center", ncols=columns, frameon=False, fontsize=TEXT
+        )
+        if legend.get_window_extent().width <= figure.bbox.width:
+            return
+        if columns > 1:
+            legend.remove()
 
 
 def _offsets(count: int) -> list[float]:
