@@ -1,8 +1,11 @@
 """What the pages of the replications say is what the committed results say."""
 
 import shutil
+from collections import defaultdict
 from pathlib import Path
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from zsrobust.reproduce.field import Field
@@ -13,6 +16,7 @@ from zsrobust.reproduce.world import glyphs
 
 DOCS = Path(__file__).parents[2] / "docs"
 KINDS = {"glyphs": Searched, "methods": Field, "recipe": Screened}
+SET = "coloured-shapes"
 PAGES = {"glyphs": "replication.md", "methods": "methods.md", "recipe": "recipe.md"}
 
 
@@ -25,3 +29,63 @@ def test_every_table_of_the_page_is_made_from_the_committed_results(tmp_path, na
     assert len(rows) > (30 if name == "glyphs" else 10)
     assert [row for row in rows if row not in page] == []
     assert (DOCS / "replication" / name / "tables.md").read_text("utf-8") == found.text
+
+
+def _right(stage):
+    """By method, set and sample: whether each seed's model is right on x and stays so on x'."""
+    path = DOCS / "replication" / "glyphs" / "results" / stage / "outcomes.parquet"
+    right = defaultdict(list)
+    for row in pq.read_table(path).to_pylist():
+        method = row["model"].partition("-lr-")[0]
+        clean = row["clean_prediction"] == row["label"]
+        robust = clean and row["adversarial_prediction"] == row["label"]
+        right[method, row["dataset"], row["sample_id"]].append((clean, robust))
+    return {key: 100 * np.mean(seeds, axis=0) for key, seeds in right.items()}
+
+
+def _lead(right, left_out):
+    """Of authors_code over TeCoA: mean over sets, and half the 95 % interval over samples."""
+    by_set = defaultdict(list)
+    for (method, dataset, sample), value in right.items():
+        if method == "tecoa" and dataset != left_out:
+            by_set[dataset].append(right["pmg_aft-authors_code", dataset, sample] - value)
+    errors = [np.var(part, axis=0, ddof=1) / len(part) for part in by_set.values()]
+    mean = np.mean([np.mean(part, axis=0) for part in by_set.values()], axis=0)
+    return mean, 1.96 * np.sqrt(np.sum(errors, axis=0)) / len(by_set)
+
+
+def test_what_the_page_says_of_one_set_is_so():
+    page = " ".join((DOCS / "replication.md").read_text(encoding="utf-8").split())
+    steps = _right("equal-steps")
+    for method, words in (
+        ("tecoa", "TeCoA {:.1f} ({:.1f} under PGD-10)"),
+        ("pmg_aft-authors_code", "`authors_code` {:.1f} ({:.1f})"),
+    ):
+        of_it = [v for (name, at, _), v in steps.items() if (name, at) == (method, SET)]
+        assert words.format(*np.mean(of_it, axis=0)) in page
+    mean, half = _lead(steps, SET)
+    low, high = mean - half, mean + half
+    clean, robust = (
+        f"{at:+.1f} ({a:+.1f} to {b:+.1f})" for at, a, b in zip(mean, low, high, strict=True)
+    )
+    assert f"{clean} clean and {robust} under PGD-10" in page
+    mean, _ = _lead(_right("autoattack"), SET)
+    assert f"it is {mean[0]:.1f} better clean and {-mean[1]:.1f} worse robust" in page
+
+
+def test_what_the_page_says_of_pgd_beside_autoattack_is_so():
+    page = " ".join((DOCS / "replication.md").read_text(encoding="utf-8").split())
+    pgd, more = _right("equal-steps"), defaultdict(list)
+    for key, value in _right("autoattack").items():
+        assert value[0] == pgd[key][0], "the same weights"
+        more[key[0]].append(pgd[key][1] - value[1])
+    paper, ttc, tecoa, first, code = (
+        f"{np.mean(more[name]):.1f}"
+        for name in (
+            *("pmg_aft-paper", "pmg_aft-ttc", "tecoa"),
+            *("pmg_aft-authors_first_revision", "pmg_aft-authors_code"),
+        )
+    )
+    assert tecoa == first
+    assert f"by {paper} points of `paper`, {ttc} of `ttc`, {tecoa} of TeCoA" in page
+    assert f"and {code} of `authors_code`" in page
