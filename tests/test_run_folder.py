@@ -1,6 +1,7 @@
 import hashlib
 import json
 import multiprocessing
+from pathlib import Path
 
 import pytest
 import yaml
@@ -39,6 +40,17 @@ def test_looking_for_a_run_changes_nothing(config, tmp_path):
     find_run(config())
     find_run(config(steps=3, overwrite=True))
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_two_processes_may_look_at_once(config, monkeypatch):
+    unlink = Path.unlink
+
+    def removed_already(path, missing_ok=False):
+        unlink(path, missing_ok=True)
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", removed_already)
+    assert find_run(config()).is_dir()
 
 
 def test_the_same_request_goes_on_and_another_is_refused(config):

@@ -45,7 +45,8 @@ def find_run(config: Config) -> Path:
         out.mkdir(parents=True, exist_ok=True)
         probe = out / ".writable"
         probe.touch()
-        probe.unlink()
+        # Another process that looks at the same time may have been quicker.
+        probe.unlink(missing_ok=True)
     if any(not entry.name.startswith(".") for entry in out.iterdir()):
         _refuse_foreign(out, config)
         if _holds_work(out) and not config.overwrite:
