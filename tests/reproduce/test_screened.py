@@ -1,12 +1,12 @@
 """The search for a better loss: what may be chosen, on what, and at what price."""
 
-from dataclasses import replace
+import pytest
 
 from zsrobust.data.registry import open_set
 from zsrobust.errors import RequestError
 from zsrobust.reproduce import screened, tuning
 from zsrobust.reproduce.candidates import CANDIDATES, NEGATIVES
-from zsrobust.reproduce.methods import PAPER, TECOA
+from zsrobust.reproduce.methods import FT_CLEAN, PAPER, TECOA
 from zsrobust.reproduce.run import reproduce
 from zsrobust.reproduce.screened import CHOSEN_ON, Screened
 from zsrobust.reproduce.world import glyphs
@@ -54,15 +54,47 @@ def _expanded():
     return expand(["glyphs"])
 
 
-def test_each_model_stands_beside_its_interpolation(world, tmp_path, monkeypatch):
+@pytest.fixture
+def small(world, tmp_path, monkeypatch):
+    """The search with one preset and two candidates, one looked at on the first of two sets."""
     monkeypatch.setattr(screened, "PRESETS", (PAPER,))
-    monkeypatch.setattr(screened, "CANDIDATES", CANDIDATES[:1])
+    monkeypatch.setattr(screened, "KNOWN", (TECOA, PAPER))
+    monkeypatch.setattr(screened, "FIELD", (TECOA, PAPER, FT_CLEAN))
+    monkeypatch.setattr(screened, "CANDIDATES", CANDIDATES[:2])
+    monkeypatch.setattr(screened, "CHOSEN", CANDIDATES[1])
+    monkeypatch.setattr(screened, "LOOKED_AT", 1)
     monkeypatch.setattr(tuning, "FARTHEST", 1)
-    chosen_on = world.pgd.data[:1]
-    found = reproduce(Screened(replace(world, seeds=(0,)), tmp_path / "out", chosen_on))
-    assert found.missing == {"screen": 0}
-    table = found.text.partition("## screen\n")[2]
-    for title in (TECOA.title, PAPER.title, CANDIDATES[0].title):
-        assert f"| {title} |" in table
-        assert f"| {title}, WiSE-FT at 0.8 |" in table
-    assert "| 12 |" in table, "the images of the one set alone"
+    return Screened(world, tmp_path / "out", world.pgd.data[:1])
+
+
+def _rows(text, title):
+    table = text.partition(f"## {title}\n")[2].partition("\n## ")[0]
+    lines = [line for line in table.splitlines() if line.startswith("|")]
+    header, _, *rows = ([cell.strip() for cell in line.split("|")[1:-1]] for line in lines)
+    return {cells[0]: dict(zip(header, cells, strict=True)) for cells in rows}
+
+
+def test_candidates_are_compared_on_their_sets_and_the_chosen_one_on_the_rest(small):
+    found = reproduce(small)
+    assert set(found.missing.values()) == {0}
+    # Sets of 12 and of 10 images.
+    screen = _rows(found.text, "screen")
+    scores = small.search.scores()
+    best = max(CANDIDATES[:2], key=lambda one: max(scores[one.name].values()))
+    titles = [TECOA.title, PAPER.title, best.title]
+    assert list(screen) == [
+        "original",
+        *titles,
+        *(f"{title}, WiSE-FT at 0.8" for title in titles),
+    ]
+    assert {(row["n"], row["seeds"]) for row in screen.values()} == {("12", "1")}
+    for title, column in (("rest", "pgd-2 4/255"), ("rest autoattack", "pgd-3 4/255")):
+        rest = _rows(found.text, title)
+        assert list(rest) == ["original", *titles[:2], CANDIDATES[1].title]
+        n = "10" if title == "rest" else "4"
+        assert {row["n"] for row in rest.values()} == {n}
+        assert rest[CANDIDATES[1].title]["seeds"] == "2"
+        assert rest[CANDIDATES[1].title][f"{column} against {PAPER.title}"]
+    field = _rows(found.text, "rest field")
+    assert list(field) == ["original", *titles[:2], FT_CLEAN.title, CANDIDATES[1].title]
+    assert {(row["n"], row["seeds"]) for row in field.values()} == {("10", "1")}

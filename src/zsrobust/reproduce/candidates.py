@@ -6,10 +6,11 @@ PMG-AFT (``paper``) is ``ce_adv + kl_teacher_adv + kl_clean_adv`` in the words o
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from zsrobust.objectives.sum import Term
-from zsrobust.reproduce.methods import Method
+from zsrobust.reproduce.methods import PRESETS, TECOA, Method
 
 OF_THE_METHOD = ("start", "changes", "optimizer", "attack")
 
@@ -29,7 +30,7 @@ def _as_code(name: str, title: str, guide: str) -> Method:
 
 def _kept(name: str, title: str, weight: float = 1.0, **more: Any) -> Method:
     """T sees x, for S on x, with one thing besides."""
-    terms = (Term("ce_adv"), Term("kl_teacher_clean", weight), Term("kl_clean_adv"))
+    terms = [Term(term, weight if term == "kl_teacher_clean" else 1.0) for term in _KEEP]
     options = {"start": 3e-3, **more}
     return _sum(f"keep-{name}", f"T sees x, for S on x, {title}", *terms, **options)
 
@@ -40,9 +41,23 @@ def _embedded(name: str, title: str, *terms: str, **more: Any) -> Method:
     return _sum(f"l2-{name}", title, *features, start=1e-2, **more)
 
 
+def _with_adamw(method: Method) -> Method:
+    """What all others are trained with is SGD."""
+    return replace(
+        method,
+        name=f"{method.name}-adamw",
+        title=f"{method.title}, AdamW",
+        optimizer={"name": "adamw"},
+        start=3e-3,
+    )
+
+
 _FARTHEST = {"attack_on": "l2_anchor_adv"}
 _ANCHORED = ("ce_adv", "kl_anchor_adv", "kl_clean_adv")
+_KEEP = ("ce_adv", "kl_teacher_clean", "kl_clean_adv")
+_ONLY = ("ce_adv", "kl_teacher_clean")
 _BOTH = ("ce_adv", "ce_clean", "kl_teacher_clean")
+_GROWS: dict[str, Any] = {"start": 3e-3, "changes": {"eps_warmup_steps": 100}}
 
 NEGATIVES = (
     *("fire", "bus", "lake", "heaven", "water", "mountain", "bang", "wind"),
@@ -51,45 +66,51 @@ NEGATIVES = (
 """Of words that glyph-clip knows and no set of the suite names a class with."""
 PROMPTS = ("{}", "a picture of a {}", "a photo of a {}", "this is a photo of a {}")
 
+CHOSEN = _sum("cool", "zsrobust (T sees x, for S on x, logit scale 30)", *_KEEP, logit_scale=30.0)
+"""The best on the sets of ``screened.CHOSEN_ON``."""
+
 CANDIDATES = (
-    _sum("anchor", "T sees x, for S on x'", "ce_adv", "kl_anchor_adv", "kl_clean_adv"),
-    _sum("keep", "T sees x, for S on x", "ce_adv", "kl_teacher_clean", "kl_clean_adv"),
-    _sum("keep-only", "the same without the clean term", "ce_adv", "kl_teacher_clean"),
+    _sum("anchor", "T sees x, for S on x'", *_ANCHORED),
+    _sum("keep", "T sees x, for S on x", *_KEEP),
+    _sum("keep-only", "T sees x, for S on x, no clean term", *_ONLY),
     _sum("soft", "soft labels of T(x) alone", "kl_anchor_adv", "kl_clean_adv"),
     _sum("turned", "both KLs turned round", "ce_adv", "kl_clean_teacher", "kl_adv_clean"),
-    _sum("both", "labels on x too", "ce_adv", "ce_clean", "kl_teacher_clean"),
+    _sum("both", "labels on x, no clean term", "ce_adv", "ce_clean", "kl_teacher_clean"),
     _sum("cosine", "features of T(x), cosine", "ce_adv", "cosine_teacher_clean", "kl_clean_adv"),
-    _sum(
-        "cool",
-        "logit scale 30",
-        *("ce_adv", "kl_teacher_clean", "kl_clean_adv"),
-        logit_scale=30.0,
-    ),
-    _sum(
-        "cold",
-        "logit scale 10",
-        *("ce_adv", "kl_teacher_clean", "kl_clean_adv"),
-        logit_scale=10.0,
-        start=3e-3,
-    ),
-    _sum("cool-anchor", "T(x) for S on x', logit scale 30", *_ANCHORED, logit_scale=30.0),
-    _sum("cool-both", "labels on x too, logit scale 30", *_BOTH, logit_scale=30.0),
+    CHOSEN,
+    _sum("cold", "T sees x, for S on x, logit scale 10", *_KEEP, logit_scale=10.0, start=3e-3),
+    _sum("cool-anchor", "T sees x, for S on x', logit scale 30", *_ANCHORED, logit_scale=30.0),
+    _sum("cool-both", "labels on x, no clean term, logit scale 30", *_BOTH, logit_scale=30.0),
     _as_code("code-keep", "authors' scale, T sees x, for S on x", "kl_teacher_clean"),
     _as_code("code-anchor", "authors' scale, T sees x, for S on x'", "kl_anchor_adv"),
     _embedded("labels", "FARE and labels, attack on labels", "l2_anchor_adv", "ce_adv"),
     _embedded("attack", "FARE and labels, FARE's attack", "l2_anchor_adv", "ce_adv", **_FARTHEST),
     _embedded("clean", "FARE, x held too", "l2_anchor_adv", "l2_teacher_clean", **_FARTHEST),
     _embedded("all", "FARE and labels, x held too", "l2_anchor_adv", "l2_teacher_clean", "ce_adv"),
-    _sum("cold-both", "labels on x too, logit scale 10", *_BOTH, logit_scale=10.0, start=1e-2),
-    _sum("cold-anchor", "T(x) for S on x', scale 10", *_ANCHORED, logit_scale=10.0, start=1e-2),
+    _sum(
+        "cold-both",
+        "labels on x, no clean term, logit scale 10",
+        *_BOTH,
+        logit_scale=10.0,
+        start=1e-2,
+    ),
+    _sum(
+        "cold-anchor",
+        "T sees x, for S on x', logit scale 10",
+        *_ANCHORED,
+        logit_scale=10.0,
+        start=1e-2,
+    ),
     _kept("4", "weight 4", 4.0),
     _kept("ema", "EMA 0.99", changes={"ema": 0.99}),
     _kept("sure", "weighed by P_T(y|x)", confidence=True),
-    _kept("grow", "radius grows", changes={"eps_warmup_steps": 100}),
+    _kept("grow", "radius grows", **_GROWS),
     _kept("names", "12 more names", changes={"negatives": [*NEGATIVES]}),
     _kept("prompts", "4 prompts a class", changes={"templates": [*PROMPTS]}),
     _kept("strong", "PGD-4 in fewer steps", attack={"steps": 4}),
     _kept("soft-attack", "attack on T(x)'s soft labels", attack_on="kl_anchor_adv"),
     _kept("adamw", "AdamW", optimizer={"name": "adamw"}, start=3e-4),
-    _sum("feature", "features of T(x) for S on x'", "ce_adv", Term("cosine_anchor_adv", 10.0)),
+    _sum("cool-only", "zsrobust, no clean term", *_ONLY, logit_scale=30.0, start=3e-3),
+    _sum("grow-cool", "zsrobust, radius grows", *_KEEP, logit_scale=30.0, **_GROWS),
+    *map(_with_adamw, (TECOA, *PRESETS[:2])),
 )

@@ -67,13 +67,14 @@ PRESETS = (
 )
 METHODS = (FT_CLEAN, FT_STANDARD, TECOA, *PRESETS)
 """What the replication compares."""
+# A squared distance of raw embeddings: their norms are in the hundreds, its gradients 1e5.
+FARE = Method("fare", "FARE", "fare", start=1e-6)
 
 FIELD = (
     *METHODS,
     Method("ft_adv", "FT-Adv", "ft_adv"),
     Method("ft_adv-contrast", "FT-Adv (contrastive)", "sum", {"terms": [Term("contrast_adv")]}),
-    # A squared distance of raw embeddings: their norms are in the hundreds, its gradients 1e5.
-    Method("fare", "FARE", "fare", start=1e-6),
+    FARE,
     Method("agft", "AGFT", "agft"),
     Method("trades", "TRADES", "trades"),
     *(

@@ -35,7 +35,8 @@ docs/replication.md, methods.md and recipe.md say what came out.
 All but the last search for every method's learning rate by one rule. glyphs and photos then compare
 three seeds with equal steps and with equal passes, change one thing at a time, and end with
 AutoAttack; methods compares one seed of each with equal steps, and the five best on held-out images
-with three seeds and under AutoAttack; recipe compares one seed of each on three sets.
+with three seeds and under AutoAttack; recipe compares the best on three sets, and the chosen one
+with three seeds and under AutoAttack on the others.
 
   --out DIR    folder of everything (runs/reproduce-WORLD); the same command goes on from there, and
                started again elsewhere on the same folder it shares the work

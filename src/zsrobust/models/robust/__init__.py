@@ -10,7 +10,7 @@ from zsrobust.errors import RequestError
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.weights import load_model_folder
 
-ROBUST = ("glyph-clip-robust",)
+ROBUST = ("glyph-clip-robust", "glyph-clip-zsrobust")
 """Their names, and those of their folders here."""
 
 
