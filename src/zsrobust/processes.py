@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, TypeVar
 
+import torch.distributed as dist
 from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list
 
@@ -19,6 +21,13 @@ T = TypeVar("T")
 # are alive at all is seen by ``zsrobust.watch``.
 PATIENCE = timedelta(days=1)
 OTHER_WAYS = ("FSDP", "DEEPSPEED", "MEGATRON_LM")
+
+
+@atexit.register
+def _leave() -> None:
+    """Leave the group while there is an interpreter: its threads, torn down with it, may abort."""
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def make_accelerator(device: str) -> Accelerator:
