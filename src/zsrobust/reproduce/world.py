@@ -69,8 +69,8 @@ def photos(folder: Path) -> World:
 def photos_of(train: str, test: list[str]) -> World:
     """photo-lite, fine-tuned on the one set and evaluated on the others.
 
-    As short as can be, that two CPU cores get through it in some five hours: after 150 steps of 32
-    no method kept more than 12.2 % of held-out images under PGD-10.
+    Short, for CPUs, but not as short as could be: after 150 steps of 32 no method kept more than
+    12.2 % of held-out images under PGD-10.
     """
     base = _base("photo-lite", train, Eps("1/255"), steps=200, batch_size=64)
     return World(
