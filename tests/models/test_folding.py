@@ -1,19 +1,32 @@
 """A folded tower computes what the tower computes, with fewer layers."""
 
 import pytest
+import timm
 import torch
 from open_clip.modified_resnet import ModifiedResNet
 from torch import nn
 
 from zsrobust.models.folding import folded
 from zsrobust.models.loading import load
+from zsrobust.models.photo_lite import CentredTower
 
 
-@pytest.fixture
-def tower():
-    """CLIP's ResNet, two blocks in its first stage, BatchNorm's four tensors all drawn."""
+def resnet():
+    """CLIP's, two blocks in its first stage."""
+    return ModifiedResNet([2, 1, 1, 1], output_dim=8, heads=2, image_size=64, width=4)
+
+
+def photo_lite():
+    """Its image side with random weights."""
+    tower = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=0)
+    return CentredTower(tower, torch.randn(1280))
+
+
+@pytest.fixture(params=[resnet, photo_lite])
+def tower(request):
+    """BatchNorm's four tensors all drawn; in double precision, so no rounding crosses a kink."""
     torch.manual_seed(0)
-    tower = ModifiedResNet([2, 1, 1, 1], output_dim=8, heads=2, image_size=64, width=4).eval()
+    tower = request.param().double().eval()
     for module in tower.modules():
         if isinstance(module, nn.BatchNorm2d):
             for values in (module.weight, module.running_var):
@@ -24,8 +37,8 @@ def tower():
 
 
 def test_same_embeddings_and_the_same_gradient_to_the_images(tower):
-    images = torch.rand(3, 3, 64, 64, requires_grad=True)
-    weights = torch.randn(3, 8)
+    images = torch.rand(3, 3, 64, 64, dtype=torch.float64, requires_grad=True)
+    weights = torch.randn_like(tower(images))
     kept = {name: tensor.clone() for name, tensor in tower.state_dict().items()}
     found = {}
     for name, one in (("plain", tower), ("folded", folded(tower))):
@@ -33,16 +46,25 @@ def test_same_embeddings_and_the_same_gradient_to_the_images(tower):
         (gradient,) = torch.autograd.grad((embeddings * weights).sum(), images)
         found[name] = embeddings.detach(), gradient
     for plain, short in zip(found["plain"], found["folded"], strict=True):
-        torch.testing.assert_close(short, plain, rtol=1e-4, atol=1e-5 * float(plain.abs().max()))
+        torch.testing.assert_close(short, plain, rtol=1e-8, atol=1e-9 * float(plain.abs().max()))
     assert all(torch.equal(tensor, kept[name]) for name, tensor in tower.state_dict().items())
 
 
-def test_no_batch_norm_is_left(tower):
+@pytest.mark.parametrize(
+    ("make", "norms"),
+    [
+        # The stem's three, three a block, and one where a block changes the number of channels.
+        (resnet, 3 + 3 * 5 + 4),
+        # The stem's and the head's, two in the first block, which does not widen, three in others.
+        (photo_lite, 2 + 2 + 3 * 15),
+    ],
+)
+def test_no_batch_norm_is_left(make, norms):
     def count(one):
         return sum(isinstance(module, nn.BatchNorm2d) for module in one.modules())
 
-    # The stem's three, three a block, and one where a block changes the number of channels.
-    assert count(tower) == 3 + 3 * 5 + 4
+    tower = make()
+    assert count(tower) == norms
     assert count(folded(tower)) == 0
 
 
@@ -52,9 +74,9 @@ def test_other_towers_come_back_as_they_are():
 
 
 def test_memory_format_changes_no_embedding_by_more_than_rounding():
-    model = load("glyph-clip")
-    images = torch.rand(2, 3, 64, 64)
+    encoder = load("glyph-clip").encoder.double()
+    images = torch.rand(2, 3, 64, 64, dtype=torch.float64)
     with torch.no_grad():
-        last = model.encoder(images)
-        usual = model.encoder.to(memory_format=torch.contiguous_format)(images)
-    torch.testing.assert_close(last, usual, rtol=1e-4, atol=1e-5)
+        last = encoder(images)
+        usual = encoder.to(memory_format=torch.contiguous_format)(images)
+    torch.testing.assert_close(last, usual, rtol=1e-8, atol=1e-9 * float(usual.abs().max()))

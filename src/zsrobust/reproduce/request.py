@@ -9,8 +9,10 @@ from pathlib import Path
 from zsrobust.checks import check_types
 from zsrobust.errors import RequestError
 from zsrobust.parsing import parse_options
+from zsrobust.reproduce.candidates import CHOSEN
 from zsrobust.reproduce.experiment import Experiment
 from zsrobust.reproduce.field import Field
+from zsrobust.reproduce.methods import METHODS
 from zsrobust.reproduce.paper import Paper
 from zsrobust.reproduce.screened import Screened
 from zsrobust.reproduce.searched import Searched
@@ -112,8 +114,8 @@ def parse_reproduce(words: Sequence[str]) -> Request:
         kind = Field if world == "methods" else Screened
         return Request(kind(glyphs(), out), not options.show, None)
     if world == "glyphs":
-        found = glyphs()
-    else:
-        # What is only shown was trained on files that need not be here.
-        found = photos(Path(folders[0])) if folders else photos_of("tiny-imagenet", ["digits"])
-    return Request(Searched(found, out), not options.show, None)
+        return Request(Searched(glyphs(), out), not options.show, None)
+    # What is only shown was trained on files that need not be here.
+    found = photos(Path(folders[0])) if folders else photos_of("tiny-imagenet", ["digits"])
+    # Photographs had no say in how our own recipe was chosen.
+    return Request(Searched(found, out, (*METHODS, CHOSEN)), not options.show, None)

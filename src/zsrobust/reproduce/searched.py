@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from zsrobust.config import FinetuneConfig
 from zsrobust.reproduce.experiment import Stage
@@ -13,25 +13,32 @@ from zsrobust.reproduce.tuned import Tuned
 from zsrobust.sweep.cost import passes_per_step, steps_for
 
 
+@dataclass(frozen=True)
 class Searched(Tuned):
-    """The methods of the question, and one of them with one thing changed at a time."""
+    """The methods of the question, and one of them with one thing changed at a time.
+
+    Attributes:
+        asked: the methods, TeCoA and PMG-AFT (paper) among them.
+    """
+
+    asked: Sequence[Method] = METHODS
 
     def methods(self) -> Sequence[Method]:
         """Those of the question."""
-        return METHODS
+        return self.asked
 
     def compared(self) -> dict[str, Stage]:
         """Equal steps, equal passes, AutoAttack, ablations."""
         rates = self.search.rates()
         world = self.world
-        sweep = self.search.sweep(METHODS, world.pgd, world.seeds)
+        sweep = self.search.sweep(self.asked, world.pgd, world.seeds)
         equal_steps = sweep.recipes
         reference = recipe_name(PAPER, rates[PAPER.name])
         changed = ablations(world.base, rates[PAPER.name])
         ablated = {reference: equal_steps[reference]}
         ablated |= {f"{reference}-{change}": config for change, config in changed.items()}
         passes = _in_equal_passes(equal_steps, recipe_name(TECOA, rates[TECOA.name]))
-        titles = [method.title for method in METHODS]
+        titles = [method.title for method in self.asked]
         return {
             "equal-steps": Stage(sweep, titles, TECOA.title),
             "equal-passes": Stage(replace(sweep, recipes=passes), titles, TECOA.title),
