@@ -1,12 +1,15 @@
 """A folded tower computes what the tower computes, with fewer layers."""
 
+import copy
+
 import pytest
 import timm
 import torch
 from open_clip.modified_resnet import ModifiedResNet
 from torch import nn
 
-from zsrobust.models.folding import folded
+from zsrobust.models.adapters.options import Adapter
+from zsrobust.models.folding import folded, folded_in_training, unfolded
 from zsrobust.models.loading import load
 from zsrobust.models.photo_lite import CentredTower
 
@@ -48,6 +51,32 @@ def test_same_embeddings_and_the_same_gradient_to_the_images(tower):
     for plain, short in zip(found["plain"], found["folded"], strict=True):
         torch.testing.assert_close(short, plain, rtol=1e-8, atol=1e-9 * float(plain.abs().max()))
     assert all(torch.equal(tensor, kept[name]) for name, tensor in tower.state_dict().items())
+
+
+def test_in_training_every_weight_has_the_same_gradient_also_once_it_has_moved(tower):
+    plain, short = tower, folded_in_training(copy.deepcopy(tower))
+    assert [one.shape for one in short.parameters()] == [one.shape for one in plain.parameters()]
+    images = torch.rand(3, 3, 64, 64, dtype=torch.float64)
+    weights = torch.randn_like(plain(images))
+    for _ in range(2):
+        for one in (plain, short.train()):
+            one.zero_grad()
+            (one(images) * weights).sum().backward()
+        most = max(float(one.grad.abs().max()) for one in plain.parameters())
+        with torch.no_grad():
+            for ours, expected in zip(short.parameters(), plain.parameters(), strict=True):
+                torch.testing.assert_close(ours.grad, expected.grad, rtol=1e-6, atol=1e-11 * most)
+                step = 0.1 * expected.grad / most
+                ours -= step
+                expected -= step
+    for name, kept in unfolded(short).named_buffers():
+        assert torch.equal(kept, plain.get_buffer(name)), "stored statistics stay"
+
+
+def test_in_training_weights_that_are_computed_stay_as_they_are():
+    model = load("glyph-clip")
+    tower = Adapter(kind="lora", rank=2).made.apply(model, 0)
+    assert folded_in_training(tower) is tower is unfolded(tower)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from zsrobust.errors import RequestError
 from zsrobust.models import text_cache
 from zsrobust.models.adapters.visual_prompt import VisualPrompt
 from zsrobust.models.clip import CLIPModel
+from zsrobust.models.folding import folded_in_training
 from zsrobust.models.loading import load
 from zsrobust.models.patch_tokens import check_has_tokens
 from zsrobust.models.zero_shot import ZeroShotClassifier
@@ -210,8 +211,11 @@ def _step(
             classifier.class_embeddings.shape[1], len(data.class_names), config.seed
         ),
     )
+    if config.batch_norm == "frozen" and not shard:
+        # Where weights are shared out, they are here only while their own module runs.
+        classifier.encoder = folded_in_training(model.encoder)
     student = Student(
-        model.encoder,
+        classifier.encoder,
         model.preprocessing,
         train_batch_norm=config.batch_norm == "train",
         tokens=objective.needs.tokens,

@@ -20,6 +20,7 @@ from zsrobust.errors import NonFinite, RequestError, Stopped
 from zsrobust.interrupt import Interrupt
 from zsrobust.models.adapters.visual_prompt import VisualPrompt
 from zsrobust.models.clip import CLIPModel
+from zsrobust.models.folding import unfolded
 from zsrobust.models.weights import fingerprint, save_model
 from zsrobust.models.zero_shot import ZeroShotClassifier
 from zsrobust.noise import sample_key
@@ -262,8 +263,7 @@ class Trainer:
     @property
     def _encoder(self) -> nn.Module:
         """The encoder in training."""
-        encoder: nn.Module = self.step.models.classifier.encoder
-        return encoder
+        return unfolded(self.step.models.classifier.encoder)
 
     @cached_property
     def counts(self) -> tuple[int, int]:
