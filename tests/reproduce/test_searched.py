@@ -9,7 +9,9 @@ from zsrobust.cli import main
 from zsrobust.errors import RequestError
 from zsrobust.evaluation.evaluated_run import EvaluatedRun
 from zsrobust.reproduce import searched, tuning
+from zsrobust.reproduce.candidates import CHOSEN
 from zsrobust.reproduce.methods import METHODS, PAPER, TECOA, ablations
+from zsrobust.reproduce.request import parse_reproduce
 from zsrobust.reproduce.run import reproduce
 from zsrobust.reproduce.searched import Searched
 from zsrobust.reproduce.tuning import best_rate
@@ -22,12 +24,11 @@ from zsrobust.training.metrics import read_metrics
 
 def test_every_table_comes_from_runs_and_again_from_the_kept_files(world, tmp_path, monkeypatch):
     few = [method for method in METHODS if method in (TECOA, PAPER)]
-    monkeypatch.setattr(searched, "METHODS", few)
     monkeypatch.setattr(tuning, "FARTHEST", 1)
     monkeypatch.setattr(
         searched, "ablations", lambda *args: dict(list(ablations(*args).items())[:1])
     )
-    experiment = Searched(world, tmp_path / "out")
+    experiment = Searched(world, tmp_path / "out", few)
     found = reproduce(experiment)
     assert found.missing == dict.fromkeys(
         ("equal-steps", "equal-passes", "ablations", "autoattack"), 0
@@ -82,14 +83,14 @@ def test_every_table_comes_from_runs_and_again_from_the_kept_files(world, tmp_pa
     kept = tmp_path / "kept"
     kept.mkdir()
     (tmp_path / "out" / "results").rename(kept / "results")
-    again = reproduce(Searched(world, kept), compute=False)
+    again = reproduce(Searched(world, kept, few), compute=False)
     assert again.text == found.text
     assert [path.name for path in again.figures] == [path.name for path in found.figures]
 
     # What the files answer is not computed again: without those of AutoAttack, only the models
     # that it attacks are trained once more.
     shutil.rmtree(kept / "results" / "autoattack")
-    on = reproduce(Searched(world, kept))
+    on = reproduce(Searched(world, kept, few))
     assert set(on.missing.values()) == {0}
     trained = {folder.name for folder in (kept / "runs").iterdir()}
     assert trained == {
@@ -102,7 +103,7 @@ def test_every_table_comes_from_runs_and_again_from_the_kept_files(world, tmp_pa
 
     other = replace(world, pgd=replace(world.pgd, samples=3))
     with pytest.raises(RequestError, match=r"holds results of .*'samples': None"):
-        reproduce(Searched(other, kept))
+        reproduce(Searched(other, kept, few))
 
 
 def test_nothing_to_show_is_said(world, tmp_path):
@@ -156,6 +157,13 @@ def test_the_worlds(tmp_path):
         "caltech101",
     ]
     assert data[2].endswith(",split=all")
+
+
+def test_photographs_are_asked_for_our_own_recipe_too():
+    methods = parse_reproduce(["photos", "--show"]).experiment.methods()
+    assert [one.name for one in methods] == [*(one.name for one in METHODS), CHOSEN.name]
+    begun = {one.name: one.start for one in methods if one.start is not None}
+    assert begun == dict.fromkeys(("pmg_aft-authors_code", "pmg_aft-authors_first_revision"), 1e-2)
 
 
 @pytest.mark.parametrize(

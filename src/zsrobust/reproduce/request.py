@@ -12,7 +12,7 @@ from zsrobust.parsing import parse_options
 from zsrobust.reproduce.candidates import CHOSEN
 from zsrobust.reproduce.experiment import Experiment
 from zsrobust.reproduce.field import Field
-from zsrobust.reproduce.methods import METHODS
+from zsrobust.reproduce.methods import METHODS_FROM_GLYPHS
 from zsrobust.reproduce.paper import Paper
 from zsrobust.reproduce.screened import Screened
 from zsrobust.reproduce.searched import Searched
@@ -118,4 +118,4 @@ def parse_reproduce(words: Sequence[str]) -> Request:
     # What is only shown was trained on files that need not be here.
     found = photos(Path(folders[0])) if folders else photos_of("tiny-imagenet", ["digits"])
     # Photographs had no say in how our own recipe was chosen.
-    return Request(Searched(found, out, (*METHODS, CHOSEN)), not options.show, None)
+    return Request(Searched(found, out, (*METHODS_FROM_GLYPHS, CHOSEN)), not options.show, None)

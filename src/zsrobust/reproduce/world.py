@@ -76,7 +76,7 @@ def photos_of(train: str, test: list[str]) -> World:
     return World(
         name="photos",
         base=base,
-        start=3e-4,
+        start=1e-3,
         seeds=SEEDS,
         pgd=_evaluation(base, test, "pgd-10", samples=500),
         autoattack=_evaluation(base, test, "autoattack", samples=30),
