@@ -9,6 +9,7 @@ from benchmarks.authors_way import LR, TEMPLATE
 from benchmarks.setting import EPS, Setting
 from zsrobust.attacks import PGD, ThreatModel
 from zsrobust.data.batch import Batch
+from zsrobust.models.folding import folded_in_training
 from zsrobust.objectives import objective_class
 from zsrobust.objectives.base import Models
 from zsrobust.processes import make_accelerator
@@ -42,7 +43,8 @@ def _made(setting: Setting, model, method: str) -> TrainingStep:
         for tower in (model.encoder, original):
             compile_blocks(tower)
     accelerator = make_accelerator(setting.device)
-    student = Student(model.encoder, model.preprocessing).to(setting.device)
+    classifier.encoder = folded_in_training(model.encoder)
+    student = Student(classifier.encoder, model.preprocessing).to(setting.device)
     return TrainingStep(
         objective=objective_class(method)(),
         attack=PGD(ThreatModel(eps=EPS), steps=setting.attack_steps, step_size=EPS),
