@@ -166,6 +166,14 @@ def test_photographs_are_asked_for_our_own_recipe_too():
     assert begun == dict.fromkeys(("pmg_aft-authors_code", "pmg_aft-authors_first_revision"), 1e-2)
 
 
+def test_runs_on_photographs_are_shown_with_their_folder_named(tmp_path, capsys):
+    (tmp_path / "runs").mkdir()
+    assert main(["reproduce", "photos", "--show", "--out", str(tmp_path)]) == 2
+    assert "holds runs: name their folder of data sets too" in capsys.readouterr().err
+    assert main(["reproduce", "photos", "DIR", "--show", "--out", str(tmp_path)]) == 2
+    assert "DIR holds no TinyImageNet" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

@@ -95,8 +95,10 @@ def parse_reproduce(words: Sequence[str]) -> Request:
     folders = []
     while rest and not rest[0].startswith("-"):
         folders.append(rest.pop(0))
-    needed = 0 if "--show" in rest and world == "photos" else WORLDS[world]
-    if len(folders) != needed:
+    needed = WORLDS[world]
+    # The kept files of photographs are enough to show; what was run here is known by its data.
+    optional = "--show" in rest and world == "photos" and not folders
+    if len(folders) != needed and not optional:
         needs = "a folder of data sets" if needed else "no folder"
         given = " ".join(folders) or "none"
         raise RequestError(f"reproduce {world} takes {needs}, given: {given}")
@@ -115,6 +117,8 @@ def parse_reproduce(words: Sequence[str]) -> Request:
         return Request(kind(glyphs(), out), not options.show, None)
     if world == "glyphs":
         return Request(Searched(glyphs(), out), not options.show, None)
+    if not folders and (out / "runs").is_dir():
+        raise RequestError(f"{out} holds runs: name their folder of data sets too, as they did")
     # What is only shown was trained on files that need not be here.
     found = photos(Path(folders[0])) if folders else photos_of("tiny-imagenet", ["digits"])
     # Photographs had no say in how our own recipe was chosen.
