@@ -49,7 +49,11 @@ def test_there_are_commands_to_check():
 
 
 @pytest.mark.parametrize("words", commands(), ids=" ".join)
-def test_every_command_parses(words):
+def test_every_command_parses(words, tmp_path, monkeypatch):
+    # What reproduce photos looks for before anything else.
+    for part in ("tiny-imagenet-200/train", "tiny-imagenet-200/val", "cifar10/test"):
+        (tmp_path / "DIR" / part).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
     command, *options = words
     if command == "data":
         data_parsers()[options[0]].parse_args(options[1:])
