@@ -159,8 +159,9 @@ def test_the_worlds(tmp_path):
     assert data[2].endswith(",split=all")
 
 
-def test_photographs_are_asked_for_our_own_recipe_too():
-    methods = parse_reproduce(["photos", "--show"]).experiment.methods()
+def test_photographs_are_asked_for_our_own_recipe_too(tmp_path):
+    words = ["photos", "--show", "--out", str(tmp_path)]
+    methods = parse_reproduce(words).experiment.methods()
     assert [one.name for one in methods] == [*(one.name for one in METHODS), CHOSEN.name]
     begun = {one.name: one.start for one in methods if one.start is not None}
     assert begun == dict.fromkeys(("pmg_aft-authors_code", "pmg_aft-authors_first_revision"), 1e-2)
@@ -169,7 +170,7 @@ def test_photographs_are_asked_for_our_own_recipe_too():
 def test_runs_on_photographs_are_shown_with_their_folder_named(tmp_path, capsys):
     (tmp_path / "runs").mkdir()
     assert main(["reproduce", "photos", "--show", "--out", str(tmp_path)]) == 2
-    assert "holds runs: name their folder of data sets too" in capsys.readouterr().err
+    assert "holds runs: name the folder of data sets" in capsys.readouterr().err
     assert main(["reproduce", "photos", "DIR", "--show", "--out", str(tmp_path)]) == 2
     assert "DIR holds no TinyImageNet" in capsys.readouterr().err
 

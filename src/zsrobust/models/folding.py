@@ -36,8 +36,8 @@ def folded(encoder: nn.Module) -> nn.Module:
 def folded_in_training(encoder: nn.Module) -> nn.Module:
     """``encoder`` itself, computed that way from its weights at each call.
 
-    Its stored statistics must be neither used up nor moved by the training. What is none of
-    ``FOLDED``, or has weights computed from others (LoRA), comes back as it is.
+    Only for a training that normalises with the stored statistics and leaves them as they are.
+    What is none of ``FOLDED``, or has weights computed from others (LoRA), comes back as it is.
     """
     computed = any(parametrize.is_parametrized(module) for module in encoder.modules())
     return Folded(encoder) if isinstance(encoder, FOLDED) and not computed else encoder
@@ -85,7 +85,10 @@ def _shape(encoder: nn.Module) -> nn.Module:
 
 
 def _tensors(encoder: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers of the tower's shape, by name, computed from the tower's own."""
+    """Parameters and buffers of the tower's shape, by name, computed from the tower's own.
+
+    Gradients pass, which ``torch.nn.utils.fusion`` would cut.
+    """
     tensors = {**dict(encoder.named_parameters()), **dict(encoder.named_buffers())}
     for convolution, norm in _pairs(encoder):
         mean, variance = (tensors.pop(f"{norm}.running_{what}") for what in ("mean", "var"))

@@ -67,7 +67,7 @@ PRESETS = (
 )
 METHODS = (FT_CLEAN, FT_STANDARD, TECOA, *PRESETS)
 """What the replication compares."""
-# At a logit scale of 1 the glyph world's best rates are thirty times those of the others.
+# At a logit scale of 1 the glyph world's best rates are ten to thirty times those of the others.
 METHODS_FROM_GLYPHS = tuple(
     replace(method, start=1e-2)
     if method.options.get("preset", "").startswith("authors")

@@ -118,7 +118,9 @@ def parse_reproduce(words: Sequence[str]) -> Request:
     if world == "glyphs":
         return Request(Searched(glyphs(), out), not options.show, None)
     if not folders and (out / "runs").is_dir():
-        raise RequestError(f"{out} holds runs: name their folder of data sets too, as they did")
+        raise RequestError(
+            f"{out} holds runs: name the folder of data sets that they were made with"
+        )
     # What is only shown was trained on files that need not be here.
     found = photos(Path(folders[0])) if folders else photos_of("tiny-imagenet", ["digits"])
     # Photographs had no say in how our own recipe was chosen.
