@@ -63,6 +63,7 @@ def small(world, tmp_path, monkeypatch):
     monkeypatch.setattr(screened, "CANDIDATES", CANDIDATES[:2])
     monkeypatch.setattr(screened, "CHOSEN", CANDIDATES[1])
     monkeypatch.setattr(screened, "LOOKED_AT", 1)
+    monkeypatch.setattr(screened, "IN_THE_DUEL", 7)
     monkeypatch.setattr(tuning, "FARTHEST", 1)
     return Screened(world, tmp_path / "out", world.pgd.data[:1])
 
@@ -95,6 +96,10 @@ def test_candidates_are_compared_on_their_sets_and_the_chosen_one_on_the_rest(sm
         assert {row["n"] for row in rest.values()} == {n}
         assert rest[CANDIDATES[1].title]["seeds"] == "2"
         assert rest[CANDIDATES[1].title][f"{column} against {PAPER.title}"]
+    duel = _rows(found.text, "rest duel")
+    assert list(duel) == ["original", PAPER.title, CANDIDATES[1].title]
+    assert {(row["n"], row["seeds"]) for row in duel.values()} == {("7", "1"), ("7", "2")}
+    assert duel[CANDIDATES[1].title][f"pgd-3 4/255 against {PAPER.title}"]
     field = _rows(found.text, "rest field")
     assert list(field) == ["original", *titles[:2], FT_CLEAN.title, CANDIDATES[1].title]
     assert {(row["n"], row["seeds"]) for row in field.values()} == {("10", "1")}

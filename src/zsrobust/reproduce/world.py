@@ -79,7 +79,7 @@ def photos_of(train: str, test: list[str]) -> World:
         start=1e-3,
         seeds=SEEDS,
         pgd=_evaluation(base, test, "pgd-10", samples=500),
-        autoattack=_evaluation(base, test, "autoattack", samples=30),
+        autoattack=_evaluation(base, test, "autoattack", samples=100),
     )
 
 
