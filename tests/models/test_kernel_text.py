@@ -71,6 +71,15 @@ def test_known_classes_come_out_as_their_own_vectors_when_the_ridge_vanishes(vec
     )
 
 
+def test_fingerprint_is_of_what_was_given_not_of_how_sums_round(vectors, monkeypatch):
+    before = make(vectors).fingerprint
+    plain = torch.Tensor.mean
+    monkeypatch.setattr(
+        torch.Tensor, "mean", lambda self, *of, **more: plain(self, *of, **more) + 1e-7
+    )
+    assert make(vectors).fingerprint == before
+
+
 def test_fingerprint_covers_every_setting(vectors):
     prints = {
         make(vectors).fingerprint,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zsrobust.checks import check_types
@@ -124,4 +124,5 @@ def parse_reproduce(words: Sequence[str]) -> Request:
     # What is only shown was trained on files that need not be here.
     found = photos(Path(folders[0])) if folders else photos_of("tiny-imagenet", ["digits"])
     # Photographs had no say in how our own recipe was chosen.
-    return Request(Searched(found, out, (*METHODS_FROM_GLYPHS, CHOSEN)), not options.show, None)
+    methods = (*METHODS_FROM_GLYPHS, replace(CHOSEN, title="zsrobust"))
+    return Request(Searched(found, out, methods), not options.show, None)

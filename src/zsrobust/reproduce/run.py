@@ -133,7 +133,10 @@ def _show(experiment: Experiment, kept: Path, missing: dict[str, int]) -> Reprod
         if len(stage.sweep.recipes) <= MOST_IN_A_FIGURE:
             figures += save_figure(accuracy_figure(run.results), out / f"accuracy-{name}")
         figures += _planes(run, stage, out / f"tradeoff-{name}")
-    runs = sorted((kept / CURVES).glob("*"))
+    first = experiment.stages().get(FIRST)
+    # In the order of that comparison, so that a method has the same colour here.
+    names = [run_name(*run) for run in first.sweep.runs()] if first else []
+    runs = [kept / CURVES / name for name in names if (kept / CURVES / name).is_dir()]
     if runs:
         figures += save_figure(distance_figure(runs), out / "distance")
     text = "\n".join(f"## {title}\n\n{table.as_markdown()}" for title, table in tables.items())

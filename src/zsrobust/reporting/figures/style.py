@@ -29,6 +29,8 @@ WORDS = {
     **{"fare": "FARE", "sim_clip": "Sim-CLIP", "comp_tga": "Comp-TGA", "tga_zsr": "TGA-ZSR"},
     **{"saft": "SAFT", "agft": "AGFT", "trades": "TRADES"},
 }
+OURS = "sum[ce_adv + kl_teacher_clean + kl_clean_adv, logit_scale=30.0]"
+"""The recipe ``zsrobust``, as results name what it minimises."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ _OWN = {
     "ft_clean": Look("#56b4e9", "s"),
     "tecoa": Look("#e69f00", "^"),
     "pmg_aft": Look("#0072b2", "D"),
+    # Not of Okabe and Ito, whose last colour, a yellow, is lost on white.
+    OURS: Look("#882255", "p"),
 }
 # Each colour once with each marker, every four in four colours and four markers.
 _COLOURS, _MARKERS = ("#d55e00", "#009e73", "#cc79a7", "#000000"), "vPX*"
@@ -60,13 +64,15 @@ def looks(methods: Sequence[str]) -> list[Look]:
     given: list[Look] = []
     others = cycle(_OTHERS)
     for method in methods:
-        own = _OWN.get(method.partition("[")[0])
+        own = _OWN.get(method, _OWN.get(method.partition("[")[0]))
         given.append(own if own is not None and own not in given else next(others))
     return given
 
 
 def method_words(method: str) -> str:
     """A method's name in results as papers write it: ``pmg_aft[paper]`` is PMG-AFT."""
+    if method == OURS:
+        return "zsrobust"
     plain = method.replace("[paper]", "")
     return re.sub(rf"\b({'|'.join(WORDS)})\b", lambda found: WORDS[found[0]], plain)
 
