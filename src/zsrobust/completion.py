@@ -182,5 +182,5 @@ def _models() -> list[str]:
     import open_clip
 
     tagged = [f"{architecture}/{tag}" for architecture, tag in open_clip.list_pretrained()]
-    own = ["glyph-clip", *ROBUST, "photo-lite", "photo-lite/without-tiny-imagenet"]
+    own = ["glyph-clip", "photo-lite", *ROBUST, "photo-lite/without-tiny-imagenet"]
     return [*own, *tagged]

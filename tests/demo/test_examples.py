@@ -7,8 +7,20 @@ from zsrobust.cli import main
 from zsrobust.demo import command, examples
 from zsrobust.errors import RequestError
 from zsrobust.evaluation.gallery import Gallery
+from zsrobust.models.loading import load
+from zsrobust.models.weights import save_model
 
 pytest.importorskip("skimage")
+
+
+@pytest.fixture
+def two(small_clip, tmp_path, monkeypatch):
+    """A small model and one that was trained from it, instead of those that the command names."""
+    robust = tmp_path / "robust"
+    save_model(robust, load(small_clip), "tecoa")
+    monkeypatch.setattr(command, "PHOTOS", replace(command.PHOTOS, model=small_clip))
+    monkeypatch.setattr(command, "ROBUST", str(robust))
+    return small_clip, str(robust)
 
 
 def test_the_photographs_are_in_the_installed_packages():
@@ -30,27 +42,24 @@ def test_a_missing_package_or_file_is_named(monkeypatch):
         examples.photographs()
 
 
-def test_the_command_shows_them_before_and_after_an_attack(
-    small_clip, tmp_path, monkeypatch, capsys
-):
-    monkeypatch.setattr(command, "PHOTOS", replace(command.PHOTOS, model=small_clip))
+def test_the_command_shows_them_before_and_after_an_attack(two, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["demo", "--photos", "--device", "cpu"]) == 0
     shown = capsys.readouterr().out
     gallery = Gallery.read(tmp_path / "runs" / "demo-examples" / "gallery.npz")
     assert len(gallery.items) == len(examples.PHOTOGRAPHS)
-    before = [item.views[0].predictions[small_clip].right for item in gallery.items]
-    after = [item.views[1].predictions[small_clip].right for item in gallery.items]
-    still = int(np.sum(np.array(before) & np.array(after)))
-    assert f"has {sum(before)} of {len(before)} right, and {still} after pgd-10 1/255" in shown
+    for index, (model, method) in enumerate(zip(two, ("original", "TeCoA"), strict=True)):
+        before = [item.views[0].predictions[model].right for item in gallery.items]
+        after = [item.views[1 + index].predictions[model].right for item in gallery.items]
+        still = int(np.sum(np.array(before) & np.array(after)))
+        said = f"has {sum(before)} of {len(before)} right, and {still} after pgd-10 1/255"
+        assert f"{method} ({model}) {said}" in shown
     assert "again: zsrobust demo --photos --device cpu" in shown
     assert (tmp_path / "runs" / "demo-examples" / "gallery.svg").is_file()
 
 
-def test_the_command_trains_on_a_folder_of_the_users(
-    small_clip, photos, tmp_path, monkeypatch, capsys
-):
-    tiny = replace(command.PHOTOS, model=small_clip, steps=6, batch_size=4, attack=("pgd-1",))
+def test_the_command_trains_on_a_folder_of_the_users(two, photos, tmp_path, monkeypatch, capsys):
+    tiny = replace(command.PHOTOS, steps=6, batch_size=4, attack=("pgd-1",))
     monkeypatch.setattr(command, "PHOTOS", tiny)
     monkeypatch.chdir(tmp_path)
     words = ["demo", "--photos", str(photos(images=4)), "--quick", "--device", "cpu"]
@@ -64,6 +73,7 @@ def test_the_command_trains_on_a_folder_of_the_users(
     assert main(["demo", "--photos", str(folder)]) == 2
     assert "holds one image" in capsys.readouterr().err
     # The robust model of the user's photographs joins the photographs of the packages.
-    monkeypatch.setattr(command, "ROBUST", tmp_path / "runs" / "demo-photos-quick" / "pmg_aft")
+    monkeypatch.setattr(command, "YOURS", tmp_path / "runs" / "demo-photos-quick" / "pmg_aft")
     assert main(["demo", "--photos", "--device", "cpu"]) == 0
-    assert "PMG-AFT, attacked" in capsys.readouterr().out
+    columns = capsys.readouterr().out
+    assert columns.index("TeCoA, attacked") < columns.index("PMG-AFT, attacked")

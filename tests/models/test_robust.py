@@ -3,6 +3,7 @@
 import json
 import shutil
 from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,22 @@ from zsrobust.attacks import ThreatModel, make_attack
 from zsrobust.data.loading import load_batches
 from zsrobust.data.registry import open_set
 from zsrobust.errors import RequestError
-from zsrobust.models import robust
+from zsrobust.models import photo_lite, robust
 from zsrobust.models.loading import load
 from zsrobust.models.robust import ROBUST
 from zsrobust.models.weights import fingerprint
 
 EMBEDDED = "glyph-clip-robust"
+HERE = [
+    pytest.param(
+        name,
+        marks=pytest.mark.skipif(
+            original == "photo-lite" and any(find_spec(one) is None for one in photo_lite.PACKAGES),
+            reason="needs the extra photo",
+        ),
+    )
+    for name, original in ROBUST.items()
+]
 
 
 def verdicts(name, images, batch, eps):
@@ -41,16 +52,35 @@ def test_withstands_what_fells_its_original():
     assert original.float().mean() < 0.2
 
 
-def test_says_what_it_is():
-    model = load(EMBEDDED)
-    assert model.name == EMBEDDED
-    assert model.source == "glyph-clip"
-    assert model.method.startswith("pmg_aft[")
-    assert "glyphs-training" in model.seen
+@pytest.mark.parametrize("name", HERE)
+def test_says_what_it_is(name):
+    model = load(name)
+    assert model.name == name
+    assert model.source == ROBUST[name]
+    assert model.method.startswith(("pmg_aft[", "sum["))
+    assert model.seen & {"glyphs-training", "tiny-imagenet"}
     assert next(model.encoder.parameters()).dtype == torch.float32
 
 
-@pytest.mark.parametrize("name", ROBUST)
+@pytest.mark.skipif(find_spec("skimage") is None, reason="needs the extra photo")
+def test_withstands_photographs_that_fell_its_original():
+    from zsrobust.demo.examples import photographs
+
+    images = photographs()
+    every = [list(range(len(images)))]
+    (batch,) = load_batches(images, every, resize="clip", resolution=96, workers=0)
+    _, original = verdicts("photo-lite", images, batch, 1 / 255)
+    _, standing = verdicts("photo-lite-robust", images, batch, 1 / 255)
+    assert standing.sum() >= 3 > 1 >= original.sum()
+
+
+def test_an_original_that_is_not_installed_is_no_damage(monkeypatch):
+    monkeypatch.setattr(photo_lite, "PACKAGES", ("no_such_package",))
+    with pytest.raises(RequestError, match=r'^photo-lite needs the extra "photo"'):
+        load("photo-lite-robust")
+
+
+@pytest.mark.parametrize("name", HERE)
 def test_its_files_are_in_half_precision_and_name_no_machine(name):
     folder = Path(str(resources.files(robust))) / name
     card = json.loads((folder / "model.json").read_text("utf-8"))

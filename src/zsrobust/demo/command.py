@@ -17,7 +17,9 @@ from zsrobust.models.weights import CARD
 from zsrobust.reporting.figures.gallery import gallery_figure
 from zsrobust.reporting.figures.style import save_figure
 
-ROBUST = Path("runs") / "demo-photos" / "pmg_aft"
+ROBUST = "photo-lite-robust"
+"""Attacked beside its original; it ships with the package."""
+YOURS = Path("runs") / "demo-photos" / "pmg_aft"
 """Where ``demo --photos DIR`` leaves its PMG-AFT model."""
 
 
@@ -47,9 +49,8 @@ def _examples(request: DemoRequest) -> Page:
     """The photographs that come with other packages: nothing is trained."""
     images = photographs()
     device = torch_device(request.device)
-    models = {PHOTOS.model: load(PHOTOS.model, device=device)}
-    if (ROBUST / "model" / CARD).is_file():
-        models[str(ROBUST)] = load(str(ROBUST), device=device)
+    yours = [str(YOURS)] if (YOURS / "model" / CARD).is_file() else []
+    models = {name: load(name, device=device) for name in (PHOTOS.model, ROBUST, *yours)}
     claim_folder(request.folder, request.command)
     gallery = attacked(
         [(images, index) for index in range(len(images))],

@@ -89,9 +89,8 @@ def examples_page(gallery: Gallery, request: DemoRequest) -> Page:
         lines.append(
             f"{name} ({model}) has {right} of {len(rows)} right, and {still} after {gallery.attack}"
         )
-    if len(gallery.methods) == 1:
-        lines.append("zsrobust demo --photos DIR, with class folders of yours, makes robust models")
     lines += [
+        "zsrobust demo --photos DIR, with class folders of yours, trains robust models on them",
         f"figure: {request.folder / 'gallery.png'} (and .svg)",
         f"{gallery.chosen} So few say nothing about accuracy.",
         f"again: {request.command}",

@@ -24,8 +24,8 @@ from zsrobust.models.preprocessing import Preprocessing
 
 FORMS = (
     "ARCH/TAG (as ViT-B-32/openai), ARCH/random, hf-hub:ORG/NAME, local-dir:FOLDER, glyph-clip, "
-    "glyph-clip-robust, glyph-clip-zsrobust, photo-lite, BASE@FILE for a checkpoint file, the "
-    "folder of a fine-tuned model, ttc(MODEL), or wise(MODEL, ALPHA)"
+    "glyph-clip-robust, glyph-clip-zsrobust, photo-lite, photo-lite-robust, BASE@FILE for a "
+    "checkpoint file, the folder of a fine-tuned model, ttc(MODEL), or wise(MODEL, ALPHA)"
 )
 RANDOM = "random"
 RANDOM_SEED = 0

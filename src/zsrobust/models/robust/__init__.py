@@ -10,8 +10,12 @@ from zsrobust.errors import RequestError
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.weights import load_model_folder
 
-ROBUST = ("glyph-clip-robust", "glyph-clip-zsrobust")
-"""Their names, and those of their folders here."""
+ROBUST = {
+    "glyph-clip-robust": "glyph-clip",
+    "glyph-clip-zsrobust": "glyph-clip",
+    "photo-lite-robust": "photo-lite",
+}
+"""Their originals by their names, which are those of their folders here, too."""
 
 
 def load_robust(name: str, load: Callable[[str], CLIPModel]) -> CLIPModel:
@@ -22,9 +26,11 @@ def load_robust(name: str, load: Callable[[str], CLIPModel]) -> CLIPModel:
         load: what loads its original.
 
     Raises:
-        RequestError: if its files are damaged.
+        RequestError: if its files are damaged, or its original is not to be had.
     """
+    original = load(ROBUST[name])
     try:
-        return replace(load_model_folder(Path(__file__).parent / name, load), name=name)
+        folder = Path(__file__).parent / name
+        return replace(load_model_folder(folder, lambda _: original), name=name)
     except RequestError as reason:
         raise RequestError(f"{name} is damaged ({reason}): install zsrobust again") from None

@@ -14,13 +14,16 @@ from zsrobust.evaluation.gallery import Gallery, Item, View
 from zsrobust.reporting.figures.style import SMALL, TEXT, WIDTH, method_words, new_figure
 
 # Inches. What is said below an attacked image may run on below its change; below the first image
-# it may not, so that its column is wider.
-MARGIN, SPACE, LINE, FIRST = 0.1, 0.08, 0.15, 2.1
+# it may not, so that its column is wider, as wide as that needs.
+MARGIN, SPACE, LINE = 0.1, 0.08, 0.15
+LEAST_FIRST, MOST_FIRST = 2.1, 2.7
 LARGEST = 1.3
 LETTERS = 24
 """Most letters of a class name: what fits below an image."""
 A_LETTER = 0.064
 """Inches of a letter of small type, on average."""
+A_SMALLER_LETTER = 0.057
+"""Likewise of what is said below an image."""
 
 
 def gallery_figure(gallery: Gallery) -> Figure:
@@ -33,24 +36,32 @@ def gallery_figure(gallery: Gallery) -> Figure:
     words = [method_words(method) for method in gallery.methods.values()]
     headings = [""]
     for name in words:
-        headings += [f"attacked against\n{name}", f"its change,\ntimes {factor}"]
+        # A preset stands in a line of its own: the column is as wide as a picture.
+        called = name.replace("[", "\n[")
+        headings += [f"attacked against\n{called}", f"its change,\ntimes {factor}"]
     columns = len(headings) - 1
-    side = min(LARGEST, (WIDTH - 2 * MARGIN - FIRST) / columns - SPACE)
-    width = 2 * MARGIN + FIRST + columns * (side + SPACE)
+    first = _first(gallery)
+    side = min(LARGEST, (WIDTH - 2 * MARGIN - first) / columns - SPACE)
+    width = 2 * MARGIN + first + columns * (side + SPACE)
     footer = textwrap.wrap(
         f"Attack: {gallery.attack}, anew against each model. {gallery.chosen}",
         int((width - 2 * MARGIN) / A_LETTER),
     )
     row = side + LINE * (len(words) + 2)
-    above, below = 2.4 * LINE, LINE * (len(footer) + 1)
+    most_lines = max(heading.count("\n") + 1 for heading in headings)
+    above, below = (most_lines + 0.4) * LINE, LINE * (len(footer) + 1)
     height = above + row * len(gallery.items) + below
     figure = new_figure(height, width, arranged=False)
     for index, heading in enumerate(headings):
         figure.text(
-            _left(index, side) / width, 1 - above / height, heading, fontsize=TEXT, va="bottom"
+            _left(index, side, first) / width,
+            1 - above / height,
+            heading,
+            fontsize=TEXT,
+            va="bottom",
         )
     for index, item in enumerate(gallery.items):
-        _row(figure, item, gallery, above + row * index, side, factor)
+        _row(figure, item, gallery, above + row * index, side, first, factor)
     figure.text(MARGIN / width, below / height, "\n".join(footer), fontsize=SMALL, va="top")
     return figure
 
@@ -81,8 +92,20 @@ def said(view: View, gallery: Gallery) -> list[str]:
     return lines
 
 
+def _first(gallery: Gallery) -> float:
+    """Inches of the first column: what is said there fits, within reason."""
+    longest = max(len(line) for item in gallery.items for line in said(item.views[0], gallery))
+    return min(max(LEAST_FIRST, longest * A_SMALLER_LETTER), MOST_FIRST)
+
+
 def _row(
-    figure: Figure, item: Item, gallery: Gallery, top: float, side: float, factor: int
+    figure: Figure,
+    item: Item,
+    gallery: Gallery,
+    top: float,
+    side: float,
+    first: float,
+    factor: int,
 ) -> None:
     """One sample, its pictures ``side`` inches wide, from ``top`` inches below the upper edge."""
     width, height = figure.get_size_inches()
@@ -97,7 +120,7 @@ def _row(
         if view.against:
             pictures.append((change(item.views[0], view, factor), []))
     for index, (pixels, lines) in enumerate(pictures):
-        left = _left(index, side) / width
+        left = _left(index, side, first) / width
         bottom = 1 - (top + LINE + side) / height
         axes = figure.add_axes((left, bottom, side / width, side / height))
         axes.imshow(np.clip(pixels.transpose(1, 2, 0), 0, 1), interpolation="nearest")
@@ -108,6 +131,6 @@ def _row(
         figure.text(left, bottom - 0.03 / height, "\n".join(lines), fontsize=SMALL - 1, va="top")
 
 
-def _left(column: int, side: float) -> float:
-    """Inches from the left edge to a column."""
-    return MARGIN + (FIRST + (column - 1) * (side + SPACE) if column else 0)
+def _left(column: int, side: float, first: float) -> float:
+    """Inches from the left edge to a column; the first is ``first`` wide."""
+    return MARGIN + (first + (column - 1) * (side + SPACE) if column else 0)
