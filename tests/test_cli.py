@@ -59,10 +59,10 @@ def test_compare_seeds_and_published_rows(finetune, photos, small_clip, tmp_path
     assert main(["compare", str(tmp_path / "0"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["pairs"]
     assert main(["seeds", str(tmp_path / "0"), str(tmp_path / "1")]) == 0
-    assert "pmg_aft[paper]" in capsys.readouterr().out
+    assert "pmg_aft[authors_code]" in capsys.readouterr().out
     assert main(["seeds", "--json", str(tmp_path / "0"), str(tmp_path / "1")]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert {row["method"] for row in told["results"]} >= {"original", "pmg_aft[paper]"}
+    assert {row["method"] for row in told["results"]} >= {"original", "pmg_aft[authors_code]"}
     # One model a method, in two evaluations: no spread over seeds, and JSON has no word for nan.
     assert {row["seeds"] for row in told["results"]} == {1}
     assert told["results"][0]["clean"]["interval"] == [None, None]

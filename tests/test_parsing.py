@@ -35,12 +35,10 @@ def test_every_evaluation_recipe_is_whole(name):
 
 
 def test_pmg_aft_recipes_are_what_method_and_script_say():
-    ours, script = (
-        recipe(f"pmg_aft{suffix}", model="m", data="d") for suffix in ("", "_authors_code")
-    )
-    assert ours.objective == PMGAFT(preset="paper")
-    assert script.objective == PMGAFT(preset="authors_code")
-    for found in (ours, script):
+    names = {"pmg_aft": "authors_code", "pmg_aft_authors_code": "authors_code"}
+    for name, preset in (names | {"pmg_aft_paper": "paper"}).items():
+        found = recipe(name, model="m", data="d")
+        assert found.objective == PMGAFT(preset=preset)
         plain = to_plain(found)
         assert plain["attack"] == {
             "eps": "1/255",
@@ -57,6 +55,7 @@ def test_pmg_aft_recipes_are_what_method_and_script_say():
             "clip_norm": None,
         }
         assert (found.epochs, found.batch_size) == (10, 256)
+    script = recipe("pmg_aft_authors_code", model="m", data="d")
     assert (script.preprocessing, script.loader_resize) == ("authors_code", "authors_code")
 
 

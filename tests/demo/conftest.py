@@ -18,7 +18,7 @@ def plan(small_clip, photos):
         steps=3,
         training_attack_steps=1,
         batch_size=8,
-        lr=0.02,
+        lr={"ft_clean": 0.02, "tecoa": 0.02, "pmg_aft": 0.02},
         hold_out=0.2,
         samples=8,
         seeds=(0,),

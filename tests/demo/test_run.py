@@ -25,7 +25,7 @@ def test_three_methods_of_equal_steps_are_evaluated_beside_the_original(plan, tm
     results = Results.read(out / "evaluation" / "results.json")
     assert [(row.method, row.dataset) for row in results.rows] == [
         (method, name)
-        for method in ("original", "ft_clean", "tecoa", "pmg_aft[paper]")
+        for method in ("original", "ft_clean", "tecoa", "pmg_aft[authors_code]")
         for name in ("one", "other")
     ]
     for method in ("ft_clean", "tecoa", "pmg_aft"):

@@ -38,7 +38,7 @@ def test_clean_objectives_hand_the_images_back(classifier, samples, objective):
 
 @pytest.mark.parametrize(
     ("objective", "scale"),
-    [(TeCoA(), 20.0), (PMGAFT(), 20.0), (PMGAFT(preset="authors_code"), 1.0)],
+    [(TeCoA(), 20.0), (PMGAFT(preset="paper"), 20.0), (PMGAFT(preset="authors_code"), 1.0)],
 )
 def test_adversarial_objectives_attack_the_student_at_their_scale(
     classifier, samples, objective, scale

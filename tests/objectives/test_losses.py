@@ -78,7 +78,7 @@ def test_pmg_aft_presets(case, preset, computed, differences):
 @pytest.mark.parametrize(("alpha", "beta"), [(0.0, 1.0), (2.5, 0.0), (0.5, 3.0), (0.0, 0.0)])
 def test_pmg_aft_weights(case, alpha, beta, computed):
     model, views, labels = case
-    objective = PMGAFT(alpha=alpha, beta=beta)
+    objective = PMGAFT(preset="paper", alpha=alpha, beta=beta)
     parts, gradients = computed(objective, model, views, labels)
     expected = written_out(
         views,
@@ -111,13 +111,13 @@ def test_general_term_on_features(case, general, computed):
         np.linalg.norm(student, axis=1) * np.linalg.norm(teacher, axis=1)
     )
     distance = ((student - teacher) ** 2).sum(1) if general == "l2" else 1 - cosine
-    parts, _ = computed(PMGAFT(general=general), model, views, labels)
+    parts, _ = computed(PMGAFT(preset="paper", general=general), model, views, labels)
     assert parts["general"] == pytest.approx(distance.sum() / GLOBAL, rel=1e-5)
 
 
 def test_our_ft_standard_is_the_objective_on_clean_images(case, computed):
     model, views, labels = case
-    objective = PMGAFT(images="clean")
+    objective = PMGAFT(preset="paper", images="clean")
     assert objective.needs.student == {"crafted"}
     parts, _ = computed(objective, model, views, labels)
     vectors = model.class_embeddings.double().numpy()
@@ -163,7 +163,7 @@ def test_kl_survives_probabilities_that_underflow():
 
 def test_shares_of_a_split_batch_add_up(case, computed):
     model, views, labels = case
-    for objective in (PMGAFT(), PMGAFT(preset="authors_code"), TeCoA()):
+    for objective in (PMGAFT(preset="paper"), PMGAFT(preset="authors_code"), TeCoA()):
         whole, _ = computed(objective, model, views, labels)
         pieces = [
             computed(objective, model, {name: v[half] for name, v in views.items()}, labels[half])[
@@ -176,10 +176,10 @@ def test_shares_of_a_split_batch_add_up(case, computed):
 
 
 def test_labels_name_preset_and_departures():
-    assert PMGAFT().label == "pmg_aft[paper]"
+    assert PMGAFT().label == "pmg_aft[authors_code]"
     assert PMGAFT(preset="ttc", alpha=0.0).label == "pmg_aft[ttc, alpha=0.0]"
-    assert PMGAFT(kl_reduction="sum").label == "pmg_aft[paper, kl_reduction=sum]"
-    assert PMGAFT(kl_reduction="mean").label == "pmg_aft[paper]"
+    assert PMGAFT(kl_reduction="mean").label == "pmg_aft[authors_code, kl_reduction=mean]"
+    assert PMGAFT(kl_reduction="sum").label == "pmg_aft[authors_code]"
 
 
 @pytest.mark.parametrize(

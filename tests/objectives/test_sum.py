@@ -36,7 +36,7 @@ PAIRS = {
     "tecoa at scale 1": (TeCoA(logit_scale=1.0), SumOfTerms(logit_scale=1.0)),
     **{f"pmg_aft {name}": (PMGAFT(preset=name), pmg_aft_as_sum(name)) for name in PRESETS},
     "pmg_aft with other weights": (
-        PMGAFT(alpha=0.5, beta=3.0),
+        PMGAFT(preset="paper", alpha=0.5, beta=3.0),
         pmg_aft_as_sum("paper", 0.5, 3.0),
     ),
     "fare": (FARE(), SumOfTerms([Term("l2_anchor_adv")], attack_on="l2_anchor_adv")),

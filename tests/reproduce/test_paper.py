@@ -35,8 +35,8 @@ def test_recipes_are_the_authors(tmp_path):
         assert config.steps == 10 * (95_000 // 256)
         assert config.batch_size == 256
     assert recipes["tecoa"].optimizer.lr == 1e-5
-    assert recipes["pmg_aft"].optimizer.lr == 5e-5
-    assert recipes["pmg_aft"].attack.eps == Eps("1/255")
+    assert recipes["pmg_aft_paper"].optimizer.lr == 5e-5
+    assert recipes["pmg_aft_paper"].attack.eps == Eps("1/255")
     stages = Paper(tmp_path, tmp_path / "out").stages()
     assert stages["equal-steps"].sweep.evaluation.samples is None
     assert stages["autoattack"].sweep.evaluation.samples == SAMPLES
@@ -52,6 +52,6 @@ def test_the_plan_names_what_is_missing_and_what_it_costs(tmp_path):
     assert "missing: imagenet, 6.7 GB (needs an account)" in text
     # PMG-AFT: 3710 steps of 256 images, 11 passes each.
     expected = 3710 * 256 * 11 * vit_b_32_operations() / 1e15
-    line = next(line for line in text.splitlines() if line.startswith("fine-tuning pmg_aft:"))
+    line = next(line for line in text.splitlines() if line.startswith("fine-tuning pmg_aft_paper:"))
     assert float(line.split()[-2]) == pytest.approx(expected, rel=0.02)
     assert "sustained" in text

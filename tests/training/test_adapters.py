@@ -139,7 +139,7 @@ def test_lora_may_be_fine_tuned_further(config):
     first = finetune(config("first", steps=1, adapter=ADAPTERS["lora"]))
     second = finetune(config("second", steps=1, model=str(first.folder)))
     model = load(str(second.folder))
-    assert model.method == "pmg_aft[paper] + lora(rank=2), then pmg_aft[paper]"
+    assert model.method == "pmg_aft[authors_code] + lora(rank=2), then pmg_aft[authors_code]"
     assert model.adapter == Adapter("full")
 
 

@@ -66,7 +66,7 @@ def test_a_run_keeps_the_average_of_its_weights(config, weights, monkeypatch):
         torch.testing.assert_close(tensor, expected[name], atol=1e-6, rtol=1e-5)
         assert torch.equal(weights(run.folder)[f"1.{name}"], tensor)
         assert torch.equal(weights(run.folder)[f"0.{name}"], seen[-1][name])
-    assert load(str(run.folder)).method == "pmg_aft[paper] + ema(0.5)"
+    assert load(str(run.folder)).method == "pmg_aft[authors_code] + ema(0.5)"
 
 
 def test_the_average_is_what_is_evaluated(config, weights):

@@ -240,7 +240,7 @@ def test_a_second_fine_tuning_names_both(config):
     first = finetune(config("first", steps=1, templates=["one {}"], loader_resize="authors_code"))
     second = finetune(config("second", steps=1, model=str(first.folder)))
     model = load(str(second.folder))
-    assert model.method == "pmg_aft[paper], then pmg_aft[paper]"
+    assert model.method == "pmg_aft[authors_code], then pmg_aft[authors_code]"
     assert model.source == config().model
     assert model.default_templates == ("one {}",)
     assert load(str(first.folder)).loader_resize == "authors_code"

@@ -55,7 +55,9 @@ class Method:
 
 
 FT_CLEAN = Method("ft_clean", "FT-Clean", "ft_clean")
-FT_STANDARD = Method("ft_standard", "our FT-Standard", "pmg_aft", {"images": "clean"})
+FT_STANDARD = Method(
+    "ft_standard", "our FT-Standard", "pmg_aft", {"preset": "paper", "images": "clean"}
+)
 TECOA = Method("tecoa", "TeCoA", "tecoa")
 PAPER = Method("pmg_aft-paper", "PMG-AFT (paper)", "pmg_aft", {"preset": "paper"})
 PRESETS = (

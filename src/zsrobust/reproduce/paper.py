@@ -27,7 +27,7 @@ RECIPES = {
     "ft_clean": "FT-Clean",
     "ft_standard": "our FT-Standard",
     "tecoa": "TeCoA",
-    "pmg_aft": "PMG-AFT (paper)",
+    "pmg_aft_paper": "PMG-AFT (paper)",
     "pmg_aft_authors_code": "PMG-AFT (authors_code)",
 }
 REFERENCE = "TeCoA"
