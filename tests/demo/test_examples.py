@@ -75,5 +75,5 @@ def test_the_command_trains_on_a_folder_of_the_users(two, photos, tmp_path, monk
     # The robust model of the user's photographs joins the photographs of the packages.
     monkeypatch.setattr(command, "YOURS", tmp_path / "runs" / "demo-photos-quick" / "pmg_aft")
     assert main(["demo", "--photos", "--device", "cpu"]) == 0
-    columns = capsys.readouterr().out
-    assert columns.index("TeCoA, attacked") < columns.index("PMG-AFT, attacked")
+    said = capsys.readouterr().out
+    assert said.index("TeCoA (") < said.index(f"PMG-AFT[authors_code] ({command.YOURS}) has")
