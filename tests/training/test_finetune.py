@@ -144,6 +144,26 @@ def test_ctrl_c_saves_and_the_same_call_goes_on(config, weights, monkeypatch):
     )
 
 
+def test_asked_to_stop_in_its_last_step_it_ends_whole_and_stops(config, weights, monkeypatch):
+    """Else a command of several runs, asked to stop, would begin the next one."""
+    whole = finetune(config("whole"))
+    step, calls = trainer.TrainingStep.__call__, []
+
+    def interrupted(self, *parts, **options):
+        calls.append(1)
+        if len(calls) == 6:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(self, *parts, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer.TrainingStep, "__call__", interrupted)
+        with pytest.raises(KeyboardInterrupt, match="stopped after the last step"):
+            finetune(config("stopped"))
+        again = finetune(config("stopped"))
+    assert len(calls) == 6
+    assert_equal_weights(weights(again.folder), weights(whole.folder))
+
+
 def test_a_finished_run_is_not_run_again(config, monkeypatch):
     first = finetune(config())
     monkeypatch.setattr(trainer.TrainingStep, "__call__", lambda *_, **__: pytest.fail("a step"))
