@@ -124,7 +124,9 @@ class Trainer:
                     )
             # What else a command has to do after this run is not begun.
             if by := self._asked_to_stop(interrupt):
-                raise Stopped("stopped after the last step; the same command goes on from there", by)
+                raise Stopped(
+                    "stopped after the last step; the same command goes on from there", by
+                )
         assert self.best is not None
         return self.best
 
