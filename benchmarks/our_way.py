@@ -10,7 +10,7 @@ from benchmarks.setting import EPS, Setting
 from zsrobust.attacks import PGD, ThreatModel
 from zsrobust.data.batch import Batch
 from zsrobust.models.folding import folded_in_training
-from zsrobust.objectives import objective_class
+from zsrobust.objectives import PMGAFT, Objective, TeCoA
 from zsrobust.objectives.base import Models
 from zsrobust.processes import make_accelerator
 from zsrobust.training.compiling import compile_blocks
@@ -21,9 +21,9 @@ from zsrobust.training.student import Student
 class OurStep:
     """One fine-tuning step, called again and again on one batch."""
 
-    def __init__(self, setting: Setting, method: str) -> None:
+    def __init__(self, setting: Setting, objective: Objective) -> None:
         model = setting.loaded()
-        self.step = _made(setting, model, method)
+        self.step = _made(setting, model, objective)
         images, labels = setting.images(model.preprocessing.image_size)
         ids = [str(index) for index in range(setting.batch)]
         self.batch, self.size = Batch(images, labels, ids), setting.batch
@@ -33,10 +33,11 @@ class OurStep:
 
 
 def our_step(setting: Setting, guided: bool) -> Callable[[], object]:
-    return OurStep(setting, "pmg_aft" if guided else "tecoa")
+    # The loss at the model's own scale, as the other way computes it.
+    return OurStep(setting, PMGAFT(preset="paper") if guided else TeCoA())
 
 
-def _made(setting: Setting, model, method: str) -> TrainingStep:
+def _made(setting: Setting, model, objective: Objective) -> TrainingStep:
     original = copy.deepcopy(model.encoder).eval().requires_grad_(False)
     classifier = model.classifier(setting.class_names(), (TEMPLATE,)).to(setting.device)
     if setting.compiled:
@@ -46,7 +47,7 @@ def _made(setting: Setting, model, method: str) -> TrainingStep:
     classifier.encoder = folded_in_training(model.encoder)
     student = Student(classifier.encoder, model.preprocessing).to(setting.device)
     return TrainingStep(
-        objective=objective_class(method)(),
+        objective=objective,
         attack=PGD(ThreatModel(eps=EPS), steps=setting.attack_steps, step_size=EPS),
         student=accelerator.prepare(student),
         models=Models(classifier),

@@ -10,6 +10,7 @@ from benchmarks.our_way import OurStep
 from benchmarks.setting import Setting
 
 from zsrobust.config import FinetuneConfig
+from zsrobust.objectives import objective_class
 from zsrobust.sweep.cost import passes_per_step
 
 SETTING = Setting("ViT-S-32-alt/random", batch=2, prompts=2, device="cpu")
@@ -26,7 +27,7 @@ def test_our_step_takes_the_passes_that_are_needed_and_no_text(method):
     update, so a little less is counted."""
     said = passes_per_step(FinetuneConfig(model="m", data="d", method=method))
     assert {"pmg_aft": 11, "tecoa": 7}.get(method, said) == said
-    found = counted(OurStep(SETTING, method)) / (2 * forward_operations(SETTING))
+    found = counted(OurStep(SETTING, objective_class(method)())) / (2 * forward_operations(SETTING))
     assert said - 0.5 < found <= said
 
 
