@@ -1,10 +1,36 @@
+import os
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 from PIL import Image
 from safetensors.torch import load_file
 
 from zsrobust.config import FinetuneConfig, Optimizer, TrainingAttack
+from zsrobust.training import trainer
 from zsrobust.units import Eps
+
+
+@pytest.fixture
+def signalled(monkeypatch):
+    """``with signalled(number, *steps) as calls``: the process gets the signal within these steps,
+    counted over all runs inside; ``calls`` has an entry a step."""
+
+    @contextmanager
+    def during(number, *steps):
+        step, calls = trainer.TrainingStep.__call__, []
+
+        def counted(self, *parts, **options):
+            calls.append(1)
+            if len(calls) in steps:
+                os.kill(os.getpid(), number)
+            return step(self, *parts, **options)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(trainer.TrainingStep, "__call__", counted)
+            yield calls
+
+    return during
 
 
 @pytest.fixture

@@ -121,21 +121,12 @@ def test_a_loss_that_is_not_finite_stops_the_run(config, weights, monkeypatch):
     assert_equal_weights(weights(folder), weights(whole.folder))
 
 
-def test_ctrl_c_saves_and_the_same_call_goes_on(config, weights, monkeypatch):
+def test_ctrl_c_saves_and_the_same_call_goes_on(config, weights, signalled):
     whole = finetune(config("whole"))
     settings = config("stopped", checkpoint_every=100)
-    step, calls = trainer.TrainingStep.__call__, []
-
-    def interrupted(self, *parts, **options):
-        calls.append(1)
-        if len(calls) == 3:
-            os.kill(os.getpid(), signal.SIGINT)
-        return step(self, *parts, **options)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(trainer.TrainingStep, "__call__", interrupted)
-        with pytest.raises(KeyboardInterrupt, match="stopped at step 3 of 6; the same command"):
-            finetune(settings)
+    stopped = pytest.raises(KeyboardInterrupt, match="stopped at step 3 of 6; the same command")
+    with signalled(signal.SIGINT, 3), stopped:
+        finetune(settings)
     again = finetune(settings)
     assert_equal_weights(weights(again.folder), weights(whole.folder))
     assert_equal_weights(
@@ -144,19 +135,10 @@ def test_ctrl_c_saves_and_the_same_call_goes_on(config, weights, monkeypatch):
     )
 
 
-def test_asked_to_stop_in_its_last_step_it_ends_whole_and_stops(config, weights, monkeypatch):
+def test_asked_to_stop_in_its_last_step_it_ends_whole_and_stops(config, weights, signalled):
     """Else a command of several runs, asked to stop, would begin the next one."""
     whole = finetune(config("whole"))
-    step, calls = trainer.TrainingStep.__call__, []
-
-    def interrupted(self, *parts, **options):
-        calls.append(1)
-        if len(calls) == 6:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return step(self, *parts, **options)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(trainer.TrainingStep, "__call__", interrupted)
+    with signalled(signal.SIGTERM, 6) as calls:
         with pytest.raises(KeyboardInterrupt, match="stopped after the last step"):
             finetune(config("stopped"))
         again = finetune(config("stopped"))

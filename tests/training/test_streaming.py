@@ -2,7 +2,6 @@
 
 import functools
 import http.server
-import os
 import signal
 import subprocess
 import sys
@@ -17,7 +16,6 @@ import yaml
 from zsrobust.config import to_plain
 from zsrobust.data.registry import open_set
 from zsrobust.data.shards.write import write_shards
-from zsrobust.training import trainer
 from zsrobust.training.finetune import finetune
 from zsrobust.training.metrics import read_metrics
 
@@ -55,23 +53,14 @@ def assert_same_run(one, other, weights):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_stopped_in_mid_epoch_it_goes_on_as_if_it_had_not(
-    config, shards, weights, monkeypatch, workers, cache
+    config, shards, weights, monkeypatch, signalled, workers, cache
 ):
     """Two epochs of 6 steps, interrupted after step 3 and again after step 8."""
     asked = {"data": shards, "steps": 12, "evaluate_every": 6, "checkpoint_every": 100}
     whole = finetune(config("whole", **asked))
     stopped = config("stopped", workers=workers, **asked)
-    step, calls = trainer.TrainingStep.__call__, []
-
-    def interrupted(self, *parts, **options):
-        calls.append(1)
-        if len(calls) in (3, 8):
-            os.kill(os.getpid(), signal.SIGINT)
-        return step(self, *parts, **options)
-
     monkeypatch.setenv("ZSROBUST_CACHE", str(cache / "another"))
-    with monkeypatch.context() as patch:
-        patch.setattr(trainer.TrainingStep, "__call__", interrupted)
+    with signalled(signal.SIGINT, 3, 8):
         for reached in (3, 8):
             with pytest.raises(KeyboardInterrupt, match=f"stopped at step {reached} of 12"):
                 finetune(stopped)
