@@ -1,15 +1,20 @@
 """What the pages of the replications say is what the committed results say."""
 
+import json
 import shutil
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from zsrobust.parsing import parse_finetune
+from zsrobust.reproduce.methods import METHODS
 from zsrobust.reproduce.request import parse_reproduce
 from zsrobust.reproduce.run import reproduce
+from zsrobust.reproduce.world import photos_of
 
 DOCS = Path(__file__).parents[2] / "docs"
 SET = "coloured-shapes"
@@ -91,3 +96,15 @@ def test_what_the_page_says_of_pgd_beside_autoattack_is_so():
     assert tecoa == first
     assert f"by {paper} points of `paper`, {ttc} of `ttc`, {tecoa} of TeCoA" in page
     assert f"and {code} of `authors_code`" in page
+
+
+@pytest.mark.parametrize("name", ["tecoa", "pmg_aft-authors_code"])
+def test_the_photo_recipes_train_as_the_replication_does_at_the_best_rate(name):
+    found = DOCS / "replication" / "photos" / "results" / "tuning.json"
+    scores = json.loads(found.read_text(encoding="utf-8"))[name]
+    best = float(max(scores, key=scores.get))
+    (method,) = (method for method in METHODS if method.name == name)
+    expected = method.of(photos_of("tiny-imagenet:here", ["cifar10:here"]).base, best)
+    recipe = f"photo_lite_{method.objective}"
+    given = parse_finetune(["--config", recipe, "--data", "tiny-imagenet:here"])
+    assert replace(given, checkpoint_every=expected.checkpoint_every) == expected
