@@ -34,7 +34,8 @@ class Steps:
     def __init__(self, title: str, total: int, *, done: int = 0, quiet: bool = False) -> None:
         self.title, self.total, self.done, self.quiet = title, total, done, quiet
         self.console = Console(stderr=True, quiet=quiet)
-        self._at_start, self._started, self._last_line = done, time.monotonic(), time.monotonic()
+        self._last_line = time.monotonic()
+        self.begin()
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
@@ -59,6 +60,10 @@ class Steps:
         trace: TracebackType | None,
     ) -> None:
         self._bar.stop()
+
+    def begin(self) -> None:
+        """Estimate from here on: what went before, such as a first evaluation, was no step."""
+        self._at_start, self._started = self.done, time.monotonic()
 
     def advance(self, steps: int = 1, figures: str = "") -> None:
         """Count ``steps`` more; ``figures`` is what to show beside them."""

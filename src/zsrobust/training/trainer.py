@@ -112,6 +112,7 @@ class Trainer:
             if self.resumed_state is None:
                 self._evaluate(bar)
                 self._save()
+            bar.begin()
             self._finished_at = time.monotonic()
             for epoch, parts in self.feed.training(self.done, self.total_steps):
                 self._train(epoch, parts, bar)
