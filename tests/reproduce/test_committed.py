@@ -80,6 +80,12 @@ def test_what_the_page_says_of_one_set_is_so():
     assert f"it is {mean[0]:.1f} better clean and {-mean[1]:.1f} worse robust" in page
 
 
+BESIDE = (
+    *("pmg_aft-paper", "pmg_aft-ttc", "tecoa", "pmg_aft-authors_code"),
+    "pmg_aft-authors_first_revision",
+)
+
+
 def _more_under_pgd(world, seen=()):
     """By method: the points by which PGD-10 leaves more standing of AutoAttack's images."""
     pgd, more = _right("equal-steps", world), defaultdict(list)
@@ -94,18 +100,15 @@ def _more_under_pgd(world, seen=()):
 def test_what_the_page_says_of_pgd_beside_autoattack_is_so():
     page = " ".join((DOCS / "replication.md").read_text(encoding="utf-8").split())
     glyphs = _more_under_pgd("glyphs")
-    paper, ttc, tecoa, code, first = (
-        glyphs[name]
-        for name in (
-            *("pmg_aft-paper", "pmg_aft-ttc", "tecoa", "pmg_aft-authors_code"),
-            "pmg_aft-authors_first_revision",
-        )
-    )
+    paper, ttc, tecoa, code, first = (glyphs[name] for name in BESIDE)
     assert tecoa == first
     assert f"by {paper} points of `paper`, {ttc} of `ttc`, {tecoa} of TeCoA" in page
     assert f"and {code} of `authors_code`" in page
     photos = _more_under_pgd("photos", seen={"tiny-imagenet"})
-    print(photos)
+    paper, ttc, tecoa, code, first = (photos[name] for name in BESIDE)
+    assert paper == first
+    assert f"by {code} points of `authors_code`, {paper} of `paper`" in page
+    assert f"{ttc} of `ttc` and {tecoa} of TeCoA" in page
 
 
 @pytest.mark.parametrize("name", ["tecoa", "pmg_aft-authors_code"])
