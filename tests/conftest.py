@@ -14,6 +14,7 @@ from open_clip.push_to_hf_hub import save_for_hf
 from PIL import Image
 from torch import nn
 
+from zsrobust.models import text_cache
 from zsrobust.models.zero_shot import ZeroShotClassifier
 
 COLOURS = {
@@ -53,6 +54,22 @@ def small_clip(tmp_path_factory):
             model.visual.proj.mul_(3)
         save_for_hf(model, CLIPTokenizer(), SMALL_CLIP, str(folder), True)
     return f"local-dir:{folder}"
+
+
+@pytest.fixture
+def another_processor(monkeypatch):
+    """Call it, and class vectors come with other last bits, as they do elsewhere."""
+
+    def move():
+        encode = text_cache.encode
+
+        def elsewhere(*prompts):
+            vectors = encode(*prompts)
+            return torch.nextafter(vectors, torch.zeros_like(vectors))
+
+        monkeypatch.setattr(text_cache, "encode", elsewhere)
+
+    return move
 
 
 class SmallNet(nn.Module):

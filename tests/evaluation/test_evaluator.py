@@ -148,6 +148,21 @@ def test_interrupted_it_goes_on_from_the_last_finished_part(config, monkeypatch)
     assert len(calls) == 5, "an unchanged evaluation is answered from its files"
 
 
+def test_what_is_evaluated_is_not_evaluated_again_on_another_processor(
+    config, another_processor, monkeypatch
+):
+    before = evaluate(config())
+    another_processor()
+    monkeypatch.setattr(cell_module.Measurement, "under", lambda *_: pytest.fail("attacked"))
+    assert [row.key for row in evaluate(config()).rows] == [row.key for row in before.rows]
+
+
+def test_other_prompts_are_evaluated_anew(config):
+    before = evaluate(config())
+    after = evaluate(config(templates=["{} there."], out=f"{config().out}-2"))
+    assert {row.key for row in before.rows}.isdisjoint(row.key for row in after.rows)
+
+
 def test_changed_weights_are_evaluated_anew(config, tuned):
     settings = config(model=[tuned], baseline=False)
     before = evaluate(settings)

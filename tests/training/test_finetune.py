@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from zsrobust.config import Optimizer, to_plain
 from zsrobust.errors import RequestError, RunError
@@ -210,6 +211,30 @@ def test_a_resume_on_other_images_is_refused(config, tmp_path):
     settings = config()
     finetune(settings)
     (tmp_path / "photos" / "class_0" / "0.png").unlink()
+    with pytest.raises(RequestError, match=r"are not those that .* was begun with"):
+        finetune(settings)
+
+
+def test_a_run_goes_on_on_another_processor(config, signalled, another_processor, capsys):
+    settings = config(evaluate_every=6)
+    with signalled(signal.SIGINT, 3), pytest.raises(KeyboardInterrupt, match="at step 3"):
+        finetune(settings)
+    (first,) = re.findall(r"step 0: .* clean ([0-9.]+)%.* ([0-9.]+)%;", capsys.readouterr().err)
+    another_processor()
+    finetune(settings)
+    # The line of a step is shown before its own evaluation, so with the one before.
+    (shown,) = re.findall(r" 6/6 .* held-out ([0-9]+)%/([0-9]+)%", capsys.readouterr().err)
+    assert [*map(float, shown)] == pytest.approx([*map(float, first)], abs=0.6)
+    assert float(first[0]) > 1
+
+
+def test_a_resume_with_another_text_side_is_refused(config, small_clip, tmp_path):
+    shutil.copytree(small_clip.removeprefix("local-dir:"), tmp_path / "clip")
+    settings = config(model=f"local-dir:{tmp_path / 'clip'}")
+    finetune(settings)
+    (path,) = (tmp_path / "clip").glob("*.safetensors")
+    tensors = load_file(path)
+    save_file({**tensors, "positional_embedding": -tensors["positional_embedding"]}, path)
     with pytest.raises(RequestError, match=r"are not those that .* was begun with"):
         finetune(settings)
 

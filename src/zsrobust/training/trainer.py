@@ -61,7 +61,7 @@ class Trainer:
         selection_attack: the attack on held-out images.
         done: steps taken.
         best: the selected model's accuracies so far.
-        held_out_now: accuracies at the last evaluation.
+        held_out_now: accuracies at the last evaluation, None before there was one.
     """
 
     config: FinetuneConfig
@@ -75,7 +75,7 @@ class Trainer:
     selection_attack: PGD
     done: int = field(default=0, init=False)
     best: HeldOut | None = field(default=None, init=False)
-    held_out_now: HeldOut = field(default=HeldOut(0.0, 0.0), init=False)
+    held_out_now: HeldOut | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.total_steps = self.config.steps or self.config.epochs * self.feed.per_epoch
@@ -293,6 +293,7 @@ class Trainer:
     def _save(self) -> None:
         state = {
             "best": asdict(self.best) if self.best else None,
+            "held_out": asdict(self.held_out_now) if self.held_out_now else None,
             "inputs": self.inputs,
             "skipped_steps": [self.non_finite.total, self.non_finite.in_a_row],
         }
@@ -316,7 +317,7 @@ class Trainer:
         if state is not None:
             self.done = int(state["step"])
             self.best = HeldOut(**state["best"]) if state["best"] else None
-            self.held_out_now = self.best or self.held_out_now
+            self.held_out_now = HeldOut(**found) if (found := state.get("held_out")) else None
             self.non_finite.total, self.non_finite.in_a_row = state.get("skipped_steps", (0, 0))
         self.log.forget_after(-1 if state is None else self.done)
         if self.done == self.total_steps and not (self.folder / "model").is_dir():
@@ -348,14 +349,16 @@ class Trainer:
             [list(part.sample_ids), list(part.labels)]
             for part in (self.feed.train_set, self.feed.held_out)
         ]
-        models = self.step.models
-        vectors = [models.classifier.class_embeddings, *models.texts]
+        classifier = self.step.models.classifier
+        # Not the vectors, whose last bits differ between processors: a run may move to another.
+        prompts = [
+            *(self.model.text.fingerprint, classifier.templates, classifier.class_names),
+            *self.step.objective.prompts(self.feed.train_set.class_names),
+        ]
         return {
-            "images": hashlib.sha256(json.dumps(sets).encode()).hexdigest(),
+            "images": _sha256(sets),
             "original": fingerprint(self.step.original),
-            "class_vectors": hashlib.sha256(
-                b"".join(part.cpu().numpy().tobytes() for part in vectors)
-            ).hexdigest(),
+            "prompts": _sha256(prompts),
         }
 
     def _introduction(self) -> list[str]:
@@ -382,10 +385,15 @@ class Trainer:
         return lines
 
 
-def _shown(figures: dict[str, float], held_out: HeldOut, images_per_second: float) -> str:
+def _sha256(content: object) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _shown(figures: dict[str, float], held_out: HeldOut | None, images_per_second: float) -> str:
     parts = [f"loss {figures['total']:.3f}" if figures else "skipped"]
     for key, name in (("clean_acc", "clean"), ("adversarial_acc", "adversarial")):
         if key in figures:
             parts.append(f"{name} {figures[key]:.0%}")
-    parts.append(f"held-out {held_out.clean_acc:.0%}/{held_out.robust_acc:.0%}")
+    if held_out is not None:
+        parts.append(f"held-out {held_out.clean_acc:.0%}/{held_out.robust_acc:.0%}")
     return "  ".join([*parts, f"{images_per_second:.0f} img/s"])
