@@ -61,7 +61,7 @@ class Trainer:
         selection_attack: the attack on held-out images.
         done: steps taken.
         best: the selected model's accuracies so far.
-        held_out_now: accuracies at the last evaluation, None before there was one.
+        held_out_now: accuracies at the last evaluation; there is one before the first step.
     """
 
     config: FinetuneConfig
@@ -75,7 +75,7 @@ class Trainer:
     selection_attack: PGD
     done: int = field(default=0, init=False)
     best: HeldOut | None = field(default=None, init=False)
-    held_out_now: HeldOut | None = field(default=None, init=False)
+    held_out_now: HeldOut = field(init=False)
 
     def __post_init__(self) -> None:
         self.total_steps = self.config.steps or self.config.epochs * self.feed.per_epoch
@@ -293,7 +293,7 @@ class Trainer:
     def _save(self) -> None:
         state = {
             "best": asdict(self.best) if self.best else None,
-            "held_out": asdict(self.held_out_now) if self.held_out_now else None,
+            "held_out": asdict(self.held_out_now),
             "inputs": self.inputs,
             "skipped_steps": [self.non_finite.total, self.non_finite.in_a_row],
         }
@@ -317,7 +317,7 @@ class Trainer:
         if state is not None:
             self.done = int(state["step"])
             self.best = HeldOut(**state["best"]) if state["best"] else None
-            self.held_out_now = HeldOut(**found) if (found := state.get("held_out")) else None
+            self.held_out_now = HeldOut(**state["held_out"])
             self.non_finite.total, self.non_finite.in_a_row = state.get("skipped_steps", (0, 0))
         self.log.forget_after(-1 if state is None else self.done)
         if self.done == self.total_steps and not (self.folder / "model").is_dir():
@@ -389,11 +389,10 @@ def _sha256(content: object) -> str:
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
-def _shown(figures: dict[str, float], held_out: HeldOut | None, images_per_second: float) -> str:
+def _shown(figures: dict[str, float], held_out: HeldOut, images_per_second: float) -> str:
     parts = [f"loss {figures['total']:.3f}" if figures else "skipped"]
     for key, name in (("clean_acc", "clean"), ("adversarial_acc", "adversarial")):
         if key in figures:
             parts.append(f"{name} {figures[key]:.0%}")
-    if held_out is not None:
-        parts.append(f"held-out {held_out.clean_acc:.0%}/{held_out.robust_acc:.0%}")
+    parts.append(f"held-out {held_out.clean_acc:.0%}/{held_out.robust_acc:.0%}")
     return "  ".join([*parts, f"{images_per_second:.0f} img/s"])
