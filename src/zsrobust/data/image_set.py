@@ -38,6 +38,8 @@ class ImageSet:
         origin: what the images are whatever the set is called: the published set's name, or the
             place of a folder.
         skipped: how many unreadable images were left out.
+        notes: sentences on how the data was read that whoever trains or evaluates on it must know,
+            such as files that were left out.
         stamp: hash of every file's path, size and time, or of what else tells that images are
             the same as before; empty where nothing does.
         slots, stamped_size: the place of each sample in the set that was stamped, and that set's
@@ -63,6 +65,7 @@ class ImageSet:
     root: Path | None = None
     origin: str = ""
     skipped: int = 0
+    notes: tuple[str, ...] = ()
     stamp: str = ""
     slots: Sequence[int] = ()
     stamped_size: int = 0

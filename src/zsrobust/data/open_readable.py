@@ -38,18 +38,18 @@ def readable(
 ) -> ImageSet:
     """The set without its unreadable images where ``skip`` was asked for, each read once.
 
-    ``samples`` of it are drawn by ``seed``, balanced over classes, before any is read. A published
-    set of which images are missing is said to be so.
+    ``samples`` of it are drawn by ``seed``, balanced over classes, before any is read. The
+    set's notes are said, and that images of a published set are missing.
 
     Raises:
         RequestError: if an image cannot be read and ``on_unreadable`` is ``stop``.
     """
-    short = shortfall(images)
+    notes = [*images.notes, *filter(None, [shortfall(images)])]
     if samples is not None:
         images = take(images, samples, seed)
     with Steps(f"reading {images.name}", len(images)) as progress:
-        if short:
-            progress.say(short)
+        for note in notes:
+            progress.say(note)
         left, skipped = verify(
             images, on_unreadable, lambda done, _: progress.advance(done - progress.done)
         )

@@ -262,6 +262,7 @@ def _protocol(config: EvaluateConfig, cells: list[Cell]) -> dict[str, Any]:
                 "split": cell.images.split,
                 "n": len(cell.images),
                 "skipped": cell.images.skipped,
+                "notes": list(cell.images.notes),
                 "origin": cell.images.origin,
                 "class_names": list(cell.images.class_names),
                 "attacks": [attack.describe() for attack in cell.attacks],
