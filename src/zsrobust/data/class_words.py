@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from zsrobust.data.names import clean_name, name_rows
+from zsrobust.data.names import clean_name, name_rows, spelling
+from zsrobust.data.names.codes import code_notes
 from zsrobust.errors import RequestError
 
 
@@ -18,11 +19,13 @@ class ClassWords:
         names: C class names in label order, as prompts use them.
         label_of: word to label in [0, C).
         said: what the words may be, for messages.
+        notes: sentences on names and labels that a user should check.
     """
 
     names: tuple[str, ...]
     label_of: dict[str, int]
     said: str
+    notes: tuple[str, ...] = ()
 
     def label(self, word: str, where: str) -> int:
         """The label that ``word`` means; ``where`` it stands opens the message.
@@ -48,9 +51,12 @@ def class_words(words: Iterable[str], names: Path | None, what: str) -> ClassWor
 
     Raises:
         RequestError: if words are numbers, or true and false, and no file names them, two words
-            clean to one name, or the file is not in order.
+            clean to one name, all names are codes (``code_notes``), or the file is not in order.
     """
-    return named(names) if names else _from_words(words, what)
+    distinct = {word.strip() for word in words}
+    found = named(names) if names else _from_words(distinct, what)
+    notes = code_notes(found.names, str(names or what), chosen=names is not None)
+    return replace(found, notes=(*notes, *_label_0_notes(distinct, found, what)))
 
 
 def named(path: Path) -> ClassWords:
@@ -66,7 +72,8 @@ def named(path: Path) -> ClassWords:
     if not rows[0][1]:
         _refuse_numbers_out_of_place(path, rows)
         label_of = {**{name: label for label, name in enumerate(names)}, **_numbered(len(names))}
-        return ClassWords(names, label_of, f"{path} names {_range(len(names))}")
+        said = f"{path} names {_range(len(names))}; for others write label, tab and name on a line"
+        return ClassWords(names, label_of, said)
     label_of = {}
     for label, (number, word, _) in enumerate(rows):
         word = str(int(word)) if _is_number(word) else word
@@ -80,8 +87,21 @@ def numbered(names: tuple[str, ...], what: str) -> ClassWords:
     return ClassWords(names, _numbered(len(names)), f"{what} has {_range(len(names))}")
 
 
+def _label_0_notes(distinct: set[str], found: ClassWords, what: str) -> tuple[str, ...]:
+    """Whether labels are counted from 1 where a list of names begins with that of label 0."""
+    numbers = {int(word) for word in distinct if _is_number(word)}
+    classes = len(found.names)
+    listed = found.label_of.get("0") == 0 and found.label_of.get(found.names[0]) == 0
+    if not listed or classes < 3 or numbers != set(range(1, classes)):
+        return ()
+    return (
+        f"no image of {what} has the label 0, whose name is {found.names[0]!r}: if its labels are "
+        "counted from 1, write label, tab and name on every line of the class-name file",
+    )
+
+
 def _from_words(words: Iterable[str], what: str) -> ClassWords:
-    distinct = sorted({word.strip() for word in words})
+    distinct = sorted(words)
     if all(_is_number(word) for word in distinct):
         raise RequestError(
             f"the labels of {what} are numbers: give their names with names=FILE, label 0 first"
@@ -101,13 +121,13 @@ def _from_words(words: Iterable[str], what: str) -> ClassWords:
         name = clean_name(word)
         if not name:
             raise RequestError(f"the label {word!r} of {what} gives no class name")
-        if word_of.setdefault(name, word) != word:
+        if word_of.setdefault(spelling(word), word) != word:
             raise RequestError(
-                f"the labels {word_of[name]!r} and {word!r} of {what} both give the class name "
+                f"the labels {word_of[spelling(word)]!r} and {word!r} of {what} both give the class name "
                 f"{name!r}: write them alike, or tell them apart with names=FILE"
             )
-    label_of = {word: label for label, word in enumerate(word_of.values())}
-    return ClassWords(tuple(word_of), label_of, f"{what} does not name it")
+    label_of = {word: label for label, word in enumerate(distinct)}
+    return ClassWords(tuple(map(clean_name, distinct)), label_of, f"{what} does not name it")
 
 
 def _refuse_numbers_out_of_place(path: Path, rows: list[tuple[int, str, str]]) -> None:

@@ -57,6 +57,7 @@ def csv_set(asked: Specification, role: str) -> ImageSet:
         read_image=FileReader(root, paths),
         root=root,
         origin=str(listing.resolve()),
+        notes=words.notes,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ from PIL import Image
 
 from zsrobust.data.class_words import ClassWords, class_words, numbered
 from zsrobust.data.image_set import ImageSet
-from zsrobust.data.names import clean_name
+from zsrobust.data.names import clean_name, name_rows, read_names, spelling
+from zsrobust.data.names.codes import code_notes
 from zsrobust.data.own_split import choose_split
 from zsrobust.data.readers import decoded
 from zsrobust.data.specification import Specification
@@ -45,8 +46,8 @@ def huggingface(asked: Specification, role: str) -> ImageSet:
 
     The image column is the one whose feature is an ``Image``, the label column the one whose
     feature is a ``ClassLabel``; ``image=`` and ``label=`` name others. Class names are the
-    feature's, cleaned, or come from ``names=``; labels that are no ``ClassLabel`` are as
-    ``class_words`` takes them.
+    feature's, cleaned, or come from ``names=``, joined to the feature's as ``read_names`` joins
+    them to folders; labels that are no ``ClassLabel`` are as ``class_words`` takes them.
 
     Raises:
         RequestError: if ``datasets`` is not installed, the folder is not its own, its splits do
@@ -69,6 +70,7 @@ def huggingface(asked: Specification, role: str) -> ImageSet:
         labels=tuple(words.label(v, f"{root} row {i}") for i, v in enumerate(values)),
         read_image=RowReader(_undecoded(rows, image, asked), image),
         origin=str(root.resolve()),
+        notes=words.notes,
         stamp=_stamp(rows),
     )
 
@@ -152,16 +154,27 @@ def _undecoded(rows: Any, column: str, asked: Specification) -> Any:
 
 
 def _words(feature: Any, values: Sequence[str], asked: Specification) -> ClassWords:
-    names = getattr(feature, "names", None)
-    if asked.names or not names:
+    own: list[str] | None = getattr(feature, "names", None)
+    if not own or (asked.names and _by_label(asked.names, own)):
         return class_words(values, asked.names, asked.place)
-    cleaned = tuple(clean_name(name) for name in names)
-    if len(set(cleaned)) < len(cleaned) or "" in cleaned:
+    notes: list[str] = []
+    if asked.names:
+        names = read_names(asked.names, own, notes.append, f"classes of {asked.place}")
+        notes += code_notes(names, str(asked.names), chosen=True)
+        return replace(numbered(names, asked.place), notes=tuple(notes))
+    cleaned = tuple(clean_name(name) for name in own)
+    if len(set(map(spelling, own))) < len(own) or "" in cleaned:
         raise RequestError(
             f"two class names of {asked.place} are alike or one is empty once cleaned: "
             "tell them apart with names=FILE"
         )
-    return numbered(cleaned, asked.place)
+    notes += code_notes(cleaned, asked.place, chosen=False)
+    return replace(numbered(cleaned, asked.place), notes=tuple(notes))
+
+
+def _by_label(names: Path, own: Sequence[str]) -> bool:
+    """Whether the class-name file has labels before its tabs, and not the set's own names."""
+    return any(word and word not in own for _, word, _ in name_rows(names))
 
 
 def _stamp(rows: Any) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from zsrobust.data.image_set import ImageSet
-from zsrobust.data.names import clean_name, read_names
+from zsrobust.data.names import clean_name, read_names, spelling
+from zsrobust.data.names.codes import code_notes
 from zsrobust.data.readers import IMAGE_SUFFIXES, FileReader, images_below, subfolders
 from zsrobust.errors import RequestError
 
@@ -17,13 +18,14 @@ _GENERIC = frozenset({"train", "val", "valid", "validation", "test", "images", "
 def image_folder(root: Path, names: Path | None = None) -> ImageSet:
     """The images below ``root``, one class a folder, classes in sorted order; split ``all``.
 
-    Class names are the cleaned folder names, or come from the class-name file ``names``. The set
-    is named after its folder; a folder with a name that says little, such as ``test``, adds its
+    Class names are the cleaned folder names, or come from the class-name file ``names``, joined
+    to folders as ``read_names`` does. The set is named after its folder; a folder with a name that says little, such as ``test``, adds its
     parent's: ``cifar10/test`` is ``cifar10-test``.
 
     Raises:
         RequestError: if there are no class folders or no images, a class folder is empty, the
-            folders look like splits and not classes, or two classes have one name.
+            folders look like splits and not classes, two classes have one name, or all names are
+            codes (``code_notes``).
     """
     folders = subfolders(root)
     if not folders:
@@ -43,17 +45,21 @@ def image_folder(root: Path, names: Path | None = None) -> ImageSet:
             f"{len(empty)} class folders of {root} hold no images ({_some(empty)}): "
             "fill or remove them"
         )
+    notes: list[str] = []
+    class_names = read_names(names, folders, notes.append) if names else _cleaned(root, folders)
+    notes += code_notes(class_names, str(names or root), chosen=names is not None)
     samples = [(path, label) for label, folder in enumerate(folders) for path in found[folder]]
     sample_ids = tuple(path for path, _ in samples)
     return ImageSet(
         name=_result_name(root),
         split="all",
-        class_names=read_names(names, folders) if names else _cleaned(root, folders),
+        class_names=class_names,
         sample_ids=sample_ids,
         labels=tuple(label for _, label in samples),
         read_image=FileReader(root, sample_ids),
         root=root,
         origin=str(_place(root)),
+        notes=tuple(notes),
     )
 
 
@@ -65,13 +71,13 @@ def _cleaned(root: Path, folders: list[str]) -> tuple[str, ...]:
             raise RequestError(
                 f"the folder {folder!r} of {root} gives no class name: give a names=FILE"
             )
-        earlier = folder_of.setdefault(name, folder)
+        earlier = folder_of.setdefault(spelling(folder), folder)
         if earlier != folder:
             raise RequestError(
                 f"the folders {earlier!r} and {folder!r} of {root} both give the class name "
                 f"{name!r}: tell them apart with a class-name file, names=FILE"
             )
-    return tuple(folder_of)
+    return tuple(map(clean_name, folders))
 
 
 def _result_name(root: Path) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
 from importlib import resources
 from pathlib import Path
 
+from zsrobust.data.names.codes import code_and_blank
 from zsrobust.data.text_file import read_text
 from zsrobust.errors import RequestError
 
@@ -15,26 +18,48 @@ def clean_name(name: str) -> str:
     return " ".join(name.lower().translate(str.maketrans("_-/", "   ")).split())
 
 
-def read_names(path: Path, folders: Sequence[str]) -> tuple[str, ...]:
+def spelling(name: str) -> str:
+    """What two spellings of one name have in common: it cleaned, accents composed (NFC)."""
+    return clean_name(unicodedata.normalize("NFC", name))
+
+
+def read_names(
+    path: Path,
+    folders: Sequence[str],
+    say: Callable[[str], object] = lambda sentence: None,
+    what: str = "class folders",
+) -> tuple[str, ...]:
     """Class names from a class-name file, one for each of ``folders`` (C, sorted), in their order.
 
-    The file is UTF-8. Either each line is a name, in the order of ``folders``, or each line is
-    ``folder<TAB>name``, in any order. Names are used as written. Lines that start with ``#`` are
-    comments.
+    The file is UTF-8. Either each line is ``folder<TAB>name``, in any order, or each line is a
+    name. Names that are the folders' own, cleaned, are joined to them by spelling; other names are
+    for the folders in sorted order, or by number where all folders are numbers. Names are used as
+    written. Lines that start with ``#`` are comments.
+
+    Args:
+        path: the file.
+        folders: the classes as the data spells them.
+        say: told what a reader should check, in a sentence.
+        what: how messages call ``folders``.
 
     Raises:
         RequestError: if the file cannot be read, has an empty line, a repeated or unknown folder,
-            two equal names (in any case), or not exactly one name a folder.
+            two equal names (in any case), not exactly one name a folder, a name that is another
+            folder's, or names alone where it is unclear in which order folders stand.
     """
     rows = name_rows(path)
     if rows and rows[0][1]:
-        return _by_folder(path, rows, folders)
+        return _by_folder(path, rows, folders, what)
     if len(rows) != len(folders):
         raise RequestError(
-            f"{path} holds {len(rows)} class names for {len(folders)} class folders: "
-            "write one line a folder, in the folders' sorted order"
+            f"{path} holds {len(rows)} class names for {len(folders)} {what}: "
+            "write one line for each, in their sorted order"
         )
-    return tuple(name for *_, name in rows)
+    names = [name for *_, name in rows]
+    own = {spelling(name): name for name in names}
+    if len(own) == len(names) and set(own) == {spelling(folder) for folder in folders}:
+        return tuple(own[spelling(folder)] for folder in folders)
+    return _by_position(path, names, folders, say, what)
 
 
 def name_rows(path: Path) -> list[tuple[int, str, str]]:
@@ -54,6 +79,11 @@ def name_rows(path: Path) -> list[tuple[int, str, str]]:
             "or folder, tab and name on every line"
         )
     _refuse_equal_names(path, rows)
+    if len(bare) > 1 and (code := code_and_blank([name for *_, name in rows])):
+        raise RequestError(
+            f"{path} line {rows[0][0]} has the code {code!r} before a name, as all lines have one, "
+            "but no tab: write code, tab and name on every line"
+        )
     return rows
 
 
@@ -81,34 +111,113 @@ def _row(path: Path, number: int, line: str) -> tuple[int, str, str]:
 
 
 def _by_folder(
-    path: Path, rows: Sequence[tuple[int, str, str]], folders: Sequence[str]
+    path: Path, rows: Sequence[tuple[int, str, str]], folders: Sequence[str], what: str
 ) -> tuple[str, ...]:
-    known = set(folders)
+    alike: dict[str, list[str]] = {}
+    for folder in folders:
+        alike.setdefault(_key(folder), []).append(folder)
     names: dict[str, str] = {}
-    for number, folder, name in rows:
-        if folder not in known:
+    for number, word, name in rows:
+        # As it is spelled on disk, or the only one of that number or with those accents.
+        found = [word] if word in folders else alike.get(_key(word), [])
+        if len(found) != 1:
             raise RequestError(
-                f"{path} line {number} names the folder {folder!r}, which is not among the "
-                f"{len(folders)} class folders: write a folder as it is spelled on disk"
+                f"{path} line {number} names the folder {word!r}, which is not among the "
+                f"{len(folders)} {what}: write a folder as it is spelled on disk"
             )
-        if folder in names:
+        if found[0] in names:
             raise RequestError(
-                f"{path} line {number} names the folder {folder!r} again: write one line a folder"
+                f"{path} line {number} names the folder {word!r} again: write one line a folder"
             )
-        names[folder] = name
+        names[found[0]] = name
     missing = [folder for folder in folders if folder not in names]
     if missing:
         raise RequestError(
-            f"{path} lacks {len(missing)} of the {len(folders)} class folders, first "
+            f"{path} lacks {len(missing)} of the {len(folders)} {what}, first "
             f"{missing[0]!r}: write one line a folder"
         )
     return tuple(names[folder] for folder in folders)
 
 
+def _key(folder: str) -> str:
+    """Equal for folders that differ in zeros before a number, or in how accents are stored."""
+    return str(int(folder)) if is_whole(folder) else unicodedata.normalize("NFC", folder)
+
+
+def is_whole(word: str) -> bool:
+    """Whether it is a whole number without a sign, such as ``007``."""
+    return word.isascii() and word.isdigit()
+
+
+def _by_position(
+    path: Path,
+    names: Sequence[str],
+    folders: Sequence[str],
+    say: Callable[[str], object],
+    what: str,
+) -> tuple[str, ...]:
+    ordered = list(folders)
+    if all(map(is_whole, folders)):
+        ordered.sort(key=int)
+        unclear = len(set(map(int, folders))) < len(folders)
+    else:
+        unclear = ordered == sorted(ordered) != sorted(ordered, key=_natural)
+    if unclear:
+        raise RequestError(
+            f"{path} holds names alone, and the {what} have one order as text and another by "
+            f"their numbers ({', '.join(folders[:3])}, ...): write folder, tab and name on every "
+            "line"
+        )
+    if ordered == sorted(ordered) != sorted(ordered, key=str.casefold):
+        say(
+            f"{path} holds names alone, which are joined to the {what} with capitals first: "
+            f"{names[0]!r} is {ordered[0]!r} and {names[-1]!r} is {ordered[-1]!r}; if they are "
+            "not, write folder, tab and name on every line"
+        )
+    name_of = dict(zip(ordered, names, strict=True))
+    _refuse_contradiction(path, name_of)
+    return tuple(name_of[folder] for folder in folders)
+
+
+def _natural(folder: str) -> list[str | int]:
+    """Sorts text with the numbers in it by their value."""
+    parts = re.split("([0-9]+)", folder)
+    return [int(part) if at % 2 else part for at, part in enumerate(parts)]
+
+
+def _refuse_contradiction(path: Path, name_of: dict[str, str]) -> None:
+    """A name that is another folder's, or has its words, was meant for that one."""
+    folder_of = {_singular(spelling(folder)): folder for folder in name_of}
+    said = {folder: _phrases(name) & set(folder_of) for folder, name in name_of.items()}
+    for folder, name in name_of.items():
+        if _singular(spelling(folder)) in said[folder]:
+            continue
+        for phrase in sorted(said[folder]):
+            whole = phrase == _singular(spelling(name))
+            words = bool(re.search(r"[^\W\d_]{3}", phrase))
+            if whole or (words and phrase not in said[folder_of[phrase]]):
+                raise RequestError(
+                    f"{path} gives {folder!r} the name {name!r}, which is that of "
+                    f"{folder_of[phrase]!r} by its spelling: write folder, tab and name on every "
+                    "line"
+                )
+
+
+def _phrases(name: str) -> set[str]:
+    """The words of a name, and all runs of them."""
+    words = spelling(name).split()
+    runs = [(a, b) for a in range(len(words)) for b in range(a + 1, min(len(words), a + 8) + 1)]
+    return {_singular(" ".join(words[a:b])) for a, b in runs}
+
+
+def _singular(phrase: str) -> str:
+    return phrase.removesuffix("s")
+
+
 def _refuse_equal_names(path: Path, rows: Sequence[tuple[int, str, str]]) -> None:
     first: dict[str, int] = {}
     for number, _, name in rows:
-        earlier = first.setdefault(name.lower(), number)
+        earlier = first.setdefault(unicodedata.normalize("NFC", name).lower(), number)
         if earlier != number:
             raise RequestError(
                 f"{path} line {number} repeats the class name {name!r} of line {earlier}: "

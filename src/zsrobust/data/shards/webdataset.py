@@ -9,6 +9,7 @@ from pathlib import Path
 from zsrobust.cache import cache_limit
 from zsrobust.data.class_words import class_words, numbered
 from zsrobust.data.image_set import ImageSet
+from zsrobust.data.names.codes import code_notes
 from zsrobust.data.sampler import WINDOW
 from zsrobust.data.shards.contents import INDEX, SAMPLES, Fields, Index, Rows, Shard
 from zsrobust.data.shards.places import (
@@ -76,6 +77,7 @@ def _indexed(asked: Specification, folder: str, index: Index, chosen: list[str] 
     rows = Rows.from_parquet(content, index, samples)
     places = [below(folder, shard.name) for shard in index.shards]
     words = numbered(index.class_names, samples)
+    notes = code_notes(index.class_names, below(folder, INDEX), chosen=True)
     images = ImageSet(
         name=index.name,
         split=index.split,
@@ -86,6 +88,7 @@ def _indexed(asked: Specification, folder: str, index: Index, chosen: list[str] 
         native_size=index.native_size,
         templates=index.templates,
         origin=index.origin,
+        notes=notes,
         stamp=_stamp(index),
         checked=True,
     )
@@ -148,6 +151,7 @@ def _foreign(asked: Specification, places: list[str]) -> ImageSet:
         labels=labels,
         read_image=ShardReader.of(places, shards, rows),
         origin=folder if is_remote(folder) else str(Path(folder).resolve()),
+        notes=words.notes,
         stamp=stamp,
     )
     return _streamed(images, places, shards, rows)
