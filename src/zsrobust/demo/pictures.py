@@ -86,7 +86,9 @@ def attacked(
     with full_precision():
         for images, index in picks:
             classifiers = {
-                name: model.classifier(images.class_names, images.templates or None).eval()
+                name: model.classifier(
+                    images.class_names, images.templates or None, lambda _: None
+                ).eval()
                 for name, model in models.items()
             }
             device = next(tuned.encoder.parameters()).device

@@ -72,14 +72,19 @@ def run_plan(plan: Plan, out: Path, *, device: Device, overwrite: bool) -> Shown
     """Do all of it; what an earlier call finished is not done again.
 
     Raises:
-        RequestError: before any training, if a model or data set is not to be had.
+        RequestError: before any training, if a model or data set is not to be had, or the model
+            cannot tell its classes apart.
         RunError: if a part fails.
         KeyboardInterrupt: on Ctrl-C; the same call goes on from there.
     """
-    load(plan.model)
-    trained = len(open_set(plan.train, "train"))
-    sets = [len(open_set(spec, "test")) for spec in expand(plan.data)]
-    tested = sum(min(n, plan.samples or n) for n in sets)
+    model = load(plan.model)
+    train = open_set(plan.train, "train")
+    sets = [open_set(spec, "test") for spec in expand(plan.data)]
+    for images in (train, *sets):
+        # What is doubtful short of a refusal is said by training and evaluation.
+        model.check_classes(images.class_names, images.templates, images.name)
+    trained = len(train)
+    tested = sum(min(len(images), plan.samples or len(images)) for images in sets)
     say = Steps("", 1).say
     clock = Clock(stages(plan, round(plan.hold_out * trained), tested), say)
     for name, method, seed in plan.runs:

@@ -81,7 +81,9 @@ class RequestedAttacks:
         if not found:
             return self._make(name, threat)
         surrogate = self.surrogates[found["model"]].classifier(
-            images.class_names, self.config.templates or images.templates or None
+            images.class_names,
+            self.config.templates or images.templates or None,
+            lambda _: None,  # Told before, as of every model.
         )
         attack = self._make(found["attack"], threat)
         return Transfer(attack, surrogate.eval().to(self.device), found["model"])

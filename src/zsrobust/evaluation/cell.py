@@ -38,6 +38,7 @@ class Cell:
         parts: folder of finished outcomes, a file a chunk.
         attacks: those asked for that are defined for the set's number of classes.
         notes: what was changed in an attack for this number of classes, by the attack's name.
+        doubts: what the model does not read of the set's class names as it is meant, in sentences.
     """
 
     model: CLIPModel
@@ -46,6 +47,7 @@ class Cell:
     parts: Path
     attacks: list[Attack]
     notes: dict[str, str]
+    doubts: list[str]
 
     def key(self, attack: Attack | None) -> str:
         """Hash of everything that decides the outcomes, weights and sample ids included."""

@@ -61,7 +61,8 @@ def _evaluate(config: EvaluateConfig, accelerator: Accelerator) -> Results:
     folder = on_first(accelerator, lambda: find_run(config))
     specs = on_first(accelerator, lambda: expand(config.data))
     models = _models(config, device)
-    sets = on_first(accelerator, lambda: _sets(specs, config))
+    checked = {model.name: model for model in (*attacks.surrogates.values(), *models)}
+    sets = on_first(accelerator, lambda: _sets(specs, config, list(checked.values())))
     cells = [
         _cell(model, tower, images, config, attacks, device, folder)
         for model, tower in [(model, folded(model.encoder)) for model in models]
@@ -199,7 +200,9 @@ def _same_protocol(known: CLIPModel, original: CLIPModel) -> bool:
     )
 
 
-def _sets(specs: list[str], config: EvaluateConfig) -> list[ImageSet]:
+def _sets(
+    specs: list[str], config: EvaluateConfig, models: Sequence[CLIPModel]
+) -> list[ImageSet]:
     opened: dict[str, ImageSet] = {}
     # All are opened before any is read through, so that what is missing is told at once.
     for spec in specs:
@@ -210,10 +213,22 @@ def _sets(specs: list[str], config: EvaluateConfig) -> list[ImageSet]:
                 f"{spec},name=OTHER"
             )
         opened[images.name] = images
+    doubts = [
+        doubt
+        for model in models
+        for images in opened.values()
+        for doubt in model.check_classes(images.class_names, _templates(config, images), images.name)
+    ]
+    for doubt in doubts:
+        Steps("", 1).say(f"warning: {doubt}")
     return [
         readable(images, config.on_unreadable, samples=config.samples, seed=config.seed)
         for images in opened.values()
     ]
+
+
+def _templates(config: EvaluateConfig, images: ImageSet) -> Sequence[str] | None:
+    return config.templates or images.templates or None
 
 
 def _cell(
@@ -225,7 +240,8 @@ def _cell(
     device: torch.device,
     folder: Path,
 ) -> Cell:
-    classifier = model.classifier(images.class_names, config.templates or images.templates or None)
+    doubts: list[str] = []
+    classifier = model.classifier(images.class_names, _templates(config, images), doubts.append)
     classifier.encoder = tower
     measurement = Measurement(
         classifier=classifier.eval().to(device),
@@ -237,7 +253,7 @@ def _cell(
         device=device,
     )
     defined, notes = attacks.on(images)
-    return Cell(model, images, measurement, folder / "parts", defined, notes)
+    return Cell(model, images, measurement, folder / "parts", defined, notes, doubts)
 
 
 def _protocol(config: EvaluateConfig, cells: list[Cell]) -> dict[str, Any]:
@@ -277,6 +293,7 @@ def _protocol(config: EvaluateConfig, cells: list[Cell]) -> dict[str, Any]:
                 else cell.measurement.resize
             ),
             "templates": list(classifier.templates),
+            "class_name_warnings": cell.doubts,
         }
     return {
         "robust": "right on the clean image and on the adversarial one; others are not attacked",

@@ -68,6 +68,8 @@ def check(model: CLIPModel, request: ExportRequest) -> None:
             f"{model.name} cannot be exported to onnx: its image side has {size / 1e9:.1f} GB, "
             "and one ONNX file holds 2 GB"
         )
+    if request.class_names:
+        model.check_classes(request.class_names, request.templates, "the classifier")
 
 
 def write(model: CLIPModel, folder: Path, request: ExportRequest) -> list[str]:
@@ -76,7 +78,7 @@ def write(model: CLIPModel, folder: Path, request: ExportRequest) -> list[str]:
     _export(_Embedding(model), folder / ENCODER, side, "embeddings")
     notes = [f"It takes images of {side} by {side} pixels; scale and crop yours to that first."]
     if request.class_names:
-        classifier = model.classifier(request.class_names, request.templates).eval()
+        classifier = model.classifier(request.class_names, request.templates, notes.append).eval()
         _export(classifier, folder / CLASSIFIER, side, "logits")
         _compare_logits(classifier, folder / CLASSIFIER, side)
         names = {"class_names": classifier.class_names, "templates": classifier.templates}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -26,6 +27,19 @@ class TextSide(Protocol):
         ...
 
 
+@runtime_checkable
+class CheckedText(TextSide, Protocol):
+    """A text side that can say what it does not read."""
+
+    def is_cut(self, prompt: str) -> bool:
+        """Whether the prompt is longer than the model's context, so that its end is left out."""
+        ...
+
+    def is_known(self, text: str) -> bool:
+        """Whether there is a token for all of it; what has none is read as one unknown token."""
+        ...
+
+
 class Defence(Protocol):
     """Something done to images at test time, before a model embeds them."""
 
@@ -37,6 +51,10 @@ class Defence(Protocol):
     def around(self, classifier: ZeroShotClassifier) -> ZeroShotClassifier:
         """``classifier`` behind the defence; it shares the image encoder."""
         ...
+
+
+SHOWN = 5
+"""Names that a sentence lists at most."""
 
 
 @dataclass
@@ -78,13 +96,71 @@ class CLIPModel:
         self.source = self.source or self.name
 
     def classifier(
-        self, class_names: Sequence[str], templates: Sequence[str] | None = None
+        self,
+        class_names: Sequence[str],
+        templates: Sequence[str] | None = None,
+        warn: Callable[[str], object] = lambda doubt: warnings.warn(doubt, stacklevel=3),
     ) -> ZeroShotClassifier:
-        """The zero-shot classifier over ``class_names``; shares this model's image encoder."""
+        """The zero-shot classifier over ``class_names``; shares this model's image encoder.
+
+        ``warn`` is told, in a sentence each, of classes that the model cannot tell apart, of
+        prompts that are cut, and of words that it does not know; Python's warnings by default.
+        """
         used = tuple(templates or self.default_templates)
-        return self.classifier_of(
+        classifier = self.classifier_of(
             text_cache.encode(self.text, class_names, used), class_names, used
         )
+        for doubt in self.doubts(classifier):
+            warn(doubt)
+        return classifier
+
+    def check_classes(
+        self, class_names: Sequence[str], templates: Sequence[str] | None, what: str
+    ) -> list[str]:
+        """What this model does not read of the class names of ``what`` as it is meant.
+
+        A sentence each for classes that it cannot tell apart, prompts that are cut, and words that
+        it does not know.
+
+        Raises:
+            RequestError: if it cannot tell more than half of the classes from another one.
+        """
+        doubts: list[str] = []
+        classifier = self.classifier(class_names, templates, doubts.append)
+        alike = [name for group in classifier.indistinguishable() for name in group]
+        if 2 * len(alike) > len(class_names):
+            raise RequestError(
+                f"{self.name} cannot tell apart {len(alike)} of the {len(class_names)} classes of "
+                f"{what} ({_some(alike, ', ')}): their class vectors are equal, so accuracy over "
+                "them means nothing; give names that it knows, or choose another model"
+            )
+        return [f"{what}: {doubt}" for doubt in doubts]
+
+    def doubts(self, classifier: ZeroShotClassifier) -> list[str]:
+        """What this model does not read of a classifier's names as it is meant; see above."""
+        names, said = classifier.class_names, []
+        if groups := classifier.indistinguishable():
+            alike = "; ".join(_some(group, ", ") for group in groups[:SHOWN])
+            more = f"; and {len(groups) - SHOWN} more groups" if len(groups) > SHOWN else ""
+            said.append(f"{self.name} cannot tell apart: {alike}{more}")
+        cut = [n for n in names if self.cut(t.replace("{}", n) for t in classifier.templates)]
+        if cut:
+            said.append(
+                f"{self.name} leaves out the end of prompts, which are longer than its context, for "
+                f"{len(cut)} of {len(names)} class names: {_some(cut, '; ')}"
+            )
+        text = self.text
+        unknown = [n for n in names if isinstance(text, CheckedText) and not text.is_known(n)]
+        if unknown:
+            said.append(
+                f"{self.name} does not know words of {len(unknown)} of {len(names)} class names, "
+                f"and reads all such words as the same one: {_some(unknown, '; ')}"
+            )
+        return said
+
+    def cut(self, prompts: Iterable[str]) -> list[str]:
+        """Those that are longer than the text side's context, which leaves out their end."""
+        return [p for p in prompts if isinstance(self.text, CheckedText) and self.text.is_cut(p)]
 
     def classifier_of(
         self, vectors: Tensor, class_names: Sequence[str], templates: Sequence[str]
@@ -111,3 +187,9 @@ class CLIPModel:
                 f"{self.name} has a test-time defence, which {purpose} cannot take along: name "
                 f"{self.defence.undefended.name} instead"
             )
+
+
+def _some(names: Sequence[str], between: str) -> str:
+    """The first names, each as far as a sentence has room."""
+    shown = [n if len(n) <= 44 else f"{n[:25]}...{n[-16:]}" for n in names[:SHOWN]]
+    return between.join([*shown, *(["..."] if len(names) > SHOWN else [])])

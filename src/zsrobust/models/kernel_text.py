@@ -17,6 +17,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
+UNKNOWN = "[UNK]"
+"""WordPiece's token for what has none."""
+
+
 def kernel_ridge(
     inputs: Tensor, targets: Tensor, queries: Tensor, gamma: float, ridge: float
 ) -> Tensor:
@@ -57,6 +61,8 @@ class KernelText:
         vectors: their class vectors (K, dim); centred here.
         gamma, ridge: of ``kernel_ridge``.
         embed_identity: hash of everything that decides ``embed``.
+        tokenize: a sentence to all its tokens, start and end included.
+        context: how many of them ``embed`` reads; None for any number.
     """
 
     def __init__(
@@ -68,8 +74,11 @@ class KernelText:
         gamma: float,
         ridge: float,
         embed_identity: str,
+        tokenize: Callable[[str], Sequence[str]] = str.split,
+        context: int | None = None,
     ) -> None:
         self.embed = embed
+        self.tokenize, self.context = tokenize, context
         self.names = tuple(names)
         self.vectors = vectors - vectors.mean(0)
         self.gamma, self.ridge = gamma, ridge
@@ -86,6 +95,14 @@ class KernelText:
         return F.normalize(
             kernel_ridge(known, self.vectors, new, self.gamma, self.ridge).float(), dim=-1
         )
+
+    def is_cut(self, prompt: str) -> bool:
+        """Whether the prompt has more tokens than the sentence encoder reads."""
+        return self.context is not None and len(self.tokenize(prompt)) > self.context
+
+    def is_known(self, text: str) -> bool:
+        """Whether no part of the text is the sentence encoder's unknown token."""
+        return UNKNOWN not in self.tokenize(text)
 
     def _embed_names(self, names: Sequence[str], templates: Sequence[str]) -> Tensor:
         prompts = [template.replace("{}", name) for name in names for template in templates]

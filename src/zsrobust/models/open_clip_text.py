@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ class OpenCLIPText:
 
     Args:
         model: an open_clip model, in evaluation mode; its image tower is not used.
-        tokenize: prompts to token ids (N, context length).
+        tokenize: prompts to token ids (N, context length), or of another ``context_length``.
         architecture: what decides the tower's output besides weights and tokenizer.
         batch_size: prompts a forward.
     """
@@ -29,7 +30,7 @@ class OpenCLIPText:
     def __init__(
         self,
         model: nn.Module,
-        tokenize: Callable[[list[str]], Tensor],
+        tokenize: Callable[..., Tensor],
         architecture: str,
         batch_size: int = 256,
     ) -> None:
@@ -60,6 +61,30 @@ class OpenCLIPText:
             ]
         )
         return F.normalize(vectors.view(len(class_names), len(templates), -1).mean(1), dim=-1)
+
+    def is_cut(self, prompt: str) -> bool:
+        """Whether the prompt has more tokens than the tower's context."""
+        length = len(self._empty)
+        # No token is less than a byte; the three besides are start, end and a space of the
+        # tokenizer's own.
+        if len(prompt.encode()) + 3 <= length:
+            return False
+        row, longer = self.tokenize([prompt])[0], self.tokenize([prompt], length + 1)[0]
+        # Where it fits, there is padding in the place more. Some tokenizers pad with the end.
+        return not torch.equal(longer[:-1], row) or bool(longer[-1] != self._empty[-1])
+
+    def is_known(self, text: str) -> bool:
+        """Whether no part of the text is the tokenizer's unknown token."""
+        unknown = getattr(getattr(self.tokenize, "tokenizer", self.tokenize), "unk_token_id", None)
+        # Where start, end or padding stand for the unknown token too, none can be told.
+        if unknown is None or unknown in self._empty:
+            return True
+        return unknown not in self.tokenize([text])[0]
+
+    @cached_property
+    def _empty(self) -> Tensor:
+        """The tokens of an empty prompt (context length,)."""
+        return self.tokenize([""])[0]
 
 
 def _batches(prompts: list[str], size: int) -> list[list[str]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -166,7 +167,20 @@ def _text(vectors: Tensor, *, without_tiny_imagenet: bool) -> KernelText:
         gamma=GAMMA,
         ridge=RIDGE,
         embed_identity=sha256_of(folder / "model.safetensors"),
+        tokenize=lambda sentence: _tokenizer(folder).encode(sentence).tokens,
+        context=json.loads((folder / "sentence_bert_config.json").read_text())["max_seq_length"],
     )
+
+
+@functools.cache
+def _tokenizer(folder: Path) -> Any:
+    """The sentence encoder's tokenizer, which cuts nothing; read once."""
+    from tokenizers import Tokenizer
+
+    tokenizer: Any = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
 
 
 @functools.cache

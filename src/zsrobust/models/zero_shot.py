@@ -13,6 +13,12 @@ if TYPE_CHECKING:
     from zsrobust.models.clip import CLIPModel
 
 
+EQUAL = 1e-5
+"""How far apart unit class vectors may be by rounding: no logit differs by more than it, scaled."""
+
+_ROWS = 512
+
+
 def cosine_logits(embeddings: Tensor, class_embeddings: Tensor) -> Tensor:
     """Cosine of each image embedding (N, dim) with each unit class vector (C, dim), in fp32.
 
@@ -96,6 +102,16 @@ class ZeroShotClassifier(nn.Module):
             templates,
         )
 
+    def indistinguishable(self) -> list[tuple[str, ...]]:
+        """Groups of two or more class names whose vectors are equal up to rounding.
+
+        Their logits are equal for every image, so accuracy over them means nothing.
+        """
+        groups: dict[int, list[str]] = {}
+        for name, first in zip(self.class_names, _first_equal(self.class_embeddings), strict=True):
+            groups.setdefault(first, []).append(name)
+        return [tuple(group) for group in groups.values() if len(group) > 1]
+
     def further_settings(self) -> dict[str, object]:
         """What decides its answers besides its attributes, for results; nothing here."""
         return {}
@@ -117,3 +133,18 @@ class ZeroShotClassifier(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, C) in fp32 of images in [0, 1], shape (N, 3, H, W)."""
         return self.logits(self.embed(images))
+
+
+def _first_equal(vectors: Tensor) -> list[int]:
+    """For each of the vectors (C, dim) the index of the first that is equal up to rounding."""
+    # The difference of squares below would be lost in fp32.
+    vectors = vectors.detach().double().cpu()
+    squares = vectors.square().sum(1)
+    first: list[int] = []
+    for start in range(0, len(vectors), _ROWS):
+        rows = vectors[start : start + _ROWS]
+        distances = rows.square().sum(1)[:, None] + squares - 2 * rows @ vectors.T
+        equal = distances <= EQUAL**2
+        for index, at in enumerate(equal.int().argmax(1).tolist(), start):
+            first.append(first[at] if equal[index - start, at] and at < index else index)
+    return first

@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from rich import box
 from rich.table import Table
@@ -251,6 +252,11 @@ def _notes(results: Results) -> list[str]:
             if attack not in shown
         ]
     notes += [
+        f"{row.dataset}: {doubt}"
+        for row in results.rows
+        for doubt in _under(results, row).get("class_name_warnings", ())
+    ]
+    notes += [
         f"{row.model} on {row.dataset}, {row.under}: {row.ties} within float noise of a tie"
         for row in results.rows
         if row.ties
@@ -268,6 +274,12 @@ def _notes(results: Results) -> list[str]:
     if results.protocol.get("samples") is not None:
         notes.append("samples are balanced over classes, so accuracies are, too")
     return list(dict.fromkeys(notes))
+
+
+def _under(results: Results, row: Row) -> dict[str, Any]:
+    """What the protocol says of the row's model on its data set."""
+    data = results.protocol.get("data", {}).get(row.dataset, {})
+    return dict(data.get(f"under {row.model}", {}))
 
 
 def _percent(accuracy: float, interval: Sequence[float]) -> str:

@@ -84,13 +84,20 @@ def reproduce(experiment: Experiment, *, compute: bool = True) -> Reproduced:
 
 
 def _check(jobs: Sequence[Job]) -> None:
-    """Refuse a replication whose model or data are not here, before anything is run."""
+    """Refuse a replication whose model or data are not here, before anything is run.
+
+    And one whose model cannot tell the classes of the data apart.
+    """
+    models = []
     for trained in [job.config for job in jobs if isinstance(job, Training)][:1]:
-        load(trained.model)
+        models.append(load(trained.model))
         open_set(single(trained.data), "train")
-    evaluated = [job.config for job in jobs if isinstance(job, Evaluation)]
-    for spec in expand(evaluated[0].data) if evaluated else []:
-        open_set(spec, "test")
+    for evaluated in [job.config for job in jobs if isinstance(job, Evaluation)][:1]:
+        for spec in expand(evaluated.data):
+            images = open_set(spec, "test")
+            for model in models:
+                templates = evaluated.templates or images.templates
+                model.check_classes(images.class_names, templates, images.name)
 
 
 def _gather(stage: Stage, out: Path) -> int:

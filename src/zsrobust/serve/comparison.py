@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -78,6 +78,7 @@ class Comparison:
         clean: what every model says of the picture, at its own attack resolution.
         attacked: one a model.
         models: what decides each model's answers.
+        alike: by model, groups of class names that it cannot tell apart.
     """
 
     picture: Picture
@@ -86,6 +87,7 @@ class Comparison:
     clean: dict[str, Said]
     attacked: list[Attacked]
     models: list[dict[str, Any]]
+    alike: dict[str, list[tuple[str, ...]]] = field(default_factory=dict)
 
     def figures(self) -> dict[str, Any]:
         """Every number, for machines."""
@@ -108,6 +110,7 @@ class Comparison:
             },
             "models": self.models,
             "clean": {name: said.probabilities for name, said in self.clean.items()},
+            "indistinguishable": self.alike,
             "attacked": [
                 {
                     "on": one.on,
@@ -193,7 +196,8 @@ def compare(
                 )
             )
     about = [one.about() | classifiers[one.name].further_settings() for one in models]
-    return Comparison(picture, class_names, settings, clean, attacked, about)
+    alike = {name: one.indistinguishable() for name, one in classifiers.items()}
+    return Comparison(picture, class_names, settings, clean, attacked, about, alike)
 
 
 def _everyone(classifiers: dict[str, ZeroShotClassifier], images: Tensor) -> dict[str, Said]:

@@ -162,7 +162,8 @@ class Handlers:
                 for one, image, change in zip(found.attacked, images, changes, strict=True)
             ]
             files = [*images, *changes, numbers]
-            yield Shown(words.outcome(found), columns, words.comparison(found), files)
+            status = words.outcome(found, self.models)
+            yield Shown(status, columns, words.comparison(found), files)
 
 
 def _top(said: Said) -> dict[str, float]:

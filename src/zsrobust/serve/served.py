@@ -48,12 +48,13 @@ class Served:
         size = self.model.preprocessing.image_size
         return picture.pixels(size, self.model.loader_resize).to(self.device)
 
-    def alike(self, class_names: tuple[str, ...]) -> list[list[str]]:
+    def alike(self, class_names: tuple[str, ...]) -> list[tuple[str, ...]]:
         """Groups of names that mean the same to this model: their vectors are equal."""
-        groups: dict[bytes, list[str]] = {}
-        for name, vector in zip(class_names, self._vectors(class_names), strict=True):
-            groups.setdefault((vector * 1e5).round().numpy().tobytes(), []).append(name)
-        return [group for group in groups.values() if len(group) > 1]
+        return self.classifier(class_names).indistinguishable()
+
+    def doubts(self, class_names: tuple[str, ...]) -> list[str]:
+        """What it does not read of these names as it is meant, in sentences."""
+        return self.model.doubts(self.classifier(class_names))
 
     @property
     def device(self) -> torch.device:

@@ -62,23 +62,41 @@ def progress(at: Step, models: Sequence[str], steps: int) -> str:
 
 def remarks(picture: Picture, class_names: tuple[str, ...], models: Sequence[Served]) -> str:
     """What should be known before a prediction is believed."""
-    said = list(picture.notes)
-    for one in models:
-        alike = [", ".join(group) for group in one.alike(class_names)]
-        if alike:
-            said.append(
-                f"{one.name} cannot tell apart: {'; '.join(alike)}. To it they are the same."
-            )
+    said = [*picture.notes, *_doubts(class_names, models)]
     return lines(*said) if said else ""
 
 
-def outcome(compared: Comparison) -> str:
-    """What became of each model, in a sentence each."""
-    return lines(*(_outcome(one, compared) for one in compared.attacked))
+def _doubts(class_names: tuple[str, ...], models: Sequence[Served]) -> list[str]:
+    """What the models do not read of the names as it is meant, and which of them reads all."""
+    doubts = {one.name: one.doubts(class_names) for one in models}
+    if not any(doubts.values()):
+        return []
+    readers = [name for name, found in doubts.items() if not found]
+    told = [f"{doubt}." for found in doubts.values() for doubt in found]
+    if readers:
+        return [*told, f"Of the models here, {' and '.join(readers)} can read all of these names."]
+    return [
+        *told,
+        "No model here can read all of these names: write others, such as an example's, or serve a "
+        "model that knows them; zsrobust serve photo-lite knows everyday words.",
+    ]
+
+
+def outcome(compared: Comparison, models: Sequence[Served]) -> str:
+    """What became of each model, in a sentence each, and what should be known before."""
+    told = [_outcome(one, compared) for one in compared.attacked]
+    return lines(*told, *_doubts(compared.class_names, models))
 
 
 def _outcome(one: Attacked, compared: Comparison) -> str:
     before, after, in_file = compared.clean[one.on], one.said[one.on], one.said_8bit[one.on]
+    # Among equal names, the first is at the top whatever the image shows.
+    for group in compared.alike.get(one.on, ()):
+        if before.top in group or (compared.settings.target is not None and one.aim in group):
+            return (
+                f"Whether the attack fooled {one.on} cannot be said: these names are one and the "
+                f"same to it: {', '.join(group)}."
+            )
     if compared.settings.target is None:
         fell = after.top != before.top
         words = (

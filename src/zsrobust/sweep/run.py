@@ -42,17 +42,20 @@ def run_sweep(sweep: Sweep) -> Swept:
     """Do what is left of it.
 
     Raises:
-        RequestError: before any training, if a model or data set is not to be had, or a folder
-            holds another run.
+        RequestError: before any training, if a model or data set is not to be had, a model cannot
+            tell the classes of one apart, or a folder holds another run.
         RunError: if a run fails otherwise than by diverging.
         KeyboardInterrupt: on Ctrl-C; the same call goes on from there.
     """
-    for model in {config.model for config in sweep.recipes.values()}:
-        load(model)
+    models = [load(model) for model in {config.model for config in sweep.recipes.values()}]
     for train in {config.data for config in sweep.recipes.values()}:
         open_set(single(train), "train")
     for spec in expand(sweep.evaluation.data):
-        open_set(spec, "test")
+        images = open_set(spec, "test")
+        for model in models:
+            model.check_classes(
+                images.class_names, sweep.evaluation.templates or images.templates, images.name
+            )
     work(sweep.jobs, Steps("", 1).say)
     run = gather(sweep.evaluated(), sweep.out)
     table = sweep_table(sweep, run.results)

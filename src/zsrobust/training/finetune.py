@@ -15,7 +15,8 @@ from zsrobust.attacks import PGD, ThreatModel
 from zsrobust.config import FinetuneConfig, recipe_hash
 from zsrobust.data.image_set import ImageSet
 from zsrobust.data.loading import attack_resolution
-from zsrobust.data.open_readable import open_readable
+from zsrobust.data.open_readable import readable
+from zsrobust.data.registry import open_set
 from zsrobust.data.split import hold_out
 from zsrobust.data.suites import single
 from zsrobust.devices import bf16_works, full_precision
@@ -29,6 +30,7 @@ from zsrobust.models.patch_tokens import check_has_tokens
 from zsrobust.models.zero_shot import ZeroShotClassifier
 from zsrobust.objectives.base import Models
 from zsrobust.processes import make_accelerator, on_first
+from zsrobust.progress import Steps
 from zsrobust.run_folder import claimed, find_run
 from zsrobust.training.compiling import check_compiles, compile_blocks
 from zsrobust.training.ema import Average
@@ -108,7 +110,7 @@ def trainer_of(config: FinetuneConfig, folder: Path, accelerator: Accelerator) -
     model = replace(model, encoder=config.adapter.made.apply(model, config.seed))
     if config.compile:
         check_compiles(model.encoder, model.name, accelerator.device)
-    data = on_first(accelerator, lambda: _training_data(config))
+    data = on_first(accelerator, lambda: _training_data(model, config))
     train_set, held_out = hold_out(data, config.hold_out, config.seed)
     feed = Feed(
         train_set=train_set,
@@ -141,8 +143,25 @@ def trainer_of(config: FinetuneConfig, folder: Path, accelerator: Accelerator) -
     )
 
 
-def _training_data(config: FinetuneConfig) -> ImageSet:
-    return open_readable(single(config.data), "train", config.on_unreadable)
+def _training_data(model: CLIPModel, config: FinetuneConfig) -> ImageSet:
+    """The training set, if the model can tell its classes apart by their names."""
+    data = open_set(single(config.data), "train")
+    names = [*data.class_names, *_negatives(data, config)]
+    doubts = model.check_classes(names, _templates(data, config), data.name)
+    assert config.objective is not None
+    texts = [text for group in config.objective.prompts(data.class_names) for text in group]
+    if cut := model.cut(texts):
+        doubts.append(
+            f"{data.name}: {model.name} leaves out the end of {len(cut)} of {len(texts)} prompts "
+            f"of {config.method}, which are longer than its context, as of {cut[0]!r}"
+        )
+    for doubt in doubts:
+        Steps("", 1).say(f"warning: {doubt}")
+    return readable(data, config.on_unreadable)
+
+
+def _templates(data: ImageSet, config: FinetuneConfig) -> Sequence[str] | None:
+    return config.templates or data.templates or None
 
 
 def _tuned(
@@ -175,7 +194,8 @@ def _classifier(
     further: Sequence[str] = (),
 ) -> ZeroShotClassifier:
     names = [*data.class_names, *further]
-    classifier = model.classifier(names, config.templates or data.templates or None)
+    # What is doubtful in the names was said when they were checked.
+    classifier = model.classifier(names, _templates(data, config), lambda _: None)
     return classifier.to(accelerator.device)
 
 

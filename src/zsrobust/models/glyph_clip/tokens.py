@@ -52,14 +52,15 @@ class Vocabulary:
 
 
 class Tokenizer:
-    """Prompts to rows, (N, ``CONTEXT_LENGTH``), int64."""
+    """Prompts to rows, (N, ``context_length``), int64."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.table = vocabulary.rows()
+        self.unk_token_id = vocabulary.unknown
 
-    def __call__(self, texts: list[str]) -> Tensor:
+    def __call__(self, texts: list[str], context_length: int = CONTEXT_LENGTH) -> Tensor:
         """Tokenise as CLIP does, longer prompts cut, then look rows up."""
-        return self.table[clip_tokenizer()(texts, context_length=CONTEXT_LENGTH)]
+        return self.table[clip_tokenizer()(texts, context_length=context_length)]
 
 
 @cache
