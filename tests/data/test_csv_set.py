@@ -69,6 +69,28 @@ def test_words_may_be_renamed_by_a_file(listing, names) -> None:
     assert list(named.labels) == [1]
 
 
+def test_codes_and_labels_counted_from_1_are_told(listing, names) -> None:
+    path = listing("path,label\na.png,n02124075\nb/b.png,n01443537\n")
+    with pytest.raises(RequestError, match="are WordNet ids"):
+        open_set(f"csv:{path}", "test")
+    path = listing("path,label\na.png,c0\nb/b.png,c1\n")
+    assert len(open_set(f"csv:{path}", "test").notes) == 1
+    path, three = listing("path,label\na.png,1\nb/b.png,2\n"), "Owl\nTit\nDuck\n"
+    (note,) = open_set(f"csv:{path},names={names(three)}", "test").notes
+    assert "no image" in note
+    assert "'Owl'" in note
+    for text in ("1\tOwl\n2\tTit\n0\tDuck\n", "1\tOwl\n2\tTit\n"):
+        assert open_set(f"csv:{path},names={names(text)}", "test").notes == ()
+    path = listing("path,label\na.png,0\nb/b.png,2\n")
+    assert open_set(f"csv:{path},names={names(three)}", "test").notes == ()
+
+
+def test_two_forms_of_one_accent_are_one_label(listing) -> None:
+    path = listing("path,label\na.png,caf\u00e9\nb/b.png,cafe\u0301\n")
+    with pytest.raises(RequestError, match="both give the class name"):
+        open_set(f"csv:{path}", "test")
+
+
 def test_words_that_look_like_numbers_are_taken_as_written(listing, names) -> None:
     path = listing("path,label\na.png,007\nb/b.png,7\nc.jpg,bond\n")
     found = open_set(f"csv:{path}", "test")

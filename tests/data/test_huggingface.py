@@ -107,6 +107,34 @@ def test_a_column_that_cannot_be_labels_is_told(saved, tmp_path: Path, feature, 
             open_set(f"huggingface:{root},image=photo,label=odd{names}", "test")
 
 
+def test_a_names_file_is_joined_to_the_features_own_names(saved, tmp_path: Path) -> None:
+    def opened(own: list[str], text: str):
+        features = datasets.Features({**FEATURES, "kind": datasets.ClassLabel(names=own)})
+        labels = list(range(len(own)))
+        root = saved(rows(len(own), features, kind=labels))
+        (tmp_path / "names.txt").write_text(text)
+        found = open_set(f"huggingface:{root},names={tmp_path / 'names.txt'}", "test")
+        return tuple(found.class_names[label] for label in found.labels)
+
+    assert opened(["Barn_Owl", "tit"], "tit\nBarn owl\n") == ("Barn owl", "tit")
+    assert opened(["Barn_Owl", "tit"], "Screamer\nGreat tit\n") == ("Screamer", "Great tit")
+    assert opened(["Barn_Owl", "tit"], "1\tTit\n0\tOwl\n") == ("Owl", "Tit")
+    assert opened(["Barn_Owl", "tit"], "tit\tTit\nBarn_Owl\tOwl\n") == ("Owl", "Tit")
+    with pytest.raises(RequestError, match="by its spelling"):
+        opened(["owl", "tit"], "Tit\nDuck\n")
+    # As a folder of class folders is turned into a data set: sorted as text.
+    text = sorted(map(str, range(12)))
+    words = [f"word {chr(97 + i)}" for i in range(12)]
+    assert opened(text, "\n".join(words) + "\n") == tuple(words[int(own)] for own in text)
+
+
+def test_class_labels_that_are_codes_are_refused(saved) -> None:
+    for own, message in ((["0", "1"], "are numbers"), (["n02124075", "n01443537"], "WordNet")):
+        features = datasets.Features({**FEATURES, "kind": datasets.ClassLabel(names=own)})
+        with pytest.raises(RequestError, match=message):
+            open_set(f"huggingface:{saved(rows(2, features))}", "test")
+
+
 @pytest.mark.parametrize("kind", ["int8", "uint16", "int64", "string", "large_string"])
 def test_whole_numbers_and_strings_of_any_width_are_labels(saved, tmp_path, kind: str) -> None:
     values = [1, 0] if "int" in kind else ["1", "0"]

@@ -84,6 +84,39 @@ def test_a_folder_without_a_name_left_is_refused(folder_root: Path) -> None:
         image_folder(folder_root)
 
 
+def test_folders_that_are_numbers_want_a_names_file(tmp_path: Path, write_image) -> None:
+    for label in range(12):
+        write_image(tmp_path / f"set/{label}/a.png", seed=label)
+    with pytest.raises(RequestError, match=r"are numbers .*names=FILE"):
+        image_folder(tmp_path / "set")
+    names = tmp_path / "names.txt"
+    words = ["zero", *"abcdefghijk"]
+    names.write_text("\n".join(words) + "\n")
+    found = image_folder(tmp_path / "set", names)
+    assert {
+        sample_id: found.class_names[label]
+        for sample_id, label in zip(found.sample_ids, found.labels, strict=True)
+    } == {f"{label}/a.png": word for label, word in enumerate(words)}
+    assert found.notes == ()
+
+
+def test_a_number_before_every_folder_is_said_in_the_notes(tmp_path: Path, write_image) -> None:
+    for folder in ("001.Black_footed_Albatross", "002.Laysan_Albatross"):
+        write_image(tmp_path / "birds" / folder / "a.png")
+    (note,) = image_folder(tmp_path / "birds").notes
+    assert "'001'" in note
+    names = tmp_path / "names.txt"
+    names.write_text("Black-footed albatross\nLaysan albatross\n")
+    assert image_folder(tmp_path / "birds", names).notes == ()
+
+
+def test_two_forms_of_one_accent_are_one_name(tmp_path: Path, write_image) -> None:
+    for folder in ("caf\u00e9", "cafe\u0301"):
+        write_image(tmp_path / "places" / folder / "a.png")
+    with pytest.raises(RequestError, match="both give the class name"):
+        image_folder(tmp_path / "places")
+
+
 def test_real_photographs(shared_data) -> None:
     caltech = image_folder(shared_data("caltech101") / "101_ObjectCategories")
     assert (len(caltech), len(caltech.class_names)) == (404, 101)

@@ -98,3 +98,134 @@ def test_tiny_imagenet_names_agree_with_the_imagenet_list() -> None:
 def test_tiny_imagenet_names_cover_the_published_list(shared_data) -> None:
     wnids = (shared_data("tiny-imagenet-200") / "wnids.txt").read_text().split()
     assert set(wnids) == set(tiny_imagenet_names())
+
+
+@pytest.fixture
+def joined(tmp_path: Path):
+    """What each folder is called by a class-name file of these lines; folders sorted as text."""
+
+    def join(folders, lines, say=lambda _: None):
+        path = tmp_path / "names.txt"
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        folders = sorted(folders)
+        return dict(zip(folders, read_names(path, folders, say), strict=True))
+
+    return join
+
+
+@pytest.mark.parametrize("first", [0, 1, 5])
+@pytest.mark.parametrize("width", [1, 2])
+def test_names_alone_are_for_folders_by_their_number(joined, first: int, width: int) -> None:
+    words = [f"name of {word}" for word in "abcdefghijklmn"]
+    called = joined([f"{first + i:0{width}}" for i in range(14)], words)
+    assert called == {f"{first + i:0{width}}": word for i, word in enumerate(words)}
+
+
+@given(st.permutations(["Half_circle", "ring", "T-shirt", "10", "2"]))
+def test_the_folders_own_names_are_joined_by_spelling(tmp_path_factory, names) -> None:
+    path = tmp_path_factory.mktemp("names") / "names.txt"
+    path.write_text("\n".join(name.upper().replace("_", " ") for name in names) + "\n")
+    folders = ["10", "2", "Half_circle", "T-shirt", "ring"]
+    assert [clean_name(name) for name in read_names(path, folders)] == [
+        clean_name(folder) for folder in folders
+    ]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["triangle", "square", "disc", "ring"],
+        ["a triangle", "a square", "a circle", "a ring"],
+        ["rings", "circles", "squares", "triangles"],
+        ["ring", "wheel", "square", "triangle"],
+    ],
+)
+def test_a_name_that_is_another_folders_is_refused(joined, lines) -> None:
+    with pytest.raises(RequestError, match="by its spelling: write folder, tab and name"):
+        joined(["circle", "ring", "square", "triangle"], lines)
+
+
+@pytest.mark.parametrize(
+    ("folders", "lines"),
+    [
+        (["circle", "half_circle", "ring"], ["a circle", "a half circle", "a finger ring"]),
+        (["no_tumor", "tumor"], ["a healthy brain", "a brain with a tumor"]),
+        (["normal", "tumor"], ["a brain without tumor", "a brain with a tumor"]),
+        (["cat", "catfish", "dog", "hot_dog"], ["Cat", "Wels", "Hound", "Hot dog in a bun"]),
+        (["a", "b"], ["a dog", "a cat"]),
+        (["glass", "glasses"], ["wine glass", "a pair of glasses"]),
+        (["001.ant", "002.bee"], ["Ant", "Bee"]),
+        (["n01443537", "n02124075"], ["goldfish", "egyptian mau"]),
+        (["1", "2"], ["route 66", "exit 2"]),
+    ],
+)
+def test_names_in_their_order_raise_no_alarm(joined, folders, lines) -> None:
+    said: list[str] = []
+    assert list(joined(folders, lines, said.append).values()) == lines
+    assert said == []
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [
+        [f"class_{i}" for i in range(11)],
+        ["0", "1", "10", "2", "background"],
+        ["1", "01", "2"],
+        ["1.5", "10.5", "2.5"],
+    ],
+)
+def test_names_alone_are_refused_where_numbers_and_text_differ_in_order(joined, folders) -> None:
+    lines = [f"word {chr(97 + i)}" for i in range(len(folders))]
+    with pytest.raises(RequestError, match="write folder, tab and name on every line"):
+        joined(folders, lines)
+    called = dict(zip(folders, lines, strict=True))
+    assert joined(folders, [f"{folder}\t{name}" for folder, name in called.items()]) == called
+
+
+def test_capitals_that_decide_the_order_are_said(joined) -> None:
+    said: list[str] = []
+    assert joined(["Zebra", "ant"], ["Wild", "Small"], said.append) == {
+        "Zebra": "Wild",
+        "ant": "Small",
+    }
+    assert len(said) == 1
+    assert "'Wild' is 'Zebra'" in said[0]
+
+
+def test_a_folder_is_known_by_its_number_and_by_its_letters(joined) -> None:
+    assert joined(["01", "02", "10"], ["10\tant", "1\tbee", "2\tcow"]) == {
+        "01": "bee",
+        "02": "cow",
+        "10": "ant",
+    }
+    assert joined(["1", "01"], ["1\tant", "01\tbee"]) == {"1": "ant", "01": "bee"}
+    with pytest.raises(RequestError, match="'001', which is not among"):
+        joined(["1", "01"], ["1\tant", "001\tbee"])
+    with pytest.raises(RequestError, match="'1' again"):
+        joined(["01", "02"], ["01\tant", "1\tbee"])
+    composed, apart = "caf\u00e9", "cafe\u0301"
+    assert joined([apart, "bar"], [f"{composed}\tCoffee", "bar\tBeer"])[apart] == "Coffee"
+    assert joined([apart, "bar"], [composed, "bar"])[apart] == composed
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["0 ant", "1 bee", "2 cow"],
+        ["1, ant", "2, bee", "3, cow"],
+        ["n01443537 goldfish", "n02124075 cat", "n09428293 beach"],
+        ["1 001.Ant", "2 002.Bee", "3 003.Cow"],
+    ],
+)
+def test_a_code_before_every_name_without_a_tab_is_refused(tmp_path: Path, lines) -> None:
+    path = tmp_path / "names.txt"
+    path.write_text("\n".join(lines) + "\n")
+    with pytest.raises(RequestError, match=r"but no tab: write code, tab and name"):
+        read_names(path, FOLDERS)
+
+
+@pytest.mark.parametrize("lines", [["2012 tesla", "2008 audi", "7 up"], ["1 euro", "2 euro", "x"]])
+def test_numbers_that_belong_to_names_are_taken(tmp_path: Path, lines) -> None:
+    path = tmp_path / "names.txt"
+    path.write_text("\n".join(lines) + "\n")
+    assert list(read_names(path, FOLDERS)) == lines

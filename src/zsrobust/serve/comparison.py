@@ -36,6 +36,19 @@ class Said:
         """It and its probability in short."""
         return f"{self.top} {self.probabilities[self.top]:.0%}"
 
+    def merged(self, groups: Sequence[Sequence[str]]) -> Said:
+        """The same with each group of names that are one to the model as one class."""
+        called = {
+            name: " = ".join([*group[:3], *(["..."] if len(group) > 3 else [])])
+            for group in groups
+            for name in group
+        }
+        sums: dict[str, float] = {}
+        for name, probability in self.probabilities.items():
+            name = called.get(name, name)
+            sums[name] = sums.get(name, 0) + probability
+        return Said(dict(sorted(sums.items(), key=lambda item: -item[1])))
+
 
 @dataclass(frozen=True)
 class Attacked:
@@ -88,6 +101,10 @@ class Comparison:
     attacked: list[Attacked]
     models: list[dict[str, Any]]
     alike: dict[str, list[tuple[str, ...]]] = field(default_factory=dict)
+
+    def merged(self, model: str, said: Said) -> Said:
+        """What ``model`` said, names that are one to it as one class."""
+        return said.merged(self.alike.get(model, ()))
 
     def figures(self) -> dict[str, Any]:
         """Every number, for machines."""

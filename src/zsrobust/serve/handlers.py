@@ -144,7 +144,7 @@ class Handlers:
 
     def _before(self, picture: Picture, names: tuple[str, ...]) -> list[Column]:
         said = clean_words(picture, names, self.models)
-        return [Column(before=_top(said[one.name])) for one in self.models]
+        return [Column(before=_top(said[one.name].merged(one.alike(names)))) for one in self.models]
 
     def _nothing(self) -> list[Column]:
         return [Column() for _ in self.models]
@@ -158,7 +158,12 @@ class Handlers:
         with tempfile.TemporaryDirectory(prefix="zsrobust-") as folder:
             images, changes, numbers = write_files(found, Path(folder))
             columns = [
-                Column(_top(found.clean[one.on]), _top(one.said[one.on]), image, change)
+                Column(
+                    _top(found.merged(one.on, found.clean[one.on])),
+                    _top(found.merged(one.on, one.said[one.on])),
+                    image,
+                    change,
+                )
                 for one, image, change in zip(found.attacked, images, changes, strict=True)
             ]
             files = [*images, *changes, numbers]

@@ -121,12 +121,18 @@ def comparison(compared: Comparison) -> str:
     """The table of who says what of which image, and the threat model."""
     names = list(compared.clean)
     rows = [
-        {"image": "before the attack", "cells": [_cell(compared.clean[n].words) for n in names]}
+        {
+            "image": "before the attack",
+            "cells": [_cell(compared.merged(n, compared.clean[n]).words) for n in names],
+        }
     ]
     for one in compared.attacked:
         for rounding, said in (("", one.said), (", 8 bits", one.said_8bit)):
             cells = [
-                _cell(said[n].words, "white box" if n == one.on else "transfer") for n in names
+                _cell(
+                    compared.merged(n, said[n]).words, "white box" if n == one.on else "transfer"
+                )
+                for n in names
             ]
             rows.append({"image": f"attacked on {one.on}{rounding}", "cells": cells})
     return _TABLE.render(models=names, rows=rows, facts=_facts(compared))
