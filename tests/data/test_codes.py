@@ -8,7 +8,7 @@ from zsrobust.errors import RequestError
 
 @pytest.mark.parametrize("names", [("0", "1"), ("00", "07", "12"), ("0.0", "1.0"), ("-1", "+1")])
 def test_numbers_are_refused_unless_they_were_chosen(names) -> None:
-    with pytest.raises(RequestError, match="SET are numbers .*names=FILE"):
+    with pytest.raises(RequestError, match=r"SET are numbers .*names=FILE"):
         code_notes(names, "SET", chosen=False)
     assert code_notes(names, "SET", chosen=True) == ()
 

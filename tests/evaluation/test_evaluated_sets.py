@@ -13,6 +13,7 @@ from zsrobust.data.suites import SUITES, Suite
 from zsrobust.errors import RequestError
 from zsrobust.evaluation.evaluator import evaluate
 from zsrobust.parsing import recipe
+from zsrobust.reporting.tables import accuracy_table
 from zsrobust.training.finetune import finetune
 
 
@@ -68,3 +69,30 @@ def test_fine_tuning_on_a_suite_is_refused(small_clip: str, tmp_path: Path) -> N
     config = recipe("pmg_aft", model=small_clip, data="paper16:/x", out=str(tmp_path / "run"))
     with pytest.raises(RequestError, match="'paper16:/x' is a suite of sets"):
         finetune(config)
+
+
+def test_classes_that_are_one_to_a_model_stop_an_evaluation_before_images_are_read(
+    config, tmp_path, monkeypatch
+):
+    def read(*_, **__):
+        raise AssertionError("an image was read")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("zsrobust.evaluation.evaluator.readable", read)
+        with pytest.raises(RequestError, match="glyph-clip cannot tell apart 2 of the 3 classes"):
+            evaluate(config(model=["glyph-clip"]))
+        # The surrogate's images would be made for classes that it cannot tell apart.
+        with pytest.raises(RequestError, match="glyph-clip cannot tell apart"):
+            evaluate(config(attack=["transfer(pgd-3, glyph-clip)"]))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_cut_prompt_is_told_before_and_kept_in_the_results(config, capsys, small_clip):
+    long = "a photo of a {} or, as far as anybody here was able to see it then, something like one"
+    results = evaluate(config(data=config().data[:1], templates=[long]))
+    said = [line for line in capsys.readouterr().err.splitlines() if "longer than" in line]
+    assert len(said) == 1
+    assert said[0].startswith("warning: one: ")
+    (kept,) = results.protocol["data"]["one"][f"under {small_clip}"]["class_name_warnings"]
+    assert kept in said[0]
+    assert kept in accuracy_table(results).as_markdown()

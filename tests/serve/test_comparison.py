@@ -50,6 +50,18 @@ def test_a_target_is_what_both_are_led_to(compared, bishop):
     assert found.figures()["attack"]["target"] == "chess rook"
 
 
+def test_the_numbers_say_which_names_are_one_to_a_model(served, bishop, saved):
+    picture = read_picture(saved(bishop.image), Limits())
+    names = ("elephant", "chess bishop", "locomotive")
+    settings = Settings(eps=Eps("4/255"), steps=1)
+    found = compare(picture, names, settings, served, lambda *_: None).figures()
+    assert found["indistinguishable"] == {
+        "glyph-clip": [("elephant", "locomotive")],
+        served[1].name: [],
+    }
+    assert set(found["clean"]["glyph-clip"]) == set(names)
+
+
 def test_words_are_probabilities_likeliest_first(served, bishop):
     said = say(served[1].classifier(bishop.class_names), torch.rand(1, 3, 32, 32))
     values = list(said.probabilities.values())

@@ -1,4 +1,5 @@
 import html
+import re
 
 import pytest
 from PIL import Image
@@ -26,6 +27,37 @@ def test_a_prediction_has_the_likeliest_classes_of_each_model(handlers, asked, b
 def test_names_that_a_model_does_not_tell_apart_are_said_to_be_so(handlers, asked):
     shown = handlers.predict(asked(class_names="elephant, locomotive, chess bishop"))
     assert "glyph-clip cannot tell apart: elephant, locomotive." in shown.status
+
+
+def test_names_that_are_one_to_a_model_are_one_class_without_a_verdict(handlers, asked, served):
+    names = "elephant, locomotive, dog, submarine, chess bishop"
+    shown = handlers.predict(asked(class_names=names))
+    alike = "elephant = locomotive = dog = ..."
+    assert set(shown.columns[0].before) == {alike, "chess bishop"}
+    assert sum(shown.columns[0].before.values()) == pytest.approx(1)
+    assert len(shown.columns[1].before) == 5
+    assert f"Of the models here, {served[1].name} can read all" in shown.status
+    names = "elephant, locomotive"
+    for target in ("", "locomotive"):
+        *_, last = handlers.attack(asked(class_names=names, target=target, steps=2), "visitor")
+        status = html.unescape(last.status)
+        assert "fooled glyph-clip cannot be said" in status
+        assert not re.search("glyph-clip (fell|stands|says|does not say|said)", status)
+        assert f"{served[1].name} " in status
+        assert "elephant = locomotive 100%" in last.table
+        assert last.columns[0].after == {"elephant = locomotive": pytest.approx(1)}
+    # A class of its own falls, or not, as ever.
+    *_, last = handlers.attack(asked(class_names="elephant, dog, chess bishop"), "visitor")
+    assert re.search("glyph-clip (fell|stands): chess bishop", last.status)
+
+
+def test_unknown_words_are_told_and_what_to_do_where_no_model_knows_them(served, asked):
+    shown = Handlers(served[:1], Limits()).predict(asked(class_names="elephant, chess bishop"))
+    status = html.unescape(shown.status)
+    assert "does not know words of 1 of 2 class names" in status
+    assert "cannot tell apart" not in status
+    assert "No model here can read all of these names" in status
+    assert "photo-lite" in status
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -63,6 +64,16 @@ def test_negatives_are_classes_of_the_loss_and_of_nothing_else(config, seen, tmp
         lines = (tmp_path / name / "metrics.jsonl").read_text().splitlines()
         losses[name] = next(row["total"] for row in map(json.loads, lines) if "total" in row)
     assert losses["negatives"] > losses["plain"], "more classes share the probability"
+
+
+def test_names_that_are_one_to_the_model_are_refused_or_told(config, seen, capsys):
+    with pytest.raises(RequestError, match="cannot tell apart 4 of the 6 classes"):
+        finetune(config("run", negatives=["CLASS 1", "Class 2"]))
+    assert seen == []
+    finetune(config("run", steps=1, negatives=["Class 1"]))
+    said = [line for line in capsys.readouterr().err.splitlines() if "cannot tell" in line]
+    assert len(said) == 1
+    assert re.search("^warning: photos: .* cannot tell apart: class 1, Class 1$", said[0])
 
 
 def test_what_is_evaluated_knows_the_classes_alone(config, tmp_path):

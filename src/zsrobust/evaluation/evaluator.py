@@ -200,9 +200,7 @@ def _same_protocol(known: CLIPModel, original: CLIPModel) -> bool:
     )
 
 
-def _sets(
-    specs: list[str], config: EvaluateConfig, models: Sequence[CLIPModel]
-) -> list[ImageSet]:
+def _sets(specs: list[str], config: EvaluateConfig, models: Sequence[CLIPModel]) -> list[ImageSet]:
     opened: dict[str, ImageSet] = {}
     # All are opened before any is read through, so that what is missing is told at once.
     for spec in specs:
@@ -217,7 +215,9 @@ def _sets(
         doubt
         for model in models
         for images in opened.values()
-        for doubt in model.check_classes(images.class_names, _templates(config, images), images.name)
+        for doubt in model.check_classes(
+            images.class_names, _templates(config, images), images.name
+        )
     ]
     for doubt in doubts:
         Steps("", 1).say(f"warning: {doubt}")

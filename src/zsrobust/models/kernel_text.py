@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-
 UNKNOWN = "[UNK]"
 """WordPiece's token for what has none."""
 

@@ -129,9 +129,7 @@ def comparison(compared: Comparison) -> str:
     for one in compared.attacked:
         for rounding, said in (("", one.said), (", 8 bits", one.said_8bit)):
             cells = [
-                _cell(
-                    compared.merged(n, said[n]).words, "white box" if n == one.on else "transfer"
-                )
+                _cell(compared.merged(n, said[n]).words, "white box" if n == one.on else "transfer")
                 for n in names
             ]
             rows.append({"image": f"attacked on {one.on}{rounding}", "cells": cells})

@@ -121,9 +121,10 @@ def _where_known(wnids: Sequence[str]) -> str:
     from zsrobust.data.names import tiny_imagenet_names
     from zsrobust.data.published.class_names import imagenet_names
 
-    for kind, of in {"tiny-imagenet": tiny_imagenet_names, "imagenet": imagenet_names}.items():
-        if set(wnids) <= set(of()):
-            return f"{kind}:FOLDER knows their names where it is that set; else "
+    if set(wnids) <= set(tiny_imagenet_names()):
+        return "if this is that set, read it as tiny-imagenet:FOLDER; else "
+    if set(wnids) <= set(imagenet_names()):
+        return "if this is that set, read it as imagenet:FOLDER; else "
     return ""
 
 
