@@ -123,8 +123,8 @@ def _from_words(words: Iterable[str], what: str) -> ClassWords:
             raise RequestError(f"the label {word!r} of {what} gives no class name")
         if word_of.setdefault(spelling(word), word) != word:
             raise RequestError(
-                f"the labels {word_of[spelling(word)]!r} and {word!r} of {what} both give the class name "
-                f"{name!r}: write them alike, or tell them apart with names=FILE"
+                f"the labels {word_of[spelling(word)]!r} and {word!r} of {what} both give the "
+                f"class name {name!r}: write them alike, or tell them apart with names=FILE"
             )
     label_of = {word: label for label, word in enumerate(distinct)}
     return ClassWords(tuple(map(clean_name, distinct)), label_of, f"{what} does not name it")

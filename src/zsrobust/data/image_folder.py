@@ -19,8 +19,8 @@ def image_folder(root: Path, names: Path | None = None) -> ImageSet:
     """The images below ``root``, one class a folder, classes in sorted order; split ``all``.
 
     Class names are the cleaned folder names, or come from the class-name file ``names``, joined
-    to folders as ``read_names`` does. The set is named after its folder; a folder with a name that says little, such as ``test``, adds its
-    parent's: ``cifar10/test`` is ``cifar10-test``.
+    to folders as ``read_names`` does. The set is named after its folder; a folder with a name that
+    says little, such as ``test``, adds its parent's: ``cifar10/test`` is ``cifar10-test``.
 
     Raises:
         RequestError: if there are no class folders or no images, a class folder is empty, the

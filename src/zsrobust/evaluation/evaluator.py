@@ -211,16 +211,15 @@ def _sets(specs: list[str], config: EvaluateConfig, models: Sequence[CLIPModel])
                 f"{spec},name=OTHER"
             )
         opened[images.name] = images
-    doubts = [
-        doubt
-        for model in models
-        for images in opened.values()
-        for doubt in model.check_classes(
-            images.class_names, _templates(config, images), images.name
-        )
-    ]
-    for doubt in doubts:
-        Steps("", 1).say(f"warning: {doubt}")
+    say = Steps("", 1).say
+    for model in models:
+        for images in opened.values():
+            model.check_classes(
+                images.class_names,
+                _templates(config, images),
+                images.name,
+                lambda doubt: say(f"warning: {doubt}"),
+            )
     return [
         readable(images, config.on_unreadable, samples=config.samples, seed=config.seed)
         for images in opened.values()

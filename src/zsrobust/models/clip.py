@@ -115,18 +115,20 @@ class CLIPModel:
         return classifier
 
     def check_classes(
-        self, class_names: Sequence[str], templates: Sequence[str] | None, what: str
-    ) -> list[str]:
-        """What this model does not read of the class names of ``what`` as it is meant.
+        self,
+        class_names: Sequence[str],
+        templates: Sequence[str] | None,
+        what: str,
+        warn: Callable[[str], object] = lambda doubt: None,
+    ) -> None:
+        """Refuse class names, of the set ``what``, that this model does not tell apart.
 
-        A sentence each for classes that it cannot tell apart, prompts that are cut, and words that
-        it does not know.
+        ``warn`` is told what else it does not read as it is meant, as in ``classifier``.
 
         Raises:
             RequestError: if it cannot tell more than half of the classes from another one.
         """
-        doubts: list[str] = []
-        classifier = self.classifier(class_names, templates, doubts.append)
+        classifier = self.classifier(class_names, templates, lambda doubt: warn(f"{what}: {doubt}"))
         alike = [name for group in classifier.indistinguishable() for name in group]
         if 2 * len(alike) > len(class_names):
             raise RequestError(
@@ -134,7 +136,6 @@ class CLIPModel:
                 f"{what} ({_some(alike, ', ')}): their class vectors are equal, so accuracy over "
                 "them means nothing; give names that it knows, or choose another model"
             )
-        return [f"{what}: {doubt}" for doubt in doubts]
 
     def doubts(self, classifier: ZeroShotClassifier) -> list[str]:
         """What this model does not read of a classifier's names as it is meant; see above."""
@@ -146,8 +147,8 @@ class CLIPModel:
         cut = [n for n in names if self.cut(t.replace("{}", n) for t in classifier.templates)]
         if cut:
             said.append(
-                f"{self.name} leaves out the end of prompts, which are longer than its context, for "
-                f"{len(cut)} of {len(names)} class names: {_some(cut, '; ')}"
+                f"{self.name} leaves out the end of prompts, which are longer than its context, "
+                f"for {len(cut)} of {len(names)} class names: {_some(cut, '; ')}"
             )
         text = self.text
         unknown = [n for n in names if isinstance(text, CheckedText) and not text.is_known(n)]

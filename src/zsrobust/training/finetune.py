@@ -147,16 +147,17 @@ def _training_data(model: CLIPModel, config: FinetuneConfig) -> ImageSet:
     """The training set, if the model can tell its classes apart by their names."""
     data = open_set(single(config.data), "train")
     names = [*data.class_names, *_negatives(data, config)]
-    doubts = model.check_classes(names, _templates(data, config), data.name)
+    say = Steps("", 1).say
+    model.check_classes(
+        names, _templates(data, config), data.name, lambda doubt: say(f"warning: {doubt}")
+    )
     assert config.objective is not None
     texts = [text for group in config.objective.prompts(data.class_names) for text in group]
     if cut := model.cut(texts):
-        doubts.append(
-            f"{data.name}: {model.name} leaves out the end of {len(cut)} of {len(texts)} prompts "
-            f"of {config.method}, which are longer than its context, as of {cut[0]!r}"
+        say(
+            f"warning: {data.name}: {model.name} leaves out the end of {len(cut)} of {len(texts)} "
+            f"prompts of {config.method}, which are longer than its context, as of {cut[0]!r}"
         )
-    for doubt in doubts:
-        Steps("", 1).say(f"warning: {doubt}")
     return readable(data, config.on_unreadable)
 
 
