@@ -229,3 +229,12 @@ def test_numbers_that_belong_to_names_are_taken(tmp_path: Path, lines) -> None:
     path = tmp_path / "names.txt"
     path.write_text("\n".join(lines) + "\n")
     assert list(read_names(path, FOLDERS)) == lines
+
+
+def test_a_number_of_any_length_is_a_name_or_a_folder(joined) -> None:
+    long = "9" * 5000
+    assert joined(["a", "b"], [f"b\t{long}", "a\tx"]) == {"a": "x", "b": long}
+    with pytest.raises(RequestError, match="which is not among"):
+        joined(["a", "b"], [f"{long}\tx", "a\ty"])
+    lines = [f"{long} x", f"{long} y"]
+    assert list(joined(["a", "b"], lines).values()) == lines

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from zsrobust.data.names import clean_name, name_rows, spelling
+from zsrobust.data.names import clean_name, is_whole, name_rows, spelling
 from zsrobust.data.names.codes import code_notes
 from zsrobust.errors import RequestError
 
@@ -150,7 +150,7 @@ def _range(classes: int) -> str:
 
 def _is_number(word: str) -> bool:
     digits = word[1:] if word[:1] in "+-" else word
-    return digits.isascii() and digits.isdigit()
+    return is_whole(digits)
 
 
 def _is_fraction(word: str) -> bool:

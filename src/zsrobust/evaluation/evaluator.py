@@ -61,8 +61,12 @@ def _evaluate(config: EvaluateConfig, accelerator: Accelerator) -> Results:
     folder = on_first(accelerator, lambda: find_run(config))
     specs = on_first(accelerator, lambda: expand(config.data))
     models = _models(config, device)
-    checked = {model.name: model for model in (*attacks.surrogates.values(), *models)}
-    sets = on_first(accelerator, lambda: _sets(specs, config, list(checked.values())))
+    # Models with one text side read names alike; the one asked for stands for its original.
+    readers = {
+        (model.text.fingerprint, model.default_templates): model
+        for model in (*attacks.surrogates.values(), *models)
+    }
+    sets = on_first(accelerator, lambda: _sets(specs, config, list(readers.values())))
     cells = [
         _cell(model, tower, images, config, attacks, device, folder)
         for model, tower in [(model, folded(model.encoder)) for model in models]

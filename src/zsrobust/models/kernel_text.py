@@ -97,7 +97,10 @@ class KernelText:
 
     def is_cut(self, prompt: str) -> bool:
         """Whether the prompt has more tokens than the sentence encoder reads."""
-        return self.context is not None and len(self.tokenize(prompt)) > self.context
+        # No token is less than a byte, but for start and end.
+        if self.context is None or len(prompt.encode()) + 2 <= self.context:
+            return False
+        return len(self.tokenize(prompt)) > self.context
 
     def is_known(self, text: str) -> bool:
         """Whether no part of the text is the sentence encoder's unknown token."""

@@ -146,7 +146,7 @@ def _key(folder: str) -> str:
 
 def is_whole(word: str) -> bool:
     """Whether it is a whole number without a sign, such as ``007``."""
-    return word.isascii() and word.isdigit()
+    return re.fullmatch("[0-9]{1,18}", word) is not None
 
 
 def _by_position(
@@ -179,10 +179,11 @@ def _by_position(
     return tuple(name_of[folder] for folder in folders)
 
 
-def _natural(folder: str) -> list[str | int]:
+def _natural(folder: str) -> list[tuple[int, str]]:
     """Sorts text with the numbers in it by their value."""
     parts = re.split("([0-9]+)", folder)
-    return [int(part) if at % 2 else part for at, part in enumerate(parts)]
+    parts[1::2] = [digits.lstrip("0") for digits in parts[1::2]]
+    return [(len(part) if at % 2 else 0, part) for at, part in enumerate(parts)]
 
 
 def _refuse_contradiction(path: Path, name_of: dict[str, str]) -> None:

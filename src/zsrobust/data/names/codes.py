@@ -23,9 +23,9 @@ _CODE = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE | re.ASCII,
 )
-_BEFORE = re.compile(r"(n\d{8}|q?\d+)([\s.,;:)_-]+)(.*\w.*)", re.IGNORECASE | re.ASCII)
-_BEHIND = re.compile(r"(.*\D)(\d+)", re.ASCII)
-_LETTER = re.compile(r"([a-z])(\d+)", re.IGNORECASE | re.ASCII)
+_BEFORE = re.compile(r"(n\d{8}|q?\d{1,18})([\s.,;:)_-]+)(.*\w.*)", re.IGNORECASE | re.ASCII)
+_BEHIND = re.compile(r"(.*\D)(\d{1,18})", re.ASCII)
+_LETTER = re.compile(r"([a-z])(\d{1,18})", re.IGNORECASE | re.ASCII)
 
 
 def code_notes(names: Sequence[str], what: str, *, chosen: bool) -> tuple[str, ...]:
@@ -49,8 +49,8 @@ def code_notes(names: Sequence[str], what: str, *, chosen: bool) -> tuple[str, .
         )
     if names and not chosen and all(map(_NUMBER.fullmatch, names)):
         raise RequestError(
-            f"the class names of {what} are numbers ({_some(names)}): give their names with "
-            "names=FILE, that of the smallest number first; for digits, give the digits"
+            f"the class names of {what} are numbers ({_some(names)}): write words for them, or "
+            "give names with names=FILE, that of the smallest number first (digits are names there)"
         )
     codes = [n for n in names if _CODE.fullmatch(n) or (not chosen and _NUMBER.fullmatch(n))]
     mend = "give the names alone with names=FILE"
