@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,6 +10,9 @@ from pathlib import Path
 from zsrobust.data.names import clean_name, is_whole, name_rows, spelling
 from zsrobust.data.names.codes import code_notes
 from zsrobust.errors import RequestError
+
+# A table that holds numbers with missing ones among them writes 1 as 1.0, or as 1,0.
+_WHOLE = re.compile(r"([+-]?[0-9]{1,18})(?:[.,]0+)?")
 
 
 @dataclass(frozen=True)
@@ -35,8 +39,8 @@ class ClassWords:
         """
         word = word.strip()
         label = self.label_of.get(word)
-        if label is None and _is_number(word):
-            label = self.label_of.get(str(int(word)))
+        if label is None and (number := _WHOLE.fullmatch(word)):
+            label = self.label_of.get(str(int(number[1])))
         if label is None:
             raise RequestError(f"{where} has the label {word!r}: {self.said}")
         return label
@@ -154,9 +158,9 @@ def _is_number(word: str) -> bool:
 
 
 def _is_fraction(word: str) -> bool:
-    """Whether a table may have written a number so, such as ``1.0``, ``1e3`` or ``nan``."""
+    """Whether a table may have written a number so: ``1.0``, ``1,0``, ``1e3`` or ``nan``."""
     try:
-        float(word)
+        float(word.replace(",", "."))
     except ValueError:
         return False
     # Python's own spelling 1_000 is no table's, but may be a name.

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
+from zsrobust.data.class_folders import count_by_suffix, folder_notes, is_generic, refuse_too_high
 from zsrobust.data.image_set import ImageSet
 from zsrobust.data.names import clean_name, read_names, spelling
 from zsrobust.data.names.codes import code_notes
-from zsrobust.data.readers import IMAGE_SUFFIXES, FileReader, images_below, subfolders
+from zsrobust.data.readers import (
+    IMAGE_SUFFIXES,
+    FileReader,
+    Found,
+    found_below,
+    sort_files,
+    subfolders,
+)
 from zsrobust.errors import RequestError
 
 LAYOUT = "one folder of images a class, PATH/<class>/**/*.jpg"
-
-_GENERIC = frozenset({"train", "val", "valid", "validation", "test", "images", "data"})
 
 
 def image_folder(root: Path, names: Path | None = None) -> ImageSet:
@@ -20,26 +27,29 @@ def image_folder(root: Path, names: Path | None = None) -> ImageSet:
 
     Class names are the cleaned folder names, or come from the class-name file ``names``, joined
     to folders as ``read_names`` does. The set is named after its folder; a folder with a name that
-    says little, such as ``test``, adds its parent's: ``cifar10/test`` is ``cifar10-test``.
+    says little, such as ``test``, adds its parent's: ``cifar10/test`` is ``cifar10-test``. Notes
+    count the files that are left out.
 
     Raises:
-        RequestError: if there are no class folders or no images, a class folder is empty, the
-            folders look like splits and not classes, two classes have one name, or all names are
-            codes (``code_notes``).
+        RequestError: if there are no class folders or no images, a class folder is empty, there is
+            one class alone, the folders look like splits and not classes, two classes have one
+            name, or all names are codes (``code_notes``).
     """
     folders = subfolders(root)
+    loose = sort_files(entry.name for entry in root.iterdir() if entry.is_file())
     if not folders:
-        raise RequestError(f"{root} holds no class folders: expected {LAYOUT}")
-    if _GENERIC.issuperset(folder.lower() for folder in folders):
-        raise RequestError(
-            f"the folders of {root} ({', '.join(folders)}) are no classes: "
-            f"give the folder that holds the class folders, such as {root / folders[0]}"
-        )
-    found = {folder: images_below(root, folder) for folder in folders}
-    empty = [folder for folder in folders if not found[folder]]
-    if len(empty) == len(folders):
+        raise RequestError(_without_folders(root, loose))
+    found = {folder: found_below(root, folder) for folder in folders}
+    others = sum((found[folder].others for folder in folders), Counter[str]())
+    filled = {folder: found[folder].images for folder in folders if found[folder].images}
+    if not filled:
         suffixes = " ".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
-        raise RequestError(f"{root} holds no image in any class folder: expected files {suffixes}")
+        there = f", and found {count_by_suffix(others)}" if others else ""
+        raise RequestError(
+            f"{root} holds no image in any class folder: expected files {suffixes}{there}"
+        )
+    empty = [folder for folder in folders if folder not in filled]
+    refuse_too_high(root, filled, empty)
     if empty:
         raise RequestError(
             f"{len(empty)} class folders of {root} hold no images ({_some(empty)}): "
@@ -48,10 +58,11 @@ def image_folder(root: Path, names: Path | None = None) -> ImageSet:
     notes: list[str] = []
     class_names = read_names(names, folders, notes.append) if names else _cleaned(root, folders)
     notes += code_notes(class_names, str(names or root), chosen=names is not None)
-    samples = [(path, label) for label, folder in enumerate(folders) for path in found[folder]]
+    samples = [(path, label) for label, folder in enumerate(folders) for path in filled[folder]]
     sample_ids = tuple(path for path, _ in samples)
+    name = _result_name(root)
     return ImageSet(
-        name=_result_name(root),
+        name=name,
         split="all",
         class_names=class_names,
         sample_ids=sample_ids,
@@ -59,7 +70,16 @@ def image_folder(root: Path, names: Path | None = None) -> ImageSet:
         read_image=FileReader(root, sample_ids),
         root=root,
         origin=str(_place(root)),
-        notes=tuple(notes),
+        notes=(*notes, *folder_notes(name, root, filled, others, len(loose.images))),
+    )
+
+
+def _without_folders(root: Path, loose: Found) -> str:
+    if not loose.images:
+        return f"{root} holds no class folders: expected {LAYOUT}"
+    return (
+        f"{root} holds no class folders, only images: expected {LAYOUT}; if it is itself the "
+        f"folder of one class, give the folder above, {root.absolute().parent}"
     )
 
 
@@ -83,13 +103,13 @@ def _cleaned(root: Path, folders: list[str]) -> tuple[str, ...]:
 def _result_name(root: Path) -> str:
     root = root.resolve() if ".." in root.parts else root.absolute()
     parent = root.parent.name
-    return f"{parent}-{root.name}" if root.name.lower() in _GENERIC and parent else root.name
+    return f"{parent}-{root.name}" if is_generic(root.name) and parent else root.name
 
 
 def _place(root: Path) -> Path:
     """Where the set lies; the splits ``birds/train`` and ``birds/val`` are of one place."""
     root = root.resolve()
-    return root.parent if root.name.lower() in _GENERIC else root
+    return root.parent if is_generic(root.name) else root
 
 
 def _some(names: list[str]) -> str:

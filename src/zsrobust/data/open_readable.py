@@ -53,6 +53,8 @@ def readable(
         left, skipped = verify(
             images, on_unreadable, lambda done, _: progress.advance(done - progress.done)
         )
+        for note in left.notes[len(images.notes) :]:
+            progress.say(note)
         if skipped:
             progress.say(
                 f"skipped {len(skipped)} unreadable images of {images.name}, first {skipped[0]}"

@@ -14,6 +14,8 @@ from zsrobust.data.published.opening import READERS, opener
 from zsrobust.data.published.prompts import PROMPTS, with_prompts
 from zsrobust.data.published.table import TABLE
 from zsrobust.data.specification import Specification, parse_specification
+from zsrobust.data.suites import SUITES
+from zsrobust.data.unknown_kind import unknown_kind
 from zsrobust.errors import RequestError
 
 Role = Literal["train", "test"]
@@ -102,8 +104,8 @@ def open_set(spec: str, role: Role) -> ImageSet:
     keep them.
 
     Raises:
-        RequestError: if a part of the specification is wrong, or the data is not there or not in
-            the layout of its kind.
+        RequestError: if a part of the specification is wrong, or the data is not there, not in the
+            layout of its kind, or of one class alone.
     """
     parsed = parse_specification(spec)
     _refuse_misplaced(parsed)
@@ -138,6 +140,11 @@ def _own(parsed: Specification, role: Role) -> ImageSet:
 
 
 def _with_options(opened: ImageSet, parsed: Specification) -> ImageSet:
+    if len(opened.class_names) < 2:
+        raise RequestError(
+            f"data {parsed.text!r} has one class alone ({opened.class_names[0]}): there must be "
+            "another to tell it from"
+        )
     return replace(
         opened,
         name=parsed.name or opened.name,
@@ -149,10 +156,7 @@ def _with_options(opened: ImageSet, parsed: Specification) -> ImageSet:
 
 def _kind(parsed: Specification) -> Kind:
     if parsed.kind not in KINDS:
-        raise RequestError(
-            f"data {parsed.text!r} has the unknown kind {parsed.kind!r}: "
-            f"the kinds are {', '.join([*KINDS, *OWN])}"
-        )
+        raise unknown_kind(parsed, [*KINDS, *OWN, *SUITES])
     return KINDS[parsed.kind]
 
 

@@ -16,9 +16,12 @@ from pathlib import Path
 from typing import Literal
 
 import PIL
+from PIL import Image
 
 from zsrobust.cache import cache_folder
+from zsrobust.data.decode import DECODING
 from zsrobust.data.image_set import ImageSet
+from zsrobust.data.readers import SEVERAL
 from zsrobust.errors import RequestError, RunError
 from zsrobust.files import write_text
 
@@ -32,8 +35,8 @@ def verify(
 
     A set that its writer checked is not read: where it streams, that would be all of it.
     Files found readable are not decoded again until one of the set changes in path, size or time;
-    files found unreadable are tried again each time. ``report`` is told (images decoded so far,
-    images to decode).
+    files found unreadable are tried again each time. A note counts the files that hold several
+    images. ``report`` is told (images decoded so far, images to decode).
 
     Raises:
         RequestError: if images are unreadable and ``on_unreadable`` is ``stop``, or none is left.
@@ -41,14 +44,19 @@ def verify(
     image_set = stamped(image_set)
     if image_set.checked:
         return image_set, []
-    suspects: Sequence[int] = range(len(image_set))
     kept = cache_folder() / "verified" / f"{image_set.stamp}.json" if image_set.stamp else None
-    if kept:
-        known = _read_verdict(kept, image_set)
-        suspects = suspects if known is None else known
-    problems = _unreadable(image_set, suspects, report)
+    known = _read_verdict(kept, image_set) if kept else None
+    suspects, several = known or (range(len(image_set)), 0)
+    problems, found = _unreadable(image_set, suspects, report)
+    several += found
     if kept and len(problems) < len(suspects):
-        _write_verdict(kept, [image_set.sample_ids[index] for index in problems])
+        _write_verdict(kept, [image_set.sample_ids[index] for index in problems], several)
+    if several:
+        note = (
+            f"{image_set.name}: {several} files hold several images, as animations and scans do, "
+            "and the first of each is read"
+        )
+        image_set = replace(image_set, notes=(*image_set.notes, note))
     if not problems:
         return image_set, []
     if on_unreadable == "stop" or len(problems) == len(image_set):
@@ -65,12 +73,21 @@ def verify(
 
 def _unreadable(
     image_set: ImageSet, indices: Sequence[int], report: Callable[[int, int], None] | None
-) -> dict[int, str]:
-    """What is wrong with each image that cannot be read, by index."""
+) -> tuple[dict[int, str], int]:
+    """What is wrong with each image that cannot be read, by index; and how many hold several."""
+    several: list[int] = []
+
+    def read_image(index: int) -> Image.Image:
+        image = image_set.read_image(index)
+        if image.info.get(SEVERAL):
+            several.append(index)
+        return image
+
+    noting = replace(image_set, read_image=read_image)
 
     def problem(index: int) -> str | None:
         try:
-            image_set.read_rgb(index)
+            noting.read_rgb(index)
         except RunError as reason:
             return str(reason)
         return None
@@ -85,7 +102,7 @@ def _unreadable(
                 problems[index] = found
             if report:
                 report(done, len(indices))
-    return problems
+    return problems, len(set(several) - set(problems))
 
 
 def stamped(image_set: ImageSet) -> ImageSet:
@@ -96,7 +113,7 @@ def stamped(image_set: ImageSet) -> ImageSet:
     if image_set.root is None and not image_set.stamp:
         return image_set
     source = image_set.root or image_set.stamp
-    digest = hashlib.blake2b(f"{PIL.__version__}\0{source}".encode(), digest_size=20)
+    digest = hashlib.blake2b(f"{DECODING}\0{PIL.__version__}\0{source}".encode(), digest_size=20)
     for index, sample_id in enumerate(image_set.sample_ids):
         digest.update(f"\0{sample_id}\0{_file_stamp(image_set, index)}".encode())
     n = len(image_set)
@@ -113,19 +130,21 @@ def _file_stamp(image_set: ImageSet, index: int) -> str:
     return f"{status.st_size} {status.st_mtime_ns}"
 
 
-def _read_verdict(path: Path, image_set: ImageSet) -> list[int] | None:
-    """Indices of the images found unreadable before; None if nothing usable is kept."""
+def _read_verdict(path: Path, image_set: ImageSet) -> tuple[Sequence[int], int] | None:
+    """Indices of the images found unreadable before, and how many of the others hold several.
+
+    None if nothing usable is kept.
+    """
     try:
         verdict = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+        unreadable, several = set(map(str, verdict["unreadable"])), int(verdict["several"])
+    except (OSError, ValueError, TypeError, KeyError):
         return None
-    if not isinstance(verdict, list):
-        return None
-    unreadable = set(map(str, verdict))
-    return [i for i, sample_id in enumerate(image_set.sample_ids) if sample_id in unreadable]
+    ids = enumerate(image_set.sample_ids)
+    return [index for index, sample_id in ids if sample_id in unreadable], several
 
 
-def _write_verdict(path: Path, unreadable: list[str]) -> None:
+def _write_verdict(path: Path, unreadable: list[str], several: int) -> None:
     # A cache that cannot be written costs time, never a run.
     with contextlib.suppress(OSError):
-        write_text(path, json.dumps(unreadable))
+        write_text(path, json.dumps({"unreadable": unreadable, "several": several}))

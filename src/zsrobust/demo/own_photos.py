@@ -79,11 +79,6 @@ def checked(folder: Path) -> ImageSet:
     if not folder.is_dir():
         raise RequestError(f"--photos {folder} is no folder: it must hold {LAYOUT}")
     images = image_folder(folder)
-    if len(images.class_names) == 1:
-        raise RequestError(
-            f"{folder} holds one class alone ({images.class_names[0]}): there must be another to "
-            "take it for, so put at least two class folders there"
-        )
     for label, name in enumerate(images.class_names):
         if images.labels.count(label) < 2:
             place = folder / images.sample_ids[images.labels.index(label)].split("/")[0]

@@ -10,14 +10,12 @@ from typing import Any
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from zsrobust.data.decode import to_rgb
+from zsrobust.data.decode import orientation, to_rgb
 from zsrobust.data.image_set import ImageSet
 from zsrobust.data.loading import attack_resolution, load_batches
-from zsrobust.data.readers import FORMATS, opened
+from zsrobust.data.readers import FORMATS, holds_several, opened
 from zsrobust.errors import RequestError
 from zsrobust.serve.limits import Limits
-
-_ORIENTATION = 0x0112
 
 
 @dataclass(frozen=True)
@@ -119,11 +117,8 @@ def _too_many_pixels(name: str, limits: Limits) -> RequestError:
 
 def _notes(image: Any) -> list[str]:
     found = []
-    if getattr(image, "is_animated", False):
-        found.append("Of an animated image the first frame is taken.")
-    if image.getexif().get(_ORIENTATION, 1) != 1:
-        found.append(
-            "The file says that it is to be turned (EXIF); like evaluations, this takes the pixels "
-            "as they are stored."
-        )
+    if holds_several(image):
+        found.append("Of an animation, or a file of several images, the first frame is taken.")
+    if orientation(image) != 1:
+        found.append("The image is turned upright, as the file asks for (EXIF).")
     return found

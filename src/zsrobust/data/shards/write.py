@@ -20,7 +20,16 @@ from zsrobust.files import folder_written_whole, sha256_of
 SAMPLES_A_SHARD = 1000
 
 # Pillow's formats whose files are stored as they are; any other image becomes a PNG.
-_SUFFIX_OF = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "BMP": "bmp", "GIF": "gif", "PPM": "ppm"}
+_SUFFIX_OF = {
+    "JPEG": "jpg",
+    # As phones write JPEG files that hold a preview too.
+    "MPO": "jpg",
+    "PNG": "png",
+    "WEBP": "webp",
+    "BMP": "bmp",
+    "GIF": "gif",
+    "PPM": "ppm",
+}
 
 
 def write_shards(
