@@ -1,3 +1,4 @@
+import os
 import unicodedata
 from pathlib import Path
 
@@ -49,6 +50,60 @@ def test_a_byte_order_mark_other_columns_quotes_and_windows_lines(listing) -> No
     found = open_set(f"csv:{path}", "train")
     assert found.class_names == ("great, tit", "owl")
     assert list(found.sample_ids) == ["a.png", "b/b.png"]
+
+
+TABLE = "path,label\na.png,owl\nb/b.png,tit\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        TABLE.replace(",", ";"),
+        TABLE.replace(",", "\t"),
+        TABLE.replace(",", "|"),
+        TABLE.replace(",", " , "),
+        TABLE.replace("/", "\\"),
+        TABLE.replace("b/b.png", ".\\b\\b.png"),
+        TABLE.replace("path,label", "Path,LABEL"),
+        "Path,label,PATH,path\nx,owl,y,a.png\nx,tit,y,b/b.png\n",
+        '"path","label"\n"a.png","owl"\n"b/b.png", "tit"\n',
+        "sep=;\r\n" + TABLE.replace(",", ";").replace("\n", "\r\n"),
+        "sep=;\n" + TABLE.replace(",", ";").replace("owl", "owl;;").replace("label", "label;;"),
+        TABLE.replace("owl\n", "owl,,\n") + ",,\n,\n",
+        "path,label,note\na.png,owl\nb/b.png,tit,seen\n",
+        ",path,label\n0,a.png,owl\n1,b/b.png,tit\n",
+        TABLE.replace("\n", "\r"),
+        ("\ufeff" + TABLE.replace(",", "\t")).encode("utf-16-le"),
+        ("\ufeff" + TABLE).encode("utf-16-be"),
+    ],
+)
+def test_what_spreadsheets_write_is_read(listing, text: str | bytes) -> None:
+    found = open_set(f"csv:{listing(text)}", "test")
+    assert list(found.sample_ids) == ["a.png", "b/b.png"]
+    assert found.class_names == ("owl", "tit")
+    assert list(found.labels) == [0, 1]
+    assert found.read_rgb(1).size == (12, 10)
+
+
+def test_a_comma_needs_no_quotes_where_semicolons_separate(listing) -> None:
+    path = listing("path;label\na.png;great, tit\nc.jpg;owl\n")
+    found = open_set(f"csv:{path}", "test")
+    assert found.class_names == ("great, tit", "owl")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such file names")
+def test_a_backslash_in_a_files_name_stays(listing, write_image) -> None:
+    path = listing("path,label\nb\\b.png,owl\nb/b.png,tit\n")
+    write_image(path.parent / "b\\b.png")
+    assert list(open_set(f"csv:{path}", "test").sample_ids) == ["b\\b.png", "b/b.png"]
+
+
+@pytest.mark.parametrize("number", ["{}.0", "{},0", "0{}.00", "+{}"])
+def test_whole_numbers_are_read_however_a_table_writes_them(listing, names, number) -> None:
+    rows = [f"{file};{number.format(label)}" for file, label in (("a.png", 1), ("c.jpg", 0))]
+    path, file = listing("path;label\n" + "\n".join(rows) + "\n"), names("Owl\nTit\n")
+    found = open_set(f"csv:{path},names={file}", "test")
+    assert list(found.labels) == [1, 0]
 
 
 def test_numbers_take_their_names_from_a_file(listing, names) -> None:
@@ -136,7 +191,8 @@ def test_the_role_picks_the_split_and_classes_are_the_whole_files(listing) -> No
 def test_a_path_of_any_letters_opens(tmp_path: Path, write_image, form: str) -> None:
     name = unicodedata.normalize(form, "Zürich 東京 🐦.png")
     write_image(tmp_path / name)
-    (tmp_path / "réf.csv").write_text(f"path,label\n{name},é\n", "utf-8")
+    write_image(tmp_path / "b.png")
+    (tmp_path / "réf.csv").write_text(f"path,label\n{name},é\nb.png,e\n", "utf-8")
     found = open_set(f"csv:{tmp_path / 'réf.csv'}", "test")
     assert found.read_rgb(0).size == (12, 10)
 
@@ -167,6 +223,26 @@ def test_a_path_of_any_letters_opens(tmp_path: Path, write_image, form: str) -> 
         (b"path,label\na.png,\xe9\n", "is not UTF-8"),
         ("path,label,split\na.png,owl,train\nc.jpg,owl,\n", "line 3 has no split"),
         ("path,label,split\na.png,owl,one\n", "has no split called test, but one"),
+        ("image,class\na.png,owl\n", "with the columns path and label.* is 'image', 'class'"),
+        ("filename;label\na.png;owl\n", "is 'filename', 'label'"),
+        ("Path,PATH,label\n", "is 'Path', 'PATH', 'label'"),
+        ('"path,label"\n"a.png,owl"\n', "is 'path,label', one field in quotes"),
+        ("path;label\na.png,owl\n", "line 2 has 1 fields .* hold semicolons in quotes"),
+        ("sep=;\npath;label\nz.png;owl\n", "line 3 names"),
+        ("path,label,split\na.png,owl\n", "line 2 has 2 fields and the header 3"),
+        ("path,label\na.png,0,5\nb/b.png,1,5\n", "line 2 has 3 fields"),
+        ("path;label\na.png;0,0\nb/b.png;1,0\n", "numbers such as '0,0'"),
+        ("path,label\na.png,owl\nb/b.png,NaN\n", "line 3 has the label 'NaN', which stands for"),
+        ("path,label\na.png,owl\nb/b.png,#N/A\n", "line 3 has the label '#N/A'"),
+        ("path,label\na.png,owl\nb/b.png,owl\n", r"has one class alone \(owl\)"),
+        ("path,label\nhttps://host/a.png,owl\n", "an address is no path"),
+        ("path,label\nC:\\birds\\a.png,owl\n", "without a drive"),
+        ("path,label\nb\\B.PNG,owl\n", r"and 'b\.png' is there"),
+        ("path,label\nb/b,owl\n", r"and 'b\.png' is there"),
+        ("path,label\na.png,owl\n.\\a.png,tit\n", "line 3 lists a.png again, after line 2"),
+        (b"PK\x03\x04\x14", "is no CSV file but an Excel workbook"),
+        (TABLE.encode("utf-16-le"), "not UTF-8 but perhaps UTF-16"),
+        (b"\xff\xfea", "is not UTF-8"),
     ],
 )
 def test_wrong_files_are_refused_with_the_line(listing, text: str | bytes, message: str) -> None:

@@ -52,7 +52,7 @@ def test_the_role_picks_the_split(saved) -> None:
     assert len(open_set(f"huggingface:{root},split=all", "test")) == 6
 
 
-def test_the_stored_orientation_is_left_as_in_every_other_set(saved) -> None:
+def test_the_stored_orientation_is_applied_as_in_every_other_set(saved) -> None:
     turned = Image.fromarray(pixels(0))
     exif = turned.getexif()
     exif[0x0112] = 6
@@ -61,7 +61,7 @@ def test_the_stored_orientation_is_left_as_in_every_other_set(saved) -> None:
     stored = datasets.Dataset.from_dict(
         {"photo": [{"bytes": held.getvalue(), "path": None}], "kind": [0]}, features=FEATURES
     )
-    assert open_set(f"huggingface:{saved(stored)}", "test").read_rgb(0).size == (11, 9)
+    assert open_set(f"huggingface:{saved(stored)}", "test").read_rgb(0).size == (9, 11)
 
 
 def test_columns_and_names_may_be_given(saved, tmp_path: Path) -> None:

@@ -69,6 +69,126 @@ def test_split_folders_are_not_taken_for_classes(folder_root: Path) -> None:
     assert str(parent / "train") in str(caught.value)
 
 
+@pytest.fixture
+def tree(tmp_path: Path, write_image):
+    """Writes images and empty files at the given paths below a folder."""
+
+    def write(*paths: str) -> Path:
+        for path in paths:
+            target = tmp_path / "own" / path
+            if target.suffix == ".png":
+                write_image(target)
+            else:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.touch()
+        return tmp_path / "own"
+
+    return write
+
+
+def below(*folders: str) -> list[str]:
+    """Two class folders in each of the folders."""
+    return [f"{folder}/{name}/0.png" for folder in folders for name in ("cat", "dog")]
+
+
+@pytest.mark.parametrize(
+    ("paths", "meant"),
+    [
+        (below("PetImages"), "PetImages"),
+        ([*below("PetImages"), *below("__MACOSX/PetImages")], "PetImages"),
+        ([*below("images"), "annotations/cat_0.xml"], "images"),
+        ([*below("images"), "annotations/trimaps/0.png"], "images"),
+        ([*below("archive/data")], "archive/data"),
+        ([*below("archive/train", "archive/val")], "archive/train"),
+        ([*below("train2017", "val2017")], "train2017"),
+        ([*below("Training", "TEST")], "TEST"),
+        ([*below("training_set/training_set"), "seg_pred/0.png"], "training_set/training_set"),
+        ([*below("dev", "eval"), "data/0.png"], "dev"),
+    ],
+)
+def test_a_folder_too_high_is_refused_with_the_one_that_was_meant(tree, paths, meant) -> None:
+    root = tree(*paths)
+    with pytest.raises(RequestError) as caught:
+        image_folder(root)
+    assert f" {root / meant}," in str(caught.value)
+    assert image_folder(root / meant).class_names == ("cat", "dog")
+
+
+@pytest.mark.parametrize("paths", [["cat/0.png"], ["cat/more/0.png"], ["cat/0.png", ".git/1.png"]])
+def test_one_class_alone_is_refused(tree, paths) -> None:
+    with pytest.raises(RequestError, match=r"own holds one class alone \(cat\)"):
+        image_folder(tree(*paths))
+
+
+def test_a_folder_too_deep_is_refused_with_the_one_above(tree) -> None:
+    root = tree("cat/0.png", "dog/0.png")
+    with pytest.raises(RequestError, match=r"only images") as caught:
+        image_folder(root / "cat")
+    assert str(caught.value).endswith(str(root))
+
+
+@pytest.mark.parametrize(
+    ("paths", "words"),
+    [
+        # Above the classes: a category, or a domain.
+        (["animals/cat/0.png", "animals/dog/0.png", "vehicles/car/0.png"], "animals has cat, dog"),
+        (below("photo", "sketch"), "photo has cat, dog"),
+        ([*below("train"), "car/0.png", "plane/0.png"], "own/train are read as one class"),
+    ],
+)
+def test_folders_that_hold_what_looks_like_classes_are_noted(tree, paths, words) -> None:
+    (note,) = image_folder(tree(*paths)).notes
+    assert words in note
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        ["cat/0.png", "dog/0.png", "cat/more/0.png", "README.txt", ".DS_Store", "Thumbs.db"],
+        ["n01/images/0.png", "n02/images/0.png"],
+        ["bow/v_bow_g01/0.png", "bow/v_bow_g02/0.png", "run/v_run_g01/0.png"],
+        ["cat/2019/0.png", "cat/2020/0.png", "dog/2019/0.png"],
+        ["cat/train/0.png", "cat/test/0.png", "dog/train/0.png", "dog/test/0.png"],
+        ["train/0.png", "car/0.png", "plane/0.png"],
+    ],
+)
+def test_ordinary_class_folders_are_read_without_a_word(tree, paths) -> None:
+    found = image_folder(tree(*paths))
+    assert found.notes == ()
+    assert len(found) == sum(path.endswith(".png") for path in paths)
+
+
+def test_files_left_out_are_counted_by_suffix(tree) -> None:
+    root = tree(
+        *(
+            "cat/0.png",
+            "cat/1.heic",
+            "cat/2.HEIC",
+            "cat/more/3.txt",
+            "cat/Thumbs.db",
+            "cat/._0.png",
+        ),
+        *("dog/0.png", "dog/x", "loose.png", "labels.txt"),
+    )
+    left_out, loose = image_folder(root).notes
+    assert left_out == (
+        "own: 4 files in class folders are not read as images (.heic 2, .txt 1, without suffix 1)"
+    )
+    assert loose.startswith("own: 1 images beside the class folders")
+
+
+def test_where_all_are_of_another_format_they_are_named(tree) -> None:
+    with pytest.raises(RequestError, match=r"no image in any class folder.*found \.heic 2"):
+        image_folder(tree("cat/0.heic", "dog/0.heic"))
+
+
+def test_a_class_folder_that_is_a_link_to_nothing_is_refused(tree) -> None:
+    root = tree("cat/0.png", "dog/0.png")
+    (root / "emu").symlink_to(root / "gone")
+    with pytest.raises(RequestError, match=r"1 links in .* lead nowhere \(emu\)"):
+        image_folder(root)
+
+
 def test_names_equal_after_cleaning_want_a_names_file(folder_root: Path, write_image) -> None:
     write_image(folder_root / "Tabby-cat/d.png")
     with pytest.raises(RequestError, match=r"'Tabby-cat' and 'tabby_Cat'.*names=FILE"):

@@ -9,11 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
-from PIL import EpsImagePlugin, Image
+from PIL import EpsImagePlugin, Image, features
 
 from zsrobust.data.image_folder import image_folder
-from zsrobust.data.readers import decoded, images_below, opened, subfolders
+from zsrobust.data.readers import decoded, found_below, images_below, opened, subfolders
 from zsrobust.data.verify import verify
 from zsrobust.errors import RequestError
 
@@ -36,6 +37,55 @@ def test_all_suffixes_in_any_case_and_nothing_else(tmp_path: Path) -> None:
         (tmp_path / "c" / f"{suffix.replace('.', '')}-file.{suffix}").touch()
     (tmp_path / "c" / "jpg").touch()
     assert len(images_below(tmp_path, "c")) == 20
+
+
+@pytest.mark.parametrize(
+    ("suffix", "form"),
+    [
+        *(("jfif", "JPEG"), ("jpe", "JPEG"), ("JFIF", "JPEG"), ("mpo", "MPO"), ("jp2", "JPEG2000")),
+        *(("pbm", "PPM"), ("apng", "PNG")),
+    ],
+)
+def test_other_suffixes_of_the_formats_are_read(tmp_path: Path, suffix: str, form: str) -> None:
+    levels = np.random.default_rng(0).integers(0, 256, (10, 12, 3), np.uint8)
+    image = Image.fromarray(levels)
+    image = image.convert("1") if suffix == "pbm" else image
+    path = tmp_path / "c" / f"x.{suffix}"
+    path.parent.mkdir()
+    image.save(path, form)
+    assert images_below(tmp_path, "c") == [f"c/x.{suffix}"]
+    with Image.open(path) as expected:
+        read = decoded(path.read_bytes())
+        assert read.tobytes() == expected.tobytes()
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow reads no AVIF")
+def test_avif_is_read_where_pillow_can(tmp_path: Path) -> None:
+    (tmp_path / "c").mkdir()
+    Image.new("RGB", (16, 16), (200, 30, 30)).save(tmp_path / "c/x.avif", quality=100)
+    assert images_below(tmp_path, "c") == ["c/x.avif"]
+    red, green, blue = decoded((tmp_path / "c/x.avif").read_bytes()).getpixel((8, 8))
+    assert abs(red - 200) < 6
+    assert max(abs(green - 30), abs(blue - 30)) < 6
+
+
+def test_what_is_no_image_is_counted_and_what_systems_leave_is_not(tmp_path: Path) -> None:
+    for name in (
+        *("c/a.heic", "c/deep/b.HEIC", "c/jpg", "c/c.jpg_large", "c/x.jpg", "c/Mr. T at work"),
+        *("c/Thumbs.db", "c/.DS_Store", "c/._x.jpg", "c/desktop.ini"),
+        *("c/@eaDir/x.jpg/thumb.jpg", "c/__MACOSX/x.heic", "@eaDir/y.jpg", "__MACOSX/c/x.jpg"),
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = found_below(tmp_path, "c")
+    assert found.images == ["c/x.jpg"]
+    assert found.others == {".heic": 2, "": 2, ".jpg_large": 1}
+    assert subfolders(tmp_path) == ["c"]
+
+
+def test_an_empty_file_is_named_as_such() -> None:
+    with pytest.raises(ValueError, match="is empty"):
+        decoded(b"")
 
 
 def test_hidden_files_and_folders_are_left_out(tmp_path: Path) -> None:

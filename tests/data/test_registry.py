@@ -1,3 +1,4 @@
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -77,6 +78,71 @@ def test_wrong_requests_are_refused_in_one_sentence(spec: str, message: str) -> 
     with pytest.raises(RequestError, match=message) as caught:
         open_set(spec, "test")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("place", "files", "kind"),
+    [
+        ("./photos", ["cat/0.png"], "imagefolder"),
+        ("my photos", ["cat/0.png"], "imagefolder"),
+        ("photos.csv", [], "csv"),
+        ("photos.tsv", [], "csv"),
+        ("arrow", ["state.json", "dataset_info.json"], "huggingface"),
+        ("arrow", ["dataset_dict.json"], "huggingface"),
+        ("shards", ["train-000.tar"], "webdataset"),
+        ("shards", ["index.json", "samples.parquet"], "webdataset"),
+        ("tiny", ["wnids.txt", "val/x.txt"], "tiny-imagenet"),
+        ("cifar-10-batches-py", ["data_batch_1"], "cifar10"),
+        ("sets", ["dtd/dtd/labels/test1.txt", "dtd/dtd/images/x"], "dtd"),
+    ],
+)
+def test_data_without_its_kind_is_refused_with_what_to_write(
+    tmp_path: Path, monkeypatch, place: str, files: list[str], kind: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for file in [f"{place}/{file}" for file in files] or [place]:
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        Path(file).touch()
+    with pytest.raises(RequestError) as caught:
+        open_set(f"{place},resolution=64", "test")
+    # A shell reads the words back.
+    assert shlex.split(str(caught.value).partition("write ")[2]) == [
+        "--data",
+        f"{kind}:{place},resolution=64",
+    ]
+
+
+@pytest.mark.parametrize(
+    "place", ["shards/x-{000..009}.tar", "shards/*.tar", "https://host/x-{0..9}.tar", "s3://b/x"]
+)
+def test_shards_without_their_kind(place: str) -> None:
+    with pytest.raises(RequestError, match="names no kind of data") as caught:
+        open_set(place, "test")
+    assert shlex.split(str(caught.value))[-1] == f"webdataset:{place}"
+
+
+@pytest.mark.parametrize("place", ["./absent", "~nobody/x", "a/b", "C:\\data", "C:/data", "x.zip"])
+def test_what_is_no_kind_but_a_path_is_said_to_be_absent(place: str) -> None:
+    with pytest.raises(RequestError, match=r"no folder, table or shard.*imagefolder:"):
+        open_set(place, "test")
+
+
+@pytest.mark.parametrize(
+    ("spec", "meant"),
+    [
+        ("ImageFolder:x", "imagefolder:x"),
+        ("image-folder:x,name=y", "imagefolder:x,name=y"),
+        ("imagefoldr:my x", "'imagefolder:my x'"),
+        ("CSV:x.csv", "csv:x.csv"),
+        ("tinyimagenet:/x", "tiny-imagenet:/x"),
+        ("Cifar-10:/x", "cifar10:/x"),
+        ("Glyphs", "glyphs"),
+    ],
+)
+def test_a_misspelt_kind_is_answered_with_the_nearest(spec: str, meant: str) -> None:
+    with pytest.raises(RequestError, match="unknown kind") as caught:
+        open_set(spec, "test")
+    assert f"(is {meant} meant?)" in str(caught.value)
 
 
 def test_importing_the_registry_imports_no_heavy_library() -> None:

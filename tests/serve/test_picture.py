@@ -40,12 +40,18 @@ def test_of_an_animation_the_first_frame_is_taken_and_that_is_said(saved, solid)
     assert "first frame" in picture.notes[0]
 
 
-def test_pixels_stay_as_stored_where_the_file_asks_to_be_turned_and_that_is_said(saved, solid):
+def test_a_picture_that_asks_to_be_turned_is_turned_once_and_that_is_said(saved, noise):
     exif = Image.Exif()
     exif[0x0112] = 6
-    picture = read_picture(saved(solid(10, 4), "turned.jpg", exif=exif), Limits())
-    assert picture.image.size == (10, 4)
+    levels = noise(20, 20)
+    path = saved(Image.fromarray(levels), "turned.png", exif=exif)
+    picture = read_picture(path, Limits())
     assert "EXIF" in picture.notes[0]
+    # By the standard, the first stored row is the right side, from top to bottom.
+    upright = levels.swapaxes(0, 1)[:, ::-1]
+    assert (np.asarray(picture.image) == upright).all()
+    seen = picture.pixels(32, "clip")[0].permute(1, 2, 0).numpy() * 255
+    assert (seen == upright).all()
 
 
 def png_header(width, height):

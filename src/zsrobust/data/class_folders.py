@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from zsrobust.errors import RequestError
@@ -37,10 +37,14 @@ def refuse_too_high(root: Path, filled: Mapping[str, Sequence[str]], empty: Sequ
         empty: folders of it without an image.
 
     Raises:
-        RequestError: if there is one class alone, or each folder is named like a split.
+        RequestError: if there is one class alone, each folder is named like a split, or one that is
+            named so holds class folders.
     """
-    splits = all(map(is_generic, filled))
-    meant = _meant([path.split("/") for paths in filled.values() for path in paths])
+    splits = [name for name in filled if is_generic(name)]
+    if len(splits) < len(filled):
+        # A class may well be called "train", but none that holds classes "images" or "test".
+        splits = [name for name in splits if name.lower() != "train" and _meant(filled[name])]
+    meant = _meant([path for name in splits or filled for path in filled[name]])
     if not splits and (len(filled) > 1 or (empty and not meant)):
         return
     what = (
@@ -57,18 +61,22 @@ def refuse_too_high(root: Path, filled: Mapping[str, Sequence[str]], empty: Sequ
     raise RequestError(f"{what}: {advice}")
 
 
-def _meant(paths: Sequence[Sequence[str]], above: str = "") -> str:
-    """The folder, in posix form, that holds the class folders of these paths; empty if none does.
+def _meant(paths: Iterable[str]) -> str:
+    """The folder, in posix form, that holds the class folders of these images; empty if none does.
 
     It is the first one from above with two folders in it that are not named like splits.
     """
+    return _holder([path.split("/") for path in paths], "")
+
+
+def _holder(paths: Sequence[Sequence[str]], above: str) -> str:
     below: dict[str, list[Sequence[str]]] = {}
     for first, *rest in paths:
         if rest:
             below.setdefault(first, []).append(rest)
     if len(below) > 1 and not all(map(is_generic, below)):
         return above
-    found = (_meant(rest, f"{above}/{name}".lstrip("/")) for name, rest in sorted(below.items()))
+    found = (_holder(rest, f"{above}/{name}".lstrip("/")) for name, rest in sorted(below.items()))
     return next(filter(None, found), "")
 
 

@@ -82,7 +82,12 @@ def _white(image: Image.Image, values: Values) -> float:
 
 def _upright(image: Image.Image, stored: Image.Image) -> Image.Image:
     turn = _TURNS.get(orientation(stored))
-    return image if turn is None else image.transpose(turn)
+    if turn is None:
+        return image
+    turned = image.transpose(turn)
+    # It still holds the orientation, which is not to be applied again.
+    turned.info = {}
+    return turned
 
 
 def orientation(image: Image.Image) -> int:

@@ -30,7 +30,7 @@ class RowReader:
     column: str
 
     def __call__(self, index: int) -> Image.Image:
-        """The image as stored; ``datasets`` itself would turn it by its EXIF orientation."""
+        """The image as stored."""
         return decoded(self.encoded(index))
 
     def encoded(self, index: int) -> bytes:

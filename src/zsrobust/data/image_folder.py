@@ -36,7 +36,13 @@ def image_folder(root: Path, names: Path | None = None) -> ImageSet:
             name, or all names are codes (``code_notes``).
     """
     folders = subfolders(root)
-    loose = sort_files(entry.name for entry in root.iterdir() if entry.is_file())
+    entries = [entry for entry in root.iterdir() if entry.name[0] != "."]
+    lost = sorted(entry.name for entry in entries if not entry.exists())
+    if lost:
+        raise RequestError(
+            f"{len(lost)} links in {root} lead nowhere ({_some(lost)}): mend or remove them"
+        )
+    loose = sort_files(entry.name for entry in entries if entry.is_file())
     if not folders:
         raise RequestError(_without_folders(root, loose))
     found = {folder: found_below(root, folder) for folder in folders}
