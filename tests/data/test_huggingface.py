@@ -64,6 +64,15 @@ def test_the_stored_orientation_is_applied_as_in_every_other_set(saved) -> None:
     assert open_set(f"huggingface:{saved(stored)}", "test").read_rgb(0).size == (9, 11)
 
 
+def test_one_class_alone_is_refused(saved) -> None:
+    features = datasets.Features(
+        {"photo": datasets.Image(), "kind": datasets.ClassLabel(names=["owl"])}
+    )
+    root = saved(rows(1, features))
+    with pytest.raises(RequestError, match=r"one class alone \(owl\)"):
+        open_set(f"huggingface:{root}", "test")
+
+
 def test_columns_and_names_may_be_given(saved, tmp_path: Path) -> None:
     features = datasets.Features(
         {

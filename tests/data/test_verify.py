@@ -3,10 +3,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from PIL import ImageFile
+from PIL import Image, ImageFile
 
 from zsrobust.data.image_folder import image_folder
 from zsrobust.data.image_set import ImageSet
+from zsrobust.data.open_readable import readable
 from zsrobust.data.verify import stamped, verify
 from zsrobust.errors import RequestError
 
@@ -135,6 +136,33 @@ def test_an_unreadable_file_is_tried_again(photographs: Path, decoded) -> None:
     path.write_bytes(sound)
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert verify(image_folder(photographs), "skip")[1] == []
+
+
+def test_files_of_several_images_are_counted_also_where_none_is_decoded_again(
+    photographs: Path, decoded, capsys
+) -> None:
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    for name in ("a/moving.gif", "a/moving.png", "a/scan.tif", "b/moving.webp"):
+        frames[0].save(photographs / name, save_all=True, append_images=frames[1:])
+    # A phone's photograph with a preview is one image.
+    frames[0].save(photographs / "b/phone.jpg", "MPO", save_all=True, append_images=frames[1:])
+    frames[0].save(photographs / "b/still.gif")
+    for decodes in (12, 0):
+        found = readable(image_folder(photographs), "stop")
+        (note,) = found.notes
+        assert "4 files hold several images" in note
+        assert note in " ".join(capsys.readouterr().err.split())
+        assert len(decoded()) == decodes
+    first = found.read_rgb(found.sample_ids.index("a/moving.gif")).getpixel((4, 4))
+    assert first[0] > 250
+    assert first[2] < 5
+
+
+def test_pixels_kept_from_another_way_of_decoding_are_not_taken(photographs, monkeypatch) -> None:
+    files = image_folder(photographs)
+    before = stamped(files).stamp
+    monkeypatch.setattr("zsrobust.data.verify.DECODING", 0)
+    assert stamped(files).stamp != before
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b'"x"', b"\xff", b"[1"])

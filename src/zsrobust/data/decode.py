@@ -67,7 +67,7 @@ def _white(image: Image.Image, values: Values) -> float:
         return 65535.0
     if not np.isfinite(values).all():
         raise ValueError("it holds pixels that are nan or infinite")
-    low, high = values.min(initial=0), values.max(initial=0)
+    low, high = values.min(), values.max()
     # (white, the lowest value that the lightest pixel may have)
     ranges = ((255, 0), (65535, 4096)) if image.mode == "I" else ((1, 0), (255, 16))
     for white, least in ranges:

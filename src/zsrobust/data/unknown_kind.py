@@ -22,7 +22,7 @@ def unknown_kind(parsed: Specification, kinds: Sequence[str]) -> RequestError:
     kind = _kind_at(head)
     if kind:
         meant = shlex.quote(f"{kind}:{head}{options}")
-        return RequestError(f"data {parsed.text!r} names no kind of data: write --data {meant}")
+        return RequestError(f"data {parsed.text!r} names no kind of data: write {meant}")
     nearest = _nearest(parsed.kind, kinds)
     if not nearest and _looks_like_a_path(head):
         # What has a suffix is no folder.

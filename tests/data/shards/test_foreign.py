@@ -56,6 +56,16 @@ def test_every_kind_of_tar_and_long_names(tar, names: Path, kind: int) -> None:
         assert found.read_rgb(index).tobytes() == Image.open(io.BytesIO(content)).tobytes()
 
 
+def test_other_suffixes_of_jpeg_are_images_and_one_class_alone_is_refused(tar, tmp_path) -> None:
+    members = [("a.jfif", picture(1, "jpg")), ("a.cls", b"0")]
+    path, names = tar("a.tar", members), tmp_path / "two.txt"
+    names.write_text("Owl\nTit\n")
+    assert open_set(f"webdataset:{path},names={names}", "test").read_rgb(0).mode == "RGB"
+    names.write_text("Owl\n")
+    with pytest.raises(RequestError, match=r"one class alone \(Owl\)"):
+        open_set(f"webdataset:{path},names={names}", "test")
+
+
 def test_labels_come_from_cls_then_json(tar, names: Path) -> None:
     path = tar(
         "a.tar",

@@ -56,6 +56,26 @@ def test_shards_read_as_the_set_they_were_written_from(photos: ImageSet, tmp_pat
     assert tifs, "a format that no shard holds was among them"
 
 
+def test_photographs_as_phones_write_them_keep_their_bytes_and_are_upright(
+    photos: ImageSet, tmp_path: Path
+) -> None:
+    image, exif = Image.open(photos.where(0)).convert("RGB"), Image.Exif()
+    exif[0x0112] = 8
+    names = {"jpg": "MPO", "jfif": "JPEG", "png": "PNG", "tif": "TIFF"}
+    for suffix, form in names.items():
+        more = {"save_all": True, "append_images": [image]} if form == "MPO" else {}
+        image.save(tmp_path / f"photos/kind 0/turned.{suffix}", form, exif=exif, **more)
+    photos = image_folder(tmp_path / "photos")
+    write(photos, tmp_path / "out")
+    found = open_set(f"webdataset:{tmp_path / 'out'}", "test")
+    assert_same_images(found, photos)
+    for index, sample_id in enumerate(found.sample_ids):
+        if "turned" in sample_id:
+            assert found.read_rgb(index).size == image.size[::-1]
+            stored = (tmp_path / "photos" / sample_id).read_bytes()
+            assert (found.read_image.encoded(index) == stored) == (not sample_id.endswith("tif"))
+
+
 def test_the_webdataset_library_reads_the_same(photos: ImageSet, tmp_path: Path) -> None:
     write(photos, tmp_path / "out")
     index = json.loads((tmp_path / "out/index.json").read_text())
