@@ -83,11 +83,6 @@ def test_what_is_no_image_is_counted_and_what_systems_leave_is_not(tmp_path: Pat
     assert subfolders(tmp_path) == ["c"]
 
 
-def test_an_empty_file_is_named_as_such() -> None:
-    with pytest.raises(ValueError, match="is empty"):
-        decoded(b"")
-
-
 def test_hidden_files_and_folders_are_left_out(tmp_path: Path) -> None:
     for name in ("c/.cache/x.jpg", "c/._x.jpg", "c/x.jpg", ".git/y.jpg"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

@@ -77,8 +77,6 @@ def opened(content: bytes) -> Image.Image:
 
 def decoded(content: bytes) -> Image.Image:
     """The image that the bytes of an image file hold, the first if several, fully decoded."""
-    if not content:
-        raise ValueError("the file is empty")
     with opened(content) as image:
         several = holds_several(image)
         image.load()
