@@ -145,7 +145,7 @@ def test_folders_that_hold_what_looks_like_classes_are_noted(tree, paths, words)
     "paths",
     [
         ["cat/0.png", "dog/0.png", "cat/more/0.png", "README.txt", ".DS_Store", "Thumbs.db"],
-        ["n01/images/0.png", "n02/images/0.png"],
+        ["cat/images/0.png", "dog/images/0.png"],
         ["bow/v_bow_g01/0.png", "bow/v_bow_g02/0.png", "run/v_run_g01/0.png"],
         ["cat/2019/0.png", "cat/2020/0.png", "dog/2019/0.png"],
         ["cat/train/0.png", "cat/test/0.png", "dog/train/0.png", "dog/test/0.png"],
