@@ -42,9 +42,12 @@ def _finetune(words: list[str]) -> None:
     run = finetune(parse_finetune(words))
     if os.environ.get("RANK", "0") != "0":
         return  # Of several processes the first one speaks.
+    for line in run.warnings:
+        _warn(f"warning: {line}: fine-tune again at a lower optimizer.lr")
     if as_json:
         held_out = {"clean_acc": run.clean_acc, "robust_acc": run.robust_acc}
-        _write(plain_json({"folder": run.folder, "steps": run.steps, "held_out": held_out}))
+        found = {"folder": run.folder, "steps": run.steps, "held_out": held_out}
+        _write(plain_json({**found, "warnings": run.warnings}))
         return
     _write(
         f"model in {run.folder}: on held-out images clean {run.clean_acc:.1%}, "
@@ -121,6 +124,7 @@ def _compare(words: list[str]) -> None:
 
 
 def _seeds(words: list[str]) -> None:
+    from zsrobust.evaluation.collapsed import collapse_warnings
     from zsrobust.evaluation.results import Results
     from zsrobust.evaluation.seeds import aggregate_seeds
     from zsrobust.reporting.compare import seeds_table
@@ -130,8 +134,12 @@ def _seeds(words: list[str]) -> None:
         raise RequestError("write zsrobust seeds RUN RUN ... with one evaluation a seed")
     runs = [Results.read(Path(word) / "results.json") for word in words]
     spreads = aggregate_seeds(runs)
+    collapsed = list(dict.fromkeys(line for run in runs for line in collapse_warnings(run)))
+    for line in collapsed:
+        _warn(f"warning: {line}")
     if as_json:
-        _write(plain_json({"interval": "95 %, Student's over seeds", "results": spreads}))
+        found = {"interval": "95 %, Student's over seeds", "results": spreads}
+        _write(plain_json({**found, "warnings": collapsed}))
         return
     _console().print(seeds_table(spreads).for_terminal())
 

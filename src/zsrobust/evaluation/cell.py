@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from zsrobust._version import __version__
 from zsrobust.attacks import Attack, LibraryAttack, Transfer
+from zsrobust.collapse import Predictions, count_predictions
 from zsrobust.data.image_set import ImageSet
 from zsrobust.evaluation.measure import Measurement
 from zsrobust.evaluation.outcomes import Outcomes
@@ -94,7 +96,16 @@ class Cell:
             n=n,
             clean=sum(clean.right),
             robust=sum(after.right),
+            **self._predictions(clean),
         )
+
+    def _predictions(self, clean: Outcomes) -> Predictions:
+        names = self.images.class_names
+        labels, predictions = (
+            np.bincount(found, minlength=len(names)).tolist()
+            for found in (clean.labels, clean.predictions)
+        )
+        return count_predictions(labels, predictions, names)
 
     def _meets_defence(self, attack: Attack) -> bool:
         """Whether ``attack`` makes its images with the model's defence, or there is none."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from zsrobust.errors import RequestError
+from zsrobust.evaluation.collapsed import collapse_warnings
 from zsrobust.evaluation.evaluated_run import EvaluatedRun
 from zsrobust.evaluation.paired import Difference, holm, paired_difference
 from zsrobust.evaluation.results import Row
@@ -53,7 +54,8 @@ class Pair:
     Attributes:
         first, second: names of the models, with the run's where they are equal.
         lines: sets first, then averages; of each, clean and every attack in common.
-        remarks: what was left out, and how the classifiers differ besides their weights.
+        remarks: what was left out, how the classifiers differ besides their weights, and which of
+            them has collapsed.
     """
 
     first: str
@@ -152,6 +154,8 @@ def _pair(a: EvaluatedRun, model_a: str, b: EvaluatedRun, model_b: str) -> Pair:
     order = [*sets, *sorted(averages, key=lambda name: name.endswith("unseen"))]
     lines.sort(key=lambda line: order.index(line.dataset))
     remarks = _left_out(rows_a, rows_b) + _classifiers(a, model_a, b, model_b)
+    for run, model in ((a, model_a), (b, model_b)):
+        remarks += [f"warning: {line}" for line in collapse_warnings(run.results, [model])]
     return Pair(*names, lines, remarks)
 
 

@@ -16,6 +16,7 @@ import re
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
+from zsrobust.evaluation.collapsed import has_not_collapsed
 from zsrobust.evaluation.defence_findings import (
     NOISE,
     adaptive_attack_finds_more,
@@ -293,6 +294,7 @@ CHECKS: tuple[Check, ...] = (
     undefended_falls,
     defences_are_attacked,
     adaptive_attack_finds_more,
+    has_not_collapsed,
 )
 
 

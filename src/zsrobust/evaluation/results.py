@@ -41,6 +41,8 @@ class Row:
             batch size or device may tip them.
         after_part: of an ensemble, the robust accuracy once each part has run, in their order.
         adaptive: False where the model has a test-time defence and the images were made without.
+        chance_acc, top_class, top_predicted, top_labelled: of the predictions on clean images, as
+            in :class:`zsrobust.collapse.Counted`.
     """
 
     dataset: str
@@ -63,6 +65,10 @@ class Row:
     ties: int = 0
     after_part: dict[str, float] = field(default_factory=dict)
     adaptive: bool = True
+    chance_acc: float = math.nan
+    top_class: str = ""
+    top_predicted: float = math.nan
+    top_labelled: float = math.nan
 
     @classmethod
     def counted(cls, *, n: int, clean: int, robust: int, **rest: Any) -> Row:

@@ -30,8 +30,10 @@ def warnings(results: Results) -> list[str]:
 
 
 def sanity_page(results: Results) -> str:
-    """Every sanity report of an evaluation, one below the other."""
+    """What the results say by themselves, and every sanity report, one below the other."""
     pages = []
+    if results.findings:
+        pages.append(findings_page(results.findings, {"of": "the results by themselves"}))
     for report in results.sanity:
         protocol = {
             "model": report.model,

@@ -13,6 +13,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
+from zsrobust.evaluation.collapsed import chance_notes
 from zsrobust.evaluation.results import Average, Results, Row
 
 WORDS = ("data set", "model", "under", "photograph")
@@ -261,6 +262,7 @@ def _notes(results: Results) -> list[str]:
         for row in results.rows
         if row.ties
     ]
+    notes += chance_notes(results, {row.model for row in results.rows})
     for attack in results.protocol.get("attacks", ()):
         own = {"logit_scale": None, "restarts": 1, "random_start": True}
         changed = [f"{k} {attack[k]}" for k, usual in own.items() if attack.get(k, usual) != usual]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from zsrobust.evaluation.collapsed import collapse_warnings
 from zsrobust.evaluation.evaluated_run import EvaluatedRun
 from zsrobust.evaluation.gap import gaps
 from zsrobust.reporting.figures.series import accuracy_series, main_average
@@ -64,7 +65,9 @@ def comparison_table(run: EvaluatedRun, lines: Sequence[Line], reference: Line) 
         f"{place.name.capitalize()} sets, per cent; 95 % intervals over samples, or over seeds "
         "where that is wider. Differences in points, samples paired within a seed."
     )
-    return TextTable(columns, [cells], [note])
+    shown = [model for line in lines for model in line.models]
+    collapsed = [f"warning: {line}" for line in collapse_warnings(run.results, shown)]
+    return TextTable(columns, [cells], [note, *collapsed])
 
 
 def tuning_table(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from zsrobust.evaluation.collapsed import collapse_warnings
 from zsrobust.evaluation.results import Results
 from zsrobust.reporting.figures.series import Place, Series, accuracy_series, main_average
 from zsrobust.reporting.figures.tradeoff import Point
@@ -34,6 +35,7 @@ def sweep_table(sweep: Sweep, results: Results) -> TextTable:
             f"{place.name}, accuracies in per cent with 95 % intervals: over samples, or over "
             "seeds where that is wider",
             *(f"{name} left no model: {why}" for name, why in sweep.diverged().items()),
+            *(f"warning: {line}" for line in collapse_warnings(results)),
         ],
     )
 

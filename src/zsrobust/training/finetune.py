@@ -50,12 +50,14 @@ class Run:
         folder: the run folder; ``zsrobust.load`` and ``--model`` take it.
         steps: optimizer steps done.
         clean_acc, robust_acc: of the selected model on the held-out images, in [0, 1].
+        warnings: sentences on how the selected model, or the last one, has collapsed.
     """
 
     folder: Path
     steps: int
     clean_acc: float
     robust_acc: float
+    warnings: tuple[str, ...] = ()
 
 
 def finetune(config: FinetuneConfig) -> Run:
@@ -79,7 +81,10 @@ def _finetune(config: FinetuneConfig, accelerator: Accelerator) -> Run:
         on_first(accelerator, lambda: stack.enter_context(claimed(folder, config)))
         stack.enter_context(full_precision())
         best = trainer.run()
-    return Run(folder, trainer.total_steps, best.clean_acc, best.robust_acc)
+    warnings = tuple(
+        dict.fromkeys(one.warning for one in (best, trainer.held_out_now) if one.warning)
+    )
+    return Run(folder, trainer.total_steps, best.clean_acc, best.robust_acc, warnings)
 
 
 def _check_processes(config: FinetuneConfig, accelerator: Accelerator) -> None:

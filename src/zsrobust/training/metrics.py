@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from zsrobust.files import telling, write_text
+from zsrobust.training.held_out import HeldOut
 
 
 class MetricsLog:
@@ -45,3 +46,13 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         if isinstance(row, dict):
             rows.append(row)
     return rows
+
+
+def in_words(figures: dict[str, float], held_out: HeldOut, images_per_second: float) -> str:
+    """A step's figures for the progress line."""
+    parts = [f"loss {figures['total']:.3f}" if figures else "skipped"]
+    for key, name in (("clean_acc", "clean"), ("adversarial_acc", "adversarial")):
+        if key in figures:
+            parts.append(f"{name} {figures[key]:.0%}")
+    parts.append(f"held-out {held_out.clean_acc:.0%}/{held_out.robust_acc:.0%}")
+    return "  ".join([*parts, f"{images_per_second:.0f} img/s"])

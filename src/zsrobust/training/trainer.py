@@ -32,7 +32,7 @@ from zsrobust.training.distance import relative_l2_distance
 from zsrobust.training.ema import Average
 from zsrobust.training.feed import Feed
 from zsrobust.training.held_out import HeldOut, evaluate_held_out
-from zsrobust.training.metrics import MetricsLog
+from zsrobust.training.metrics import MetricsLog, in_words
 from zsrobust.training.non_finite import NonFiniteSteps
 from zsrobust.training.schedule import attack_share, learning_rate
 from zsrobust.training.sharding import Whole
@@ -61,6 +61,7 @@ class Trainer:
         selection_attack: the attack on held-out images.
         done: steps taken.
         best: the selected model's accuracies so far.
+        original: accuracies before the first step; None in runs that began without keeping them.
         held_out_now: accuracies at the last evaluation; there is one before the first step.
     """
 
@@ -75,6 +76,7 @@ class Trainer:
     selection_attack: PGD
     done: int = field(default=0, init=False)
     best: HeldOut | None = field(default=None, init=False)
+    original: HeldOut | None = field(default=None, init=False)
     held_out_now: HeldOut = field(init=False)
 
     def __post_init__(self) -> None:
@@ -157,7 +159,7 @@ class Trainer:
         self.done += 1
         now = time.monotonic()
         speed = self.config.batch_size / (now - self._finished_at)
-        bar.advance(figures=_shown(figures, self.held_out_now, speed))
+        bar.advance(figures=in_words(figures, self.held_out_now, speed))
         ends = self.done == self.total_steps
         if figures and (ends or self.done % self.between_metrics == 0):
             self.log.append(
@@ -213,7 +215,9 @@ class Trainer:
                 self.selection_attack,
                 self.accelerator,
             )
-        self.held_out_now = found
+        self.held_out_now = found = found.judged(self.done, self.original)
+        if self.done == 0:
+            self.original = found
         attack = f"{self.selection_attack.name} at {self.config.attack.eps}"
         distance = self._distance()
         self.log.append(
@@ -228,6 +232,8 @@ class Trainer:
             f"clean {found.clean_acc:.1%}, {attack} {found.robust_acc:.1%}; "
             f"{self._moved(distance)}"
         )
+        if found.warning:
+            bar.say(f"warning: {found.warning}; if it stays so, use a lower optimizer.lr")
         return found
 
     def _select(self, found: HeldOut) -> None:
@@ -294,6 +300,7 @@ class Trainer:
         state = {
             "best": asdict(self.best) if self.best else None,
             "held_out": asdict(self.held_out_now),
+            "original": asdict(self.original) if self.original else None,
             "inputs": self.inputs,
             "skipped_steps": [self.non_finite.total, self.non_finite.in_a_row],
         }
@@ -318,6 +325,8 @@ class Trainer:
             self.done = int(state["step"])
             self.best = HeldOut(**state["best"]) if state["best"] else None
             self.held_out_now = HeldOut(**state["held_out"])
+            original = state.get("original")
+            self.original = HeldOut(**original) if original else None
             self.non_finite.total, self.non_finite.in_a_row = state.get("skipped_steps", (0, 0))
         self.log.forget_after(-1 if state is None else self.done)
         if self.done == self.total_steps and not (self.folder / "model").is_dir():
@@ -387,12 +396,3 @@ class Trainer:
 
 def _sha256(content: object) -> str:
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
-
-
-def _shown(figures: dict[str, float], held_out: HeldOut, images_per_second: float) -> str:
-    parts = [f"loss {figures['total']:.3f}" if figures else "skipped"]
-    for key, name in (("clean_acc", "clean"), ("adversarial_acc", "adversarial")):
-        if key in figures:
-            parts.append(f"{name} {figures[key]:.0%}")
-    parts.append(f"held-out {held_out.clean_acc:.0%}/{held_out.robust_acc:.0%}")
-    return "  ".join([*parts, f"{images_per_second:.0f} img/s"])

@@ -60,7 +60,11 @@ def training_section(runs: Sequence[TrainingRun]) -> Section:
     return Section(
         "Fine-tuning",
         "fine-tuning",
-        [],
+        [
+            Words(f"warning: {run.folder}: {line}", warning=True)
+            for run in runs
+            if (line := run.card.get("held_out", {}).get("warning"))
+        ],
         [
             Section("Distance in parameter space", "parameter-space", distance),
             Section("Training curves", "training-curves", curves),
@@ -87,7 +91,9 @@ def _labels(runs: Sequence[TrainingRun]) -> list[str]:
 
 def _held_out(run: TrainingRun) -> str:
     held_out = run.card.get("held_out", {})
-    figures = " and ".join(f"{float(value):.1%}" for value in held_out.values())
+    figures = " and ".join(
+        f"{float(held_out[key]):.1%}" for key in ("clean_acc", "robust_acc") if key in held_out
+    )
     return f"{method_words(run.moved.method)} {figures or 'not recorded'}"
 
 
