@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypedDict
 
-from scipy.stats import binom, binomtest
+from scipy.stats import beta, binom
 
 LEVEL = 0.001
 NEARLY = 0.9
@@ -104,8 +104,8 @@ def is_one_class(found: Counted) -> bool:
 
 
 def is_at_chance(found: Counted) -> bool:
-    """Whether the 95 % interval (Wilson) of the accuracy does not lie above chance."""
-    return _interval(found, 0.95, "wilson")[0] <= found.chance_acc
+    """Whether the 95 % interval of the accuracy does not lie above chance."""
+    return _lowest(found, 0.05) <= found.chance_acc
 
 
 def is_below(found: Counted, original: Counted, share: float = 1.0) -> bool:
@@ -113,8 +113,8 @@ def is_below(found: Counted, original: Counted, share: float = 1.0) -> bool:
 
     Never where the original is not surely above chance itself.
     """
-    had = _interval(original, 1 - LEVEL, "exact")[0] - original.chance_acc
-    has = _interval(found, 1 - LEVEL, "exact")[1] - found.chance_acc
+    had = _lowest(original, LEVEL) - original.chance_acc
+    has = _highest(found, LEVEL) - found.chance_acc
     return had > 0 and has < share * had
 
 
@@ -155,7 +155,12 @@ def collapse(found: Counted, original: Counted | None, images: str) -> list[Prob
     return problems
 
 
-def _interval(found: Counted, level: float, method: str) -> tuple[float, float]:
+def _lowest(found: Counted, level: float) -> float:
+    """Lower limit of the accuracy's two-sided interval of confidence 1 - ``level``."""
     right = round(found.clean_acc * found.n)
-    limits = binomtest(right, found.n).proportion_ci(level, method)
-    return float(limits.low), float(limits.high)
+    return float(beta.ppf(level / 2, right, found.n - right + 1)) if right else 0.0
+
+
+def _highest(found: Counted, level: float) -> float:
+    right = round(found.clean_acc * found.n)
+    return float(beta.ppf(1 - level / 2, right + 1, found.n - right)) if right < found.n else 1.0
