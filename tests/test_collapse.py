@@ -115,6 +115,7 @@ def test_a_model_like_its_original_raises_no_alarm(chance):
         (20, 60, ["at chance"]),
         (20, 30, []),  # 15 % was hardly above chance
         (4, 22, []),
+        (2, 29, []),  # 14.5 %: too hard for the original
     ],
 )
 def test_what_of_200_images_of_ten_classes_is_left(right, before, rule):
@@ -127,6 +128,12 @@ def test_the_bounds_are_those_of_clopper_and_pearson():
     for right in (0, 1, 60, 65, 70, 75, 80, 150, n):
         high = binomtest(right, n).proportion_ci(1 - LEVEL, "exact").high - 0.1
         assert is_below(Counts(n, right), Counts(n, before), 0.5) == (high < low / 2)
+
+
+def test_a_set_that_is_too_hard_for_the_original_raises_no_alarm():
+    """However surely 3 % of ten thousand images are above a chance of 1 %."""
+    assert rules(Counts(10_000, 100, 0.01), Counts(10_000, 300, 0.01)) == []
+    assert rules(Counts(10_000, 100, 0.01), Counts(10_000, 700, 0.01)) == ["at chance"]
 
 
 def test_few_images_tell_little():

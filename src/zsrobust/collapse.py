@@ -18,6 +18,7 @@ from scipy.stats import beta, binom
 LEVEL = 0.001
 NEARLY = 0.9
 MOST = 0.5
+NEAR_CHANCE = 0.05
 
 ONE_CLASS, AT_CHANCE, LOST_MOST = "one class", "at chance", "lost most"
 
@@ -108,6 +109,11 @@ def is_at_chance(found: Counted) -> bool:
     return _lowest(found, 0.05) <= found.chance_acc
 
 
+def is_near_chance(found: Counted) -> bool:
+    """Whether the accuracy is at chance or less than 5 points above: the set is too hard."""
+    return is_at_chance(found) or found.clean_acc - found.chance_acc < NEAR_CHANCE
+
+
 def is_below(found: Counted, original: Counted, share: float = 1.0) -> bool:
     """Whether surely less than ``share`` is left of what the original has above chance.
 
@@ -124,7 +130,7 @@ def collapse(found: Counted, original: Counted | None, images: str) -> list[Prob
     Args:
         found: of the model.
         original: of what it was made from, on the same images; None where that is not known, and
-            then a single class alone is found.
+            then, as of one that is near chance itself, a single class alone is found.
         images: which these are, in words.
     """
     problems = []
@@ -137,7 +143,7 @@ def collapse(found: Counted, original: Counted | None, images: str) -> list[Prob
                 {"predicted": found.top_predicted, "labelled": found.top_labelled},
             )
         )
-    if original is None:
+    if original is None or is_near_chance(original):
         return problems
     now = f"clean {found.clean_acc:.1%} (n {found.n}, chance {found.chance_acc:.1%})"
     before = f"its original has {original.clean_acc:.1%}"

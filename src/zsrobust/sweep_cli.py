@@ -11,6 +11,7 @@ Say = Callable[[object], None]
 
 def sweep(words: Sequence[str], show: Say, figures: Say) -> None:
     """Run a sweep and show its table; ``figures`` takes what there is for machines."""
+    from zsrobust.evaluation.collapsed import collapse_warnings
     from zsrobust.sweep.request import USAGE, parse_sweep
     from zsrobust.sweep.run import run_sweep
 
@@ -29,6 +30,7 @@ def sweep(words: Sequence[str], show: Say, figures: Say) -> None:
             "table": swept.table_file,
             "figures": swept.figures,
             "diverged": swept.diverged,
+            "warnings": collapse_warnings(swept.run.results),
             "averages": swept.run.results.as_dict()["averages"],
         }
     )

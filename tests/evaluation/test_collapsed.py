@@ -1,13 +1,18 @@
 import math
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from zsrobust.evaluation.collapsed import chance_notes, collapse_warnings, has_not_collapsed
+from zsrobust.evaluation.evaluated_run import EvaluatedRun
 from zsrobust.evaluation.findings import failed
 from zsrobust.evaluation.results import Results, Row
 from zsrobust.reporting.findings import findings_page, warnings
 from zsrobust.reporting.tables import accuracy_table
+from zsrobust.reproduce.tables import Line, comparison_table
+from zsrobust.sweep.table import sweep_table
 
 
 def row(model, clean, n=200, method="tecoa", dataset="digits", predicted=0.15, **rest):
@@ -84,7 +89,7 @@ def test_a_set_that_is_hard_for_the_original_too_raises_no_alarm():
     assert warnings(replace(found, findings=[finding])) == []
     notes = "\n".join(accuracy_table(found).notes)
     assert finding.sentence in notes
-    assert "clip cannot be told from chance" in notes
+    assert "clip is at chance or near it" in notes
 
 
 def test_an_honest_model_passes():
@@ -127,3 +132,18 @@ def test_results_without_the_figures_are_read_and_not_judged():
     rows = [original(190, **old), row("mine", 20, predicted=math.nan, **old)]
     assert has_not_collapsed(results(*rows)) == []
     assert accuracy_table(results(*rows)).notes == []
+
+
+def test_tables_of_many_runs_name_the_collapsed_ones():
+    found = results(original(190), row("mine", 20), row("fine", 150))
+    (line,) = collapse_warnings(found)
+    run = EvaluatedRun(Path("run"), found, None)
+    lines = {name: Line(name, [name]) for name in ("clip", "mine", "fine")}
+    both = comparison_table(run, [lines["clip"], lines["mine"]], replace(lines["clip"], models=[]))
+    assert any(line in note for note in both.notes)
+    other = comparison_table(run, [lines["clip"], lines["fine"]], replace(lines["clip"], models=[]))
+    assert not any(line in note for note in other.notes)
+    sweep = SimpleNamespace(
+        recipes={}, seeds=(), originals=lambda: dict.fromkeys(lines), diverged=dict
+    )
+    assert any(line in note for note in sweep_table(sweep, found).notes)

@@ -11,7 +11,7 @@ from zsrobust.collapse import (
     ONE_CLASS,
     Problem,
     collapse,
-    is_at_chance,
+    is_near_chance,
     is_one_class,
 )
 from zsrobust.evaluation.findings import Finding
@@ -37,7 +37,7 @@ def has_not_collapsed(results: Results) -> list[Finding]:
     """No model predicts a single class, is at chance where its original is not, or lost most.
 
     One failed finding a model and rule, over all its sets. Where a fine-tuned model is at chance
-    as its original is, or has none beside it, a passed finding says so.
+    or near it as its original is, or has none beside it, a passed finding says so.
     """
     wrong = [
         Finding(
@@ -69,18 +69,18 @@ def collapse_warnings(results: Results, models: Collection[str] | None = None) -
 
 
 def chance_notes(results: Results, models: Collection[str]) -> list[str]:
-    """A sentence for each of ``models`` that is at chance on some sets, but has not collapsed."""
+    """A sentence for each of ``models`` that is near chance on some sets, but has not collapsed."""
     places: dict[str, list[str]] = {}
     for row, original in _cases(results):
-        if row.model not in models or not is_at_chance(row) or _found(row, original):
+        if row.model not in models or not is_near_chance(row) or _found(row, original):
             continue
         place = f"{row.dataset} (n {row.n}, clean {row.clean_acc:.1%}, chance {row.chance_acc:.1%}"
         if original is not None:
-            also = "as is its original" if is_at_chance(original) else "its original"
+            also = "as is its original" if is_near_chance(original) else "its original"
             place += f"; {also}, {original.clean_acc:.1%}"
         places.setdefault(row.model, []).append(f"{place})")
     return [
-        f"{model} cannot be told from chance on {', '.join(on)}: robust accuracy there says nothing"
+        f"{model} is at chance or near it on {', '.join(on)}: robust accuracy there says nothing"
         for model, on in places.items()
     ]
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from zsrobust.errors import RequestError
+from zsrobust.evaluation.collapsed import collapse_warnings
 from zsrobust.evaluation.published import Published, load_published
 from zsrobust.evaluation.results import Results, Row
 from zsrobust.evaluation.same_protocol import attack_of
@@ -197,6 +198,8 @@ def _details(
         yield "sets", ", ".join(sets)
         attacks = (attack_in_words(attack_of(part.results, row)) for row in part.rows)
         yield "attack", " / ".join(dict.fromkeys(attacks))
+        for line in collapse_warnings(part.results, [part.model]):
+            yield "warning", line
         yield "seed of the evaluation", str(part.results.protocol["seed"])
         yield "versions", ", ".join(f"{k} {v}" for k, v in part.results.environment.items())
         if run.request:

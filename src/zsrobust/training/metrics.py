@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zsrobust.files import telling, write_text
-from zsrobust.training.held_out import HeldOut
+
+if TYPE_CHECKING:
+    from zsrobust.training.held_out import HeldOut
 
 
 class MetricsLog:
@@ -48,8 +50,8 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def in_words(figures: dict[str, float], held_out: HeldOut, images_per_second: float) -> str:
-    """A step's figures for the progress line."""
+def shown(figures: dict[str, float], held_out: HeldOut, images_per_second: float) -> str:
+    """A step's figures beside the bar."""
     parts = [f"loss {figures['total']:.3f}" if figures else "skipped"]
     for key, name in (("clean_acc", "clean"), ("adversarial_acc", "adversarial")):
         if key in figures:

@@ -32,7 +32,7 @@ from zsrobust.training.distance import relative_l2_distance
 from zsrobust.training.ema import Average
 from zsrobust.training.feed import Feed
 from zsrobust.training.held_out import HeldOut, evaluate_held_out
-from zsrobust.training.metrics import MetricsLog, in_words
+from zsrobust.training.metrics import MetricsLog, shown
 from zsrobust.training.non_finite import NonFiniteSteps
 from zsrobust.training.schedule import attack_share, learning_rate
 from zsrobust.training.sharding import Whole
@@ -159,7 +159,7 @@ class Trainer:
         self.done += 1
         now = time.monotonic()
         speed = self.config.batch_size / (now - self._finished_at)
-        bar.advance(figures=in_words(figures, self.held_out_now, speed))
+        bar.advance(figures=shown(figures, self.held_out_now, speed))
         ends = self.done == self.total_steps
         if figures and (ends or self.done % self.between_metrics == 0):
             self.log.append(
@@ -325,8 +325,7 @@ class Trainer:
             self.done = int(state["step"])
             self.best = HeldOut(**state["best"]) if state["best"] else None
             self.held_out_now = HeldOut(**state["held_out"])
-            original = state.get("original")
-            self.original = HeldOut(**original) if original else None
+            self.original = HeldOut(**state["original"]) if state.get("original") else None
             self.non_finite.total, self.non_finite.in_a_row = state.get("skipped_steps", (0, 0))
         self.log.forget_after(-1 if state is None else self.done)
         if self.done == self.total_steps and not (self.folder / "model").is_dir():

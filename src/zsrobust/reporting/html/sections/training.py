@@ -91,9 +91,8 @@ def _labels(runs: Sequence[TrainingRun]) -> list[str]:
 
 def _held_out(run: TrainingRun) -> str:
     held_out = run.card.get("held_out", {})
-    figures = " and ".join(
-        f"{float(held_out[key]):.1%}" for key in ("clean_acc", "robust_acc") if key in held_out
-    )
+    found = [held_out[key] for key in ("clean_acc", "robust_acc") if key in held_out]
+    figures = " and ".join(f"{float(value):.1%}" for value in found)
     return f"{method_words(run.moved.method)} {figures or 'not recorded'}"
 
 
