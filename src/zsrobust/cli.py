@@ -13,6 +13,7 @@ from zsrobust.interrupt import sigterm_stops
 from zsrobust.progress import printable
 
 LONGEST = 2000
+HELP = {"--help", "-h"}
 USAGE = """\
 usage: zsrobust [--version] [--debug] COMMAND ...
 
@@ -37,7 +38,8 @@ commands:
 
 zsrobust COMMAND --help lists a command's options. Besides them, every command but completion takes
 --json (figures for machines on stdout, all else on stderr), every one takes --debug (the traceback
-of a failure), and evaluate takes --compare published (printed rows of papers beside yours)."""
+of a failure), and evaluate takes --compare published (printed rows of papers beside yours). What is
+true or false is given as --overwrite true, or --overwrite alone."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -48,8 +50,14 @@ def main(words: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if words is None else words)
     debug = "--debug" in given
     given = [word for word in given if word != "--debug"]
+    if given[:1] == ["help"]:
+        given = [*given[1:], "--help"]
+    asks_for_help = not given or not HELP.isdisjoint(given)
     command, rest = (given[0], given[1:]) if given else ("--help", [])
-    if command in ("--help", "-h"):
+    if asks_for_help:
+        # First, so that it is answered before any other word is refused.
+        rest = ["--help", *(word for word in rest if word not in HELP)]
+    if asks_for_help and command.startswith("-"):
         sys.stdout.write(USAGE + "\n")
         return 0
     if command == "--version":

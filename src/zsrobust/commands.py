@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zsrobust.errors import RequestError
@@ -101,16 +100,18 @@ def _print_published(console: Console, results: Results) -> None:
 
 
 def _compare(words: list[str]) -> None:
+    from zsrobust.compare_cli import compare_parser
     from zsrobust.evaluation.compare import compare
     from zsrobust.reporting.compare import HOW_COMPARED, comparison_table
 
     words, as_json = _without(words, "--json")
-    if len(words) not in (1, 2) or words[0].startswith("-"):
+    runs = compare_parser().parse_args(words).runs
+    if len(runs) not in (1, 2):
         raise RequestError(
             "write zsrobust compare RUN_A RUN_B for two evaluations, or one RUN to compare its "
             "models with each other"
         )
-    comparison = compare(*map(Path, words))
+    comparison = compare(*runs)
     if as_json:
         _write(plain_json(comparison.as_dict()))
         return
@@ -124,15 +125,17 @@ def _compare(words: list[str]) -> None:
 
 
 def _seeds(words: list[str]) -> None:
+    from zsrobust.compare_cli import seeds_parser
     from zsrobust.evaluation.collapsed import collapse_warnings
     from zsrobust.evaluation.results import Results
     from zsrobust.evaluation.seeds import aggregate_seeds
     from zsrobust.reporting.compare import seeds_table
 
     words, as_json = _without(words, "--json")
-    if not words or words[0].startswith("-"):
+    folders = seeds_parser().parse_args(words).runs
+    if not folders:
         raise RequestError("write zsrobust seeds RUN RUN ... with one evaluation a seed")
-    runs = [Results.read(Path(word) / "results.json") for word in words]
+    runs = [Results.read(folder / "results.json") for folder in folders]
     spreads = aggregate_seeds(runs)
     collapsed = list(dict.fromkeys(line for run in runs for line in collapse_warnings(run)))
     for line in collapsed:
@@ -201,10 +204,11 @@ def _data(words: list[str]) -> None:
 
 
 def _recipes(words: list[str]) -> None:
+    from zsrobust.compare_cli import recipes_parser
     from zsrobust.parsing import recipe_titles
 
     words, show, figures = _speaking(words)
-    if words:
+    if recipes_parser().parse_known_args(words)[1]:
         raise RequestError("write zsrobust recipes, with --json or nothing behind it")
     found = {command: recipe_titles(command) for command in ("finetune", "evaluate")}
     for command, titles in found.items():

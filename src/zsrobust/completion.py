@@ -13,6 +13,7 @@ from typing import Any, get_args
 import shtab
 
 from zsrobust.attacks.registry import EXAMPLES
+from zsrobust.compare_cli import compare_parser, seeds_parser
 from zsrobust.data.published.table import TABLE
 from zsrobust.data.registry import KINDS
 from zsrobust.data.suites import SUITES
@@ -36,7 +37,7 @@ from zsrobust.reproduce.request import Options as ReproduceOptions
 from zsrobust.rerun_cli import rerun_parser
 from zsrobust.serve_cli import serve_parser
 from zsrobust.sweep.request import SweepOptions
-from zsrobust.word_parser import WordParser
+from zsrobust.word_parser import WordParser, truth
 
 SHELLS = ("bash", "zsh", "fish")
 FOLDERS = ("out", "results", "root", "photos", "run", "runs", "folder")
@@ -84,12 +85,6 @@ def whole_parser(commands: Sequence[str]) -> argparse.ArgumentParser:
     return whole
 
 
-def _runs() -> list[WordParser]:
-    parser = WordParser()
-    parser.add_argument("runs", nargs="*")
-    return [parser]
-
-
 def _sweep() -> list[argparse.ArgumentParser]:
     parser = WordParser()
     parser.add_argument("recipes", nargs="+", choices=recipe_names("finetune"))
@@ -112,8 +107,8 @@ OPTIONS: dict[str, Options] = {
     "demo": lambda: [options_parser(DemoRequest, command="demo")],
     "finetune": _finetune,
     "evaluate": lambda: [evaluate_parser()],
-    "compare": _runs,
-    "seeds": _runs,
+    "compare": lambda: [compare_parser()],
+    "seeds": lambda: [seeds_parser()],
     "report": lambda: [report_parser()],
     "leaderboard": lambda: [leaderboard_parser()],
     "sweep": _sweep,
@@ -171,7 +166,7 @@ def _words(command: str, action: Any) -> list[str]:
     if action.dest in known:
         return list(known[action.dest]())
     hint = getattr(action, "_typehint", None)
-    if hint is bool:
+    if hint is bool or action.type is truth:
         return ["true", "false"]
     # A Literal, or a Literal or None.
     found = [word for part in (hint, *get_args(hint)) for word in get_args(part)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ USAGE = """\
 usage: zsrobust data list [--root ROOT]
        zsrobust data prepare NAME [--root ROOT] [--split SPLIT]
        zsrobust data verify NAME [--root ROOT]
-       zsrobust data shard SPEC --out DIR [--shard-size N]
+       zsrobust data shard SPEC --out DIR [--shard-size N] [--on_unreadable skip]
 
   list      the published sets: size, licence, and whether they are below ROOT
   prepare   download a set into ROOT/NAME, or say how to get it
@@ -43,9 +44,11 @@ def data(words: Sequence[str], show: Show, figures: Callable[[dict[str, Any]], N
         RequestError: if the words are wrong, or the set is not there or cannot be downloaded.
         RunError: if a download fails, or a set is not whole.
     """
-    if not words or {"--help", "-h"} & set(words):
-        show(USAGE)
+    if words[:1] == ["--help"]:
+        sys.stdout.write(f"{USAGE}\n")
         return
+    if not words:
+        raise RequestError(f"name what to do with data: {', '.join(_COMMANDS)}")
     command, *rest = words
     if command not in _COMMANDS:
         raise RequestError(f"there is no command data {command!r}: choose {', '.join(_COMMANDS)}")

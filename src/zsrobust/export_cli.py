@@ -42,7 +42,8 @@ def export_parser() -> WordParser:
     parser.add_argument(
         "--resolution", type=int, metavar="PIXELS", help="onnx: side of the images it takes"
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace an earlier export")
+    parser.add_switch("--unfinished", help="export a run that has not finished, as it is now")
+    parser.add_switch("--overwrite", help="replace an earlier export")
     return parser
 
 
@@ -53,7 +54,7 @@ def push_parser() -> WordParser:
     )
     parser.add_argument("folder", metavar="FOLDER", help="what zsrobust export wrote")
     parser.add_argument("repository", metavar="REPO_ID", help="ORG/NAME, made if need be")
-    parser.add_argument("--private", action="store_true", help="make it private, if it is new")
+    parser.add_switch("--private", help="make it private, if it is new")
     return parser
 
 

@@ -18,6 +18,17 @@ from zsrobust.errors import NotWritten
 DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
 
 
+def local_path(text: str) -> Path:
+    """The path that a person wrote; ``~`` is the home folder, whether the shell saw it or not."""
+    return Path(os.path.expanduser(text))
+
+
+def as_argument(path: Path) -> str:
+    """``path`` as an argument of a command: it is neither taken for an option nor for ``~``."""
+    text = str(path)
+    return f"./{text}" if text.startswith(("-", "~")) else text
+
+
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a file, in hex."""
     digest = hashlib.sha256()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 
 from zsrobust.errors import RunError
@@ -15,8 +16,8 @@ def sweep(words: Sequence[str], show: Say, figures: Say) -> None:
     from zsrobust.sweep.request import USAGE, parse_sweep
     from zsrobust.sweep.run import run_sweep
 
-    if not words or words[0] in ("--help", "-h"):
-        show(USAGE)
+    if words[:1] == ["--help"]:
+        sys.stdout.write(f"{USAGE}\n")
         return
     swept = run_sweep(parse_sweep(words))
     show(swept.table.for_terminal())
@@ -44,8 +45,8 @@ def reproduce(words: Sequence[str], show: Say, figures: Say) -> None:
     from zsrobust.reproduce.request import USAGE, parse_reproduce
     from zsrobust.reproduce.run import reproduce as run
 
-    if not words or words[0] in ("--help", "-h"):
-        show(USAGE)
+    if words[:1] == ["--help"]:
+        sys.stdout.write(f"{USAGE}\n")
         return
     request = parse_reproduce(words)
     if request.plan is not None:

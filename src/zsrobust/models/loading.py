@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from os.path import expanduser, isdir
 from pathlib import Path
 
 import torch
 
 from zsrobust.errors import RequestError
+from zsrobust.files import as_argument
 from zsrobust.models import glyph_clip, open_clip_model, photo_lite
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.foreign import is_foreign, load_foreign
@@ -26,7 +29,9 @@ LOADERS: dict[str, Callable[[str], CLIPModel]] = {
     "hf-hub": open_clip_model.load_hub,
     "local-dir": open_clip_model.load_local,
 }
-"""Loaders by the name's part before ``:`` or ``/``; other names are folders, or ARCH/TAG."""
+"""Loaders by the name's part before ``:`` or ``/``; other names are ARCH/TAG."""
+
+PACKAGED = ("glyph-clip", *ROBUST, photo_lite.NAME, photo_lite.WITHOUT_TINY_IMAGENET)
 
 FORMS: dict[str, Callable[[Form, Callable[[str], CLIPModel]], CLIPModel]] = {
     "ttc": load_ttc,
@@ -39,6 +44,10 @@ def load(
     name: str, *, preprocessing: str | None = None, device: str | torch.device = "cpu"
 ) -> CLIPModel:
     """Load a model by name; its encoder in evaluation mode on ``device``, its text on the CPU.
+
+    A name of a published model is that model, whatever the folders here are called; any other name
+    of a folder is the folder. ``./NAME`` is always a folder, and ``~`` the home folder, behind
+    ``local-dir:`` and ``@`` too.
 
     Args:
         name: ``ARCH/TAG`` of open_clip (``ViT-B-32/openai``), ``ARCH/random``,
@@ -55,20 +64,22 @@ def load(
         RequestError: if the name is unknown, or the model is incomplete, damaged or not to be had,
             or a weight of its image encoder is nan or infinite.
     """
-    form = read_form(name)
+    name = _with_home(name)
+    is_folder = isdir(name) and not _is_published(name)
+    form = None if is_folder else read_form(name)
     if form and form.word in FORMS:
         return FORMS[form.word](form, partial(load, preprocessing=preprocessing, device=device))
-    loader = LOADERS.get(re.split("[:/]", name)[0])
+    loader = LOADERS.get(re.split("[:/]", name)[0], open_clip_model.load_tagged)
     if is_foreign(name):
         loader = partial(load_foreign, load=load)
     elif name in ROBUST:
         loader = partial(load_robust, load=load)
     # Towers draw random weights before they get their own; the global generator is given back.
     with torch.random.fork_rng(devices=[]):
-        if loader is None and Path(name).is_dir():
+        if is_folder:
             model = load_model_folder(_model_folder(Path(name)), load, preprocessing)
         else:
-            model = (loader or open_clip_model.load_tagged)(name)
+            model = loader(name)
             if preprocessing is not None:
                 model = replace(model, preprocessing=model.preprocessing.under(preprocessing))
     # Convolutions are faster on CPUs so.
@@ -76,6 +87,31 @@ def load(
     model.encoder.to(device).to(memory_format=torch.channels_last).eval()
     model.preprocessing.to(device)
     return model
+
+
+def folder_name(folder: Path) -> str:
+    """What ``load`` takes for the model in ``folder``, whatever the folder is called."""
+    text = as_argument(folder)
+    means_another = _is_published(text) or _with_home(text) != text
+    return f"./{text}" if means_another else text
+
+
+def _is_published(name: str) -> bool:
+    """Whether ``name`` is that of a published model, of which some are not at hand here."""
+    if name in PACKAGED or name.startswith(("hf-hub:", "local-dir:")):
+        return True
+    try:
+        open_clip_model.split_name(name)
+    except RequestError:
+        return False
+    return True
+
+
+def _with_home(name: str) -> str:
+    """``name`` with the home folder for ``~`` wherever a path begins."""
+    scheme = "local-dir:" if name.startswith("local-dir:") else ""
+    base, at, file = name.removeprefix(scheme).partition("@")
+    return f"{scheme}{expanduser(base)}{at}{expanduser(file)}"
 
 
 def _require_finite(model: CLIPModel) -> None:
@@ -92,6 +128,13 @@ def _model_folder(folder: Path) -> Path:
     for candidate in (folder, folder / "model"):
         if (candidate / CARD).is_file():
             return candidate
+    if (folder / "checkpoints").is_dir():
+        path = as_argument(folder)
+        again = ["zsrobust", "finetune", "--config", f"{path}/config.yaml", "--out", path]
+        raise RequestError(
+            f"run {folder} holds no model yet, because it ended before its first evaluation on "
+            f"held-out images; it goes on with: {shlex.join(again)}"
+        )
     raise RequestError(
         f"folder {folder} holds no model, neither {CARD} nor model/{CARD}: if it is a run's, "
         "the run has not finished; a folder in open_clip's format is local-dir:FOLDER"

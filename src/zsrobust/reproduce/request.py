@@ -89,6 +89,8 @@ def parse_reproduce(words: Sequence[str]) -> Request:
     Raises:
         RequestError: if a word or value is wrong, or data are missing.
     """
+    if not words:
+        raise RequestError(f"name what to reproduce: {', '.join(WORLDS)}")
     world, rest = words[0], list(words[1:])
     if world not in WORLDS:
         raise RequestError(f"there is no {world!r} to reproduce: choose {', '.join(WORLDS)}")
