@@ -34,11 +34,14 @@ def _demo(words: list[str]) -> None:
 
 
 def _finetune(words: list[str]) -> None:
+    from zsrobust.config import to_plain
     from zsrobust.parsing import parse_finetune
+    from zsrobust.reporting.commands import command_after
     from zsrobust.training.finetune import finetune
 
     words, as_json = _without(words, "--json")
-    run = finetune(parse_finetune(words))
+    config = parse_finetune(words)
+    run = finetune(config)
     if os.environ.get("RANK", "0") != "0":
         return  # Of several processes the first one speaks.
     for line in run.warnings:
@@ -50,7 +53,7 @@ def _finetune(words: list[str]) -> None:
         return
     _write(
         f"model in {run.folder}: on held-out images clean {run.clean_acc:.1%}, "
-        f"robust {run.robust_acc:.1%}\nnext: zsrobust evaluate --model {run.folder} --data ..."
+        f"robust {run.robust_acc:.1%}\nnext: {command_after(to_plain(config), run.folder)}"
     )
 
 

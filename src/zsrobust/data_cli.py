@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from zsrobust.data.published.published_set import PublishedSet
 from zsrobust.data.published.table import TABLE
 from zsrobust.data_shard import add_options, shard
 from zsrobust.errors import RequestError, RunError
+from zsrobust.files import as_argument, local_path
 from zsrobust.progress import Steps
 from zsrobust.word_parser import WordParser
 
@@ -69,8 +71,8 @@ def data_parsers() -> dict[str, WordParser]:
     parsers["prepare"].add_argument("--split")
     default = os.environ.get("ZSROBUST_DATA", "data")
     for name in ("list", "prepare", "verify"):
-        parsers[name].add_argument("--root", default=default, type=_folder)
-    add_options(parsers["shard"], _folder)
+        parsers[name].add_argument("--root", default=default, type=local_path)
+    add_options(parsers["shard"])
     return parsers
 
 
@@ -115,11 +117,17 @@ def prepare_set(given: argparse.Namespace, show: Show) -> dict[str, Any]:
     known = _known(given.name)
     there = known.below(given.root)
     if there and given.split in (None, known.test):
-        show(f"{known.kind} is in {there}; zsrobust data verify {known.kind} checks it")
+        show(f"{known.kind} is in {there}\nnext: {_verify(given)}")
         return {"name": known.kind, "folder": there, "downloaded": False}
     folder = prepare(known, given.root, given.split)
-    show(f"{known.kind} is in {folder}\nnext: zsrobust evaluate --data {known.kind}:{folder} ...")
+    show(f"{known.kind} is in {folder}\nnext: {_verify(given)}")
     return {"name": known.kind, "folder": folder, "downloaded": True}
+
+
+def _verify(given: argparse.Namespace) -> str:
+    """The command that checks the set that was prepared."""
+    root = as_argument(given.root)
+    return shlex.join(["zsrobust", "data", "verify", given.name, "--root", root])
 
 
 def verify_set(given: argparse.Namespace, show: Show) -> dict[str, Any]:
@@ -155,10 +163,6 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace, Show], dict[str, Any]]] = {
     "verify": verify_set,
     "shard": shard,
 }
-
-
-def _folder(text: str) -> Path:
-    return Path(text).expanduser()
 
 
 def _known(name: str) -> PublishedSet:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from zsrobust.data.open_readable import open_readable
 from zsrobust.data.shards.write import SAMPLES_A_SHARD, refuse, write_shards
+from zsrobust.files import local_path
 from zsrobust.progress import Steps
 
 
-def add_options(parser: argparse.ArgumentParser, folder: Callable[[str], Path]) -> None:
-    """Add the options of ``zsrobust data shard``; ``folder`` reads a folder's name."""
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``zsrobust data shard``."""
     parser.add_argument("spec")
-    parser.add_argument("--out", required=True, type=folder)
+    parser.add_argument("--out", required=True, type=local_path)
     parser.add_argument("--shard-size", default=SAMPLES_A_SHARD, type=int)
     parser.add_argument("--on_unreadable", default="stop", choices=("stop", "skip"))
 
@@ -36,8 +37,8 @@ def shard(given: argparse.Namespace, show: Callable[[str], None]) -> dict[str, A
     size = sum(shard.bytes for shard in index.shards)
     show(
         f"{len(images):,} images of {index.name}/{index.split} are in {len(index.shards)} shards, "
-        f"{size / 1e6:,.1f} MB, in {given.out}\nnext: zsrobust finetune --data "
-        f"webdataset:{given.out} ..., or copy the folder to a server and give its URL"
+        f"{size / 1e6:,.1f} MB, in {given.out}\nthey are --data "
+        f"{shlex.quote(f'webdataset:{given.out}')}; from a server, give the folder's URL instead"
     )
     return {
         "folder": str(given.out),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.table import Table
@@ -12,6 +11,7 @@ from rich.text import Text
 
 from zsrobust.doctor.checkup import Checkup, checkup
 from zsrobust.errors import RunError
+from zsrobust.files import local_path
 from zsrobust.word_parser import WordParser
 
 STYLES = {"ok": "green", "note": "yellow", "broken": "bold red"}
@@ -25,7 +25,11 @@ def doctor_parser() -> WordParser:
     )
     default = os.environ.get("ZSROBUST_DATA", "data")
     parser.add_argument(
-        "--root", default=default, metavar="DIR", help="where published sets lie ($ZSROBUST_DATA)"
+        "--root",
+        default=default,
+        type=local_path,
+        metavar="DIR",
+        help="where published sets lie ($ZSROBUST_DATA)",
     )
     return parser
 
@@ -36,8 +40,7 @@ def run_doctor(words: Sequence[str]) -> Checkup:
     Raises:
         RequestError: if the words are wrong.
     """
-    given = doctor_parser().parse_args(list(words))
-    return checkup(Path(given.root).expanduser())
+    return checkup(doctor_parser().parse_args(list(words)).root)
 
 
 def show_checkup(found: Checkup, show: Callable[[Any], None]) -> None:

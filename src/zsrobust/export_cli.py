@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from zsrobust.export.command import Exported, export
 from zsrobust.export.formats import FORMATS
 from zsrobust.export.push import push
 from zsrobust.export.request import ExportRequest, class_names_from
+from zsrobust.files import local_path
 from zsrobust.word_parser import WordParser
 
 Say = Callable[[str], None]
@@ -52,7 +52,9 @@ def push_parser() -> WordParser:
     parser = WordParser(
         prog="zsrobust push", description="Upload an exported folder to the Hugging Face hub."
     )
-    parser.add_argument("folder", metavar="FOLDER", help="what zsrobust export wrote")
+    parser.add_argument(
+        "folder", type=local_path, metavar="FOLDER", help="what zsrobust export wrote"
+    )
     parser.add_argument("repository", metavar="REPO_ID", help="ORG/NAME, made if need be")
     parser.add_switch("--private", help="make it private, if it is new")
     return parser
@@ -86,9 +88,9 @@ def run_push(words: Sequence[str], show: Say) -> dict[str, Any]:
         RunError: if the hub cannot be reached, or refuses.
     """
     given = push_parser().parse_args(list(words))
-    address = push(Path(given.folder), given.repository, private=given.private)
+    address = push(given.folder, given.repository, private=given.private)
     show(f"{given.folder} is at {address}")
-    return {"folder": given.folder, "address": address}
+    return {"folder": str(given.folder), "address": address}
 
 
 def _lines(done: Exported) -> list[str]:

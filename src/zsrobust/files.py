@@ -20,7 +20,19 @@ DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EI
 
 def local_path(text: str) -> Path:
     """The path that a person wrote; ``~`` is the home folder, whether the shell saw it or not."""
-    return Path(os.path.expanduser(text))
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        # There is no such user, so it is a name like any other.
+        return Path(text)
+
+
+def is_folder(name: str) -> bool:
+    """Whether ``name``, which may be no path at all, is that of a folder."""
+    try:
+        return Path(name).is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def as_argument(path: Path) -> str:

@@ -20,6 +20,7 @@ from jsonargparse.typing import register_type
 from zsrobust.checks import in_short, require
 from zsrobust.config import EvaluateConfig, FinetuneConfig
 from zsrobust.errors import RequestError
+from zsrobust.files import local_path
 from zsrobust.objectives import objective_class
 from zsrobust.plain_yaml import read_plain_yaml
 from zsrobust.units import Eps
@@ -43,7 +44,7 @@ def recipe_path(name: str, command: str) -> Path:
         RequestError: if it is neither.
     """
     if _is_file(name):
-        return Path(name)
+        return local_path(name)
     if name not in recipe_names(command):
         raise RequestError(
             f"--config {in_short(name)} is neither a file nor a recipe: recipes are "
@@ -54,7 +55,7 @@ def recipe_path(name: str, command: str) -> Path:
 
 def _is_file(name: str) -> bool:
     try:
-        return Path(name).is_file()
+        return local_path(name).is_file()
     # A name that no file can have.
     except (OSError, ValueError):
         return False

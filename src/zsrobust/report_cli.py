@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
+from zsrobust.files import local_path
 from zsrobust.word_parser import WordParser
 
 Say = Callable[[str], None]
@@ -22,12 +22,16 @@ def report_parser() -> WordParser:
         "that differ in their seed as mean and spread.",
     )
     parser.add_argument(
-        "runs", nargs="+", type=_path, metavar="RUN", help="folders of evaluate, finetune and demo"
+        "runs",
+        nargs="+",
+        type=local_path,
+        metavar="RUN",
+        help="folders of evaluate, finetune and demo",
     )
     parser.add_argument(
         "--out",
         default="report",
-        type=_path,
+        type=local_path,
         metavar="DIR",
         help="a folder (report); an earlier report in it is replaced",
     )
@@ -43,12 +47,12 @@ def leaderboard_parser() -> WordParser:
         "sets they have in common; rows that papers printed are in tables of their own.",
     )
     parser.add_argument(
-        "runs", nargs="+", type=_path, metavar="RUN", help="folders of evaluate and demo"
+        "runs", nargs="+", type=local_path, metavar="RUN", help="folders of evaluate and demo"
     )
     parser.add_argument(
         "--out",
         default="leaderboard.html",
-        type=_path,
+        type=local_path,
         metavar="FILE",
         help="a file (leaderboard.html); an earlier leaderboard is replaced",
     )
@@ -81,7 +85,3 @@ def run_leaderboard(words: Sequence[str], show: Say) -> dict[str, Any]:
     ranked = write_leaderboard(given.runs, given.out)
     show(f"leaderboard: {ranked.page}, {len(ranked.ours)} tables of models measured here")
     return asdict(ranked)
-
-
-def _path(text: str) -> Path:
-    return Path(text).expanduser()

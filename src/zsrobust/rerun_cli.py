@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zsrobust.errors import RunError
+from zsrobust.files import local_path
 from zsrobust.word_parser import WordParser
 
 if TYPE_CHECKING:
@@ -24,9 +24,11 @@ def rerun_parser() -> WordParser:
         "much, and what of the environment is not the same. Relative paths start from here, as "
         "they did for the run.",
     )
-    parser.add_argument("run", type=_path, metavar="RUN", help="a folder of finetune or evaluate")
     parser.add_argument(
-        "--out", type=_path, metavar="DIR", help="where to repeat it (RUN-again, beside it)"
+        "run", type=local_path, metavar="RUN", help="a folder of finetune or evaluate"
+    )
+    parser.add_argument(
+        "--out", type=local_path, metavar="DIR", help="where to repeat it (RUN-again, beside it)"
     )
     return parser
 
@@ -72,7 +74,3 @@ def require_same(found: Rerun) -> None:
             f"{found.again} is not {found.run} bit for bit: {len(found.differences)} of "
             f"{found.columns} columns differ"
         )
-
-
-def _path(text: str) -> Path:
-    return Path(text).expanduser()

@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from zsrobust.config import ADDED, Config, FinetuneConfig, deciding, run_name, to_plain
 from zsrobust.errors import InUse, RequestError
-from zsrobust.files import remove_unfinished, write_text
+from zsrobust.files import local_path, remove_unfinished, write_text
 
 CONFIG = "config.yaml"
 LOCK = ".lock"
@@ -38,7 +38,7 @@ def find_run(config: Config) -> Path:
         RequestError: if it cannot be written, holds something else, or holds another run and
             ``overwrite`` is off.
     """
-    out = Path(config.out) if config.out is not None else Path("runs") / run_name(config)
+    out = local_path(config.out) if config.out is not None else Path("runs") / run_name(config)
     if out.exists() and not out.is_dir():
         raise RequestError(f"out {out} is a file: name a folder")
     with _writing(out):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from zsrobust.data.published.sixteen import SIXTEEN
 from zsrobust.data.published.table import TABLE
 from zsrobust.data.specification import Specification, parse_specification, split_options
 from zsrobust.errors import RequestError
+from zsrobust.files import as_argument
 
 
 @dataclass(frozen=True)
@@ -106,8 +108,8 @@ def _located(parsed: Specification, suite: Suite) -> list[str]:
     if missing:
         raise RequestError(
             f"data {parsed.text!r} lacks {len(missing)} of its {len(suite.members)} sets, "
-            f"{', '.join(missing)}: zsrobust data prepare NAME --root {root} fetches one or "
-            "says how"
+            f"{', '.join(missing)}: zsrobust data prepare NAME --root "
+            f"{shlex.quote(as_argument(root))} fetches one or says how"
         )
     return found
 

@@ -12,6 +12,7 @@ from zsrobust.demo.plan import PHOTOS, WORLD, sized
 from zsrobust.demo.request import EXAMPLES, DemoRequest
 from zsrobust.demo.run import claim_folder, run_plan
 from zsrobust.devices import torch_device
+from zsrobust.files import local_path
 from zsrobust.models.loading import load
 from zsrobust.models.weights import CARD
 from zsrobust.reporting.figures.gallery import gallery_figure
@@ -37,7 +38,7 @@ def demo(request: DemoRequest) -> Page:
     if request.photos is None:
         claim_folder(out, request.command)
     else:
-        photos = Path(request.photos)
+        photos = local_path(request.photos)
         own_photos.checked(photos)
         claim_folder(out, request.command)
         plan = own_photos.planned(sized(PHOTOS, request.size), photos, out)

@@ -11,6 +11,7 @@ from zsrobust.checks import check_types
 from zsrobust.config import Device
 from zsrobust.demo.plan import Size
 from zsrobust.errors import RequestError
+from zsrobust.files import as_argument, local_path
 from zsrobust.parsing import parse_options
 
 EXAMPLES = ""
@@ -58,7 +59,7 @@ class DemoRequest:
     def folder(self) -> Path:
         """Where everything goes."""
         if self.out is not None:
-            return Path(self.out)
+            return local_path(self.out)
         kind = {None: "demo", EXAMPLES: "demo-examples"}.get(self.photos, "demo-photos")
         return Path("runs") / (kind if self.size == "normal" else f"{kind}-{self.size}")
 
@@ -68,11 +69,11 @@ class DemoRequest:
         words = ["zsrobust", "demo"]
         words += [f"--{size}" for size in ("quick", "full") if getattr(self, size)]
         if self.photos is not None:
-            words += ["--photos", *([self.photos] if self.photos else [])]
+            words += ["--photos", *([as_argument(Path(self.photos))] if self.photos else [])]
         for field in fields(self):
             value = getattr(self, field.name)
             if field.name in ("out", "device") and value != field.default:
-                words += [f"--{field.name}", value]
+                words += [f"--{field.name}", as_argument(Path(value))]
         return shlex.join(words)
 
 

@@ -21,7 +21,7 @@ from zsrobust.export.card import (
 from zsrobust.export.folder import CARD, require_free, write_mark
 from zsrobust.export.formats import format_named
 from zsrobust.export.request import ExportRequest
-from zsrobust.files import folder_written_whole
+from zsrobust.files import folder_written_whole, local_path
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.loading import load
 from zsrobust.models.weights import fingerprint
@@ -63,7 +63,7 @@ def export(request: ExportRequest) -> Exported:
     require_free(folder, overwrite=request.overwrite)
     model = load(request.model)
     form.check(model, request)
-    results = results_of(model, Path(request.results)) if request.results else None
+    results = results_of(model, local_path(request.results)) if request.results else None
     warning = preprocessing_warning(model, form.pixels)
     try:
         with folder_written_whole(folder) as unfinished:

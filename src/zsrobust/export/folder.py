@@ -28,7 +28,8 @@ def require_free(folder: Path, *, overwrite: bool) -> None:
         raise RequestError(f"out {folder} holds files and is no export: name an empty or new one")
     if not overwrite:
         raise RequestError(
-            f"out {folder} holds an export: name another folder, or use --overwrite true to replace it"
+            f"out {folder} holds an export: name another folder, or use --overwrite true to "
+            "replace it"
         )
     written = {*read_mark(folder)["files"], MARK}
     strangers = sorted(entry.name for entry in folder.iterdir() if entry.name not in written)

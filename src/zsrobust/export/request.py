@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from zsrobust.checks import require
 from zsrobust.config import check_templates
 from zsrobust.errors import RequestError
+from zsrobust.files import is_folder, local_path
 
 MAX_NAME = 80
 
@@ -56,17 +56,13 @@ class ExportRequest:
     @property
     def folder(self) -> Path:
         """Where the export goes."""
-        return Path(self.out) if self.out is not None else Path("exports") / self._own_name
+        return local_path(self.out) if self.out is not None else Path("exports") / self._own_name
 
     @property
     def _own_name(self) -> str:
         """A folder name from the model's: of a path, its last part that is not ``model``."""
         parts = [part for part in re.split(r"[/\\]", self.model) if part not in ("", ".", "model")]
-        is_folder = False
-        # What is no folder may be no path at all, such as a name that is too long for one.
-        with contextlib.suppress(OSError, ValueError):
-            is_folder = Path(self.model).is_dir()
-        words = parts[-1] if is_folder and parts else "-".join(parts)
+        words = parts[-1] if is_folder(self.model) and parts else "-".join(parts)
         plain = re.sub(r"[^A-Za-z0-9._]+", "-", words).strip("-.")[:MAX_NAME]
         return f"{plain or 'model'}-{self.to}"
 
@@ -77,10 +73,10 @@ def class_names_from(words: list[str]) -> tuple[str, ...]:
     Raises:
         RequestError: if the file is no text, or holds no name.
     """
-    if len(words) != 1 or not Path(words[0]).is_file():
+    if len(words) != 1 or not local_path(words[0]).is_file():
         return tuple(words)
     try:
-        lines = Path(words[0]).read_text(encoding="utf-8").splitlines()
+        lines = local_path(words[0]).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as reason:
         raise RequestError(f"class_names {words[0]} cannot be read as text: {reason}") from None
     names = tuple(line.strip() for line in lines if line.strip())

@@ -7,13 +7,12 @@ import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from os.path import expanduser, isdir
 from pathlib import Path
 
 import torch
 
 from zsrobust.errors import RequestError
-from zsrobust.files import as_argument
+from zsrobust.files import as_argument, is_folder, local_path
 from zsrobust.models import glyph_clip, open_clip_model, photo_lite
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.foreign import is_foreign, load_foreign
@@ -65,8 +64,8 @@ def load(
             or a weight of its image encoder is nan or infinite.
     """
     name = _with_home(name)
-    is_folder = isdir(name) and not _is_published(name)
-    form = None if is_folder else read_form(name)
+    in_folder = is_folder(name) and not _is_published(name)
+    form = None if in_folder else read_form(name)
     if form and form.word in FORMS:
         return FORMS[form.word](form, partial(load, preprocessing=preprocessing, device=device))
     loader = LOADERS.get(re.split("[:/]", name)[0], open_clip_model.load_tagged)
@@ -76,7 +75,7 @@ def load(
         loader = partial(load_robust, load=load)
     # Towers draw random weights before they get their own; the global generator is given back.
     with torch.random.fork_rng(devices=[]):
-        if is_folder:
+        if in_folder:
             model = load_model_folder(_model_folder(Path(name)), load, preprocessing)
         else:
             model = loader(name)
@@ -111,7 +110,8 @@ def _with_home(name: str) -> str:
     """``name`` with the home folder for ``~`` wherever a path begins."""
     scheme = "local-dir:" if name.startswith("local-dir:") else ""
     base, at, file = name.removeprefix(scheme).partition("@")
-    return f"{scheme}{expanduser(base)}{at}{expanduser(file)}"
+    base, file = (str(local_path(t)) if t.startswith("~") else t for t in (base, file))
+    return f"{scheme}{base}{at}{file}"
 
 
 def _require_finite(model: CLIPModel) -> None:

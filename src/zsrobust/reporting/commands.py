@@ -1,14 +1,20 @@
-"""The command that gives a row again, from the request that its run folder keeps."""
+"""Commands that can be copied: what gives a row again, and what follows a fine-tuning."""
 
 from __future__ import annotations
 
+import json
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from zsrobust.config import EvaluateConfig, to_plain
+from zsrobust.data.registry import open_set
+from zsrobust.data.suites import single
 from zsrobust.errors import RequestError
 from zsrobust.evaluation.results import Row
+from zsrobust.files import as_argument
+from zsrobust.models.loading import folder_name
 from zsrobust.units import Eps
 
 # Given by hand, or without effect on a number.
@@ -45,6 +51,33 @@ def evaluate_command(request: dict[str, Any], rows: Sequence[Row]) -> str:
     return shlex.join([*words, *_options(request, usual)])
 
 
+def command_after(request: Mapping[str, Any], folder: Path) -> str:
+    """``zsrobust evaluate`` for the model of a fine-tuning, on the set that it was trained on.
+
+    Its test split where it has one: that is what is certainly here.
+
+    Args:
+        request: what ``config.yaml`` of the run holds.
+        folder: of the run.
+    """
+    data = request["data"]
+    try:
+        open_set(single(data), "test")
+    except RequestError:
+        data = f"{data},split=train"
+    words = ["zsrobust", "evaluate", "--model", folder_name(folder), "--data", data]
+    if request["on_unreadable"] == "skip":
+        words += ["--on_unreadable", "skip"]
+    return shlex.join(words)
+
+
+def repeating_command(folder: Path) -> str:
+    """``zsrobust finetune`` for what the run in ``folder`` did, in a new folder beside it."""
+    again = folder.with_name(f"{folder.name}-again")
+    config = as_argument(folder / "config.yaml")
+    return shlex.join(["zsrobust", "finetune", "--config", config, "--out", as_argument(again)])
+
+
 def _options(request: dict[str, Any], usual: dict[str, Any], prefix: str = "") -> Iterator[str]:
     """What departs from the defaults."""
     for key, value in request.items():
@@ -55,4 +88,5 @@ def _options(request: dict[str, Any], usual: dict[str, Any], prefix: str = "") -
             continue
         yield f"--{prefix}{key}"
         for word in value if isinstance(value, list) else [value]:
-            yield {True: "true", False: "false", None: "null"}.get(word, str(word))
+            # As YAML, but for text; 1 is not true.
+            yield word if isinstance(word, str) else json.dumps(word)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,7 @@ from zsrobust.evaluation.gallery import Gallery
 from zsrobust.evaluation.results import Results
 from zsrobust.evaluation.same_protocol import attack_of
 from zsrobust.evaluation.united import alike, measured_models, united
+from zsrobust.files import as_argument
 from zsrobust.models.weights import CARD, read_card
 from zsrobust.reporting.figures.distance import Moved, read_moved
 from zsrobust.run_folder import CONFIG
@@ -95,8 +98,18 @@ def _parts(demo: Path) -> list[Path]:
     runs = [path.parent for path in sorted(demo.glob(f"*/{CONFIG}"))]
     own = [demo] if (demo / GALLERY).exists() else []
     if not own:
-        raise RequestError(f"{demo} is a demonstration that has not finished: run zsrobust demo")
+        raise RequestError(
+            f"{demo} is a demonstration that has not finished; it goes on with: {_command(demo)}"
+        )
     return [*own, *runs]
+
+
+def _command(demo: Path) -> str:
+    """What fills the folder of a demonstration, as its mark says."""
+    try:
+        return str(json.loads((demo / DEMO).read_text(encoding="utf-8"))["command"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return shlex.join(["zsrobust", "demo", "--out", as_argument(demo)])
 
 
 def _read(folder: Path, found: Inputs) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from zsrobust.errors import RequestError
 from zsrobust.files import write_text
 from zsrobust.reporting.boards import Board, our_boards, published_boards
+from zsrobust.reporting.commands import command_after
 from zsrobust.reporting.figures.series import Point
 from zsrobust.reporting.html.page import LEADERBOARD, rendered, require_ours
 from zsrobust.reporting.inputs import read_inputs
@@ -44,10 +45,12 @@ def write_leaderboard(folders: Sequence[Path], out: Path) -> Ranked:
         raise RequestError(f"out {out} is a folder: name a file")
     require_ours(out, LEADERBOARD)
     for folder in folders:
-        if not read_inputs([folder]).evaluations:
+        found = read_inputs([folder])
+        if not found.evaluations:
+            makes = [command_after(one.request, folder) for one in found.trainings if one.request]
             raise RequestError(
-                f"{folder} holds no evaluation, and it is evaluations that are ranked: "
-                f"zsrobust evaluate --model {folder} makes one"
+                f"{folder} holds no evaluation, and it is evaluations that are ranked"
+                + "".join(f": {command} makes one" for command in makes)
             )
     ranked = Ranked(out, our_boards(read_inputs(folders).evaluations), published_boards())
     text = rendered(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from zsrobust.config import EvaluateConfig, FinetuneConfig
 from zsrobust.data.published.sixteen import SIXTEEN
 from zsrobust.data.published.table import TABLE
 from zsrobust.errors import RequestError
+from zsrobust.files import as_argument
 from zsrobust.models.loading import load
 from zsrobust.parsing import recipe
 from zsrobust.reporting.tables import TextTable
@@ -110,7 +112,7 @@ class Paper:
                 account = " (needs an account)" if known.account else ""
                 yield (
                     f"{known.kind}, {size}{account}: zsrobust data prepare {known.kind} "
-                    f"--root {self.root}"
+                    f"--root {shlex.quote(as_argument(self.root))}"
                 )
 
     def costs(self) -> Iterator[tuple[str, float]]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from zsrobust.checks import check_types
 from zsrobust.errors import RequestError
+from zsrobust.files import local_path
 from zsrobust.parsing import parse_options
 from zsrobust.reproduce.candidates import CHOSEN
 from zsrobust.reproduce.experiment import Experiment
@@ -108,11 +108,11 @@ def parse_reproduce(words: Sequence[str]) -> Request:
     options = Options(
         **parse_options(Options, rest, command="reproduce", description="Does PMG-AFT beat TeCoA?")
     )
-    out = Path(options.out or f"runs/reproduce-{world}")
+    out = local_path(options.out or f"runs/reproduce-{world}")
     if options.dry_run and world != "paper":
         raise RequestError(f"--dry-run is for paper: reproduce {world} needs no plan")
     if world == "paper":
-        paper = Paper(Path(folders[0]), out)
+        paper = Paper(local_path(folders[0]), out)
         return Request(paper, not options.show, paper if options.dry_run else None)
     if world in ("methods", "recipe"):
         kind = Field if world == "methods" else Screened
@@ -124,7 +124,7 @@ def parse_reproduce(words: Sequence[str]) -> Request:
             f"{out} holds runs: name the folder of data sets that they were made with"
         )
     # What is only shown was trained on files that need not be here.
-    found = photos(Path(folders[0])) if folders else photos_of("tiny-imagenet", ["digits"])
+    found = photos(local_path(folders[0])) if folders else photos_of("tiny-imagenet", ["digits"])
     # Photographs had no say in how our own recipe was chosen.
     methods = (*METHODS_FROM_GLYPHS, replace(CHOSEN, title="zsrobust"))
     return Request(Searched(found, out, methods), not options.show, None)

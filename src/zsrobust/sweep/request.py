@@ -9,6 +9,7 @@ from pathlib import Path
 from zsrobust.checks import check_types, require
 from zsrobust.config import FinetuneConfig
 from zsrobust.errors import RequestError
+from zsrobust.files import local_path
 from zsrobust.parsing import parse_evaluate, parse_finetune, parse_options, recipe_names
 from zsrobust.sweep.cost import steps_for
 from zsrobust.sweep.plan import ORIGINAL, Sweep
@@ -70,7 +71,7 @@ def parse_sweep(words: Sequence[str]) -> Sweep:
     options = SweepOptions(
         **parse_options(SweepOptions, own, command="sweep", description="Many runs, one budget.")
     )
-    names = [Path(recipe).stem if Path(recipe).is_file() else recipe for recipe in recipes]
+    names = [Path(recipe).stem if local_path(recipe).is_file() else recipe for recipe in recipes]
     for name in names:
         require(names.count(name) == 1, "RECIPE", f"{name} twice", "of different names")
         require(name != ORIGINAL, "RECIPE", name, f"not called {ORIGINAL}")
@@ -83,7 +84,7 @@ def parse_sweep(words: Sequence[str]) -> Sweep:
         asked = parse_evaluate([*evaluation, "--model", ORIGINAL])
     except RequestError as error:
         raise RequestError(f"of the evaluation (--evaluation.KEY): {error}") from None
-    return Sweep(configs, tuple(options.seeds), asked, Path(options.out))
+    return Sweep(configs, tuple(options.seeds), asked, local_path(options.out))
 
 
 def _budgeted(config: FinetuneConfig, name: str, passes: int | None) -> FinetuneConfig:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import yaml
 
+from zsrobust.reporting.commands import repeating_command
 from zsrobust.reporting.figures.curves import curves_figure
 from zsrobust.reporting.figures.distance import distance_figure
 from zsrobust.reporting.figures.style import method_words
@@ -52,7 +53,7 @@ def training_section(runs: Sequence[TrainingRun]) -> Section:
     for run in runs:
         if run.request:
             text = yaml.safe_dump(run.request, sort_keys=False, allow_unicode=True)
-            command = f"zsrobust finetune --config {run.folder}/config.yaml --out NEW"
+            command = repeating_command(run.folder)
             label = f"How {run.folder} is made again: the command, and the config.yaml it names"
             settings.append(Code(f"{command}\n\n{text}", label, folded=True))
         else:
