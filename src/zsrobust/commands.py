@@ -183,7 +183,7 @@ def _push(words: list[str]) -> None:
     from zsrobust.export_cli import run_push
 
     words, show, figures = _speaking(words)
-    figures(run_push(words, show))
+    figures(run_push(words, show, _warn))
 
 
 def _report(words: list[str]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from zsrobust.export.command import Exported, export
+from zsrobust.export.folder import read_mark
 from zsrobust.export.formats import FORMATS
 from zsrobust.export.push import push
 from zsrobust.export.request import ExportRequest, class_names_from
@@ -71,6 +72,8 @@ def run_export(words: Sequence[str], show: Say, warn: Say) -> dict[str, Any]:
     given["class_names"] = class_names_from(given["class_names"])
     given["templates"] = tuple(given["templates"]) if given["templates"] else None
     done = export(ExportRequest(**given))
+    if done.unfinished:
+        warn(f"warning: this is of a fine-tuning at {done.unfinished}")
     if done.warning:
         warn(f"WARNING: {done.warning}")
     for note in done.notes:
@@ -80,14 +83,16 @@ def run_export(words: Sequence[str], show: Say, warn: Say) -> dict[str, Any]:
     return {**asdict(done), "folder": str(done.folder)}
 
 
-def run_push(words: Sequence[str], show: Say) -> dict[str, Any]:
-    """Push as ``words`` say; ``show`` prints a line. Figures for machines come back.
+def run_push(words: Sequence[str], show: Say, warn: Say) -> dict[str, Any]:
+    """Push as ``words`` say; ``show`` and ``warn`` print a line. Figures for machines come back.
 
     Raises:
         RequestError: if the words are wrong, or the folder is no export.
         RunError: if the hub cannot be reached, or refuses.
     """
     given = push_parser().parse_args(list(words))
+    if unfinished := read_mark(given.folder).get("unfinished"):
+        warn(f"warning: {given.folder} is of a fine-tuning at {unfinished}")
     address = push(given.folder, given.repository, private=given.private)
     show(f"{given.folder} is at {address}")
     return {"folder": str(given.folder), "address": address}

@@ -61,6 +61,9 @@ def run_serve(
                 "attacks here: there is no password"
             )
         models = load_served(given.model, device, limits)
+        for one in models:
+            if one.model.unfinished:
+                warn(f"warning: {one.name} is of a fine-tuning at {one.model.unfinished}")
         at = address(given.host, given.port)
 
         def ready() -> None:

@@ -14,7 +14,7 @@ from zsrobust.demo.run import claim_folder, run_plan
 from zsrobust.devices import torch_device
 from zsrobust.files import local_path
 from zsrobust.models.loading import load
-from zsrobust.models.weights import CARD
+from zsrobust.models.weights import CARD, read_card
 from zsrobust.reporting.figures.gallery import gallery_figure
 from zsrobust.reporting.figures.style import save_figure
 
@@ -50,7 +50,8 @@ def _examples(request: DemoRequest) -> Page:
     """The photographs that come with other packages: nothing is trained."""
     images = photographs()
     device = torch_device(request.device)
-    yours = [str(YOURS)] if (YOURS / "model" / CARD).is_file() else []
+    card = YOURS / "model" / CARD
+    yours = [str(YOURS)] if card.is_file() and read_card(card).get("finished", True) else []
     models = {name: load(name, device=device) for name in (PHOTOS.model, ROBUST, *yours)}
     claim_folder(request.folder, request.command)
     gallery = attacked(

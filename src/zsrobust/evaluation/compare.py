@@ -213,6 +213,9 @@ def _classifiers(a: EvaluatedRun, model_a: str, b: EvaluatedRun, model_b: str) -
     settings_a, settings_b = (
         run.results.protocol["models"][m] for run, m in ((a, model_a), (b, model_b))
     )
+    for model, settings in ((model_a, settings_a), (model_b, settings_b)):
+        if settings.get("unfinished"):
+            remarks.append(f"{model} is of a fine-tuning at {settings['unfinished']}")
     for key in ("logit_scale", "preprocessing", "defence"):
         first, second = settings_a.get(key, "none"), settings_b.get(key, "none")
         if first != second:

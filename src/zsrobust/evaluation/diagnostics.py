@@ -284,7 +284,24 @@ def undefended_falls(results: Results) -> list[Finding]:
     )
 
 
+def runs_have_finished(results: Results) -> list[Finding]:
+    """A fine-tuned model is what its run ended with, not what it had so far."""
+    return [
+        Finding(
+            "runs have finished",
+            False,
+            f"{model} is of a fine-tuning at {about['unfinished']}",
+            {},
+            "These are numbers of what the run had so far, not of the model that it will end with: "
+            "let it finish, and evaluate again.",
+        )
+        for model, about in results.protocol.get("models", {}).items()
+        if about.get("unfinished")
+    ]
+
+
 CHECKS: tuple[Check, ...] = (
+    runs_have_finished,
     ensemble_below_parts,
     falls_with_eps,
     white_box_beats_black_box,

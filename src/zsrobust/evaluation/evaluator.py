@@ -273,6 +273,7 @@ def _protocol(config: EvaluateConfig, cells: list[Cell]) -> dict[str, Any]:
             "preprocessing": cell.model.preprocessing.describe(),
             "seen": sorted(cell.model.seen),
             "recipe": cell.model.recipe,
+            **({"unfinished": cell.model.unfinished} if cell.model.unfinished else {}),
             **classifier.further_settings(),
         }
         data.setdefault(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,8 @@ from zsrobust.models.clip import CLIPModel
 from zsrobust.models.weights import fingerprint
 from zsrobust.reporting.tables import accuracy_table
 from zsrobust.run_folder import CONFIG
+from zsrobust.training.record import settings_of
 from zsrobust.units import format_radius
-
-# What of a run's configuration tells how a model was made, and nothing about the machine.
-HOW_TRAINED = (
-    *("method", "objective", "attack", "eps_warmup_steps", "negatives", "optimizer", "adapter"),
-    *("ema", "epochs", "steps", "batch_size", "precision", "attack_precision", "compile"),
-    *("batch_norm", "preprocessing", "loader_resize", "templates", "hold_out", "seed"),
-)
 
 
 @dataclass(frozen=True)
@@ -38,7 +33,6 @@ class Card:
         notes: what a user of the format must know besides.
         warning: of a preprocessing that is not CLIP's; empty where it is.
         results: rows of this model and its original; None where no evaluation was given.
-        training: what of the run's configuration is told; None where there is no run.
         largest_difference: of unit embeddings, between both libraries.
     """
 
@@ -48,7 +42,6 @@ class Card:
     notes: list[str]
     warning: str
     results: Results | None
-    training: dict[str, Any] | None
     largest_difference: float
 
 
@@ -91,17 +84,17 @@ def preprocessing_warning(model: CLIPModel, theirs: str) -> str:
     return f"NOT CLIP's preprocessing: {', and '.join(parts)}. {theirs}"
 
 
-def training_of(name: str) -> dict[str, Any] | None:
-    """What a run folder's configuration tells of how its model was made; None for other names."""
-    folder = Path(name)
-    for place in (folder, folder.parent) if folder.is_dir() else ():
-        try:
-            content = yaml.safe_load((place / CONFIG).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError):
-            continue
-        if isinstance(content, dict) and "method" in content:
-            return {key: content[key] for key in HOW_TRAINED if content.get(key) is not None}
-    return None
+def training_settings(model: CLIPModel) -> dict[str, Any]:
+    """How a model was trained: of its own record, else of its run folder; empty where unknown."""
+    if settings := model.record.get("settings"):
+        return dict(settings)
+    folder = Path(model.name)
+    try:
+        content = yaml.safe_load((folder.parent / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    of_a_run = folder.name == "model" and isinstance(content, dict) and "method" in content
+    return settings_of(content) if of_a_run else {}
 
 
 def results_of(model: CLIPModel, run: Path) -> Results:
@@ -160,10 +153,12 @@ def _parts(card: Card) -> list[str]:
         f"that of {source}. Checked when it was exported: the library below gives the embeddings "
         f"that ZSRobust gives, to {card.largest_difference:.1g} in every component.",
     ]
+    if model.unfinished:
+        parts.append(f"> **What a fine-tuning had so far: {escaped(model.unfinished)}.**")
     if card.warning:
         parts.append(f"> **{escaped(card.warning)}**")
     parts += ["## Load it", card.how, *map(escaped, card.notes)]
-    parts += ["## Results", *_results(card)]
+    parts += ["## Results", *_results(card), *_held_out(model.record)]
     parts += ["## How it was made", *_making(card)]
     parts += ["## Limits", _LIMITS, "## Licence", escaped(licence_of(model.source).words)]
     return parts
@@ -190,6 +185,19 @@ def _results(card: Card) -> list[str]:
     ]
 
 
+def _held_out(record: Mapping[str, Any]) -> list[str]:
+    """What the run measured to choose the step; what is not recorded is not told."""
+    found = record.get("held_out")
+    if not found:
+        return []
+    images = f"{found['n']:,} held-out images" if "n" in found else "held-out images"
+    attack = f" under {escaped(str(found['attack']))}" if "attack" in found else ""
+    return [
+        f"On {images} of the training set, by which the step was chosen: clean "
+        f"{100 * found['clean_acc']:.1f} %, robust {100 * found['robust_acc']:.1f} %{attack}."
+    ]
+
+
 def _attack_words(attack: dict[str, Any]) -> str:
     """Radius and parameters of an attack; those that are not used are left out."""
     threat = attack["threat"]
@@ -206,6 +214,7 @@ def _making(card: Card) -> list[str]:
     lines = [
         f"- source: {escaped(public_name(model.source))}",
         f"- method: {escaped(model.method)}",
+        *_run_lines(model.record),
         f"- trained on: {escaped(', '.join(seen_sets(model)) or 'not recorded')}",
         f"- weights: `{fingerprint(model.encoder)}`, logit scale {model.logit_scale:.6g}",
         f"- prompts: {escaped('; '.join(model.default_templates))}",
@@ -216,10 +225,23 @@ def _making(card: Card) -> list[str]:
         f"- loader resize: {escaped(model.loader_resize)}",
     ]
     parts = ["\n".join(lines)]
-    if card.training:
-        text = yaml.safe_dump(card.training, sort_keys=False, allow_unicode=True)
+    if settings := training_settings(model):
+        text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
         parts.append(fenced(text, "yaml"))
     return parts
+
+
+def _run_lines(record: Mapping[str, Any]) -> Iterator[str]:
+    """How far the run got, and on what; what is not recorded is not told."""
+    if "step" in record:
+        of = f" of {record['total_steps']:,}" if "total_steps" in record else ""
+        end = ""
+        if "finished" in record:
+            end = ", the run finished" if record["finished"] else ", the run had not finished"
+        yield f"- optimizer steps: {record['step']:,}{of}{end}"
+    if found := record.get("training_set"):
+        name = escaped(f"{Path(str(found['name'])).name}/{found['split']}")
+        yield f"- training set: {name}, {found['n']:,} images"
 
 
 _LIMITS = """\

@@ -16,15 +16,15 @@ from zsrobust.export.card import (
     results_of,
     seen_sets,
     title,
-    training_of,
 )
 from zsrobust.export.folder import CARD, require_free, write_mark
 from zsrobust.export.formats import format_named
 from zsrobust.export.request import ExportRequest
 from zsrobust.files import folder_written_whole, local_path
 from zsrobust.models.clip import CLIPModel
-from zsrobust.models.loading import load
+from zsrobust.models.loading import load, resuming_command
 from zsrobust.models.weights import fingerprint
+from zsrobust.run_folder import CONFIG
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class Exported:
         largest_difference: of any component of a unit embedding, between both libraries.
         warning: what must be changed where images are not prepared as CLIP's are, else empty.
         notes: what a user of the format must know besides.
+        unfinished: how far the run was, if it has not finished; else empty.
     """
 
     folder: Path
@@ -48,6 +49,7 @@ class Exported:
     largest_difference: float
     warning: str
     notes: list[str]
+    unfinished: str
 
 
 def export(request: ExportRequest) -> Exported:
@@ -62,6 +64,7 @@ def export(request: ExportRequest) -> Exported:
     form, folder = format_named(request.to), request.folder
     require_free(folder, overwrite=request.overwrite)
     model = load(request.model)
+    _require_finished(model, request)
     form.check(model, request)
     results = results_of(model, local_path(request.results)) if request.results else None
     warning = preprocessing_warning(model, form.pixels)
@@ -69,14 +72,25 @@ def export(request: ExportRequest) -> Exported:
         with folder_written_whole(folder) as unfinished:
             notes = form.write(model, unfinished, request)
             gap = largest_difference(model, form.load(unfinished, model))
-            training = training_of(request.model)
-            card = Card(model, form.library, form.how, notes, warning, results, training, gap)
+            card = Card(model, form.library, form.how, notes, warning, results, gap)
             (unfinished / CARD).write_text(card_text(card), encoding="utf-8")
             write_mark(unfinished, _about(model, request, gap))
             files = sorted(file.name for file in unfinished.iterdir())
     except OSError as error:
         raise RequestError(f"out {folder} cannot be written: {error.strerror or error}") from None
-    return Exported(folder, request.to, title(model), files, gap, warning, notes)
+    return Exported(folder, request.to, title(model), files, gap, warning, notes, model.unfinished)
+
+
+def _require_finished(model: CLIPModel, request: ExportRequest) -> None:
+    """Refuse what a run has so far, unless that is asked for."""
+    if not model.unfinished or request.unfinished:
+        return
+    run = Path(model.name).parent
+    going_on = f" ({resuming_command(run)})" if (run / CONFIG).is_file() else ""
+    raise RequestError(
+        f"{model.name} is of a fine-tuning at {model.unfinished}: let it finish{going_on}, or "
+        "export what it has so far with --unfinished true"
+    )
 
 
 def _about(model: CLIPModel, request: ExportRequest, gap: float) -> dict[str, object]:
@@ -93,6 +107,8 @@ def _about(model: CLIPModel, request: ExportRequest, gap: float) -> dict[str, ob
         "preprocessing": model.preprocessing.describe(),
         "loader_resize": model.loader_resize,
         "seen": seen_sets(model),
+        "training": dict(model.record),
+        "unfinished": model.unfinished,
         "largest_difference": gap,
         "package": __version__,
     }

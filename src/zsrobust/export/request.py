@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from zsrobust.checks import require
+from zsrobust.checks import check_values, require
 from zsrobust.config import check_templates
 from zsrobust.errors import RequestError
 from zsrobust.files import is_folder, local_path
@@ -27,6 +27,7 @@ class ExportRequest:
         templates: its prompts, with {} for the class name; None for the model's own.
         resolution: side of the images that the written model takes, in pixels (ONNX); None for
             the tower's own.
+        unfinished: export a run that has not finished, as it is now.
         overwrite: replace an earlier export in the folder.
     """
 
@@ -37,9 +38,11 @@ class ExportRequest:
     class_names: tuple[str, ...] = ()
     templates: tuple[str, ...] | None = None
     resolution: int | None = None
+    unfinished: bool = False
     overwrite: bool = False
 
     def __post_init__(self) -> None:
+        check_values(self)
         if self.to != "onnx":
             for key in ("class_names", "templates", "resolution"):
                 given = getattr(self, key)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -76,6 +76,8 @@ class CLIPModel:
             a defence, that as well.
         adapter: what of the encoder the last fine-tuning trained.
         defence: at test time, within every classifier of this model; None for none.
+        record: what ``model.json`` tells of the run that made the weights (``weights.RECORD``);
+            empty where nothing is known of one.
     """
 
     name: str
@@ -91,6 +93,14 @@ class CLIPModel:
     loader_resize: str = "clip"
     adapter: Adapter = field(default_factory=Adapter)
     defence: Defence | None = None
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def unfinished(self) -> str:
+        """How far the run was that made the weights, if it has not finished; else empty."""
+        if self.record.get("finished", True):
+            return ""
+        return f"step {self.record['step']} of {self.record['total_steps']}, not finished"
 
     def __post_init__(self) -> None:
         self.source = self.source or self.name

@@ -52,7 +52,10 @@ def load_wise(form: Form, load: Callable[[str], CLIPModel]) -> CLIPModel:
             "which its original has no counterpart to interpolate with"
         )
     interpolate(tuned.encoder, load(tuned.source).encoder, alpha)
-    return replace(tuned, name=form.name, method=f"wise({tuned.method}, {alpha:g})")
+    # The run's accuracies are those of its own weights.
+    record = {key: value for key, value in tuned.record.items() if key != "held_out"}
+    method = f"wise({tuned.method}, {alpha:g})"
+    return replace(tuned, name=form.name, method=method, record=record)
 
 
 @torch.no_grad()

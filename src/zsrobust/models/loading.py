@@ -79,6 +79,9 @@ def load(
             model = load_model_folder(_model_folder(Path(name)), load, preprocessing)
         else:
             model = loader(name)
+            if is_foreign(name):
+                # Nothing is known of the run that made the file.
+                model = replace(model, record={})
             if preprocessing is not None:
                 model = replace(model, preprocessing=model.preprocessing.under(preprocessing))
     # Convolutions are faster on CPUs so.
@@ -86,6 +89,12 @@ def load(
     model.encoder.to(device).to(memory_format=torch.channels_last).eval()
     model.preprocessing.to(device)
     return model
+
+
+def resuming_command(run: Path) -> str:
+    """The command with which a fine-tuning in the folder ``run`` goes on."""
+    out = as_argument(run)
+    return shlex.join(["zsrobust", "finetune", "--config", f"{out}/config.yaml", "--out", out])
 
 
 def folder_name(folder: Path) -> str:
@@ -129,11 +138,9 @@ def _model_folder(folder: Path) -> Path:
         if (candidate / CARD).is_file():
             return candidate
     if (folder / "checkpoints").is_dir():
-        path = as_argument(folder)
-        again = ["zsrobust", "finetune", "--config", f"{path}/config.yaml", "--out", path]
         raise RequestError(
             f"run {folder} holds no model yet, because it ended before its first evaluation on "
-            f"held-out images; it goes on with: {shlex.join(again)}"
+            f"held-out images; it goes on with: {resuming_command(folder)}"
         )
     raise RequestError(
         f"folder {folder} holds no model, neither {CARD} nor model/{CARD}: if it is a run's, "

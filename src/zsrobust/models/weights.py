@@ -17,7 +17,7 @@ from torch import nn
 
 from zsrobust._version import __version__
 from zsrobust.errors import RequestError
-from zsrobust.files import folder_written_whole, sha256_of
+from zsrobust.files import folder_written_whole, sha256_of, write_text
 from zsrobust.models.adapters.lora import merged
 from zsrobust.models.adapters.options import Adapter
 from zsrobust.models.clip import CLIPModel
@@ -25,6 +25,15 @@ from zsrobust.models.clip import CLIPModel
 TENSORS = "model.safetensors"
 CARD = "model.json"
 SCHEMA = 1
+# What a run adds of itself, none of it needed to load the model; and of what type it is.
+RECORD: dict[str, type] = {
+    "step": int,
+    "total_steps": int,
+    "finished": bool,
+    "training_set": dict,
+    "settings": dict,
+    "held_out": dict,
+}
 
 
 def save_model(folder: Path, model: CLIPModel, method: str, **extra: object) -> None:
@@ -67,6 +76,17 @@ def save_model(folder: Path, model: CLIPModel, method: str, **extra: object) -> 
             "package": __version__,
         }
         (unfinished / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+
+
+def mark_finished(folder: Path) -> None:
+    """Note in a model's card that the run that made it took its last step.
+
+    Raises:
+        RequestError: if the card is missing or damaged.
+    """
+    card = read_card(folder / CARD)
+    if not card.get("finished"):
+        write_text(folder / CARD, json.dumps({**card, "finished": True}, indent=2) + "\n")
 
 
 def load_model_folder(
@@ -115,6 +135,7 @@ def load_model_folder(
         loader_resize=card["loader_resize"],
         default_templates=tuple(card["templates"]),
         logit_scale=float(card["logit_scale"]),
+        record={key: card[key] for key in RECORD if key in card},
         preprocessing=model.preprocessing.under(preprocessing or card["preprocessing"]),
     )
 
@@ -148,6 +169,11 @@ def read_card(path: Path) -> dict[str, Any]:
     for key, kind in needed.items():
         if not isinstance(card.get(key), kind):
             raise RequestError(f"{path} is damaged: {key!r} is missing or of the wrong type")
+    for key, kind in RECORD.items():
+        if key in card and not isinstance(card[key], kind):
+            raise RequestError(f"{path} is damaged: {key!r} is of the wrong type")
+    if "finished" in card and not {"step", "total_steps"} <= card.keys():
+        raise RequestError(f"{path} is damaged: 'step' or 'total_steps' is missing")
     return card
 
 

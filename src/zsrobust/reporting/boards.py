@@ -179,6 +179,8 @@ def _details(
         under = [data[row.dataset][f"under {part.model}"] for row in part.rows]
         yield "model", f"{part.model}, evaluated in {part.run}"
         yield "method", about["method"]
+        if about.get("unfinished"):
+            yield "fine-tuning", str(about["unfinished"])
         yield "made from", about["source"]
         yield "seen in training", ", ".join(map(str, about["seen"])) or "-"
         yield "weights, recipe", f"{about['weights']}, {about['recipe'] or '-'}"

@@ -17,7 +17,8 @@ from zsrobust.config import Config, FinetuneConfig
 from zsrobust.environment import recorded
 from zsrobust.errors import RequestError
 from zsrobust.evaluation.results import Results
-from zsrobust.models.weights import CARD, TENSORS
+from zsrobust.models.loading import resuming_command
+from zsrobust.models.weights import CARD, TENSORS, read_card
 from zsrobust.parsing import parse_evaluate, parse_finetune
 from zsrobust.run_folder import CONFIG
 from zsrobust.training.checkpoint import checkpoints
@@ -73,6 +74,11 @@ def read_run(run: Path, request: Config) -> RecordedRun:
     for name in (*needed, "metrics.jsonl" if training else "outcomes.parquet"):
         if not (run / name).is_file():
             raise RequestError(f"{run} is not finished: it has no {name}")
+    if training and not (card := read_card(run / "model" / CARD)).get("finished", True):
+        raise RequestError(
+            f"{run} is not finished: its model is of step {card['step']} of {card['total_steps']}; "
+            f"it goes on with: {resuming_command(run)}"
+        )
     return _training(run) if training else _evaluation(run)
 
 

@@ -66,6 +66,7 @@ class Served:
         return {
             "name": self.name,
             "method": self.model.method,
+            "unfinished": self.model.unfinished,
             "source": self.model.source,
             "weights": self._weights,
             "loader_resize": self.model.loader_resize,

@@ -21,7 +21,7 @@ from zsrobust.interrupt import Interrupt
 from zsrobust.models.adapters.visual_prompt import VisualPrompt
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.folding import unfolded
-from zsrobust.models.weights import fingerprint, save_model
+from zsrobust.models.weights import fingerprint, mark_finished, save_model
 from zsrobust.models.zero_shot import ZeroShotClassifier
 from zsrobust.noise import sample_key
 from zsrobust.processes import on_first
@@ -34,6 +34,7 @@ from zsrobust.training.feed import Feed
 from zsrobust.training.held_out import HeldOut, evaluate_held_out
 from zsrobust.training.metrics import MetricsLog, shown
 from zsrobust.training.non_finite import NonFiniteSteps
+from zsrobust.training.record import run_record
 from zsrobust.training.schedule import attack_share, learning_rate
 from zsrobust.training.sharding import Whole
 from zsrobust.training.step import TrainingStep
@@ -125,6 +126,7 @@ class Trainer:
                         "the same command goes on from there",
                         by,
                     )
+            on_first(self.accelerator, lambda: mark_finished(self.folder / "model"))
             # What else a command has to do after this run is not begun.
             if by := self._asked_to_stop(interrupt):
                 raise Stopped(
@@ -245,10 +247,12 @@ class Trainer:
             return
         self.best = found
         about = {
+            **run_record(self.config, self.feed, self.selection_attack, found),
             "step": self.done,
+            "total_steps": self.total_steps,
+            "finished": False,
             "skipped_images": self.feed.train_set.skipped,
             "skipped_steps": self.non_finite.total,
-            "held_out": asdict(found),
             "relative_l2_distance": self._distance(),
             "trained_parameters": self.counts[0],
             "parameters": self.counts[1],
@@ -380,6 +384,8 @@ class Trainer:
             f"trains {trained:,} of {parameters:,} parameters of the image encoder "
             f"({trained / parameters:.2%})",
         ]
+        if self.model.unfinished:
+            lines.append(f"warning: {self.model.name} is of a run at {self.model.unfinished}")
         warmup = self.config.optimizer.warmup_steps
         if warmup >= self.total_steps:
             lines.append(

@@ -106,7 +106,7 @@ def _table(runs: Sequence[TrainingRun]) -> TextTable:
         attack = run.request.get("attack") or {}
         rows.append(
             [
-                *(str(run.folder), run.moved.method, run.card["source"], str(run.moved.step)),
+                *(str(run.folder), run.moved.method, run.card["source"], _step(run)),
                 f"{100 * run.moved.distance:.3g}",
                 *(_percent(held_out.get(key)) for key in ("clean_acc", "robust_acc")),
                 str(run.request.get("seed", "-")),
@@ -117,6 +117,14 @@ def _table(runs: Sequence[TrainingRun]) -> TextTable:
             ]
         )
     return TextTable(columns, [rows])
+
+
+def _step(run: TrainingRun) -> str:
+    """That of the selected model, and of how many where that is recorded."""
+    if "total_steps" not in run.card:
+        return str(run.moved.step)
+    end = "" if run.card.get("finished", True) else ", not finished"
+    return f"{run.moved.step} of {run.card['total_steps']}{end}"
 
 
 def _percent(value: float | None) -> str:

@@ -1,0 +1,55 @@
+"""What ``model.json`` tells of the run that made a model, besides the model itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from zsrobust.attacks import PGD
+from zsrobust.config import FinetuneConfig, to_plain
+from zsrobust.training.feed import Feed
+from zsrobust.training.held_out import HeldOut
+from zsrobust.units import Eps
+
+# What of a configuration tells how a model was made, and nothing about the machine.
+SETTINGS = (
+    *("method", "objective", "attack", "eps_warmup_steps", "negatives", "optimizer", "adapter"),
+    *("ema", "epochs", "steps", "batch_size", "precision", "attack_precision", "compile"),
+    *("batch_norm", "preprocessing", "loader_resize", "templates", "hold_out", "seed"),
+)
+OF_THE_ATTACK = ("attack", "attack_precision", "eps_warmup_steps")
+
+
+def settings_of(request: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a ``config.yaml`` that tells how a model was made; what is null is left out."""
+    return {key: request[key] for key in SETTINGS if request.get(key) is not None}
+
+
+def run_record(
+    config: FinetuneConfig, feed: Feed, selection_attack: PGD, found: HeldOut
+) -> dict[str, Any]:
+    """What the run trained on and how, and what its model scored on held-out images.
+
+    Args:
+        config: of the run.
+        feed: its images.
+        selection_attack: on held-out images.
+        found: accuracies there, in [0, 1].
+    """
+    settings = settings_of(to_plain(config))
+    attack = config.attack
+    if attack.step_size is None:
+        settings["attack"]["step_size"] = str(Eps(2.5 * attack.eps / attack.steps))
+    if config.objective is not None and not config.objective.needs.attack:
+        settings = {key: value for key, value in settings.items() if key not in OF_THE_ATTACK}
+    trained = feed.train_set
+    return {
+        "training_set": {"name": trained.name, "split": trained.split, "n": len(trained)},
+        "settings": settings,
+        "held_out": {
+            **asdict(found),
+            "n": len(feed.held_out),
+            "attack": f"{selection_attack.name} at {attack.eps}",
+        },
+    }
