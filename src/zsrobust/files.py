@@ -36,9 +36,9 @@ def is_folder(name: str) -> bool:
 
 
 def as_argument(path: Path) -> str:
-    """``path`` as an argument of a command: it is neither taken for an option nor for ``~``."""
+    """``path`` as an argument of a command: taken for no option, list or ``~``."""
     text = str(path)
-    return f"./{text}" if text.startswith(("-", "~")) else text
+    return f"./{text}" if text.startswith(("-", "~", "[")) else text
 
 
 def sha256_of(path: Path) -> str:

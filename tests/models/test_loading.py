@@ -74,3 +74,43 @@ def test_weights_that_are_no_numbers_are_refused_by_name(tiny, tmp_path, value):
     save_model(tmp_path / "lost", model, "pmg_aft")
     with pytest.raises(RequestError, match=r"lost: proj of its image encoder holds nan or infinit"):
         load(str(tmp_path / "lost"))
+
+
+@pytest.mark.parametrize(
+    "name", ["glyph-clip/a", "photo-lite/x", "hf-hub/x", "tiny-vit/a", "a@b", "wise(a)", "a, b"]
+)
+def test_a_run_folder_is_found_whatever_its_first_part_is_called(run, name, monkeypatch):
+    monkeypatch.chdir(run.parent)
+    (run.parent / name).parent.mkdir(exist_ok=True)
+    run.rename(run.parent / name)
+    assert load(name).method == "tecoa"
+    assert load(f"ttc(./{name})" if "," not in name else name).source == "tiny-vit/random"
+
+
+def test_a_published_model_is_not_hidden_by_a_folder(run, tiny, monkeypatch):
+    monkeypatch.chdir(run.parent)
+    run.rename(run.parent / "glyph-clip-robust")
+    assert load("glyph-clip-robust").source == "glyph-clip"
+    assert load("./glyph-clip-robust").source == tiny
+    # The source of a run is asked for by name, too.
+    (run.parent / "tiny-vit").mkdir()
+    (run.parent / "glyph-clip-robust").rename(run.parent / tiny)
+    assert load(tiny).method == "original"
+    assert load(f"./{tiny}").method == "tecoa"
+
+
+def test_the_home_folder_wherever_a_path_begins(run, local_dir, tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    local_dir()
+    assert load("~/run").method == "tecoa"
+    assert load("ttc(~/run, steps=0)").method.startswith("tecoa")
+    assert load("local-dir:~/hub-format").source == f"local-dir:{tmp_path}/hub-format"
+    weights = load("~/run").encoder.state_dict()
+    torch.save(weights, tmp_path / "file.pt")
+    assert load(f"{tiny}@~/file.pt").encoder.proj.count_nonzero() == 0
+
+
+def test_a_run_that_was_stopped_before_it_had_a_model_says_how_it_goes_on(tmp_path):
+    (tmp_path / "my run" / "checkpoints").mkdir(parents=True)
+    with pytest.raises(RequestError, match=r"no model yet.*--config '.*my run/config.yaml'"):
+        load(str(tmp_path / "my run"))

@@ -42,7 +42,7 @@ class ExportRequest:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
-        check_values(self)
+        check_values(self.out, "out")
         if self.to != "onnx":
             for key in ("class_names", "templates", "resolution"):
                 given = getattr(self, key)

@@ -23,7 +23,10 @@ OF_THE_ATTACK = ("attack", "attack_precision", "eps_warmup_steps")
 
 def settings_of(request: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a ``config.yaml`` that tells how a model was made; what is null is left out."""
-    return {key: request[key] for key in SETTINGS if request.get(key) is not None}
+    given = {key: request[key] for key in SETTINGS if request.get(key) is not None}
+    if "steps" in given:
+        given.pop("epochs", None)
+    return given
 
 
 def run_record(

@@ -13,7 +13,7 @@ from zsrobust.reporting.inputs import EvaluationRun, Group
 from zsrobust.reporting.tables import TextTable
 from zsrobust.units import Eps, format_radius
 
-USUAL = ("source", "method", "weights", "logit_scale", "preprocessing", "seen", "recipe")
+USUAL = ("source", "method", "weights", "logit_scale", "preprocessing", "seen", "recipe", "unfinished")
 """What the protocol holds of every model."""
 
 
