@@ -39,7 +39,7 @@ def asked(model, tmp_path, to="tecoa", **options):
 def test_it_is_refused_unless_asked_for(stopped, tmp_path, capsys):
     copied = shutil.copytree(stopped, tmp_path / "copied")
     for name in (stopped, stopped.parent, copied, f"wise({copied}, 0.5)"):
-        with pytest.raises(RequestError, match="step 3 of 30, not finished.*--unfinished true"):
+        with pytest.raises(RequestError, match=r"step 3 of 30, not finished.*--unfinished true"):
             export(asked(name, tmp_path))
     words = ["export", str(copied), "--to", "tecoa", "--out", str(tmp_path / "out")]
     assert main([*words, "--unfinished", "true"]) == 0

@@ -13,8 +13,11 @@ from zsrobust.reporting.inputs import EvaluationRun, Group
 from zsrobust.reporting.tables import TextTable
 from zsrobust.units import Eps, format_radius
 
-USUAL = ("source", "method", "weights", "logit_scale", "preprocessing", "seen", "recipe", "unfinished")
-"""What the protocol holds of every model."""
+USUAL = (
+    *("source", "method", "weights", "logit_scale", "preprocessing", "seen", "recipe"),
+    "unfinished",
+)
+"""What the protocol holds of a model besides a defence."""
 
 
 def protocol_section(group: Group) -> Section:
