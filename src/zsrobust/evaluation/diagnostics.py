@@ -133,8 +133,8 @@ def white_box_beats_black_box(results: Results) -> list[Finding]:
                         f"attack with gradients, {best.attack}, leaves {best.robust_acc:.1%}",
                         {"black_box": black.robust_acc, "white_box": best.robust_acc},
                         "The gradients mislead the attack (gradient masking), so the white-box "
-                        "number says nothing about robustness. Run `--sanity` to see why, and "
-                        "report the lowest accuracy that any attack reached.",
+                        "number says nothing about robustness. Evaluate with `--sanity true` to "
+                        "see why, and report the lowest accuracy that any attack reached.",
                     )
                 )
     return wrong or passed(
@@ -166,7 +166,7 @@ def parts_beat_black_box(results: Results) -> list[Finding]:
                         {"black_box": after, "white_box": before},
                         "What attacks with gradients left standing fell to one without: the "
                         "gradients mislead (gradient masking), and a stronger black box may fell "
-                        "more. Run `--sanity` to see why.",
+                        "more. Evaluate with `--sanity true` to see why.",
                     )
                 )
     return wrong or passed(
@@ -194,7 +194,8 @@ def gradients_are_there(results: Results) -> list[Finding]:
             f"{model} on {dataset}: {share:.0%} of the gradient's entries are exactly zero",
             {"zero_gradients": share},
             "Attacks that follow this gradient hardly move the image, and the accuracy they leave "
-            "means nothing. Attack at another logit scale or with a margin loss; run `--sanity`.",
+            "means nothing. Attack at another logit scale or with a margin loss, and evaluate with "
+            "`--sanity true` to see why.",
         )
         for (model, dataset), share in shares.items()
         if share > ZERO_GRADIENTS_MOST
@@ -226,7 +227,8 @@ def attack_beats_noise(results: Results) -> list[Finding]:
                             {"noise": noise.robust_acc, "attack": attack.robust_acc},
                             "An attack that chooses its direction does at least as well as one "
                             "that does not. Either its gradients are zero or wrong, or the model "
-                            "is merely fragile to noise; run `--sanity` to see which.",
+                            "is merely fragile to noise; evaluate with `--sanity true` to see "
+                            "which.",
                         )
                     )
     return wrong or passed(

@@ -47,8 +47,8 @@ def findings_section(group: Group) -> Section:
     if not any(run.results.sanity for run in group.runs):
         blocks.append(
             Words(
-                "The sanity checks, which attack each model anew, were not run: zsrobust evaluate "
-                "--sanity true runs them."
+                "The sanity checks, which attack each model anew, were not run: the command of "
+                "the evaluation with --sanity true runs them."
             )
         )
     return Section("Diagnostic findings", f"{group.prefix}checks", blocks)
