@@ -84,7 +84,7 @@ def test_classes_that_are_one_to_a_model_stop_an_evaluation_before_images_are_re
         # The surrogate's images would be made for classes that it cannot tell apart.
         with pytest.raises(RequestError, match="glyph-clip cannot tell apart"):
             evaluate(config(attack=["transfer(pgd-3, glyph-clip)"]))
-    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "out" / "results.json").exists()
 
 
 def test_a_cut_prompt_is_told_before_and_kept_in_the_results(config, capsys, small_clip):
