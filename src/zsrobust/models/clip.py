@@ -138,9 +138,14 @@ class CLIPModel:
         Raises:
             RequestError: if it cannot tell more than half of the classes from another one.
         """
-        classifier = self.classifier(class_names, templates, lambda doubt: warn(f"{what}: {doubt}"))
+        doubts: list[str] = []
+        classifier = self.classifier(class_names, templates, doubts.append)
         alike = [name for group in classifier.indistinguishable() for name in group]
-        if 2 * len(alike) > len(class_names):
+        refused = 2 * len(alike) > len(class_names)
+        # The first doubt is what the refusal says; the others are why.
+        for doubt in doubts[1:] if refused else doubts:
+            warn(f"{what}: {doubt}")
+        if refused:
             raise RequestError(
                 f"{self.name} cannot tell apart {len(alike)} of the {len(class_names)} classes of "
                 f"{what} ({_some(alike, ', ')}): their class vectors are equal, so accuracy over "
