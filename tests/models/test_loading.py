@@ -103,7 +103,7 @@ def test_the_home_folder_wherever_a_path_begins(run, local_dir, tiny, tmp_path, 
     monkeypatch.setenv("HOME", str(tmp_path))
     local_dir()
     assert load("~/run").method == "tecoa"
-    assert load("ttc(~/run, steps=0)").method.startswith("tecoa")
+    assert "tecoa" in load("ttc(~/run, steps=0)").method
     assert load("local-dir:~/hub-format").source == f"local-dir:{tmp_path}/hub-format"
     weights = load("~/run").encoder.state_dict()
     torch.save(weights, tmp_path / "file.pt")

@@ -237,8 +237,8 @@ def _run_lines(record: Mapping[str, Any]) -> Iterator[str]:
         of = f" of {record['total_steps']:,}" if "total_steps" in record else ""
         end = ""
         if "finished" in record:
-            end = ", the run finished" if record["finished"] else ", the run had not finished"
-        yield f"- optimizer steps: {record['step']:,}{of}{end}"
+            end = "; the run finished" if record["finished"] else "; the run has not finished"
+        yield f"- weights of optimizer step {record['step']:,}{of}{end}"
     if found := record.get("training_set"):
         name = escaped(f"{Path(str(found['name'])).name}/{found['split']}")
         yield f"- training set: {name}, {found['n']:,} images"
