@@ -66,7 +66,7 @@ def command_after(request: Mapping[str, Any], folder: Path) -> str:
     except RequestError:
         data = f"{data},split=train"
     words = ["zsrobust", "evaluate", "--model", folder_name(folder), "--data", data]
-    if request["on_unreadable"] == "skip":
+    if request.get("on_unreadable") == "skip":
         words += ["--on_unreadable", "skip"]
     return shlex.join(words)
 

@@ -47,7 +47,8 @@ def write_leaderboard(folders: Sequence[Path], out: Path) -> Ranked:
     for folder in folders:
         found = read_inputs([folder])
         if not found.evaluations:
-            makes = [command_after(one.request, folder) for one in found.trainings if one.request]
+            requests = [one.request for one in found.trainings if "data" in one.request]
+            makes = [command_after(request, folder) for request in requests]
             raise RequestError(
                 f"{folder} holds no evaluation, and it is evaluations that are ranked"
                 + "".join(f": {command} makes one" for command in makes)
