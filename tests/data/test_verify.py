@@ -7,7 +7,7 @@ from PIL import Image, ImageFile
 
 from zsrobust.data.image_folder import image_folder
 from zsrobust.data.image_set import ImageSet
-from zsrobust.data.open_readable import readable
+from zsrobust.data.open_readable import open_readable
 from zsrobust.data.verify import stamped, verify
 from zsrobust.errors import RequestError
 
@@ -147,11 +147,14 @@ def test_files_of_several_images_are_counted_also_where_none_is_decoded_again(
     # A phone's photograph with a preview is one image.
     frames[0].save(photographs / "b/phone.jpg", "MPO", save_all=True, append_images=frames[1:])
     frames[0].save(photographs / "b/still.gif")
+    (photographs / "a/left.heic").touch()
     for decodes in (12, 0):
-        found = readable(image_folder(photographs), "stop")
-        (note,) = found.notes
-        assert "4 files hold several images" in note
-        assert note in " ".join(capsys.readouterr().err.split())
+        found = open_readable(f"imagefolder:{photographs}", "test", "stop")
+        left_out, several = found.notes
+        assert "1 files in class folders are not read" in left_out
+        assert "4 files hold several images" in several
+        said = " ".join(capsys.readouterr().err.split())
+        assert (said.count(left_out), said.count(several)) == (1, 1)
         assert len(decoded()) == decodes
     first = found.read_rgb(found.sample_ids.index("a/moving.gif")).getpixel((4, 4))
     assert first[0] > 250

@@ -26,7 +26,16 @@ def open_readable(
         RequestError: if the specification is wrong, the data is not there, or an image cannot be
             read and ``on_unreadable`` is ``stop``.
     """
-    return readable(open_set(spec, role), on_unreadable, samples=samples, seed=seed)
+    images = open_set(spec, role)
+    say_notes(images)
+    return readable(images, on_unreadable, samples=samples, seed=seed)
+
+
+def say_notes(images: ImageSet) -> None:
+    """Say how a set was read when it was opened, and that images of a published set are missing."""
+    say = Steps("", 1).say
+    for note in (*images.notes, *filter(None, [shortfall(images)])):
+        say(note)
 
 
 def readable(
@@ -38,18 +47,15 @@ def readable(
 ) -> ImageSet:
     """The set without its unreadable images where ``skip`` was asked for, each read once.
 
-    ``samples`` of it are drawn by ``seed``, balanced over classes, before any is read. The
-    set's notes are said, and that images of a published set are missing.
+    ``samples`` of it are drawn by ``seed``, balanced over classes, before any is read. What is
+    noted while reading is said.
 
     Raises:
         RequestError: if an image cannot be read and ``on_unreadable`` is ``stop``.
     """
-    notes = [*images.notes, *filter(None, [shortfall(images)])]
     if samples is not None:
         images = take(images, samples, seed)
     with Steps(f"reading {images.name}", len(images)) as progress:
-        for note in notes:
-            progress.say(note)
         left, skipped = verify(
             images, on_unreadable, lambda done, _: progress.advance(done - progress.done)
         )

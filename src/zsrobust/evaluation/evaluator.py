@@ -19,7 +19,7 @@ from torch import nn
 from zsrobust.config import EvaluateConfig
 from zsrobust.data.image_set import ImageSet
 from zsrobust.data.loading import attack_resolution
-from zsrobust.data.open_readable import readable
+from zsrobust.data.open_readable import readable, say_notes
 from zsrobust.data.registry import open_set
 from zsrobust.data.suites import expand
 from zsrobust.devices import full_precision
@@ -215,6 +215,7 @@ def _sets(specs: list[str], config: EvaluateConfig, models: Sequence[CLIPModel])
                 f"{spec},name=OTHER"
             )
         opened[images.name] = images
+        say_notes(images)
     say = Steps("", 1).say
     for model in models:
         for images in opened.values():
