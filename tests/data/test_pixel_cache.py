@@ -113,7 +113,8 @@ def test_any_damage_is_healed(photos, cache: Path, junk: bytes, place: float, cu
     plain = pixels(dataclasses.replace(photos, stamp=""))
     pixels(photos)
     (path,) = (cache / "pixels").iterdir()
-    content = path.read_bytes()
+    # Damage behind the last record of an earlier example stays, and harms none.
+    content = path.read_bytes()[: 12 * (4 + 3 * 24**2)]
     at = int(place * len(content))
     path.write_bytes(content[:at] + (b"" if cut else junk + content[at + len(junk) :]))
     assert torch.equal(pixels(photos), plain)
