@@ -66,6 +66,15 @@ def test_a_finished_run_is_told_as_one(stopped, tmp_path):
     assert "not finished" not in card
 
 
+def test_a_card_says_that_the_model_has_collapsed(source, tuned, tmp_path):
+    told = {"warning": "at step 3 the model predicts 'owl' for 100.0% of the held-out images"}
+    record = {**RECORD, "finished": True, "held_out": RECORD["held_out"] | told}
+    save_model(tmp_path / "model", load(tuned(source(quick_gelu=True))), "tecoa", **record)
+    card = (export(asked(tmp_path / "model", tmp_path)).folder / "README.md").read_text()
+    assert "**Warning: at step 3" in card
+    assert "100.0%" in card
+
+
 def test_nothing_is_told_of_what_is_not_known(stopped, tmp_path):
     mark_finished(stopped)
     # Weights of their own, between the run's and the original's: the run's accuracy is not theirs.

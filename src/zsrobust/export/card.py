@@ -192,10 +192,13 @@ def _held_out(record: Mapping[str, Any]) -> list[str]:
         return []
     images = f"{found['n']:,} held-out images" if "n" in found else "held-out images"
     attack = f" under {escaped(str(found['attack']))}" if "attack" in found else ""
-    return [
+    lines = [
         f"On {images} of the training set, by which the step was chosen: clean "
         f"{100 * found['clean_acc']:.1f} %, robust {100 * found['robust_acc']:.1f} %{attack}."
     ]
+    if warning := found.get("warning"):
+        lines.append(f"> **Warning: {escaped(warning)}.**")
+    return lines
 
 
 def _attack_words(attack: dict[str, Any]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -56,3 +58,8 @@ def run_record(
             "attack": f"{selection_attack.name} at {attack.eps}",
         },
     }
+
+
+def content_hash(content: object) -> str:
+    """SHA-256 of what JSON can hold."""
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()

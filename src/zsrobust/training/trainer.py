@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -34,7 +32,7 @@ from zsrobust.training.feed import Feed
 from zsrobust.training.held_out import HeldOut, evaluate_held_out
 from zsrobust.training.metrics import MetricsLog, shown
 from zsrobust.training.non_finite import NonFiniteSteps
-from zsrobust.training.record import run_record
+from zsrobust.training.record import content_hash, run_record
 from zsrobust.training.schedule import attack_share, learning_rate
 from zsrobust.training.sharding import Whole
 from zsrobust.training.step import TrainingStep
@@ -368,9 +366,9 @@ class Trainer:
             *self.step.objective.prompts(self.feed.train_set.class_names),
         ]
         return {
-            "images": _sha256(sets),
+            "images": content_hash(sets),
             "original": fingerprint(self.step.original),
-            "prompts": _sha256(prompts),
+            "prompts": content_hash(prompts),
         }
 
     def _introduction(self) -> list[str]:
@@ -397,7 +395,3 @@ class Trainer:
         elif self.done:
             lines.append(f"going on from step {self.done}")
         return lines
-
-
-def _sha256(content: object) -> str:
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
