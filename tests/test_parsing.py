@@ -6,8 +6,9 @@ import pytest
 import yaml
 
 from zsrobust.config import EvaluateConfig, TrainingAttack, deciding, run_name, to_plain
+from zsrobust.data.specification import parse_specification
 from zsrobust.errors import RequestError
-from zsrobust.objectives import PMGAFT, TeCoA
+from zsrobust.objectives import PMGAFT, SAFT, CompTGA, TeCoA
 from zsrobust.parsing import (
     finetune_parser,
     parse_evaluate,
@@ -101,6 +102,10 @@ def test_lists_repeat_or_stand_side_by_side():
         ("--config tecoa {} --attack.eps -1/255", "attack.eps: '-1/255' must be 0 or more"),
         ("--config tecoa {} --attack.eps one", "attack.eps: 'one' is not a number: write 1/255"),
         ("--config tecoa {} --attack.eps 1", "attack.eps is 1.0: must be below 1, the whole pixel"),
+        ("--config tecoa {} --attack.step_size 1", "attack.step_size is 1.0: must be below 1"),
+        ("--config tecoa {} --attack.step_size 8.0", "attack.step_size is 8.0: must be below 1"),
+        ("--config tecoa {} --attack.step_size 1/0", "attack.step_size is 1/0: must be 0 or more"),
+        ("--config tecoa {} --attack.step_size 0", "attack.step_size is 0/255: must be above 0"),
         ("--config tecoa {} --attack.steps 0", "attack.steps is 0: must be 1 or more"),
         (
             "--config tecoa {} --precision fp16",
@@ -181,6 +186,8 @@ def test_bad_files_are_named(tmp_path, text, message):
         ("--model a --data x x", "data is x twice: must be given once each"),
         ("--model a --data x --eps -1/255", "'-1/255' must be 0 or more"),
         ("--model a --data x --eps 4", "eps is 4.0: must be below 1, the whole pixel range"),
+        ("--model a --data x --pgd.step_size 1", "pgd.step_size is 1.0: must be below 1"),
+        ("--model a --data x --pgd.step_size nan", "pgd.step_size is nan: must be 0 or more"),
         ("--model a --data x --samples 0", "samples is 0: must be 1 or more"),
         ("--model a --data x --pgd.restarts 0", "pgd.restarts is 0: must be 1 or more"),
         ("--model a --data x --dta=c", "there is no option --dta=c; did you mean data?"),
@@ -302,3 +309,28 @@ def test_a_long_value_makes_no_long_message():
     with pytest.raises(RequestError) as refused:
         parse_finetune(["--model", "m", "--data", "d", "--seed", "[" * 100_000])
     assert len(str(refused.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    "template", ["a {} {thing}", "a {0}", "a {c}", "{} {}", "a {{}}", "{ {}", "photo", "", "  "]
+)
+def test_a_template_has_one_place_for_the_name_and_no_other_brace(template, tmp_path):
+    given = ["--model", "m", "--data", "d"]
+    file = tmp_path / "templates.txt"
+    file.write_text(f"a photo of a {{}}.\n{template}\n")
+    for refused in (
+        lambda: parse_evaluate([*given, "--templates", template]),
+        lambda: parse_finetune([*given, "--templates", "a {}", template]),
+        lambda: EvaluateConfig(model=["m"], data=["d"], templates=[template]),
+        lambda: parse_specification(f"imagefolder:x,templates={file}"),
+        lambda: SAFT(plain=["a {}", template]),
+        lambda: CompTGA(negation=template),
+    ):
+        with pytest.raises(RequestError, match=r"\{\} in it once") as error:
+            refused()
+        assert "\n" not in str(error.value)
+
+
+def test_a_step_in_l2_may_be_as_long_as_the_pixel_range():
+    words = ["--model", "m", "--data", "d", "--norm", "l2", "--eps", "3", "--pgd.step_size", "1"]
+    assert parse_evaluate(words).pgd.step_size == 1

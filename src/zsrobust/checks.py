@@ -31,6 +31,27 @@ def require(ok: bool, key: str, value: object, allowed: str) -> None:
         raise RequestError(f"{key} is {in_short(value)}: must be {allowed}")
 
 
+def require_linf_length(key: str, length: float) -> None:
+    """Refuse a length, in L-inf, of the whole pixel range: scripts of the field write 1 for 1/255.
+
+    Raises:
+        RequestError: if ``length`` is 1 or more.
+    """
+    require(length < 1, key, float(length), "below 1, the whole pixel range; write 1/255 or 0.0039")
+
+
+def require_template(key: str, template: str) -> None:
+    """Refuse a prompt that does not say where the class name goes.
+
+    Raises:
+        RequestError: unless ``template`` holds ``{}`` once and no other brace.
+    """
+    before, _, after = template.partition("{}")
+    placed = "{}" in template and not re.search("[{}]", before + after)
+    allowed = "text with {} in it once, for the class name, and no other brace"
+    require(placed, key, repr(template), f"{allowed}, as in: a photo of a {{}}.")
+
+
 def check_types(options: Any, prefix: str = "") -> None:
     """Refuse a dataclass whose fields hold what their annotations do not allow.
 

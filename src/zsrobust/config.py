@@ -7,7 +7,13 @@ import json
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal
 
-from zsrobust.checks import check_types, check_values, require
+from zsrobust.checks import (
+    check_types,
+    check_values,
+    require,
+    require_linf_length,
+    require_template,
+)
 from zsrobust.models.adapters.options import Adapter
 from zsrobust.objectives import Objective, objective_class
 from zsrobust.units import Eps
@@ -51,7 +57,7 @@ class TrainingAttack:
         if self.step_size is not None:
             object.__setattr__(self, "step_size", Eps(self.step_size))
         check_types(self, "attack.")
-        require_linf_eps("attack.eps", self.eps)
+        require_linf_length("attack.eps", self.eps)
         require(self.steps >= 1, "attack.steps", self.steps, "1 or more")
         require(
             self.step_size is None or self.step_size > 0,
@@ -59,6 +65,7 @@ class TrainingAttack:
             self.step_size,
             "above 0, or null for 2.5 eps / steps",
         )
+        require_linf_length("attack.step_size", self.step_size or 0)
 
 
 @dataclass(frozen=True)
@@ -309,8 +316,10 @@ class EvaluateConfig:
             require(len(values) > 0, key, values, "given at least once")
             twice = {str(value) for value in values if values.count(value) > 1}
             require(not twice, key, f"{', '.join(sorted(twice))} twice", "given once each")
-        for eps in self.eps if self.norm == "linf" else []:
-            require_linf_eps("eps", eps)
+        if self.norm == "linf":
+            for eps in self.eps:
+                require_linf_length("eps", eps)
+            require_linf_length("pgd.step_size", self.pgd.step_size or 0)
         some = any(eps > 0 for eps in self.eps)
         require(some or not self.sanity, "eps", 0, "above 0 for the sanity checks, which attack")
         require(self.samples is None or self.samples >= 1, "samples", self.samples, "1 or more")
@@ -323,24 +332,15 @@ class EvaluateConfig:
 Config = FinetuneConfig | EvaluateConfig
 
 
-def require_linf_eps(key: str, eps: Eps) -> None:
-    """Refuse a radius of the whole pixel range: scripts of the field write 1 for 1/255.
-
-    Raises:
-        RequestError: if ``eps`` is 1 or more.
-    """
-    require(eps < 1, key, float(eps), "below 1, the whole pixel range; write 1/255 or 0.0039")
-
-
 def check_templates(templates: list[str] | None) -> None:
-    """Refuse prompts that leave no place for the class name.
+    """Refuse prompts that do not say where the class name goes.
 
     Raises:
-        RequestError: if the list is empty or a template holds no ``{}``.
+        RequestError: if the list is empty, or a template does not hold ``{}`` once, its only brace.
     """
     require(templates is None or len(templates) > 0, "templates", templates, "a list, or null")
     for template in templates or []:
-        require(template.count("{}") == 1, "templates", repr(template), "text with {} in it once")
+        require_template("templates", template)
 
 
 def to_plain(value: Any) -> Any:

@@ -209,6 +209,7 @@ def _with_values(parser: ArgumentParser, words: Sequence[str]) -> list[str]:
 # What jsonargparse says, and how it reads in one sentence.
 _REWORDINGS = (
     (r'Parser key "([^"]+)":? ', r"\1: "),
+    (r"<class '[\w.]+\.Eps'>", "0 or more, such as 1/255 or 0.0039"),
     (r"<class '(\w+)'>|typing\.Literal", lambda found: found[1] or "one of "),
     (
         r"^(\S+): Problem with given class_path '[^']+': Option '(.+)' is not accepted$",

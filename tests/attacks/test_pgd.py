@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from zsrobust.attacks import PGD, ThreatModel, make_attack, pgd
+from zsrobust.attacks.transfer import read_transfer
 from zsrobust.errors import RequestError, RunError
 from zsrobust.models.zero_shot import ZeroShotClassifier
 from zsrobust.noise import uniform_noise
@@ -169,3 +170,54 @@ def test_names_and_bad_parameters():
     ]:
         with pytest.raises(RequestError, match=word):
             attack(**options)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("PGD-10", "pgd-10"),
+        ("pgd20", "pgd-20"),
+        ("pgd_7", "pgd-7"),
+        ("pgd(7)", "pgd-7"),
+        ("noise(5)", "noise-5"),
+        ("CW 20", "cw-20"),
+        ("pgd", "pgd-10"),
+        ("pgd--1", "pgd-10"),
+        ("pgd-2 ", "pgd-2"),
+        ("AutoAttack", "autoattack"),
+        ("aa", "autoattack"),
+        ("APGD_CE", "apgd-ce"),
+        ("fab", "fab-t"),
+    ],
+)
+def test_a_name_written_otherwise_is_answered_with_the_right_one(name, meant):
+    with pytest.raises(RequestError, match=f"did you mean {meant}\\?"):
+        make_attack(name, ThreatModel())
+
+
+@pytest.mark.parametrize("name", ["worst(pgd-2, cw-2)", "ttc(glyph-clip)", "wise(m, 0.5)", "f()"])
+def test_other_forms_in_parentheses_are_answered_with_those_there_are(name):
+    with pytest.raises(RequestError, match=r"transfer\(ATTACK, MODEL\); the worst .* A\+B"):
+        make_attack(name, ThreatModel())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("transfer", "transfer()", "transfer(pgd-2)", "transfer(pgd-2, )", "transfer(, m)"),
+        *("Transfer(pgd-2, m)", "transfer(pgd-2, m", "transfer(pgd-2, m))", "transfer pgd-2 m"),
+        *("transfer(pgd-2, m, n)", "transfer(pgd-2, m)+cw-2", "transfer(a, m)+transfer(b, n)"),
+    ],
+)
+def test_transfer_written_otherwise_is_answered_with_its_form(name):
+    with pytest.raises(RequestError, match=r"must be written transfer\(ATTACK, MODEL\)"):
+        read_transfer(name)
+
+
+def test_transfer_is_read():
+    assert read_transfer("transfer(pgd-2, m)") == ("pgd-2", "m")
+    named = read_transfer("transfer(pgd-2+cw-3,ttc(m, eps=8/255, seed=1))")
+    assert named == ("pgd-2+cw-3", "ttc(m, eps=8/255, seed=1)")
+    assert read_transfer("pgd-2") is None
+    with pytest.raises(RequestError, match="Transfer"):
+        make_attack("transfer(pgd-2, m)", ThreatModel())

@@ -140,6 +140,67 @@ def test_a_gradient_that_is_mostly_zero():
     ]
 
 
+def test_classes_that_tie_are_told_and_their_gradient_is_not_blamed():
+    tied = row(n=14, clean=1, robust=1, ties=28, zero_gradients=1.0)
+    (finding,) = failed(diagnose(results(tied)))
+    assert finding.check == "classes are told apart"
+    assert "28 times in 14 samples" in finding.sentence
+    assert "gradient" not in finding.sentence + finding.explanation
+    assert wrong(row(n=14, clean=9, robust=1, ties=5, zero_gradients=0.02)) == []
+
+
+def lengths(*, norm="linf", eps=4 / 255, defence=None, inside=False, **about):
+    """What is said of an attack's radius and steps."""
+    attack = {"name": "a", "threat": {"norm": norm, "eps": eps}, **about}
+    if inside:
+        outer = {"name": "t", "threat": attack["threat"]}
+        attack = {**outer, "parts": [{**outer, "attack": attack}]}
+    models = {"mine": {"defence": defence}} if defence else {}
+    protocol = {"data": {"d": {"attacks": [attack]}, "e": {"attacks": [attack]}}, "models": models}
+    found = failed(diagnose(Results(protocol, {}, [])))
+    assert {finding.check for finding in found} <= {"steps fit the radius"}
+    return [finding.sentence for finding in found]
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("inside", [False, True])
+def test_steps_that_leap_across_the_ball_or_fall_short_of_its_edge(norm, inside):
+    settings = {"norm": norm, "inside": inside}
+    (leaps,) = lengths(steps=10, step_size=9 / 255, **settings)
+    assert "more than 2 eps" in leaps
+    (short,) = lengths(steps=2, step_size=1 / 255, **settings)
+    assert "2 steps" in short
+    assert "less than eps" in short
+
+
+@pytest.mark.parametrize(
+    ("eps", "steps", "step_size"),
+    [
+        # The default rule, also of a single step; the field's own settings; none at all.
+        (4 / 255, 10, 1 / 255),
+        (4 / 255, 1, 10 / 255),
+        (1 / 255, 2, 1 / 255),
+        (1 / 255, 100, 1 / 255),
+        (2 / 255, 10, 1 / 255),
+        (8 / 255, 10, 2 / 255),
+        (4 / 255, 2, 8 / 255),
+        (1 / 255, 1, 1 / 255),
+        (0.0, 10, 1 / 255),
+    ],
+)
+def test_usual_steps_are_not_remarked_on(eps, steps, step_size):
+    assert lengths(eps=eps, steps=steps, step_size=step_size) == []
+
+
+def test_a_speck_of_a_grey_level_and_the_steps_of_a_defence():
+    (tiny,) = lengths(eps=0.0039 / 255)
+    assert "0.0039 of one of 255 levels" in tiny
+    assert lengths(norm="l2", eps=0.0039 / 255) == []
+    assert lengths(defence={"eps": 4 / 255, "step_size": 1 / 255, "steps": 2}) == []
+    (leaps,) = lengths(defence={"eps": 4 / 255, "step_size": 0.1, "steps": 2})
+    assert leaps.startswith("mine: a step of 25.5/255 ")
+
+
 def test_a_model_s_own_images_are_no_black_box():
     rows = [row("pgd-10", 300), row("transfer(autoattack, mine)", 100)]
     assert wrong(*rows) == []

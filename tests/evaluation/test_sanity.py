@@ -238,3 +238,31 @@ def test_what_it_cannot_judge_is_refused(undefended):
         sanity(undefended, images, labels, ids, ThreatModel(eps=0))
     with pytest.raises(RequestError, match="only 0 of 20 samples"):
         sanity(undefended, images, (labels + 1) % 10, ids, ThreatModel(eps=EPS))
+
+
+def test_a_tie_of_all_classes_is_named_and_not_the_gradient(undefended):
+    images, labels = blobs(40, seed=3)
+    ids = [str(row) for row in range(40)]
+    for around in (
+        lambda net, x: 0 * net(x) + 3,
+        lambda net, x: net(x).mean(1, True).expand(-1, 10),
+    ):
+        with pytest.raises(RequestError, match="40 of 40 samples all classes have the same") as no:
+            sanity(Wrapped(undefended, around), images, labels, ids, ThreatModel(eps=EPS))
+        assert "gradient" not in str(no.value)
+
+
+def test_samples_are_checked(undefended):
+    images, labels = blobs(40, seed=3)
+    ids = [str(row) for row in range(40)]
+    for bad, word in [
+        ((255 * images, labels, ids), "outside the pixel range"),
+        ((images, labels.float(), ids), "type of labels"),
+        ((images, labels, ids[1:]), "number of sample_ids"),
+    ]:
+        with pytest.raises(RequestError, match=word):
+            sanity(undefended, *bad, ThreatModel(eps=EPS))
+
+
+def test_a_radius_next_to_the_pixel_range_is_checked_too(undefended):
+    assert findings(undefended, eps=0.6, n=30)["falls along eps"].passed

@@ -114,3 +114,25 @@ def test_a_run_that_was_stopped_before_it_had_a_model_says_how_it_goes_on(tmp_pa
     (tmp_path / "my run" / "checkpoints").mkdir(parents=True)
     with pytest.raises(RequestError, match=r"no model yet.*--config '.*my run/config.yaml'"):
         load(str(tmp_path / "my run"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("ttc(glyph-clip", "ttc(glyph-clip))", "TTC(glyph-clip)", "ttc (glyph-clip)"),
+        *("noise(glyph-clip)", "transfer(pgd-2, glyph-clip)", "glyph-clip)"),
+    ],
+)
+def test_forms_written_otherwise_are_answered_with_those_there_are(name):
+    with pytest.raises(RequestError, match=r"ttc\(MODEL.*wise\(MODEL, ALPHA\); transfer.* attack"):
+        load(name)
+
+
+def test_prompts_of_a_classifier_are_checked():
+    model = load("glyph-clip")
+    assert model.classifier(["circle", "square"], ["a {}"]).templates == ("a {}",)
+    for templates in (["a photo"], ["a {} {thing}"], ["{} {}"], "a {}"):
+        with pytest.raises(RequestError, match="templates is"):
+            model.classifier(["circle", "square"], templates)
+    with pytest.raises(RequestError, match="class_names is"):
+        model.classifier("circle")

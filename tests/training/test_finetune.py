@@ -14,7 +14,7 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
-from zsrobust.config import Optimizer, to_plain
+from zsrobust.config import Optimizer, TrainingAttack, to_plain
 from zsrobust.errors import RequestError, RunError
 from zsrobust.models.loading import load
 from zsrobust.objectives import PMGAFT, FTClean, TeCoA
@@ -298,3 +298,13 @@ def test_interrupt_outside_the_main_thread(config):
     thread.start()
     thread.join()
     assert found[0].steps == 1
+
+
+def test_steps_of_the_attack_that_do_not_fit_its_radius_are_remarked_on(config, capsys):
+    def said(attack, **changes):
+        finetune(config(steps=1, attack=attack, overwrite=True, **changes))
+        return " ".join(capsys.readouterr().err.split())
+
+    assert "is more than 2 eps" in said(TrainingAttack(eps="4/255", step_size="128/255"))
+    assert "less than eps" in said(TrainingAttack(eps="8/255", steps=2, step_size="1/255"))
+    assert "warning: attack" not in said(TrainingAttack(eps="1/255", steps=2, step_size="1/255"))

@@ -12,9 +12,10 @@ from torch import Tensor
 from zsrobust.attacks.apgd import apgd_until_wrong
 from zsrobust.attacks.frozen import frozen
 from zsrobust.attacks.losses import cross_entropy, dlr_towards, likeliest_others, margin
+from zsrobust.attacks.samples import require_samples
 from zsrobust.attacks.threat_model import ThreatModel
 from zsrobust.attacks.worst import worst_of
-from zsrobust.checks import require
+from zsrobust.checks import check_types, require
 from zsrobust.models.zero_shot import ZeroShotClassifier
 from zsrobust.noise import uniform_noise
 
@@ -48,6 +49,7 @@ class APGD:
 
     def __post_init__(self) -> None:
         require(self.name in EARLY, "attack", repr(self.name), " or ".join(EARLY))
+        check_types(self, "attack.")
         for key in ("steps", "targets"):
             require(getattr(self, key) >= 1, f"attack.{key}", getattr(self, key), "1 or more")
 
@@ -90,6 +92,7 @@ class APGD:
             RequestError: if ``apgd-t-early`` meets fewer than 4 classes.
             RunError: if a gradient is NaN.
         """
+        require_samples(self.threat, classifier, images, labels, sample_ids)
         images = images.detach()
         with frozen(classifier), torch.no_grad():
             aims = [labels]

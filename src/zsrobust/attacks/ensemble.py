@@ -11,6 +11,7 @@ from torch import Tensor
 
 from zsrobust.attacks.base import Attack
 from zsrobust.attacks.frozen import frozen
+from zsrobust.attacks.samples import require_samples
 from zsrobust.attacks.threat_model import ThreatModel
 from zsrobust.attacks.worst import worst_of
 from zsrobust.checks import require
@@ -79,6 +80,7 @@ class Ensemble:
             RequestError: if a part is not defined for so few classes (see ``fit_to_classes``).
             RunError: if a part meets a NaN.
         """
+        require_samples(self.threat, classifier, images, labels, sample_ids)
 
         def run(part: Attack, rows: Tensor) -> Tensor:
             ids = [sample_ids[row] for row in rows.tolist()]

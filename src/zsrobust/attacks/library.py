@@ -20,6 +20,7 @@ from torch import Tensor
 from zsrobust.attacks.forked_rng import forked_rng
 from zsrobust.attacks.frozen import frozen
 from zsrobust.attacks.pgd import refuse_nan
+from zsrobust.attacks.samples import require_samples
 from zsrobust.attacks.threat_model import ThreatModel
 from zsrobust.checks import require
 from zsrobust.errors import RequestError
@@ -120,6 +121,7 @@ class LibraryAttack:
                 ``square`` in ``l2``, fewer than 5 pixels a side.
             RunError: if a logit of the images is NaN.
         """
+        require_samples(self.threat, classifier, images, labels, sample_ids)
         classes = len(classifier.class_names)
         require(len(images) <= self.chunk, f"{self.name}: samples", len(images), self._one_chunk)
         require(

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from zsrobust.attacks.frozen import frozen
 from zsrobust.attacks.losses import cross_entropy
+from zsrobust.attacks.samples import require_samples
 from zsrobust.attacks.threat_model import ThreatModel
 from zsrobust.attacks.worst import worst_of
-from zsrobust.checks import require
+from zsrobust.checks import check_types, require
 from zsrobust.models.zero_shot import ZeroShotClassifier
 from zsrobust.noise import uniform_noise
 
@@ -35,6 +36,7 @@ class Noise:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_types(self, "attack.")
         require(self.draws >= 1, "attack.draws", self.draws, "1 or more")
 
     @property
@@ -65,6 +67,7 @@ class Noise:
         Raises:
             RunError: if a logit is NaN.
         """
+        require_samples(self.threat, classifier, images, labels, sample_ids)
         images = images.detach()
         with frozen(classifier):
             draws = [

@@ -44,8 +44,10 @@ def pgd(
         noise: uniform in [-1, 1), the random start; None starts at the image itself.
 
     Raises:
-        Diverged: if a gradient is NaN.
+        RequestError: if the images are not float32 or lie outside the pixel range.
+        Diverged: if a pixel or a gradient is NaN.
     """
+    threat.require_images(images)
     images = images.detach()
     adversarial = threat.start(images, noise)
     # torch.sign turns NaN into 0, which would leave the image as it is without a word. The flag

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -12,12 +13,40 @@ from torch import Tensor
 from zsrobust.attacks.frozen import frozen
 from zsrobust.attacks.losses import LOSSES, LossName, likeliest_others, margin
 from zsrobust.attacks.pgd import pgd, pgd_until_wrong
-from zsrobust.attacks.threat_model import ThreatModel
+from zsrobust.attacks.samples import require_samples
+from zsrobust.attacks.threat_model import ROUNDING, ThreatModel
 from zsrobust.attacks.worst import worst_of
-from zsrobust.checks import require
+from zsrobust.checks import check_types, require
 from zsrobust.errors import RequestError
 from zsrobust.models.zero_shot import ZeroShotClassifier
 from zsrobust.noise import uniform_noise
+from zsrobust.units import format_radius
+
+LEAST_LEVEL = 0.1
+"""An eps below this share of a grey level was hardly meant: 0.0039/255 for 0.0039."""
+
+
+def doubtful_lengths(norm: str, eps: float, step_size: float, steps: float) -> str:
+    """What an attack's radius and steps were hardly meant to be, in words; empty if nothing is.
+
+    Args:
+        norm: ``linf`` or ``l2``.
+        eps, step_size: radius and length of a step, as fractions of the pixel range.
+        steps: how many.
+    """
+    if eps == 0:
+        return ""
+    radius, step = format_radius(norm, eps), format_radius(norm, step_size)
+    if norm == "linf" and eps < LEAST_LEVEL / 255:
+        return f"eps {radius} is {eps * 255:.2g} of one of 255 levels; one level is 1/255 or 0.0039"
+    # One step of the default rule is longer than the ball, too.
+    if step_size > 2 * eps * (1 + ROUNDING) and not math.isclose(step_size, 2.5 * eps / steps):
+        return (
+            f"a step of {step} is more than 2 eps, so that each leaps across the ball of {radius}"
+        )
+    if step_size * steps < eps * (1 - ROUNDING):
+        return f"{steps:g} steps of {step} add up to less than eps {radius}: too weak an attack"
+    return ""
 
 
 @dataclass(frozen=True)
@@ -42,8 +71,9 @@ class PGD:
         targets: how many other classes ``targeted`` tries, the likeliest first; at most all.
 
     Raises:
-        RequestError: if steps, restarts or targets are below 1, step_size is not positive, the
-            loss is unknown, or several restarts are asked for without a random start.
+        RequestError: if steps, restarts or targets are below 1, step_size is not above 0 or, in
+            ``linf``, the whole pixel range, logit_scale is not above 0, the loss is unknown, or
+            several restarts are asked for without a random start.
     """
 
     threat: ThreatModel
@@ -58,11 +88,16 @@ class PGD:
     targets: int = 9
 
     def __post_init__(self) -> None:
+        if self.step_size is not None:
+            step = self.threat.length("attack.step_size", self.step_size)
+            require(step > 0, "attack.step_size", step, "above 0")
+            object.__setattr__(self, "step_size", step)
+        require(self.loss in LOSSES, "attack.loss", repr(self.loss), " or ".join(LOSSES))
+        check_types(self, "attack.")
         for key in ("steps", "restarts", "targets"):
             require(getattr(self, key) >= 1, f"attack.{key}", getattr(self, key), "1 or more")
-        step = self.step_size
-        require(step is None or step > 0, "attack.step_size", step, "above 0")
-        require(self.loss in LOSSES, "attack.loss", repr(self.loss), " or ".join(LOSSES))
+        scale = self.logit_scale
+        require(scale is None or scale > 0, "attack.logit_scale", scale, "above 0")
         if self.restarts > 1 and not self.random_start:
             raise RequestError(
                 f"attack.restarts is {self.restarts} but attack.random_start is false: "
@@ -84,12 +119,18 @@ class PGD:
         """The step size in use, in units of the pixel range."""
         return 2.5 * self.threat.eps / self.steps if self.step_size is None else self.step_size
 
+    @property
+    def doubt(self) -> str:
+        """What its lengths were hardly meant to be, as by :func:`doubtful_lengths`."""
+        eps, step_size = self.threat.eps, self.resolved_step_size
+        return doubtful_lengths(self.threat.norm, eps, step_size, self.steps)
+
     def at(self, share: float) -> PGD:
         """This attack with a share, above 0, of its radius and step size."""
         if share == 1:
             return self
         threat = replace(self.threat, eps=share * self.threat.eps)
-        return replace(self, threat=threat, step_size=share * self.resolved_step_size)
+        return replace(self, threat=threat, step_size=self.step_size and share * self.step_size)
 
     def describe(self) -> dict[str, object]:
         """Every parameter that changes a number, for the result file."""
@@ -119,7 +160,10 @@ class PGD:
             RequestError: if the loss is not defined for so few classes.
             RunError: if a gradient or logit is NaN.
         """
+        require_samples(self.threat, classifier, images, labels, sample_ids)
         images = images.detach()
+        if len(images) == 0:
+            return images
         with frozen(classifier):
             starts = [
                 partial(

@@ -15,6 +15,7 @@ from zsrobust.attacks.library import STANDARD, LibraryAttack
 from zsrobust.attacks.noise_attack import Noise
 from zsrobust.attacks.pgd_attack import PGD
 from zsrobust.attacks.threat_model import ThreatModel
+from zsrobust.attacks.transfer import read_transfer
 from zsrobust.errors import RequestError
 
 PGD_OPTIONS = frozenset({"step_size", "restarts", "random_start", "early_stop", "logit_scale"})
@@ -33,6 +34,9 @@ ENSEMBLES = {
 
 Its ``rand`` version, for randomised models, is not offered.
 """
+
+ALSO_CALLED = {"aa": "autoattack", "pgd": "pgd-10", "cw": "cw-10", "apgd": "apgd-ce"}
+"""What others call some of them, for a hint."""
 
 EXAMPLES = (
     *("pgd-10", "pgd-10-margin", "pgd-10-dlr", "pgd-10-targeted", "cw-10", "noise-10"),
@@ -81,8 +85,31 @@ def _known(attack: object, options: dict[str, object]) -> dict[str, Any]:
 
 
 def _unknown(name: str) -> str:
-    if name.startswith("transfer("):
-        return f"attack {name!r} needs the surrogate model itself: build it with Transfer"
-    close = get_close_matches(name, EXAMPLES, n=1)
-    hint = f"did you mean {close[0]}? " if close else ""
-    return f"attack {name!r} is unknown: {hint}choose one like {', '.join(EXAMPLES)}"
+    if read_transfer(name):
+        return (
+            f"attack {name!r} is made with a loaded model, so it is no part of another attack; in "
+            "Python build it with zsrobust.attacks.Transfer"
+        )
+    near = _nearest(name)
+    if near is None and re.search("[()]", name):
+        return (
+            f"attack {name!r} is unknown: the only one in parentheses is transfer(ATTACK, MODEL); "
+            "the worst of several is A+B, and ttc(MODEL) and the like are models"
+        )
+    hint = f"did you mean {near}? " if near else ""
+    known = ", ".join([*EXAMPLES, "transfer(ATTACK, MODEL)"])
+    return f"attack {name!r} is unknown: {hint}choose one like {known}"
+
+
+def _nearest(name: str) -> str | None:
+    """The attack that ``name`` most likely means, such as ``pgd-10`` for ``PGD_10``."""
+    plain = re.sub(r"[\s_(]+", "-", name.strip().lower()).rstrip(")")
+    plain = re.sub(r"^(pgd|cw|noise)(?=\d)", r"\1-", plain)
+    plain = ALSO_CALLED.get(plain, plain)
+    if plain != name:
+        try:
+            return make_attack(plain, ThreatModel()).name
+        except RequestError:
+            pass
+    close = get_close_matches(plain, EXAMPLES, n=1)
+    return close[0] if close else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,8 +10,12 @@ import torch
 from torch import Tensor
 
 from zsrobust.attacks.euclidean import points_of_unit_ball, unit
-from zsrobust.checks import require
-from zsrobust.errors import RequestError
+from zsrobust.checks import require, require_linf_length
+from zsrobust.errors import Diverged, RequestError
+from zsrobust.units import Eps
+
+ROUNDING = 1e-6
+"""How far outside the pixel range float32 may round an image that was brought back into it."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +30,8 @@ class ThreatModel:
         bounds: the pixel range.
 
     Raises:
-        RequestError: if ``norm`` is unknown or ``eps`` negative.
+        RequestError: if ``norm`` is unknown, ``bounds`` are no range, or ``eps`` is no distance or,
+            in ``linf``, the whole range.
     """
 
     norm: Literal["linf", "l2"] = "linf"
@@ -34,8 +40,53 @@ class ThreatModel:
 
     def __post_init__(self) -> None:
         require(self.norm in ("linf", "l2"), "norm", repr(self.norm), "linf or l2")
-        if not self.eps >= 0:
-            raise RequestError(f"eps {self.eps!r} must be 0 or more: write 1/255 or 0.0039")
+        try:
+            low, high = map(float, self.bounds)
+        except (TypeError, ValueError):
+            low = high = 0.0
+        require(-math.inf < low < high < math.inf, "bounds", self.bounds, "two numbers, as in 0, 1")
+        object.__setattr__(self, "bounds", (low, high))
+        object.__setattr__(self, "eps", self.length("eps", self.eps))
+
+    def length(self, key: str, value: str | float) -> float:
+        """``value``, such as ``1/255``, as a distance in ``norm``; ``key`` is what to call it.
+
+        Raises:
+            RequestError: if it is negative or no number, or, in ``linf``, the whole pixel range.
+        """
+        try:
+            length = float(Eps(value))
+        except RequestError as error:
+            raise RequestError(f"{key} {error}") from None
+        if self.norm == "linf":
+            require_linf_length(key, length / (self.bounds[1] - self.bounds[0]))
+        return length
+
+    def require_images(self, images: Tensor) -> None:
+        """Refuse images that this threat model says nothing of.
+
+        Raises:
+            RequestError: if they are not float32 or lie outside ``bounds`` by more than rounding.
+            Diverged: if a pixel is NaN.
+        """
+        require(
+            images.dtype == torch.float32,
+            "the type of images",
+            images.dtype,
+            "torch.float32, with 0..255 divided by 255",
+        )
+        if images.numel() == 0:
+            return
+        lowest, highest = torch.stack([images.detach().amin(), images.detach().amax()]).tolist()
+        if math.isnan(lowest):
+            raise Diverged("images hold NaN: check how they were read and preprocessed")
+        low, high = self.bounds
+        if lowest < low - ROUNDING or highest > high + ROUNDING:
+            raise RequestError(
+                f"images lie in [{lowest:.4g}, {highest:.4g}], outside the pixel range "
+                f"[{low:g}, {high:g}]: normalise inside the classifier, divide 0..255 by 255, and "
+                "clamp what a resize overshot"
+            )
 
     def distance(self, images: Tensor, adversarial: Tensor) -> Tensor:
         """How far each image was moved, (N,), in ``norm``; both have shape (N, 3, H, W)."""

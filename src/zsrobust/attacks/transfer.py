@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -10,11 +11,31 @@ from functools import cached_property
 from torch import Tensor
 
 from zsrobust.attacks.base import Attack
+from zsrobust.attacks.samples import require_zero_shot
 from zsrobust.attacks.threat_model import ThreatModel
 from zsrobust.errors import RequestError
+from zsrobust.models.name_forms import split_arguments
 from zsrobust.models.preprocessing import Preprocessing
 from zsrobust.models.weights import fingerprint
 from zsrobust.models.zero_shot import ZeroShotClassifier
+
+
+def read_transfer(name: str) -> tuple[str, str] | None:
+    """Attack and surrogate that ``transfer(ATTACK, SURROGATE)`` names; None for another name.
+
+    Raises:
+        RequestError: if it begins so and is written otherwise.
+    """
+    if not re.match(r"\s*transfer\b", name, re.IGNORECASE):
+        return None
+    found = re.fullmatch(r"transfer\((.*)\)", name)
+    parts = [part.strip() for part in split_arguments(found[1])] if found else []
+    if len(parts) != 2 or not all(part and part.count("(") == part.count(")") for part in parts):
+        raise RequestError(
+            f"attack {name!r} must be written transfer(ATTACK, MODEL), as in "
+            "transfer(pgd-10, glyph-clip), and be no part of another"
+        )
+    return parts[0], parts[1]
 
 
 @dataclass(frozen=True)
@@ -78,6 +99,7 @@ class Transfer:
         Raises:
             RequestError: if the two classifiers have different classes.
         """
+        require_zero_shot(classifier)
         if classifier.class_names != self.surrogate.class_names:
             raise RequestError(
                 f"{self.name}: the surrogate has other classes than the model under test; "

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from zsrobust.checks import check_values
+from zsrobust.checks import check_values, require_template
 from zsrobust.data.text_file import read_text
 from zsrobust.errors import RequestError
 
@@ -136,9 +136,5 @@ def _templates(path: Path) -> tuple[str, ...]:
     if not lines:
         raise RequestError(f"the templates file {path} is empty: write one template a line")
     for number, line in enumerate(lines, start=1):
-        if line.count("{}") != 1 or re.search(r"[{}]", line.replace("{}", "")):
-            raise RequestError(
-                f"{path} line {number} must hold one {{}} for the class name and no other brace, "
-                "as in: a photo of a {}."
-            )
+        require_template(f"{path} line {number}", line)
     return tuple(line.strip() for line in lines)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 
 import torch
 
 from zsrobust.attacks import PGD, Attack, ThreatModel, Transfer, fit_to_classes, make_attack
+from zsrobust.attacks.transfer import read_transfer
 from zsrobust.checks import require
 from zsrobust.config import EvaluateConfig, PGDOptions
 from zsrobust.data.image_set import ImageSet
 from zsrobust.errors import RequestError
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.loading import load
-
-TRANSFER = re.compile(r"transfer\((?P<attack>[^,]+), *(?P<model>.+)\)")
 
 
 @dataclass
@@ -38,13 +36,13 @@ class RequestedAttacks:
         names: list[str] = []
         takes_options = False
         for name in self.config.attack:
-            if found := TRANSFER.fullmatch(name):
-                surrogate = found["model"]
-                self.surrogates[surrogate] = load(
-                    surrogate, preprocessing=self.config.preprocessing, device=self.device
+            found = read_transfer(name)
+            made = self._make(found[0] if found else name, ThreatModel(self.config.norm))
+            if found:
+                self.surrogates[found[1]] = load(
+                    found[1], preprocessing=self.config.preprocessing, device=self.device
                 )
-            made = self._make(found["attack"] if found else name, ThreatModel())
-            names.append(f"transfer({made.name}, {found['model']})" if found else made.name)
+            names.append(f"transfer({made.name}, {found[1]})" if found else made.name)
             takes_options |= any(isinstance(part, PGD) for part in getattr(made, "parts", [made]))
         twice = {name for name in names if names.count(name) > 1}
         require(not twice, "attack", f"{', '.join(sorted(twice))} twice", "given once each")
@@ -55,12 +53,15 @@ class RequestedAttacks:
             "left out: no attack asked for takes these options",
         )
 
-    def on(self, images: ImageSet) -> tuple[list[Attack], dict[str, str]]:
+    def on(self, images: ImageSet, resolution: int) -> tuple[list[Attack], dict[str, str]]:
         """Those defined for the set's classes, and by name what was changed or left out.
 
         Raises:
-            RequestError: if none is.
+            RequestError: if none is, or a length in ``l2`` spans the pixel range of an image of
+                ``resolution`` pixels a side.
         """
+        if self.config.norm == "l2":
+            self._require_l2(resolution)
         attacks: list[Attack] = []
         notes: dict[str, str] = {}
         for name in self.config.attack:
@@ -76,17 +77,29 @@ class RequestedAttacks:
             raise RequestError(f"no attack is left for {images.name}: {'; '.join(notes.values())}")
         return attacks, notes
 
+    def _require_l2(self, resolution: int) -> None:
+        largest = 3**0.5 * resolution
+        lengths = [("eps", eps) for eps in self.config.eps]
+        for key, length in [*lengths, ("pgd.step_size", self.config.pgd.step_size or 0)]:
+            require(
+                length < largest,
+                key,
+                float(length),
+                f"below {largest:.4g}, the l2 distance from black to white at {resolution} px",
+            )
+
     def _on(self, name: str, threat: ThreatModel, images: ImageSet) -> Attack:
-        found = TRANSFER.fullmatch(name)
+        found = read_transfer(name)
         if not found:
             return self._make(name, threat)
-        surrogate = self.surrogates[found["model"]].classifier(
+        inner, surrogate_name = found
+        surrogate = self.surrogates[surrogate_name].classifier(
             images.class_names,
             self.config.templates or images.templates or None,
             lambda _: None,  # Told before, as of every model.
         )
-        attack = self._make(found["attack"], threat)
-        return Transfer(attack, surrogate.eval().to(self.device), found["model"])
+        attack = self._make(inner, threat)
+        return Transfer(attack, surrogate.eval().to(self.device), surrogate_name)
 
     def _make(self, name: str, threat: ThreatModel) -> Attack:
         return make_attack(name, threat, seed=self.config.seed, **vars(self.config.pgd))

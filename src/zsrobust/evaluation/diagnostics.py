@@ -23,6 +23,7 @@ from zsrobust.evaluation.defence_findings import (
     defences_are_attacked,
 )
 from zsrobust.evaluation.findings import Finding
+from zsrobust.evaluation.length_findings import lengths_fit
 from zsrobust.evaluation.results import Results, Row
 from zsrobust.evaluation.row_groups import passed, radius, row_groups, standing, surely_above, where
 from zsrobust.evaluation.statistics import wilson_interval
@@ -180,12 +181,13 @@ def gradients_are_there(results: Results) -> list[Finding]:
     """The cross-entropy's gradient is not exactly zero in most pixels: it gives a direction.
 
     A network of ReLUs has a few such pixels; where they are the most, logits saturate, or a step
-    without a gradient lies before them.
+    without a gradient lies before them. Not asked where classes tie: then there is none to follow.
     """
+    tied = {(row.model, row.dataset) for row in results.rows if _ties_everywhere(row)}
     shares = {
         (row.model, row.dataset): row.zero_gradients
         for row in results.rows
-        if not math.isnan(row.zero_gradients)
+        if not math.isnan(row.zero_gradients) and (row.model, row.dataset) not in tied
     }
     wrong = [
         Finding(
@@ -201,6 +203,28 @@ def gradients_are_there(results: Results) -> list[Finding]:
         if share > ZERO_GRADIENTS_MOST
     ]
     return wrong or passed("gradients are there", len(shares), "no model's gradient is mostly zero")
+
+
+def classes_are_told_apart(results: Results) -> list[Finding]:
+    """The true class does not tie with another in as many cases as there are samples.
+
+    Names that are one to the text side tie, and so do all classes of a model without an answer.
+    """
+    ties = {(row.model, row.dataset): row for row in results.rows if _ties_everywhere(row)}
+    wrong = [
+        Finding(
+            "classes are told apart",
+            False,
+            f"{model} on {dataset}: the true class ties with another {row.ties} times in {row.n} "
+            "samples, before or after the attack",
+            {"ties": row.ties, "n": row.n},
+            "The model cannot tell the classes apart, so its accuracy means nothing and no attack "
+            "has a direction: check that the class names differ to its text side, and its weights.",
+        )
+        for (model, dataset), row in ties.items()
+    ]
+    compared = sum(row.ties > 0 for row in results.rows)
+    return wrong or passed("classes are told apart", compared, "few answers are ties")
 
 
 def attack_beats_noise(results: Results) -> list[Finding]:
@@ -308,13 +332,20 @@ CHECKS: tuple[Check, ...] = (
     falls_with_eps,
     white_box_beats_black_box,
     parts_beat_black_box,
+    classes_are_told_apart,
     gradients_are_there,
     attack_beats_noise,
     undefended_falls,
     defences_are_attacked,
     adaptive_attack_finds_more,
     has_not_collapsed,
+    lengths_fit,
 )
+
+
+def _ties_everywhere(row: Row) -> bool:
+    """Whether ties, counted before and after the attack, are as many as the samples."""
+    return row.ties >= row.n
 
 
 def _parts(results: Results) -> dict[str, Sequence[str]]:

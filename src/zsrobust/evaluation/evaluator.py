@@ -28,6 +28,8 @@ from zsrobust.errors import RequestError
 from zsrobust.evaluation.attacks import RequestedAttacks
 from zsrobust.evaluation.cell import Cell
 from zsrobust.evaluation.diagnostics import diagnose
+from zsrobust.evaluation.findings import failed
+from zsrobust.evaluation.length_findings import lengths_fit
 from zsrobust.evaluation.measure import Measurement
 from zsrobust.evaluation.outcomes import table
 from zsrobust.evaluation.results import Results
@@ -139,6 +141,8 @@ def _compute(cells: list[Cell], results: Results, folder: Path) -> Results:
     tables = []
     total = sum(len(cell.images) * (1 + len(cell.attacks)) for cell in cells)
     with Steps("evaluating", total) as progress:
+        for finding in failed(lengths_fit(results)):
+            progress.say(f"warning: {finding.sentence}")
         for cell in cells:
             clean = cell.clean(progress)
             zero = cell.measurement.zero_gradients(clean)
@@ -247,16 +251,17 @@ def _cell(
     doubts: list[str] = []
     classifier = model.classifier(images.class_names, _templates(config, images), doubts.append)
     classifier.encoder = tower
+    resolution = attack_resolution(images, model.preprocessing.image_size)
     measurement = Measurement(
         classifier=classifier.eval().to(device),
         images=images,
         batch_size=config.batch_size,
         resize=config.loader_resize or model.loader_resize,
-        resolution=attack_resolution(images, model.preprocessing.image_size),
+        resolution=resolution,
         workers=config.workers,
         device=device,
     )
-    defined, notes = attacks.on(images)
+    defined, notes = attacks.on(images, resolution)
     return Cell(model, images, measurement, folder / "parts", defined, notes, doubts)
 
 

@@ -125,5 +125,6 @@ def spread(logits: Tensor) -> Tensor:
 
 def rescaled_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy (N,) of logits brought to a spread of 10: neither flat nor full."""
-    factor = 10 / spread(logits.detach()).clamp_min(torch.finfo(logits.dtype).tiny)
+    # Finite where all logits are equal, too.
+    factor = 10 / spread(logits.detach()).clamp_min(1e-12)
     return cross_entropy(logits * factor[:, None], labels)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from zsrobust.attacks.frozen import frozen
+from zsrobust.attacks.samples import require_samples
 from zsrobust.attacks.threat_model import ThreatModel
 from zsrobust.errors import RequestError, RunError
 from zsrobust.evaluation.attack_checks import (
@@ -35,7 +36,9 @@ from zsrobust.evaluation.gradient_checks import (
     softmax_range,
     zero_gradients,
 )
-from zsrobust.evaluation.probe import Probe, in_batches
+from zsrobust.evaluation.outcomes import TIE
+from zsrobust.evaluation.probe import Probe, in_batches, spread
+from zsrobust.models.zero_shot import ZeroShotClassifier
 
 FEWEST = 10
 
@@ -76,10 +79,14 @@ def sanity(
         seed: of every random number.
 
     Raises:
-        RequestError: if eps is 0, or fewer than 10 samples are classified correctly.
+        RequestError: if eps is 0, images, labels or ids are not as said, all classes have the same
+            logit in most samples, or fewer than 10 samples are classified correctly.
+        Diverged: if a pixel is NaN.
     """
     if threat.eps <= 0:
         raise RequestError(f"eps is {threat.eps}: the sanity checks attack, so it must be above 0")
+    zero_shot = classifier if isinstance(classifier, ZeroShotClassifier) else None
+    require_samples(threat, zero_shot, images, labels, sample_ids)
     devices = [images.device] if images.is_cuda else []
     with frozen(classifier), torch.random.fork_rng(devices):
         # A randomised model draws from the global stream: the same findings every time.
@@ -103,8 +110,15 @@ def sanity(
 
 @torch.no_grad()
 def _right(classifier: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    predictions = in_batches(lambda part: classifier(part).argmax(-1), images)
-    return (predictions == labels).nonzero()[:, 0]
+    logits = in_batches(classifier, images)
+    tied = int((spread(logits) < TIE).sum())
+    if tied > len(logits) / 2:
+        raise RequestError(
+            f"in {tied} of {len(logits)} samples all classes have the same logit: the model cannot "
+            "tell the classes apart, so there is nothing to attack; check the class names and the "
+            "weights"
+        )
+    return (logits.argmax(-1) == labels).nonzero()[:, 0]
 
 
 def _checked(check: Callable[[Probe], Finding], probe: Probe) -> Finding:

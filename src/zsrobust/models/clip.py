@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
+from zsrobust.checks import require, require_template
 from zsrobust.errors import RequestError
 from zsrobust.models import text_cache
 from zsrobust.models.adapters.options import Adapter
@@ -115,8 +116,16 @@ class CLIPModel:
 
         ``warn`` is told, in a sentence each, of classes that the model cannot tell apart, of
         prompts that are cut, and of words that it does not know; Python's warnings by default.
+
+        Raises:
+            RequestError: if names or templates are one text instead of a list, or a template does
+                not hold ``{}`` once, its only brace.
         """
+        for key, words in (("class_names", class_names), ("templates", templates)):
+            require(not isinstance(words, str), key, repr(words), "a list of texts")
         used = tuple(templates or self.default_templates)
+        for template in used:
+            require_template("templates", template)
         classifier = self.classifier_of(
             text_cache.encode(self.text, class_names, used), class_names, used
         )

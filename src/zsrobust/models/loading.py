@@ -73,6 +73,11 @@ def load(
         loader = partial(load_foreign, load=load)
     elif name in ROBUST:
         loader = partial(load_robust, load=load)
+    elif not in_folder and loader is open_clip_model.load_tagged and re.search("[()]", name):
+        raise RequestError(
+            f"model {name!r} is unknown, neither a folder nor written ttc(MODEL, KEY=VALUE) or "
+            "wise(MODEL, ALPHA); transfer(ATTACK, MODEL) is an attack"
+        )
     # Towers draw random weights before they get their own; the global generator is given back.
     with torch.random.fork_rng(devices=[]):
         if in_folder:

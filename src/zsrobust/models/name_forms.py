@@ -76,7 +76,7 @@ def read_form(name: str) -> Form | None:
         return None
     arguments: list[str] = []
     options: dict[str, str] = {}
-    for part in _parts(found["inside"]):
+    for part in split_arguments(found["inside"]):
         key, equals, value = part.partition("=")
         if not (equals and re.fullmatch(r"\s*\w+\s*", key)):
             if options:
@@ -91,7 +91,7 @@ def read_form(name: str) -> Form | None:
     return Form(name, found["word"], tuple(arguments), options)
 
 
-def _parts(inside: str) -> list[str]:
+def split_arguments(inside: str) -> list[str]:
     """The text between commas that lie in no parentheses."""
     parts, depth = [""], 0
     for letter in inside:

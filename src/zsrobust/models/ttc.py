@@ -36,7 +36,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from zsrobust.checks import require
+from zsrobust.checks import require, require_linf_length
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.name_forms import Form
 from zsrobust.models.weights import fingerprint
@@ -79,7 +79,10 @@ class Counterattack:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for key in ("eps", "steps", "tau", "seed"):
+        for key in ("eps", "step_size"):
+            object.__setattr__(self, key, Eps(getattr(self, key)))
+            require_linf_length(f"ttc {key}", getattr(self, key))
+        for key in ("steps", "tau", "seed"):
             require(getattr(self, key) >= 0, f"ttc {key}", getattr(self, key), "0 or more")
         require(self.step_size > 0, "ttc step_size", self.step_size, "above 0")
         require(0 <= self.beta < float("inf"), "ttc beta", self.beta, "0 or more and finite")

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from zsrobust.checks import require
+from zsrobust.checks import require_template
 from zsrobust.objectives.base import Models
 from zsrobust.objectives.text_guided import TextGuided
 
@@ -43,8 +43,7 @@ class CompTGA(TextGuided):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        placed = self.negation.count("{}") == 1
-        require(placed, "objective.negation", repr(self.negation), "text with {} in it once")
+        require_template("objective.negation", self.negation)
 
     def prompts(self, class_names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
         """The negated prompts."""

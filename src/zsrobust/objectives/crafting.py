@@ -11,6 +11,7 @@ from torch import Tensor
 from zsrobust.attacks.frozen import frozen
 from zsrobust.attacks.pgd import pgd
 from zsrobust.attacks.pgd_attack import PGD
+from zsrobust.attacks.samples import require_samples
 from zsrobust.data.batch import Batch
 from zsrobust.models.zero_shot import ZeroShotClassifier
 from zsrobust.noise import uniform_noise
@@ -47,8 +48,10 @@ def away(
         epoch: gives each pass over the data new random starts.
 
     Raises:
-        RunError: if a gradient is NaN.
+        RequestError: if images, labels or ids of the batch are not as :class:`Batch` says.
+        RunError: if a pixel or a gradient is NaN.
     """
+    require_samples(attack.threat, classifier, batch.images, batch.labels, batch.sample_ids)
     noise = None
     if attack.random_start:
         noise = uniform_noise(

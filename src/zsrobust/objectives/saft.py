@@ -11,7 +11,7 @@ import torch
 import yaml
 from torch import Tensor
 
-from zsrobust.checks import require
+from zsrobust.checks import require, require_template
 from zsrobust.errors import RequestError
 from zsrobust.objectives.base import Models
 from zsrobust.objectives.text_guided import TextGuided
@@ -60,8 +60,7 @@ class SAFT(TextGuided):
         super().__post_init__()
         require(len(self.plain) > 0, "objective.plain", self.plain, "a list of prompts")
         for text in self.plain:
-            placed = text.count("{}") == 1
-            require(placed, "objective.plain", repr(text), "texts with {} in them once")
+            require_template("objective.plain", text)
 
     def prompts(self, class_names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
         """The k-th description of every class, for each k.

@@ -267,6 +267,9 @@ def _step(
         random_start=config.attack.random_start,
         seed=config.seed,
     )
+    if objective.needs.attack and attack.doubt:
+        say = Steps("", 1, quiet=not accelerator.is_main_process).say
+        say(f"warning: attack: {attack.doubt}")
     return TrainingStep(
         objective=objective,
         attack=attack,
