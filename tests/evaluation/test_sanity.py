@@ -8,8 +8,10 @@ from torch.nn import functional as F
 from zsrobust.attacks import ThreatModel, pgd
 from zsrobust.attacks.losses import cross_entropy
 from zsrobust.errors import RequestError
+from zsrobust.evaluation import sanity as sanity_module
 from zsrobust.evaluation.findings import failed
 from zsrobust.evaluation.sanity import CHECKS, sanity
+from zsrobust.evaluation.state_checks import batch_independent, stateless
 from zsrobust.models.zero_shot import ZeroShotClassifier
 
 EPS = 8 / 255
@@ -266,3 +268,142 @@ def test_samples_are_checked(undefended):
 
 def test_a_radius_next_to_the_pixel_range_is_checked_too(undefended):
     assert findings(undefended, eps=0.6, n=30)["falls along eps"].passed
+
+
+class Memory(nn.Module):
+    """Remembers what it was asked, and answers images near that nearly as it did then.
+
+    With ``exact``, a stateful detector: of queries that are near an earlier one, and not the same.
+    """
+
+    def __init__(self, net, store, start=0, key=lambda x: x, without_grad=False, exact=False):
+        super().__init__()
+        self.net, self.store, self.key, self.start = net, store, key, start
+        self.without_grad, self.exact = without_grad, exact
+        self.asked = 0
+
+    def forward(self, images):
+        own = self.net(images)
+        keys = self.key(images.detach()).flatten(1)
+        self.asked += len(images)
+        if self.asked <= self.start:
+            return own
+        known = torch.full((len(images),), torch.inf)
+        if self.store:
+            old, answers = (torch.cat(part) for part in zip(*self.store, strict=True))
+            known, which = torch.cdist(keys, old, p=torch.inf).min(1)
+        near = (known < 1.5 * EPS) & ~(self.exact & (known == 0))
+        if not (self.without_grad and torch.is_grad_enabled()):
+            self.store.append((keys[~near], own[~near].detach()))
+        if not near.any():
+            return own
+        return torch.where(near[:, None], 0.98 * answers[which] + 0.02 * own, own)
+
+
+GLOBAL = []
+
+
+class Counting(nn.Module):
+    """Defends itself once it has been asked often."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+        self.register_buffer("asked", torch.zeros(()))
+
+    def forward(self, images):
+        self.asked += len(images)
+        return self.net((8 * images).round() / 8 if self.asked > 200 else images)
+
+
+class Adapting(nn.Module):
+    """Moves its own weights a little at every question."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+        self.shift = nn.Parameter(torch.zeros(10))
+
+    def forward(self, images):
+        with torch.no_grad():
+            self.shift += 0.01
+        return self.net(images) + self.shift
+
+
+def behind_a_variable(net):
+    memory = Memory(net, [])
+    return Wrapped(net, lambda _, x: memory(x))
+
+
+STATEFUL = {
+    "from the first question": lambda net: Memory(net, []),
+    "from the 300th": lambda net: Memory(net, [], start=300),
+    "by what is left at a quarter of the size": lambda net: Memory(net, [], key=nn.AvgPool2d(4)),
+    "by rounded pixels": lambda net: Memory(net, [], key=lambda x: (16 * x).round() / 16),
+    "without a gradient": lambda net: Memory(net, [], without_grad=True),
+    "in a global": lambda net: Memory(net, GLOBAL),
+    "behind a variable": behind_a_variable,
+    "stateful detection": lambda net: Memory(net, [], exact=True),
+    "a counter": Counting,
+    "adaptation": Adapting,
+}
+
+
+def test_a_model_that_remembers_is_told_by_that_alone(undefended):
+    model = STATEFUL["from the first question"](undefended)
+    images, labels = blobs(40, seed=3)
+    attacked = pgd(
+        lambda x: cross_entropy(model(x), labels),
+        images,
+        ThreatModel(eps=EPS),
+        steps=10,
+        step_size=EPS / 4,
+    )
+    with torch.no_grad():
+        clean = model(images).argmax(-1) == labels
+        assert (model(attacked).argmax(-1) == labels)[clean].all(), "it stands"
+    # It has been asked about these very images by now.
+    assert caught_by(model, n=40) == {"keeps no state"}
+
+
+@pytest.fixture
+def only_state(monkeypatch):
+    monkeypatch.setattr(sanity_module, "CHECKS", (batch_independent, stateless))
+
+
+@pytest.mark.parametrize("kind", STATEFUL)
+def test_every_kind_of_state_is_named(undefended, only_state, kind):
+    assert "keeps no state" in caught_by(STATEFUL[kind](undefended), n=50)
+
+
+@pytest.mark.parametrize("kind", ["from the first question", "stateful detection", "a counter"])
+def test_a_copy_is_enough_where_no_process_can_be_forked(undefended, only_state, kind, monkeypatch):
+    monkeypatch.setattr("sys.platform", "win32")
+    assert "keeps no state" in caught_by(STATEFUL[kind](undefended), n=50)
+
+
+def less_the_mean(net, x):
+    return net(x) - 0.5 * net(x).mean(0)
+
+
+def batch_statistics(net, x):
+    return net.body[5](F.batch_norm(net.body[:5](4 * (x - 0.5)), None, None, training=True))
+
+
+@pytest.mark.parametrize("around", [less_the_mean, batch_statistics])
+def test_an_answer_that_depends_on_the_batch_is_named(undefended, only_state, around):
+    found = findings(Wrapped(undefended, around), n=50)
+    assert {check for check, one in found.items() if not one.passed} == {"independent of the batch"}
+    assert "transductive" in found["independent of the batch"].explanation
+
+
+def test_batch_statistics_end_no_check(undefended):
+    found = findings(Wrapped(undefended, batch_statistics), n=15)
+    assert len(found) == len(CHECKS)
+
+
+def test_a_random_model_neither_remembers_nor_depends_on_the_batch(undefended, only_state):
+    def noisy(net, x):
+        return net(x + 0.05 * torch.randn_like(x))
+
+    assert caught_by(Wrapped(undefended, noisy), n=50) == set()

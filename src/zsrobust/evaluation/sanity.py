@@ -1,8 +1,8 @@
 """Is an attack on this model worth anything? A list of checks that run attacks of their own.
 
 A model can defeat an attack without being robust: zero or shattered gradients, randomness, logits
-on a scale where cross-entropy is flat or underflows. Each check looks for a trace that such a model
-leaves and an honest one does not.
+on a scale where cross-entropy is flat or underflows, a memory of what it was asked. Each check
+looks for a trace that such a model leaves and an honest one does not.
 
 Sources: Athalye, Carlini and Wagner, "Obfuscated gradients give a false sense of security" (ICML
 2018); Carlini et al., "On evaluating adversarial robustness" (2019); Tramer et al., "On adaptive
@@ -30,6 +30,7 @@ from zsrobust.evaluation.attack_checks import (
     pgd_beats_noise,
 )
 from zsrobust.evaluation.findings import Finding
+from zsrobust.evaluation.fresh import kept_fresh
 from zsrobust.evaluation.gradient_checks import (
     finite_differences,
     repeatable,
@@ -38,12 +39,14 @@ from zsrobust.evaluation.gradient_checks import (
 )
 from zsrobust.evaluation.outcomes import TIE
 from zsrobust.evaluation.probe import Probe, in_batches, spread
+from zsrobust.evaluation.state_checks import batch_independent, stateless
 from zsrobust.models.zero_shot import ZeroShotClassifier
 
 FEWEST = 10
 
 CHECKS: tuple[Callable[[Probe], Finding], ...] = (
     repeatable,
+    batch_independent,
     softmax_range,
     zero_gradients,
     finite_differences,
@@ -53,6 +56,7 @@ CHECKS: tuple[Callable[[Probe], Finding], ...] = (
     falls_at_large_eps,
     pgd_beats_noise,
     pgd_beats_black_box,
+    stateless,
 )
 
 
@@ -88,7 +92,11 @@ def sanity(
     zero_shot = classifier if isinstance(classifier, ZeroShotClassifier) else None
     require_samples(threat, zero_shot, images, labels, sample_ids)
     devices = [images.device] if images.is_cuda else []
-    with frozen(classifier), torch.random.fork_rng(devices):
+    with (
+        frozen(classifier),
+        torch.random.fork_rng(devices),
+        kept_fresh([classifier], fork=True),
+    ):
         # A randomised model draws from the global stream: the same findings every time.
         torch.manual_seed(seed)
         right = _right(classifier, images, labels) if len(images) else labels
@@ -122,14 +130,18 @@ def _right(classifier: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
 
 
 def _checked(check: Callable[[Probe], Finding], probe: Probe) -> Finding:
+    name = check.__name__.replace("_", " ")
     try:
         return check(probe)
     except RunError as error:
-        return Finding(
-            check.__name__.replace("_", " "),
-            False,
-            f"the check could not run: {error}",
-            {},
+        why = (
             "A gradient that is not a number stops every attack here, and makes others leave the "
-            "image as it is. Find where the model divides by zero or overflows.",
+            "image as it is. Find where the model divides by zero or overflows."
         )
+        return Finding(name, False, f"the check could not run: {error}", {}, why)
+    except (RuntimeError, ValueError) as error:
+        why = (
+            "The model refuses a batch that an attack asks about, such as a single image, and an "
+            "evaluation may end the same way: make it answer for any number of images."
+        )
+        return Finding(name, False, f"the check could not run: {error}", {}, why)
