@@ -53,14 +53,18 @@ class Cell:
 
     def key(self, attack: Attack | None) -> str:
         """Hash of everything that decides the outcomes, weights and sample ids included."""
-        text = json.dumps([self._identity, attack and attack.describe()], sort_keys=True)
+        return self.key_of(attack and attack.describe())
+
+    def key_of(self, what: object) -> str:
+        """Hash of the model on the data, and of ``what`` was done with them."""
+        text = json.dumps([self._identity, what], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
-    def clean(self, progress: Steps) -> Outcomes:
+    def clean(self, progress: Steps | None = None) -> Outcomes:
         """Outcomes without attack; what is on disk is not computed again."""
         return Outcomes.joined(self._clean(at, progress) for at in self.chunks)
 
-    def under(self, attack: Attack, progress: Steps) -> Outcomes:
+    def under(self, attack: Attack, progress: Steps | None = None) -> Outcomes:
         """Outcomes under ``attack``; what is on disk is not computed again."""
         return Outcomes.joined(self._under(attack, at, progress) for at in self.chunks)
 
@@ -138,7 +142,7 @@ class Cell:
     def _clean(self, at: range, progress: Steps | None = None) -> Outcomes:
         return self._kept(None, at, progress, lambda: self.measurement.clean(list(at)))
 
-    def _under(self, attack: Attack, at: range, progress: Steps) -> Outcomes:
+    def _under(self, attack: Attack, at: range, progress: Steps | None) -> Outcomes:
         def compute() -> Outcomes:
             outcomes = self._clean(at)
             # The parts of an ensemble run in turn, each on what still stands of the chunk.

@@ -24,6 +24,7 @@ from zsrobust.evaluation.defence_findings import (
 )
 from zsrobust.evaluation.findings import Finding
 from zsrobust.evaluation.length_findings import lengths_fit
+from zsrobust.evaluation.probe_findings import answers_repeat, probe_goes_no_further
 from zsrobust.evaluation.results import Results, Row
 from zsrobust.evaluation.row_groups import passed, radius, row_groups, standing, surely_above, where
 from zsrobust.evaluation.statistics import wilson_interval
@@ -340,6 +341,8 @@ CHECKS: tuple[Check, ...] = (
     adaptive_attack_finds_more,
     has_not_collapsed,
     lengths_fit,
+    probe_goes_no_further,
+    answers_repeat,
 )
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import heapq
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +27,22 @@ from zsrobust.devices import full_precision
 from zsrobust.environment import environment
 from zsrobust.errors import RequestError
 from zsrobust.evaluation.attacks import RequestedAttacks
+from zsrobust.evaluation.black_box import probe_cell
 from zsrobust.evaluation.cell import Cell
 from zsrobust.evaluation.diagnostics import diagnose
 from zsrobust.evaluation.findings import failed
 from zsrobust.evaluation.length_findings import lengths_fit
+from zsrobust.evaluation.fresh import kept_fresh
 from zsrobust.evaluation.measure import Measurement
 from zsrobust.evaluation.outcomes import table
-from zsrobust.evaluation.results import Results
+from zsrobust.evaluation.results import BlackBoxProbe, Results
 from zsrobust.evaluation.sanity_run import check_cells
 from zsrobust.files import written_whole
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.folding import folded
 from zsrobust.models.loading import load
 from zsrobust.models.weights import fingerprint
+from zsrobust.models.zero_shot import ZeroShotClassifier
 from zsrobust.processes import make_accelerator, on_first
 from zsrobust.progress import Steps
 from zsrobust.run_folder import claimed, find_run
@@ -77,17 +81,20 @@ def _evaluate(config: EvaluateConfig, accelerator: Accelerator) -> Results:
     with ExitStack() as stack:
         on_first(accelerator, lambda: stack.enter_context(claimed(folder, config)))
         stack.enter_context(full_precision())
+        classifiers = [cell.measurement.classifier for cell in cells]
+        stack.enter_context(kept_fresh(classifiers, fork=config.sanity))
         finished = folder / "results.json"
         results = on_first(accelerator, lambda: _answered(finished, cells))
         if results is None:
-            _share(cells, accelerator)
+            probing = _Probing(config, models, device)
+            _share(cells, probing, accelerator)
             here = environment(device, accelerator.num_processes)
             empty = Results(_protocol(config, cells), here, [])
-            results = on_first(accelerator, lambda: _compute(cells, empty, folder))
+            results = on_first(accelerator, lambda: _compute(cells, empty, probing, folder))
         return on_first(accelerator, lambda: _finished(results, cells, config, folder))
 
 
-def _share(cells: list[Cell], accelerator: Accelerator) -> None:
+def _share(cells: list[Cell], probing: _Probing, accelerator: Accelerator) -> None:
     """Each of several processes computes its chunks; the files they leave are then put together."""
     rank, world = accelerator.process_index, accelerator.num_processes
     if world == 1:
@@ -97,6 +104,9 @@ def _share(cells: list[Cell], accelerator: Accelerator) -> None:
     with Steps(f"evaluating, 1 of {world} processes", total, quiet=rank > 0) as progress:
         for cell, at in mine:
             cell.compute(at, progress)
+    accelerator.wait_for_everyone()
+    for cell in cells[rank::world]:
+        probing.of(cell)
     accelerator.wait_for_everyone()
 
 
@@ -137,7 +147,7 @@ def _answered(finished: Path, cells: list[Cell]) -> Results | None:
     return results if asked == kept == {row.key for row in results.rows} else None
 
 
-def _compute(cells: list[Cell], results: Results, folder: Path) -> Results:
+def _compute(cells: list[Cell], results: Results, probing: _Probing, folder: Path) -> Results:
     tables = []
     total = sum(len(cell.images) * (1 + len(cell.attacks)) for cell in cells)
     with Steps("evaluating", total) as progress:
@@ -157,9 +167,49 @@ def _compute(cells: list[Cell], results: Results, folder: Path) -> Results:
                 results.rows.append(row)
                 tables.append(table(row, clean, after))
                 progress.say(row.sentence())
+            if (probe := probing.of(cell)) is not None:
+                results.probes.append(probe)
     with written_whole(folder / "outcomes.parquet") as temporary:
         pq.write_table(pa.concat_tables(tables), temporary)
     return results
+
+
+@dataclass(frozen=True)
+class _Probing:
+    """Black-box probes of cells, with images made on each model's original and undefended form.
+
+    An original that is not evaluated as well is loaded where a probe asks for it.
+    """
+
+    config: EvaluateConfig
+    models: list[CLIPModel]
+    device: torch.device
+    loaded: dict[tuple[str, str], CLIPModel] = field(default_factory=dict)
+
+    def of(self, cell: Cell) -> BlackBoxProbe | None:
+        """The probe of one model on one data set, None where there is nothing to probe."""
+        model, surrogates = cell.model, {}
+        if model.defence:
+            model = model.defence.undefended
+            surrogates[model.name] = partial(self._classifier, lambda: model, cell)
+        if model.method != "original":
+            surrogates[model.source] = partial(
+                self._classifier, lambda: self._original(model), cell
+            )
+        return probe_cell(cell, surrogates, self.config.seed)
+
+    def _classifier(self, load_model: Callable[[], CLIPModel], cell: Cell) -> ZeroShotClassifier:
+        names, templates = cell.images.class_names, cell.measurement.classifier.templates
+        return load_model().classifier(names, templates).eval().to(self.device)
+
+    def _original(self, model: CLIPModel) -> CLIPModel:
+        for known in self.models:
+            if known.source == model.source and _same_protocol(known, model):
+                return known
+        key = model.source, model.preprocessing.protocol
+        if key not in self.loaded:
+            self.loaded[key] = load(model.source, preprocessing=key[1], device=self.device)
+        return self.loaded[key]
 
 
 def _models(config: EvaluateConfig, device: torch.device) -> list[CLIPModel]:

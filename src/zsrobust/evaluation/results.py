@@ -146,6 +146,75 @@ class SanityReport:
 
 
 @dataclass(frozen=True)
+class BlackBoxAttack:
+    """An attack without gradients, against the best with them on the same samples.
+
+    Attributes:
+        name: the attack.
+        asked: samples it was tried on; those that fell before only where they may decide.
+        further, less_far: on how many it took more, and not more, of the true class's lead.
+        fallen: how many fell to it.
+    """
+
+    name: str
+    asked: int
+    further: int
+    less_far: int
+    fallen: int
+
+
+@dataclass(frozen=True)
+class Dependence:
+    """What answers depend on besides the image, by the answers of a copy never asked before.
+
+    Attributes:
+        kind: ``random``, ``batch`` (the other images of the batch) or ``state`` (what was asked
+            before); empty for none.
+        clean: clean images that it answers otherwise than was counted.
+        adversarial, shown: adversarial images that it answers otherwise than the model by then,
+            and how many it was shown.
+    """
+
+    kind: str
+    clean: int
+    adversarial: int
+    shown: int
+
+
+@dataclass(frozen=True)
+class BlackBoxProbe:
+    """A few samples that one model has right on one data set, attacked without gradients.
+
+    Attributes:
+        model, dataset, norm, eps: as in :class:`Row`.
+        n: samples.
+        compared_with: the evaluation's attacks with gradients.
+        fallen: samples that fell to one of them.
+        attacks: those without; none where too few samples stood the others.
+        dependence: what answers depend on besides the image.
+        parameters: of the probe.
+    """
+
+    model: str
+    dataset: str
+    norm: str
+    eps: float
+    n: int
+    compared_with: list[str]
+    fallen: int
+    attacks: list[BlackBoxAttack]
+    dependence: Dependence
+    parameters: dict[str, float]
+
+    @classmethod
+    def of_plain(cls, plain: dict[str, Any]) -> BlackBoxProbe:
+        """From the types of JSON."""
+        attacks = [BlackBoxAttack(**attack) for attack in plain["attacks"]]
+        dependence = Dependence(**plain["dependence"])
+        return cls(**{**plain, "attacks": attacks, "dependence": dependence})
+
+
+@dataclass(frozen=True)
 class Results:
     """An evaluation.
 
@@ -155,6 +224,7 @@ class Results:
         rows: the accuracies.
         findings: of the checks that results pass or fail by themselves.
         sanity: of the checks that attack the models anew, where they were asked for.
+        probes: of each model on each data set, by attacks without gradients.
     """
 
     protocol: dict[str, Any]
@@ -162,6 +232,7 @@ class Results:
     rows: list[Row]
     findings: list[Finding] = field(default_factory=list)
     sanity: list[SanityReport] = field(default_factory=list)
+    probes: list[BlackBoxProbe] = field(default_factory=list)
 
     @property
     def averages(self) -> list[Average]:
@@ -192,6 +263,7 @@ class Results:
             "averages": [asdict(average) for average in self.averages],
             "findings": [asdict(finding) for finding in self.findings],
             "sanity": [asdict(report) for report in self.sanity],
+            "probes": [asdict(probe) for probe in self.probes],
         }
 
     def write(self, path: Path) -> None:
@@ -218,6 +290,8 @@ class Results:
                     SanityReport(**{**report, "findings": _findings(report["findings"])})
                     for report in content["sanity"]
                 ],
+                # Evaluations before there were any have none.
+                [BlackBoxProbe.of_plain(probe) for probe in content.get("probes", [])],
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RequestError(f"{path} is missing or damaged: {error}") from None

@@ -14,23 +14,44 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zsrobust.evaluation.findings import Finding
-from zsrobust.evaluation.fresh import fresh_of
+from zsrobust.evaluation.fresh import Fresh, fresh_of
 from zsrobust.evaluation.probe import Probe, spread, surely_more
 
 TOLERANCE = 1e-3
 """Of the spread of an image's logits: another batch or order of sums moves them by less."""
 TOGETHER = 64
 
-DEPENDS_ON_BATCH = "the answer for an image depends on the other images of its batch (transductive)"
-KEEPS_STATE = "the model keeps state: its answers depend on what it was asked before"
+TRANSDUCTIVE = (
+    "The answer for an image depends on the other images of its batch (transductive): batch "
+    "statistics, or adaptation to the batch. An accuracy holds for batches like these alone, and "
+    "an attack on one image at a time is another attack than one on the whole batch. Evaluate with "
+    "stored statistics, or say how batches are made up beside the number."
+)
+STATEFUL = (
+    "The model keeps state: its answers depend on what it was asked before (a memory, a counter, "
+    "detection of similar queries, adaptation at test time). Robust accuracy counts answers that "
+    "the attack itself has changed; images that were made on another copy meet none of that. "
+    "Evaluate with a fresh copy for each image, on images attacked elsewhere."
+)
 
 
 def changed(first: Tensor, second: Tensor) -> Tensor:
     """Of which images the logits (N, C) differ by more than rounding, (N,) of bool."""
     return (first - second).abs().amax(-1) > TOLERANCE * spread(first).mean()
+
+
+@torch.no_grad()
+def answers_alone(fresh: Fresh, model: nn.Module, images: Tensor) -> Tensor:
+    """Logits (N, C) of ``images``, each shown to a copy of its own; infinite where it refuses."""
+    try:
+        return torch.cat([fresh.copy(model)(image[None]).float() for image in images])
+    except (RuntimeError, ValueError):
+        # Batch statistics of one image are none: such a model cannot be asked about it.
+        logits: Tensor = fresh.copy(model)(images).float()
+        return torch.full_like(logits, torch.inf)
 
 
 @torch.no_grad()
@@ -44,11 +65,7 @@ def batch_independent(probe: Probe) -> Finding:
 
     together = asked(images)
     n = len(together)
-    try:
-        alone = torch.cat([asked(images[row : row + 1]) for row in range(n)])
-    except (RuntimeError, ValueError):
-        # Batch statistics of one image are none: such a model cannot be asked about it.
-        alone = torch.full_like(together, torch.inf)
+    alone = answers_alone(fresh, probe.model, images)
     other, redrawn = changed(together, alone), changed(together, asked(images))
     flips = float((together.argmax(-1) != alone.argmax(-1)).float().mean())
     passed = not surely_more(other, redrawn)
