@@ -31,8 +31,8 @@ from zsrobust.evaluation.black_box import probe_cell
 from zsrobust.evaluation.cell import Cell
 from zsrobust.evaluation.diagnostics import diagnose
 from zsrobust.evaluation.findings import failed
-from zsrobust.evaluation.length_findings import lengths_fit
 from zsrobust.evaluation.fresh import kept_fresh
+from zsrobust.evaluation.length_findings import lengths_fit
 from zsrobust.evaluation.measure import Measurement
 from zsrobust.evaluation.outcomes import table
 from zsrobust.evaluation.results import BlackBoxProbe, Results
@@ -198,9 +198,9 @@ class _Probing:
             )
         return probe_cell(cell, surrogates, self.config.seed)
 
-    def _classifier(self, load_model: Callable[[], CLIPModel], cell: Cell) -> ZeroShotClassifier:
+    def _classifier(self, origin: Callable[[], CLIPModel], cell: Cell) -> ZeroShotClassifier:
         names, templates = cell.images.class_names, cell.measurement.classifier.templates
-        return load_model().classifier(names, templates).eval().to(self.device)
+        return origin().classifier(names, templates).eval().to(self.device)
 
     def _original(self, model: CLIPModel) -> CLIPModel:
         for known in self.models:

@@ -1,4 +1,4 @@
-"""Checks of the black-box probes in results: misleading gradients, and answers that do not repeat."""
+"""Checks of the black-box probes in results: gradients that mislead, answers that change."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def sanity(
 ) -> list[Finding]:
     """What every check of :data:`CHECKS` finds; samples that the model has wrong are left out.
 
-    A hundred samples are enough and cost about 200 gradients and 300 forwards of each. The model
+    A hundred samples are enough and cost about 210 gradients and 310 forwards of each. The model
     and the global random state are left as they were found.
 
     Args:

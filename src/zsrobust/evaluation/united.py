@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from zsrobust.evaluation.results import Results, Row
+from zsrobust.evaluation.results import BlackBoxProbe, Results, Row
 from zsrobust.evaluation.same_protocol import same_protocol
 
 Place = tuple[str, str, str]
@@ -101,6 +101,7 @@ def united(parts: Sequence[Measured]) -> tuple[Results, dict[str, list[Measured]
     models: dict[str, Any] = {}
     data: dict[str, Any] = {}
     rows: list[Row] = []
+    probes: list[BlackBoxProbe] = []
     of: dict[str, list[Measured]] = {}
     for found in together:
         first = found[0]
@@ -118,12 +119,14 @@ def united(parts: Sequence[Measured]) -> tuple[Results, dict[str, list[Measured]
                 data.setdefault(dataset, about)
                 data[dataset].setdefault(f"under {name}", described[f"under {part.model}"])
         rows += [replace(row, model=name) for row in places.values()]
+        of_model = [probe for probe in first.results.probes if probe.model == first.model]
+        probes += [replace(probe, model=name) for probe in of_model]
     attacks: list[Any] = []
     for part in parts:
         attacks += [one for one in part.results.protocol["attacks"] if one not in attacks]
     first_of_all = parts[0].results
     protocol = {**first_of_all.protocol, "attacks": attacks, "models": models, "data": data}
-    return Results(protocol, first_of_all.environment, rows), of
+    return Results(protocol, first_of_all.environment, rows, probes=probes), of
 
 
 def _free(name: str, taken: dict[str, Any]) -> str:

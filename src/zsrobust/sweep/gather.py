@@ -64,4 +64,7 @@ def _renamed(results: Results, model: str, name: str) -> Results:
     protocol["models"] = keys(protocol["models"])
     protocol["data"] = {dataset: keys(about) for dataset, about in protocol["data"].items()}
     rows = [replace(row, model=name) if row.model == model else row for row in results.rows]
-    return replace(results, protocol=protocol, rows=rows)
+    probes = [
+        replace(probe, model=name) if probe.model == model else probe for probe in results.probes
+    ]
+    return replace(results, protocol=protocol, rows=rows, probes=probes)
