@@ -330,11 +330,6 @@ class Adapting(nn.Module):
         return self.net(images) + self.shift
 
 
-def behind_a_variable(net):
-    memory = Memory(net, [])
-    return Wrapped(net, lambda _, x: memory(x))
-
-
 STATEFUL = {
     "from the first question": lambda net: Memory(net, []),
     "from the 300th": lambda net: Memory(net, [], start=300),
@@ -342,7 +337,7 @@ STATEFUL = {
     "by rounded pixels": lambda net: Memory(net, [], key=lambda x: (16 * x).round() / 16),
     "without a gradient": lambda net: Memory(net, [], without_grad=True),
     "in a global": lambda net: Memory(net, GLOBAL),
-    "behind a variable": behind_a_variable,
+    "behind a variable": lambda net: Wrapped(net, lambda _, x, m=Memory(net, []): m(x)),
     "stateful detection": lambda net: Memory(net, [], exact=True),
     "a counter": Counting,
     "adaptation": Adapting,
@@ -352,13 +347,8 @@ STATEFUL = {
 def test_a_model_that_remembers_is_told_by_that_alone(undefended):
     model = STATEFUL["from the first question"](undefended)
     images, labels = blobs(40, seed=3)
-    attacked = pgd(
-        lambda x: cross_entropy(model(x), labels),
-        images,
-        ThreatModel(eps=EPS),
-        steps=10,
-        step_size=EPS / 4,
-    )
+    threat, loss = ThreatModel(eps=EPS), lambda x: cross_entropy(model(x), labels)
+    attacked = pgd(loss, images, threat, steps=10, step_size=EPS / 4)
     with torch.no_grad():
         clean = model(images).argmax(-1) == labels
         assert (model(attacked).argmax(-1) == labels)[clean].all(), "it stands"
