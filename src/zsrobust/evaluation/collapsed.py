@@ -18,7 +18,6 @@ from zsrobust.evaluation.findings import Finding
 from zsrobust.evaluation.results import Results, Row
 from zsrobust.evaluation.row_groups import passed
 
-_CHECK = "has not collapsed"
 _AGAIN = "fine-tune again at a lower optimizer.lr"
 _EXPLANATIONS = {
     ONE_CLASS: "Clean or attacked, its accuracy is about the share of that class and says nothing "
@@ -41,7 +40,7 @@ def has_not_collapsed(results: Results) -> list[Finding]:
     """
     wrong = [
         Finding(
-            _CHECK,
+            "has not collapsed",
             False,
             _sentence(model, problems),
             {
@@ -54,9 +53,14 @@ def has_not_collapsed(results: Results) -> list[Finding]:
         for (model, rule), problems in _problems(results).items()
     ]
     tuned = {row.model for row in results.rows if row.method != "original"}
-    hard = [Finding(_CHECK, True, note, {}, _NO_ALARM) for note in chance_notes(results, tuned)]
+    hard = [
+        Finding("has not collapsed", True, note, {}, _NO_ALARM)
+        for note in chance_notes(results, tuned)
+    ]
     compared = sum(original is not None for _, original in _cases(results))
-    return [*wrong, *hard] or passed(_CHECK, compared, "no model has lost what its original had")
+    return [*wrong, *hard] or passed(
+        "has not collapsed", compared, "no model has lost what its original had"
+    )
 
 
 def collapse_warnings(results: Results, models: Collection[str] | None = None) -> list[str]:
