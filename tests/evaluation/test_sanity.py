@@ -330,6 +330,12 @@ class Adapting(nn.Module):
         return self.net(images) + self.shift
 
 
+def behind_a_variable(net):
+    """The memory is no part of the module: a variable of the function that it calls."""
+    memory = Memory(net, [])
+    return Wrapped(net, lambda _, images: memory(images))
+
+
 STATEFUL = {
     "from the first question": lambda net: Memory(net, []),
     "from the 300th": lambda net: Memory(net, [], start=300),
@@ -337,7 +343,7 @@ STATEFUL = {
     "by rounded pixels": lambda net: Memory(net, [], key=lambda x: (16 * x).round() / 16),
     "without a gradient": lambda net: Memory(net, [], without_grad=True),
     "in a global": lambda net: Memory(net, GLOBAL),
-    "behind a variable": lambda net: Wrapped(net, lambda _, x, m=Memory(net, []): m(x)),
+    "behind a variable": behind_a_variable,
     "stateful detection": lambda net: Memory(net, [], exact=True),
     "a counter": Counting,
     "adaptation": Adapting,
