@@ -66,9 +66,7 @@ def has_not_collapsed(results: Results) -> list[Finding]:
 def collapse_warnings(results: Results, models: Collection[str] | None = None) -> list[str]:
     """A sentence for each of ``models``, or all, and each rule that finds it collapsed."""
     return [
-        _sentence(model, problems)
-        for (model, _), problems in _problems(results).items()
-        if models is None or model in models
+        _sentence(model, problems) for (model, _), problems in _problems(results, models).items()
     ]
 
 
@@ -93,11 +91,14 @@ def _sentence(model: str, problems: dict[str, Problem]) -> str:
     return f"{model} {'; it '.join(problem.clause for problem in problems.values())}"
 
 
-def _problems(results: Results) -> dict[tuple[str, str], dict[str, Problem]]:
-    """What is wrong with each model by each rule, by the name of the set."""
+def _problems(
+    results: Results, models: Collection[str] | None = None
+) -> dict[tuple[str, str], dict[str, Problem]]:
+    """What is wrong with each of ``models``, or all, by each rule, by the name of the set."""
     problems: dict[tuple[str, str], dict[str, Problem]] = {}
     for row, original in _cases(results):
-        for problem in _found(row, original):
+        wanted = models is None or row.model in models
+        for problem in _found(row, original) if wanted else ():
             problems.setdefault((row.model, problem.rule), {})[row.dataset] = problem
     return problems
 
