@@ -1,8 +1,14 @@
+import copy
+
 import pytest
 import torch
+from torch import nn
 
 from zsrobust.errors import RequestError
+from zsrobust.models import loading
+from zsrobust.models.clip import CLIPModel
 from zsrobust.models.loading import load
+from zsrobust.models.preprocessing import Preprocessing
 from zsrobust.models.weights import save_model
 
 
@@ -136,3 +142,42 @@ def test_prompts_of_a_classifier_are_checked():
             model.classifier(["circle", "square"], templates)
     with pytest.raises(RequestError, match="class_names is"):
         model.classifier("circle")
+
+
+def is_channels_last(tensor):
+    return tensor.stride() == tensor.clone(memory_format=torch.channels_last).stride()
+
+
+class Convolutions(nn.Sequential):
+    """Whether what reaches each of them, and its weight, is channels-last is in ``found``."""
+
+    def __init__(self, *convolutions):
+        super().__init__(*convolutions)
+        self.found = []
+        for convolution in convolutions:
+            convolution.register_forward_hook(self.look)
+
+    def look(self, module, inputs, _):
+        self.found.append((is_channels_last(inputs[0]), is_channels_last(module.weight)))
+
+
+@pytest.mark.parametrize("given", [torch.contiguous_format, torch.channels_last])
+def test_only_strided_pointwise_convolutions_of_few_channels_are_not_channels_last(
+    monkeypatch, given
+):
+    encoder = Convolutions(
+        nn.Conv2d(3, 8, 3, stride=2),
+        nn.Conv2d(8, 8, 1, stride=2),
+        nn.Conv2d(8, 16, 1),
+        nn.Conv2d(16, 16, 1, stride=2),
+        nn.Conv2d(16, 16, 1, stride=2, groups=16),
+    )
+    model = CLIPModel("mine", encoder, None, Preprocessing("clip", 96), 1.0)
+    monkeypatch.setitem(loading.LOADERS, "mine", lambda name: model)
+    images = torch.rand(2, 3, 96, 96).contiguous(memory_format=given)
+    expected = encoder(images)
+    loaded = copy.deepcopy(load("mine").encoder)
+    loaded.found.clear()
+    torch.testing.assert_close(loaded(images), expected)
+    assert [last for _, last in loaded.found] == [True, False, True, True, True]
+    assert loaded.found[1] == (False, False)

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TypeGuard
 
 import torch
+from torch import Tensor, nn
 
 from zsrobust.errors import RequestError
 from zsrobust.files import as_argument, is_folder, local_path
@@ -89,9 +91,8 @@ def load(
                 model = replace(model, record={})
             if preprocessing is not None:
                 model = replace(model, preprocessing=model.preprocessing.under(preprocessing))
-    # Convolutions are faster on CPUs so.
     _require_finite(model)
-    model.encoder.to(device).to(memory_format=torch.channels_last).eval()
+    _use_channels_last(model.encoder.to(device).eval())
     model.preprocessing.to(device)
     return model
 
@@ -126,6 +127,38 @@ def _with_home(name: str) -> str:
     base, at, file = name.removeprefix(scheme).partition("@")
     base, file = (str(local_path(t)) if t.startswith("~") else t for t in (base, file))
     return f"{scheme}{base}{at}{file}"
+
+
+def _use_channels_last(encoder: nn.Module) -> None:
+    """Convolutions are faster on CPUs in this layout; the unsafe ones keep the usual one."""
+    encoder.to(memory_format=torch.channels_last)
+    for module in encoder.modules():
+        if _is_unsafe_in_channels_last(module):
+            # Of a 1x1 kernel both layouts are contiguous, so that only a clone has other strides.
+            weight = module.weight.data.clone(memory_format=torch.contiguous_format)
+            module.weight.data = weight
+            module.register_forward_pre_hook(_make_contiguous)
+
+
+def _is_unsafe_in_channels_last(module: nn.Module) -> TypeGuard[nn.Conv2d]:
+    """Whether the gradient to this convolution's weights would be written out of bounds.
+
+    oneDNN 3.12 (torch 2.14) copies the pixels that a dense 1x1 convolution with a stride reads to a
+    scratch buffer first. Channels-last, in fp32 as in bf16, it takes rows of a whole vector, 16
+    channels, in a buffer for rows of the channels that there are. MobileCLIP's stems have one.
+    """
+    return (
+        isinstance(module, nn.Conv2d)
+        and module.groups == 1
+        and module.kernel_size == (1, 1)
+        and module.stride != (1, 1)
+        and module.in_channels < 16
+    )
+
+
+def _make_contiguous(_: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
+    """A forward pre-hook; the layout of its input alone can decide that of a convolution."""
+    return (inputs[0].contiguous(),)
 
 
 def _require_finite(model: CLIPModel) -> None:
