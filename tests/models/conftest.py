@@ -35,7 +35,7 @@ def architecture(monkeypatch):
         config = deepcopy(TINY_RESNET if base == "resnet" else TINY_VIT)
         for key, value in changes.items():
             if isinstance(value, dict):
-                config[key].update(value)
+                config.setdefault(key, {}).update(value)
             else:
                 config[key] = value
         monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, name, config)

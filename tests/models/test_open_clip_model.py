@@ -34,6 +34,23 @@ def test_random_weights_are_the_same_at_every_load(tiny):
     assert first.text.fingerprint == second.text.fingerprint
 
 
+def test_no_random_weight_is_what_the_memory_held(architecture):
+    text = {"embed_cls": True, "output_tokens": True}
+    caption = {"width": 16, "heads": 2, "layers": 1, "context_length": 15, "vocab_size": 49408}
+    vision = {"output_tokens": True}
+    architecture(
+        "tiny-coca", text_cfg=text, vision_cfg=vision, multimodal_cfg=caption, custom_text=True
+    )
+    # Under this, torch gives out memory full of nan.
+    torch.use_deterministic_algorithms(True)
+    try:
+        model = load("tiny-coca/random")
+    finally:
+        torch.use_deterministic_algorithms(False)
+    for tensor in model.text.model.state_dict().values():
+        assert tensor.isfinite().all()
+
+
 @pytest.mark.parametrize("loader", [load, load_tagged])
 def test_random_weights_leave_the_global_random_state(tiny, loader):
     torch.manual_seed(12345)

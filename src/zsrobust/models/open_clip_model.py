@@ -50,6 +50,9 @@ def load_tagged(name: str) -> CLIPModel:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(RANDOM_SEED)
             model = _create(name, config, architecture, pretrained_text=False)
+            # A CoCa's, which open_clip leaves as the memory happened to be.
+            if isinstance(decoder := getattr(model, "text_decoder", None), nn.Module):
+                nn.init.normal_(decoder.text_projection, std=0.01)  # type: ignore[arg-type]
         return _assemble(name, model, architecture, config)
 
     weights = open_clip.get_pretrained_cfg(architecture, tag)
