@@ -1,4 +1,5 @@
 import os
+import pickle
 import zipfile
 
 import numpy as np
@@ -6,6 +7,7 @@ import open_clip
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from zsrobust.errors import RequestError
 from zsrobust.models.foreign import is_foreign, load_foreign
@@ -130,6 +132,132 @@ def test_a_whole_clip_with_another_text_side_is_a_model_of_its_own(tiny, whole, 
     assert load(tiny).text.fingerprint != model.text.fingerprint
 
 
+def rounded(tensors, *precisions):
+    for precision in precisions:
+        tensors = {key: value.to(precision) for key, value in tensors.items()}
+    return tensors
+
+
+PRECISIONS = {
+    "fp16": [torch.float16],
+    "bf16": [torch.bfloat16],
+    "fp64": [torch.float64],
+    "fp16 written as fp32": [torch.float16, torch.float32],
+    "bf16 written as fp32": [torch.bfloat16, torch.float32],
+}
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("alone", ["", "text", "logit_scale"])
+def test_the_bases_text_side_is_known_in_any_precision(tiny, whole, saved, precision, alone):
+    tensors = whole.state_dict()
+    parts = {
+        "": tensors,
+        "text": {k: v for k, v in tensors.items() if not k.startswith("visual.")},
+        "logit_scale": {"logit_scale": tensors["logit_scale"]},
+    }
+    tensors |= rounded(parts[alone], *PRECISIONS[precision])
+    model, base = load_foreign(saved({"state_dict": tensors}), load), load(tiny)
+    assert (model.source, model.method) == (tiny, "checkpoint tuned")
+    assert model.text.fingerprint == base.text.fingerprint
+    assert model.logit_scale == base.logit_scale
+    assert torch.equal(model.encoder.proj, tensors["visual.proj"].float())
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_another_text_side_is_another_in_any_precision(whole, saved, precision):
+    with torch.no_grad():
+        whole.text_projection[0, 0] *= 1.02
+    tensors = rounded(whole.state_dict(), *PRECISIONS[precision])
+    name = saved({"state_dict": tensors})
+    model = load_foreign(name, load)
+    assert (model.source, model.method) == (name, "original")
+
+
+def test_half_a_checkpoint_interpolates_with_its_original(tiny, whole, saved):
+    halves = rounded(whole.state_dict(), torch.float16)
+    name = saved({"state_dict": halves})
+    middle = load(f"wise({name}, 0.5)").encoder.proj
+    expected = (load(tiny).encoder.proj + halves["visual.proj"].float()) / 2
+    torch.testing.assert_close(middle, expected)
+
+
+@pytest.mark.parametrize("prefix", ["model.", "clip.", "module.model."])
+def test_a_checkpoint_of_lightning_is_read(tiny, whole, saved, prefix):
+    tensors = prefixed(prefix, whole.state_dict())
+    model = load_foreign(saved({"state_dict": tensors, "hyper_parameters": {"lr": 0.1}}), load)
+    assert (model.source, model.method) == (tiny, "checkpoint tuned")
+    assert torch.equal(model.encoder.proj, whole.visual.proj)
+
+
+def test_two_models_in_one_checkpoint_are_not_mixed(tiny, whole, saved):
+    both = prefixed("clip.", whole.state_dict()) | prefixed("model.", whole.state_dict())
+    with pytest.raises(RequestError, match="of more than one model"):
+        load_foreign(saved({"state_dict": both}), load)
+
+
+def test_the_numbers_in_openais_state_dict_are_no_weights(tiny, whole, saved):
+    numbers = {"input_resolution": 32, "context_length": 16, "vocab_size": 49408}
+    tensors = {**whole.state_dict(), **{key: torch.tensor(n) for key, n in numbers.items()}}
+    model = load_foreign(saved(tensors), load)
+    assert (model.source, model.method) == (tiny, "checkpoint tuned")
+
+
+class Wrapper(nn.Module):
+    def __init__(self, visual):
+        super().__init__()
+        self.visual = visual
+
+    def forward(self, images):
+        return self.visual(images)
+
+
+@pytest.fixture
+def archive(whole, tmp_path):
+    """Saves a part of ``whole``, or all, as a TorchScript archive; its path."""
+
+    def write(part, file="ViT-B-32.pt"):
+        if part == "whole":
+            made = torch.jit.script(whole)
+        else:
+            module = Wrapper(whole.visual) if part == "inside" else whole.visual
+            made = torch.jit.trace(module, IMAGES, check_trace=False)
+        made.save(tmp_path / file)
+        return tmp_path / file
+
+    return write
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("part", ["whole", "inside", "alone"])
+@pytest.mark.parametrize("half", [False, True])
+def test_a_torchscript_archive_is_read(tiny, whole, archive, recwarn, part, half):
+    if half:
+        whole.load_state_dict(rounded(whole.state_dict(), torch.float16))
+    path = archive(part)
+    recwarn.clear()
+    model = load_foreign(f"tiny-vit/random@{path}", load)
+    assert not list(recwarn)
+    assert (model.source, model.method) == (tiny, "checkpoint ViT-B-32")
+    pixels = model.preprocessing(IMAGES)
+    assert torch.equal(model.encoder.eval()(pixels), whole.visual(pixels))
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_code_in_a_torchscript_archive_is_refused_and_never_run(tiny, archive, tmp_path):
+    made, path, changed = tmp_path / "made", archive("alone"), tmp_path / "changed.pt"
+    content = pickle.dumps(Malicious(made), protocol=2)
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(changed, "w") as new:
+        for name in old.namelist():
+            inner = name.partition("/")[2]
+            new.writestr(name, content if inner == "data.pkl" else old.read(name))
+    with pytest.raises(RequestError, match="holds Python objects besides tensors"):
+        load_foreign(f"{tiny}@{changed}", load)
+    assert not made.exists()
+    pickle.loads(content)
+    assert made.exists(), "the archive does hold code"
+
+
 class Malicious:
     def __init__(self, path):
         self.path = path
@@ -210,6 +338,55 @@ def test_damaged_and_missing_files_are_told(tiny, visual, saved, tmp_path):
     bad.write_bytes(b"no tensors")
     with pytest.raises(RequestError, match=r"bad\.safetensors cannot be read"):
         load_foreign(f"tiny-vit/random@{bad}", load)
+
+
+def written(content):
+    return lambda path, _: path.write_bytes(content)
+
+
+OTHERS = {
+    "a folder": (lambda path, _: path.mkdir(), "is a folder"),
+    "no file": (lambda path, _: None, "there is no checkpoint"),
+    "empty": (written(b""), "is empty"),
+    "a pointer of Git LFS": (
+        written(b"version https://git-lfs.github.com/spec/v1\n"),
+        "git lfs pull",
+    ),
+    "a page": (written(b"<html>404</html>"), "is damaged or holds Python objects"),
+    "an archive of NumPy": (
+        lambda path, whole: np.savez(path.open("wb"), proj=whole.visual.proj.detach().numpy()),
+        "cannot be read as a checkpoint",
+    ),
+    "a pickled model": (lambda path, whole: torch.save(whole, path), "holds Python objects"),
+    "LoRA factors": (
+        lambda path, _: torch.save({"base_model.model.proj.lora_A.weight": torch.zeros(2)}, path),
+        "holds LoRA factors",
+    ),
+    "transformers": (
+        lambda path, _: torch.save({"vision_model.post_layernorm.bias": torch.zeros(2)}, path),
+        "is a checkpoint of transformers",
+    ),
+    "a frozen archive": (
+        lambda path, whole: torch.jit.freeze(
+            torch.jit.trace(Wrapper(whole.visual), IMAGES, check_trace=False).eval()
+        ).save(path),
+        "holds no tensors where they are looked for",
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("kind", OTHERS)
+def test_what_is_no_checkpoint_is_told_in_a_sentence(tiny, whole, tmp_path, kind):
+    write, message = OTHERS[kind]
+    path = tmp_path / "tuned.pt"
+    write(path, whole)
+    with pytest.raises(RequestError, match=message) as error:
+        load_foreign(f"{tiny}@{path}", load)
+    said = str(error.value)
+    assert str(path) in said
+    assert "\n" not in said
+    assert not any(word in said for word in ("weights_only", "PytorchStream", "hasRecord"))
 
 
 def test_fine_tuned_further_it_comes_back(tiny, visual, saved, tmp_path):

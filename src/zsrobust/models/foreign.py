@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import pickle
-import textwrap
 import zipfile
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,13 @@ from zsrobust.models.open_clip_text import OpenCLIPText
 ENVELOPES = ("vision_encoder_state_dict", "model_state_dict", "state_dict", "model")
 # TeCoA's visual prompts, which lie beside the image encoder's weights.
 PROMPTS = ("pad_up", "pad_down", "pad_left", "pad_right", "patch", "prompt")
+# What DistributedDataParallel, torch.compile and Lightning's modules put before a tensor's name.
+WRAPPERS = ("module.", "_orig_mod.", "model.", "clip.")
+# Numbers that OpenAI's checkpoints hold beside the weights, as tensors.
+NUMBERS = ("input_resolution", "context_length", "vocab_size")
+# Files of a TorchScript archive that hold data, besides those in its folders data and .data.
+DATA = ("data.pkl", "version", "byteorder")
+LFS_POINTER = b"version https://git-lfs"
 SUFFIXES = (".tar", ".pth", ".pt", ".bin", ".ckpt", ".safetensors")
 
 
@@ -36,12 +43,14 @@ def load_foreign(name: str, load: Callable[[str], CLIPModel]) -> CLIPModel:
 
     FILE is a TeCoA-style dictionary (``.pth.tar``, weights under ``vision_encoder_state_dict``), a
     bare state dict of the image encoder as FARE publishes them, a checkpoint of open_clip (weights
-    of a whole CLIP under ``state_dict``), or safetensors of either. It is read as data alone:
-    nothing in it is executed.
+    of a whole CLIP under ``state_dict``), safetensors of either, or a TorchScript archive of either
+    as OpenAI publishes them, whose code is left aside. It is read as data alone: nothing in it is
+    executed. Its numbers may be of any precision; the encoder computes in fp32.
 
     Preprocessing and activation are BASE's, and so are text side and logit scale, unless FILE holds
-    others: then it is a pre-trained model of its own, and its ``source`` is itself. What images the
-    weights were trained on no such file says: ``seen`` is BASE's.
+    others: then it is a pre-trained model of its own, and its ``source`` is itself. Those of BASE
+    rounded to half precision are no others. What images the weights were trained on no such file
+    says: ``seen`` is BASE's.
 
     Raises:
         RequestError: if FILE is missing, damaged, holds more than data, or a visual prompt, or does
@@ -53,7 +62,7 @@ def load_foreign(name: str, load: Callable[[str], CLIPModel]) -> CLIPModel:
     model = load(base)
     model.require_undefended("a checkpoint's weights")
     image, rest = _split(tensors)
-    _require_fit(path, f"the image encoder of {base}", model.encoder, image)
+    image = _fitting(path, f"the image encoder of {base}", model.encoder, image)
     model.encoder.load_state_dict(image)
     tuned = replace(model, name=name, method=f"checkpoint {_stem(path)}")
     if not rest:
@@ -63,30 +72,33 @@ def load_foreign(name: str, load: Callable[[str], CLIPModel]) -> CLIPModel:
             f"{path} holds a text side, as {_few(rest)}, which {base} has no place for: save the "
             "image encoder alone"
         )
-    _require_fit(path, f"the text side of {base}", model.text.model, rest)
-    text = model.text.with_weights(rest)
-    if text.fingerprint == model.text.fingerprint:
+    rest = _fitting(path, f"the text side of {base}", model.text.model, rest)
+    own = model.text.model.state_dict()
+    if all(_is_rounded(tensor, own[key]) for key, tensor in rest.items()):
         return tuned
     return replace(
         model,
         name=name,
         source=f"{model.source}@{path.resolve()}",
         method="original",
-        text=text,
+        text=model.text.with_weights(rest),
         logit_scale=rest["logit_scale"].float().exp().item(),
     )
 
 
 def _read(path: Path) -> Any:
-    if not path.is_file():
-        raise RequestError(f"there is no checkpoint {path}")
+    _require_checkpoint(path)
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        with torch.serialization.safe_globals(_numpy_numbers()):
-            # Only the zip format can be mapped; an optimizer in it then costs no memory.
-            mapped = zipfile.is_zipfile(path)
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+        if not zipfile.is_zipfile(path):
+            return _load(path)
+        with zipfile.ZipFile(path) as archive:
+            names = {name.partition("/")[2] for name in archive.namelist()}
+            if {"data.pkl", "constants.pkl"} <= names:
+                return _torchscript_tensors(archive)
+        # Only the zip format can be mapped; an optimizer in it then costs no memory.
+        return _load(path, mmap=True)
     except pickle.UnpicklingError as reason:
         raise RequestError(
             f"{path} is damaged or holds Python objects besides tensors, which could run code when "
@@ -95,8 +107,76 @@ def _read(path: Path) -> Any:
     # In a damaged one, readers of zip, pickle and safetensors fail in any way: struct.error,
     # IndexError, AssertionError.
     except Exception as reason:
-        details = textwrap.shorten(str(reason), 200)
-        raise RequestError(f"{path} cannot be read as a checkpoint: {details}") from reason
+        raise RequestError(
+            f"{path} cannot be read as a checkpoint: it is damaged, or torch and safetensors wrote "
+            "no such file: copy it again, or save its state dict with one of them"
+        ) from reason
+
+
+def _require_checkpoint(path: Path) -> None:
+    if path.is_dir():
+        raise RequestError(
+            f"{path} is a folder, no checkpoint file: name the file in it, or a model's folder "
+            "without BASE@"
+        )
+    if not path.is_file():
+        raise RequestError(f"there is no checkpoint {path}")
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(LFS_POINTER))
+    except OSError as reason:
+        raise RequestError(f"{path} cannot be read: {reason.strerror or reason}") from reason
+    if not start:
+        raise RequestError(f"{path} cannot be read as a checkpoint: it is empty, copy it again")
+    if start == LFS_POINTER:
+        raise RequestError(
+            f"{path} cannot be read as a checkpoint: it is what Git LFS leaves in its place: run "
+            "`git lfs pull` in its repository"
+        )
+
+
+def _load(file: Path | io.BytesIO, *, mmap: bool = False) -> Any:
+    with torch.serialization.safe_globals(_numpy_numbers()):
+        return torch.load(file, map_location="cpu", weights_only=True, mmap=mmap)
+
+
+class _Record:
+    """A module of a TorchScript archive as it was pickled: attributes by name, and no code."""
+
+
+def _torchscript_tensors(archive: zipfile.ZipFile) -> dict[str, Tensor]:
+    """The tensors of a TorchScript archive by name, read by torch's weights-only unpickler.
+
+    ``torch.jit.load`` would compile the archive's code and take it over. Here only the pickled
+    attributes and the tensors' bytes are taken out, and every class of the archive is a record.
+    """
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as data:
+        for name in archive.namelist():
+            inner = name.partition("/")[2]
+            if inner in DATA or inner.startswith(("data/", ".data/")):
+                data.writestr(name, archive.read(name))
+    buffer.seek(0)
+    found = torch.serialization.get_unsafe_globals_in_checkpoint(buffer)
+    known: list[Any] = [(_Record, name) for name in found if name.startswith("__torch__.")]
+    # Typed lists and dictionaries, which are pickled through functions that give back the first.
+    known += [(_first, name) for name in found if name.startswith("torch.jit._pickle.")]
+    buffer.seek(0)
+    with torch.serialization.safe_globals(known):
+        root = _load(buffer)
+    return dict(_named_tensors(root, ""))
+
+
+def _first(value: object, *_: object) -> object:
+    return value
+
+
+def _named_tensors(record: object, prefix: str) -> Iterator[tuple[str, Tensor]]:
+    for name, value in vars(record).items() if isinstance(record, _Record) else ():
+        if isinstance(value, Tensor):
+            yield prefix + name, value
+        else:
+            yield from _named_tensors(value, f"{prefix}{name}.")
 
 
 def _numpy_numbers() -> list[Any]:
@@ -118,15 +198,34 @@ def _state_dict(path: Path, content: Any) -> dict[str, Tensor]:
     if not inner or not all(isinstance(value, Tensor) for value in inner.values()):
         raise RequestError(
             f"{path} holds no tensors where they are looked for, at its top or under "
-            f"{', '.join(ENVELOPES)}; it has {_few([str(key) for key in content])}"
+            f"{', '.join(ENVELOPES)}; it has {_few([str(key) for key in content]) or 'nothing'}"
         )
-    # DistributedDataParallel adds "module.", torch.compile "_orig_mod.".
     tensors = {}
     for key, value in inner.items():
-        while key.startswith(("module.", "_orig_mod.")):
+        while key.startswith(WRAPPERS):
             key = key.partition(".")[2]
+        if key in tensors:
+            raise RequestError(
+                f"{path} holds {key} of more than one model, as a student and a teacher: save the "
+                "state dict of one of them"
+            )
         tensors[key] = value
-    return tensors
+    _refuse_other_formats(path, tensors)
+    return {key: value for key, value in tensors.items() if key not in NUMBERS}
+
+
+def _refuse_other_formats(path: Path, keys: Collection[str]) -> None:
+    """Say what a checkpoint is whose tensors are there and have other meanings."""
+    if any("lora_" in key for key in keys):
+        raise RequestError(
+            f"{path} holds LoRA factors, not whole weights: merge them into the model's weights "
+            "and save its state dict"
+        )
+    if any(key.startswith(("vision_model.", "text_model.")) for key in keys):
+        raise RequestError(
+            f"{path} is a checkpoint of transformers, whose tensors have other names and shapes: "
+            "save the weights of the open_clip or OpenAI model that it was converted from"
+        )
 
 
 def _refuse_prompts(path: Path, content: Mapping[str, Any]) -> None:
@@ -149,8 +248,20 @@ def _split(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Ten
     return image, {key: t for key, t in tensors.items() if not key.startswith(prefix)}
 
 
-def _require_fit(path: Path, place: str, module: nn.Module, found: dict[str, Tensor]) -> None:
+def _is_rounded(found: Tensor, own: Tensor) -> bool:
+    """Whether ``found`` is ``own``, or ``own`` rounded to its precision or to half precision."""
+    precisions = (found.dtype, torch.float16, torch.bfloat16)
+    return any(torch.equal(found, own.to(precision).to(found.dtype)) for precision in precisions)
+
+
+def _fitting(
+    path: Path, place: str, module: nn.Module, found: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """The tensors for ``module``, one for each that it has."""
     wanted = module.state_dict()
+    # What a module computes for itself, such as an attention mask; TorchScript keeps it as well.
+    computed = {name for name, _ in module.named_buffers()} - wanted.keys()
+    found = {key: tensor for key, tensor in found.items() if key not in computed}
     misfits = {
         "it lacks": [key for key in wanted if key not in found],
         "it also has": [key for key in found if key not in wanted],
@@ -163,6 +274,7 @@ def _require_fit(path: Path, place: str, module: nn.Module, found: dict[str, Ten
     for what, keys in misfits.items():
         if keys:
             raise RequestError(f"{path} does not fit {place}: {what} {_few(keys)}")
+    return found
 
 
 def _few(keys: Collection[str]) -> str:
