@@ -331,8 +331,7 @@ class Adapting(nn.Module):
 
 
 def behind_a_variable(net):
-    """The memory is no part of the module: a variable of the function that it calls."""
-    memory = Memory(net, [])
+    memory = Memory(net, [])  # No part of the module.
     return Wrapped(net, lambda _, images: memory(images))
 
 
@@ -358,7 +357,6 @@ def test_a_model_that_remembers_is_told_by_that_alone(undefended):
     with torch.no_grad():
         clean = model(images).argmax(-1) == labels
         assert (model(attacked).argmax(-1) == labels)[clean].all(), "it stands"
-    # It has been asked about these very images by now.
     assert caught_by(model, n=40) == {"keeps no state"}
 
 
@@ -394,12 +392,9 @@ def test_an_answer_that_depends_on_the_batch_is_named(undefended, only_state, ar
 
 
 def test_batch_statistics_end_no_check(undefended):
-    found = findings(Wrapped(undefended, batch_statistics), n=15)
-    assert len(found) == len(CHECKS)
+    assert len(findings(Wrapped(undefended, batch_statistics), n=15)) == len(CHECKS)
 
 
 def test_a_random_model_neither_remembers_nor_depends_on_the_batch(undefended, only_state):
-    def noisy(net, x):
-        return net(x + 0.05 * torch.randn_like(x))
-
-    assert caught_by(Wrapped(undefended, noisy), n=50) == set()
+    noisy = Wrapped(undefended, lambda net, x: net(x + 0.05 * torch.randn_like(x)))
+    assert caught_by(noisy, n=50) == set()

@@ -11,8 +11,6 @@ from zsrobust.evaluation.findings import Finding
 from zsrobust.evaluation.results import Results
 from zsrobust.evaluation.row_groups import passed
 
-CHECK = "steps fit the radius"
-
 
 def lengths_fit(results: Results) -> list[Finding]:
     """No radius is a speck of a grey level, no step leaps across the ball or falls short of it.
@@ -27,7 +25,7 @@ def lengths_fit(results: Results) -> list[Finding]:
             doubts.setdefault(doubt, (name, eps, step_size))
     return [
         Finding(
-            CHECK,
+            "steps fit the radius",
             False,
             f"{name}: {doubt}",
             {"eps": eps, "step_size": step_size},
@@ -35,7 +33,11 @@ def lengths_fit(results: Results) -> list[Finding]:
             "size is given it is 2.5 eps / steps.",
         )
         for doubt, (name, eps, step_size) in doubts.items()
-    ] or passed(CHECK, len(asked), "no step leaps across its ball, or falls short of its edge")
+    ] or passed(
+        "steps fit the radius",
+        len(asked),
+        "no step leaps across its ball, or falls short of its edge",
+    )
 
 
 def _lengths(protocol: Mapping[str, Any]) -> Iterator[tuple[str, str, float, float, float]]:
