@@ -86,11 +86,11 @@ def test_a_folder_spelled_like_a_key_is_a_folder(tmp_path: Path) -> None:
     ("content", "message"),
     [
         (b"", "is empty"),
-        (b"a photo of a {}\na photo\n", "line 2 must hold one"),
-        (b"{} and {}\n", "line 1 must hold one"),
-        (b"{} and {0}\n", "line 1 must hold one"),
-        (b"a {} }\n", "line 1 must hold one"),
-        (b"a {}\n\n", "line 2 must hold one"),
+        (b"a photo of a {}\na photo\n", "line 2 is .* in it once"),
+        (b"{} and {}\n", "line 1 is .* in it once"),
+        (b"{} and {0}\n", "line 1 is .* in it once"),
+        (b"a {} }\n", "line 1 is .* in it once"),
+        (b"a {}\n\n", "line 2 is .* in it once"),
         (b"caf\xe9 {}\n", "not UTF-8"),
     ],
 )

@@ -138,13 +138,13 @@ def test_transfer_attacks_one_model_and_tries_another(config, tuned, small_clip,
         evaluate(config(attack=["transfer(pgd-3, local-dir:/nowhere)"]))
 
 
-def test_l2_radii_may_pass_one(config):
+def test_l2_radii_may_pass_one(config, tmp_path):
     results = evaluate(config(norm="l2", eps=[Eps(0.5), Eps(40)], attack=["pgd-3"]))
     assert {(row.norm, row.eps) for row in results.rows} == {("l2", 0.5), ("l2", 40.0)}
     # At 32 px black and white are 55.4 apart.
     for lengths in ({"eps": [Eps(56)]}, {"eps": [Eps(1)], "pgd": PGDOptions(step_size=Eps(56))}):
         with pytest.raises(RequestError, match=r"is 56\.0: must be below 55\.43"):
-            evaluate(config(norm="l2", attack=["pgd-3"], **lengths))
+            evaluate(config(norm="l2", attack=["pgd-3"], out=str(tmp_path / "long"), **lengths))
 
 
 def test_forms_of_transfer_are_told_before_any_model_is_loaded(config):

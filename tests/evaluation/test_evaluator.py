@@ -62,7 +62,7 @@ def test_files_hold_what_was_counted(config):
     assert [row.key for row in read.rows] == [row.key for row in results.rows]
     assert read.findings == results.findings
     checks = [finding.check for finding in read.findings]
-    assert checks == ["falls with eps", "gradients are there"]
+    assert checks == ["falls with eps", "gradients are there", "steps fit the radius"]
     assert all(0 <= row.zero_gradients < 0.1 for row in read.rows)
     table = pq.read_table(out / "outcomes.parquet").to_pylist()
     assert len(table) == sum(row.n for row in results.rows)

@@ -301,7 +301,7 @@ def test_labels_name_what_departs_from_the_paper():
         (lambda: TGAZSR(map_side=0), "objective.map_side is 0: must be 1 or more"),
         (lambda: CompTGA(negation="no photo"), "objective.negation is 'no photo': must be text"),
         (lambda: SAFT(plain=[]), "objective.plain is []: must be a list of prompts"),
-        (lambda: SAFT(plain=["a photo"]), "objective.plain is 'a photo': must be texts with {}"),
+        (lambda: SAFT(plain=["a photo"]), "objective.plain is 'a photo': must be text with {}"),
         (lambda: AGFT(softness=0.0), "objective.softness is 0.0: must be above 0"),
         (lambda: AGFT(logit_scale=0.0), "objective.logit_scale is 0.0: must be above 0"),
         (lambda: TRADES(beta=float("nan")), "objective.beta is nan: must be 0 or more"),
