@@ -117,6 +117,7 @@ def _serve(ours: Connection, theirs: Connection, models: Sequence[nn.Module]) ->
     """Answer every question from a process of its own, so that this one is never asked."""
     ours.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # Threads of the parent are not here, and a pool that counts on them would wait for ever.
     torch.set_num_threads(1)
     while True:
