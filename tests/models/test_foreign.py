@@ -228,7 +228,7 @@ def archive(whole, tmp_path):
     return write
 
 
-@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::torch.jit.TracerWarning")
 @pytest.mark.parametrize("part", ["whole", "inside", "alone"])
 @pytest.mark.parametrize("half", [False, True])
 def test_a_torchscript_archive_is_read(tiny, whole, archive, recwarn, part, half):
@@ -243,7 +243,7 @@ def test_a_torchscript_archive_is_read(tiny, whole, archive, recwarn, part, half
     assert torch.equal(model.encoder.eval()(pixels), whole.visual(pixels))
 
 
-@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::torch.jit.TracerWarning")
 def test_code_in_a_torchscript_archive_is_refused_and_never_run(tiny, archive, tmp_path):
     made, path, changed = tmp_path / "made", archive("alone"), tmp_path / "changed.pt"
     content = pickle.dumps(Malicious(made), protocol=2)
@@ -370,7 +370,7 @@ OTHERS = {
 }
 
 
-@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::torch.jit.TracerWarning")
 @pytest.mark.parametrize("kind", OTHERS)
 def test_what_is_no_checkpoint_is_told_in_a_sentence(tiny, whole, tmp_path, kind):
     write, message = OTHERS[kind]
