@@ -21,8 +21,8 @@ from zsrobust.data_cli import data_parsers
 from zsrobust.demo.request import DemoRequest
 from zsrobust.doctor_cli import doctor_parser
 from zsrobust.export_cli import export_parser, push_parser
-from zsrobust.models.preprocessing import PROTOCOLS
-from zsrobust.models.robust import ROBUST
+from zsrobust.models.names import PACKAGED
+from zsrobust.models.protocols import PROTOCOLS
 from zsrobust.objectives import OBJECTIVES
 from zsrobust.parsing import (
     REPEATABLE,
@@ -177,5 +177,4 @@ def _models() -> list[str]:
     import open_clip
 
     tagged = [f"{architecture}/{tag}" for architecture, tag in open_clip.list_pretrained()]
-    own = ["glyph-clip", "photo-lite", *ROBUST, "photo-lite/without-tiny-imagenet"]
-    return [*own, *tagged]
+    return [*PACKAGED, *tagged]

@@ -38,16 +38,29 @@ def find_run(config: Config) -> Path:
         RequestError: if it cannot be written, holds something else, or holds another run and
             ``overwrite`` is off.
     """
-    out = local_path(config.out) if config.out is not None else Path("runs") / run_name(config)
-    if out.exists() and not out.is_dir():
-        raise RequestError(f"out {out} is a file: name a folder")
+    out = check_out(config)
     with _writing(out):
         out.mkdir(parents=True, exist_ok=True)
         probe = out / ".writable"
         probe.touch()
         # Another process that looks at the same time may have been quicker.
         probe.unlink(missing_ok=True)
-    if any(not entry.name.startswith(".") for entry in out.iterdir()):
+    return out
+
+
+def check_out(config: Config) -> Path:
+    """The run folder of ``config``, which need not be there yet.
+
+    Raises:
+        RequestError: if it cannot be read, holds something else, or holds another run and
+            ``overwrite`` is off.
+    """
+    out = local_path(config.out) if config.out is not None else Path("runs") / run_name(config)
+    with _writing(out):
+        if out.exists() and not out.is_dir():
+            raise RequestError(f"out {out} is a file: name a folder")
+        holds = out.exists() and any(not entry.name.startswith(".") for entry in out.iterdir())
+    if holds:
         _refuse_foreign(out, config)
         if _holds_work(out) and not config.overwrite:
             _refuse_another(out, config)

@@ -14,7 +14,8 @@ from zsrobust.demo.run import claim_folder, run_plan
 from zsrobust.devices import torch_device
 from zsrobust.files import local_path
 from zsrobust.models.loading import load
-from zsrobust.models.weights import CARD, read_card
+from zsrobust.models.names import CARD
+from zsrobust.models.weights import read_card
 from zsrobust.reporting.figures.gallery import gallery_figure
 from zsrobust.reporting.figures.style import save_figure
 

@@ -18,12 +18,11 @@ from torch import nn
 from zsrobust._version import __version__
 from zsrobust.errors import RequestError
 from zsrobust.files import folder_written_whole, sha256_of, write_text
-from zsrobust.models.adapters.lora import merged
+from zsrobust.models.adapters.low_rank import merged
 from zsrobust.models.adapters.options import Adapter
 from zsrobust.models.clip import CLIPModel
+from zsrobust.models.names import CARD, TENSORS
 
-TENSORS = "model.safetensors"
-CARD = "model.json"
 SCHEMA = 1
 # What a run adds of itself, none of it needed to load the model; and of what type it is.
 RECORD: dict[str, type] = {

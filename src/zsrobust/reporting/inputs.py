@@ -17,7 +17,8 @@ from zsrobust.evaluation.results import Results
 from zsrobust.evaluation.same_protocol import attack_of
 from zsrobust.evaluation.united import alike, measured_models, united
 from zsrobust.files import as_argument
-from zsrobust.models.weights import CARD, read_card
+from zsrobust.models.names import CARD
+from zsrobust.models.weights import read_card
 from zsrobust.reporting.figures.distance import Moved, read_moved
 from zsrobust.run_folder import CONFIG
 from zsrobust.training.metrics import read_metrics

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from zsrobust.checks import check_types
 from zsrobust.errors import RequestError
 from zsrobust.files import local_path
 from zsrobust.parsing import parse_options
-from zsrobust.reproduce.candidates import CHOSEN
-from zsrobust.reproduce.experiment import Experiment
-from zsrobust.reproduce.field import Field
-from zsrobust.reproduce.methods import METHODS_FROM_GLYPHS
-from zsrobust.reproduce.paper import Paper
-from zsrobust.reproduce.screened import Screened
-from zsrobust.reproduce.searched import Searched
 from zsrobust.reproduce.world import glyphs, photos, photos_of
+
+if TYPE_CHECKING:
+    from zsrobust.reproduce.experiment import Experiment
+    from zsrobust.reproduce.paper import Paper
 
 USAGE = """\
 usage: zsrobust reproduce glyphs [options]
@@ -111,8 +110,21 @@ def parse_reproduce(words: Sequence[str]) -> Request:
     out = local_path(options.out or f"runs/reproduce-{world}")
     if options.dry_run and world != "paper":
         raise RequestError(f"--dry-run is for paper: reproduce {world} needs no plan")
+    return _request(world, [local_path(folder) for folder in folders], out, options)
+
+
+def _request(world: str, folders: Sequence[Path], out: Path, options: Options) -> Request:
+    # What is only shown was trained on files that need not be here.
+    photographs = photos(folders[0]) if folders and world == "photos" else None
+    from zsrobust.reproduce.candidates import CHOSEN
+    from zsrobust.reproduce.field import Field
+    from zsrobust.reproduce.methods import METHODS_FROM_GLYPHS
+    from zsrobust.reproduce.paper import Paper
+    from zsrobust.reproduce.screened import Screened
+    from zsrobust.reproduce.searched import Searched
+
     if world == "paper":
-        paper = Paper(local_path(folders[0]), out)
+        paper = Paper(folders[0], out)
         return Request(paper, not options.show, paper if options.dry_run else None)
     if world in ("methods", "recipe"):
         kind = Field if world == "methods" else Screened
@@ -123,8 +135,7 @@ def parse_reproduce(words: Sequence[str]) -> Request:
         raise RequestError(
             f"{out} holds runs: name the folder of data sets that they were made with"
         )
-    # What is only shown was trained on files that need not be here.
-    found = photos(local_path(folders[0])) if folders else photos_of("tiny-imagenet", ["digits"])
+    found = photographs or photos_of("tiny-imagenet", ["digits"])
     # Photographs had no say in how our own recipe was chosen.
     methods = (*METHODS_FROM_GLYPHS, replace(CHOSEN, title="zsrobust"))
     return Request(Searched(found, out, methods), not options.show, None)

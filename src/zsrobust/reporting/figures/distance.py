@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from zsrobust.errors import RequestError
-from zsrobust.models.weights import CARD, read_card
+from zsrobust.models.names import CARD
+from zsrobust.models.weights import read_card
 from zsrobust.reporting.figures.style import (
     FAINT,
     SMALL,
