@@ -32,8 +32,8 @@ from zsrobust.parsing import (
     recipe_names,
 )
 from zsrobust.report_cli import leaderboard_parser, report_parser
-from zsrobust.reproduce.request import WORLDS
-from zsrobust.reproduce.request import Options as ReproduceOptions
+from zsrobust.reproduce.options import WORLDS
+from zsrobust.reproduce.options import Options as ReproduceOptions
 from zsrobust.rerun_cli import rerun_parser
 from zsrobust.serve_cli import serve_parser
 from zsrobust.sweep.request import SweepOptions
@@ -49,7 +49,7 @@ def completion_parser() -> WordParser:
     parser = WordParser(
         prog="zsrobust completion",
         description="Print a script that completes the words of zsrobust; for bash: "
-        'eval "$(zsrobust completion bash)"',
+        "zsrobust completion bash > ~/.local/share/bash-completion/completions/zsrobust",
     )
     parser.add_argument("shell", choices=SHELLS)
     return parser

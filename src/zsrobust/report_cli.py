@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from zsrobust.files import local_path
+from zsrobust.run_folder import require_folders
 from zsrobust.word_parser import WordParser
 
 Say = Callable[[str], None]
@@ -66,6 +67,7 @@ def run_report(words: Sequence[str], show: Say) -> dict[str, Any]:
         RequestError: if the words are wrong, or a run or ``--out`` is not what it must be.
     """
     given = report_parser().parse_args(list(words))
+    require_folders(given.runs)
     from zsrobust.reporting.report import write_report
 
     written = write_report(given.runs, given.out)
@@ -80,6 +82,7 @@ def run_leaderboard(words: Sequence[str], show: Say) -> dict[str, Any]:
         RequestError: if the words are wrong, or a run or ``--out`` is not what it must be.
     """
     given = leaderboard_parser().parse_args(list(words))
+    require_folders(given.runs)
     from zsrobust.reporting.leaderboard import write_leaderboard
 
     ranked = write_leaderboard(given.runs, given.out)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,17 @@ def check_out(config: Config) -> Path:
         if _holds_work(out) and not config.overwrite:
             _refuse_another(out, config)
     return out
+
+
+def require_folders(runs: Sequence[Path]) -> None:
+    """Refuse run folders that are not there.
+
+    Raises:
+        RequestError: naming the first.
+    """
+    for run in runs:
+        if not run.is_dir():
+            raise RequestError(f"{run} is no folder: name a run folder")
 
 
 def in_use(out: Path) -> bool:

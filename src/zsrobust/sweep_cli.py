@@ -12,14 +12,17 @@ Say = Callable[[object], None]
 
 def sweep(words: Sequence[str], show: Say, figures: Say) -> None:
     """Run a sweep and show its table; ``figures`` takes what there is for machines."""
-    from zsrobust.preflight import check_sweep
+    from zsrobust.preflight import check_evaluation, check_training
     from zsrobust.sweep.request import USAGE, parse_sweep
 
     if words[:1] == ["--help"]:
         sys.stdout.write(f"{USAGE}\n")
         return
     asked = parse_sweep(words)
-    check_sweep(asked)
+    for config in asked.recipes.values():
+        check_training(config)
+    # Which models are evaluated is not known before they are trained.
+    check_evaluation(asked.evaluation, [])
     from zsrobust.evaluation.collapsed import collapse_warnings
     from zsrobust.sweep.run import run_sweep
 
@@ -45,7 +48,8 @@ def sweep(words: Sequence[str], show: Say, figures: Say) -> None:
 
 def reproduce(words: Sequence[str], show: Say, figures: Say) -> None:
     """Run a replication and show its tables; ``figures`` takes what there is for machines."""
-    from zsrobust.reproduce.request import USAGE, parse_reproduce
+    from zsrobust.reproduce.options import USAGE
+    from zsrobust.reproduce.request import parse_reproduce
 
     if words[:1] == ["--help"]:
         sys.stdout.write(f"{USAGE}\n")

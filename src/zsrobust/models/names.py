@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING
 
 from zsrobust.errors import RequestError
 from zsrobust.files import as_argument, is_folder, local_path
+from zsrobust.models.card import CARD
 from zsrobust.models.name_forms import Form, read_form
 from zsrobust.models.robust import ROBUST
 
 if TYPE_CHECKING:
     from zsrobust.models.clip import CLIPModel
 
-CARD = "model.json"
-TENSORS = "model.safetensors"
 PHOTO_LITE = "photo-lite"
 WITHOUT_TINY_IMAGENET = "photo-lite/without-tiny-imagenet"
 WRITTEN = (

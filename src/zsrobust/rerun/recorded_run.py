@@ -14,7 +14,8 @@ from zsrobust.config import Config, FinetuneConfig
 from zsrobust.environment import recorded
 from zsrobust.errors import RequestError
 from zsrobust.lazy import torch
-from zsrobust.models.names import CARD, TENSORS, resuming_command
+from zsrobust.models.card import CARD, TENSORS, read_card
+from zsrobust.models.names import resuming_command
 from zsrobust.parsing import parse_evaluate, parse_finetune
 from zsrobust.run_folder import CONFIG
 from zsrobust.training.metrics import read_metrics
@@ -69,8 +70,6 @@ def read_run(run: Path, request: Config) -> RecordedRun:
     for name in (*needed, "metrics.jsonl" if training else "outcomes.parquet"):
         if not (run / name).is_file():
             raise RequestError(f"{run} is not finished: it has no {name}")
-    from zsrobust.models.weights import read_card
-
     if training and not (card := read_card(run / "model" / CARD)).get("finished", True):
         raise RequestError(
             f"{run} is not finished: its model is of step {card['step']} of {card['total_steps']}; "

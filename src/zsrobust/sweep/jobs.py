@@ -11,7 +11,7 @@ from typing import Protocol
 from zsrobust.config import EvaluateConfig, FinetuneConfig
 from zsrobust.errors import Diverged, InUse
 from zsrobust.files import write_text
-from zsrobust.models.names import CARD
+from zsrobust.models.card import CARD
 from zsrobust.run_folder import find_run, in_use
 
 SECONDS_BETWEEN_LOOKS = 5.0
