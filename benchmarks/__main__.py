@@ -16,11 +16,12 @@ from benchmarks.ladder import ladder
 from benchmarks.machine import machine
 from benchmarks.scaling import AXES, scaling, scaling_figure
 from benchmarks.setting import Setting
+from benchmarks.startup import startup
 from benchmarks.tables import markdown
 from benchmarks.trials import trials
 from zsrobust.devices import full_precision
 
-WHAT = ("fine-tuning", "ladder", "pgd", "autoattack", "scaling", "trials")
+WHAT = ("fine-tuning", "ladder", "pgd", "autoattack", "scaling", "trials", "startup")
 PROMPTS = {"cpu": (25, 125), "cuda": (200, 1000)}
 """With batches of 32 and of 256 the same ratios of prompts to images."""
 BATCH = {"cpu": 32, "cuda": 256}
@@ -52,6 +53,8 @@ def _rows(what: str, arguments: argparse.Namespace) -> Iterable[dict[str, object
         return fine_tuning(settings, rounds=rounds, memory=not arguments.no_memory)
     if what == "ladder":
         return ladder(settings[0], rounds=rounds)
+    if what == "startup":
+        return startup(rounds, arguments.before)
     if what == "trials":
         return trials(settings[0], rounds=rounds)
     if what == "pgd":
@@ -89,6 +92,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--axes", nargs="+", choices=list(AXES["cpu"]), help="of scaling")
     parser.add_argument("--no-memory", action="store_true", help="of fine-tuning: time alone")
+    parser.add_argument("--before", metavar="SRC", help="of startup: an earlier src")
     parser.add_argument("--out", default="benchmark-results")
     return parser.parse_args()
 

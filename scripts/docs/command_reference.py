@@ -28,7 +28,7 @@ def reference() -> str:
     from zsrobust.data_cli import USAGE as DATA_USAGE
     from zsrobust.objectives import OBJECTIVES
     from zsrobust.parsing import recipe_titles
-    from zsrobust.reproduce.request import USAGE as REPRODUCE_USAGE
+    from zsrobust.reproduce.options import USAGE as REPRODUCE_USAGE
     from zsrobust.sweep.request import USAGE as SWEEP_USAGE
 
     usages = {"data": DATA_USAGE, "sweep": SWEEP_USAGE, "reproduce": REPRODUCE_USAGE}

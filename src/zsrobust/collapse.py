@@ -13,8 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypedDict
 
-from scipy.stats import beta, binom
-
 LEVEL = 0.001
 NEARLY = 0.9
 MOST = 0.5
@@ -101,6 +99,8 @@ def is_one_class(found: Counted) -> bool:
     room = 1 - found.top_labelled
     nearly = found.top_predicted - found.top_labelled >= NEARLY * room
     count = round(found.top_predicted * found.n) if nearly else 0
+    from scipy.stats import binom
+
     return nearly and bool(binom.sf(count - 1, found.n, 1 - room / 2) < LEVEL)
 
 
@@ -164,9 +164,13 @@ def collapse(found: Counted, original: Counted | None, images: str) -> list[Prob
 def _lowest(found: Counted, level: float) -> float:
     """Lower limit of the accuracy's two-sided interval of confidence 1 - ``level``."""
     right = round(found.clean_acc * found.n)
+    from scipy.stats import beta
+
     return float(beta.ppf(level / 2, right, found.n - right + 1)) if right else 0.0
 
 
 def _highest(found: Counted, level: float) -> float:
     right = round(found.clean_acc * found.n)
+    from scipy.stats import beta
+
     return float(beta.ppf(1 - level / 2, right + 1, found.n - right)) if right < found.n else 1.0

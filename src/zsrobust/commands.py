@@ -1,4 +1,8 @@
-"""What each command does with its words: parse, call, print."""
+"""What each command does with its words: parse, call, print.
+
+What takes torch is imported once the words are read and checked, so that help and refusals come at
+once.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +21,14 @@ if TYPE_CHECKING:
 
 
 def _demo(words: list[str]) -> None:
-    from zsrobust.demo.command import demo
-    from zsrobust.demo.request import parse_demo
+    from zsrobust.demo.request import check_demo, parse_demo
 
     words, as_json = _without(words, "--json")
-    page = demo(parse_demo(words))
+    request = parse_demo(words)
+    check_demo(request)
+    from zsrobust.demo.command import demo
+
+    page = demo(request)
     for line in page.warnings:
         sys.stderr.write(line + "\n")
     if as_json:
@@ -36,11 +43,16 @@ def _demo(words: list[str]) -> None:
 def _finetune(words: list[str]) -> None:
     from zsrobust.config import to_plain
     from zsrobust.parsing import parse_finetune
-    from zsrobust.reporting.commands import command_after
-    from zsrobust.training.finetune import finetune
+    from zsrobust.preflight import check_training
+    from zsrobust.run_folder import check_out
 
     words, as_json = _without(words, "--json")
     config = parse_finetune(words)
+    check_out(config)
+    check_training(config)
+    from zsrobust.reporting.commands import command_after
+    from zsrobust.training.finetune import finetune
+
     run = finetune(config)
     if os.environ.get("RANK", "0") != "0":
         return  # Of several processes the first one speaks.
@@ -58,16 +70,20 @@ def _finetune(words: list[str]) -> None:
 
 
 def _evaluate(words: list[str]) -> None:
-    from zsrobust.evaluation.evaluator import evaluate
     from zsrobust.files import write_text
     from zsrobust.parsing import parse_evaluate
-    from zsrobust.reporting.findings import sanity_page, warnings
-    from zsrobust.reporting.tables import accuracy_table
-    from zsrobust.run_folder import find_run
+    from zsrobust.preflight import check_evaluation
+    from zsrobust.run_folder import check_out, find_run
 
     words, as_json = _without(words, "--json")
     words, published = _without(words, "--compare", "published")
     config = parse_evaluate(words)
+    check_out(config)
+    check_evaluation(config, config.model)
+    from zsrobust.evaluation.evaluator import evaluate
+    from zsrobust.reporting.findings import sanity_page, warnings
+    from zsrobust.reporting.tables import accuracy_table
+
     results = evaluate(config)
     if os.environ.get("RANK", "0") != "0":
         return
@@ -104,8 +120,7 @@ def _print_published(console: Console, results: Results) -> None:
 
 def _compare(words: list[str]) -> None:
     from zsrobust.compare_cli import compare_parser
-    from zsrobust.evaluation.compare import compare
-    from zsrobust.reporting.compare import HOW_COMPARED, comparison_table
+    from zsrobust.run_folder import require_folders
 
     words, as_json = _without(words, "--json")
     runs = compare_parser().parse_args(words).runs
@@ -114,6 +129,10 @@ def _compare(words: list[str]) -> None:
             "write zsrobust compare RUN_A RUN_B for two evaluations, or one RUN to compare its "
             "models with each other"
         )
+    require_folders(runs)
+    from zsrobust.evaluation.compare import compare
+    from zsrobust.reporting.compare import HOW_COMPARED, comparison_table
+
     comparison = compare(*runs)
     if as_json:
         _write(plain_json(comparison.as_dict()))
@@ -129,15 +148,18 @@ def _compare(words: list[str]) -> None:
 
 def _seeds(words: list[str]) -> None:
     from zsrobust.compare_cli import seeds_parser
-    from zsrobust.evaluation.collapsed import collapse_warnings
-    from zsrobust.evaluation.results import Results
-    from zsrobust.evaluation.seeds import aggregate_seeds
-    from zsrobust.reporting.compare import seeds_table
+    from zsrobust.run_folder import require_folders
 
     words, as_json = _without(words, "--json")
     folders = seeds_parser().parse_args(words).runs
     if not folders:
         raise RequestError("write zsrobust seeds RUN RUN ... with one evaluation a seed")
+    require_folders(folders)
+    from zsrobust.evaluation.collapsed import collapse_warnings
+    from zsrobust.evaluation.results import Results
+    from zsrobust.evaluation.seeds import aggregate_seeds
+    from zsrobust.reporting.compare import seeds_table
+
     runs = [Results.read(folder / "results.json") for folder in folders]
     spreads = aggregate_seeds(runs)
     collapsed = list(dict.fromkeys(line for run in runs for line in collapse_warnings(run)))

@@ -21,8 +21,8 @@ from zsrobust.data_cli import data_parsers
 from zsrobust.demo.request import DemoRequest
 from zsrobust.doctor_cli import doctor_parser
 from zsrobust.export_cli import export_parser, push_parser
-from zsrobust.models.preprocessing import PROTOCOLS
-from zsrobust.models.robust import ROBUST
+from zsrobust.models.names import PACKAGED
+from zsrobust.models.protocols import PROTOCOLS
 from zsrobust.objectives import OBJECTIVES
 from zsrobust.parsing import (
     REPEATABLE,
@@ -32,8 +32,8 @@ from zsrobust.parsing import (
     recipe_names,
 )
 from zsrobust.report_cli import leaderboard_parser, report_parser
-from zsrobust.reproduce.request import WORLDS
-from zsrobust.reproduce.request import Options as ReproduceOptions
+from zsrobust.reproduce.options import WORLDS
+from zsrobust.reproduce.options import Options as ReproduceOptions
 from zsrobust.rerun_cli import rerun_parser
 from zsrobust.serve_cli import serve_parser
 from zsrobust.sweep.request import SweepOptions
@@ -49,7 +49,7 @@ def completion_parser() -> WordParser:
     parser = WordParser(
         prog="zsrobust completion",
         description="Print a script that completes the words of zsrobust; for bash: "
-        'eval "$(zsrobust completion bash)"',
+        "zsrobust completion bash > ~/.local/share/bash-completion/completions/zsrobust",
     )
     parser.add_argument("shell", choices=SHELLS)
     return parser
@@ -177,5 +177,4 @@ def _models() -> list[str]:
     import open_clip
 
     tagged = [f"{architecture}/{tag}" for architecture, tag in open_clip.list_pretrained()]
-    own = ["glyph-clip", "photo-lite", *ROBUST, "photo-lite/without-tiny-imagenet"]
-    return [*own, *tagged]
+    return [*PACKAGED, *tagged]

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 from zsrobust.data.open_readable import open_readable
-from zsrobust.data.shards.write import SAMPLES_A_SHARD, refuse, write_shards
 from zsrobust.files import local_path
 from zsrobust.progress import Steps
+
+SAMPLES_A_SHARD = 1000
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -28,6 +29,8 @@ def shard(given: argparse.Namespace, show: Callable[[str], None]) -> dict[str, A
         RequestError: if the set cannot be read, or the folder is not new.
         RunError: if the disk is full.
     """
+    from zsrobust.data.shards.write import refuse, write_shards
+
     refuse(given.out, given.shard_size)
     images = open_readable(given.spec, "train", given.on_unreadable)
     with Steps(f"writing {given.out}", len(images)) as steps:

@@ -9,9 +9,8 @@ from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
-import torch
-
 from zsrobust.files import write_text
+from zsrobust.lazy import torch
 
 LIBRARIES = (
     *("torch", "torchvision", "open_clip_torch", "timm", "numpy", "pillow"),

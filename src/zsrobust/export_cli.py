@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from zsrobust.export.command import Exported, export
-from zsrobust.export.folder import read_mark
+from zsrobust.export.folder import read_mark, require_free
 from zsrobust.export.formats import FORMATS
 from zsrobust.export.push import push
 from zsrobust.export.request import ExportRequest, class_names_from
 from zsrobust.files import local_path
+from zsrobust.models.names import check_name
 from zsrobust.word_parser import WordParser
+
+if TYPE_CHECKING:
+    from zsrobust.export.command import Exported
 
 Say = Callable[[str], None]
 
@@ -71,7 +74,12 @@ def run_export(words: Sequence[str], show: Say, warn: Say) -> dict[str, Any]:
     given = vars(export_parser().parse_args(list(words)))
     given["class_names"] = class_names_from(given["class_names"])
     given["templates"] = tuple(given["templates"]) if given["templates"] else None
-    done = export(ExportRequest(**given))
+    request = ExportRequest(**given)
+    require_free(request.folder, overwrite=request.overwrite)
+    check_name(request.model)
+    from zsrobust.export.command import export
+
+    done = export(request)
     if done.unfinished:
         warn(f"warning: this is of a fine-tuning at {done.unfinished}")
     if done.warning:

@@ -11,8 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor
+from zsrobust.lazy import Tensor, torch
 
 
 def _signed(value: int) -> int:

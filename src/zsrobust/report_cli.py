@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from zsrobust.files import local_path
+from zsrobust.run_folder import require_folders
 from zsrobust.word_parser import WordParser
 
 Say = Callable[[str], None]
@@ -65,9 +66,10 @@ def run_report(words: Sequence[str], show: Say) -> dict[str, Any]:
     Raises:
         RequestError: if the words are wrong, or a run or ``--out`` is not what it must be.
     """
+    given = report_parser().parse_args(list(words))
+    require_folders(given.runs)
     from zsrobust.reporting.report import write_report
 
-    given = report_parser().parse_args(list(words))
     written = write_report(given.runs, given.out)
     show(f"report: {written.page}, with {len(written.files)} files in {written.files[0].parent}")
     return asdict(written)
@@ -79,9 +81,10 @@ def run_leaderboard(words: Sequence[str], show: Say) -> dict[str, Any]:
     Raises:
         RequestError: if the words are wrong, or a run or ``--out`` is not what it must be.
     """
+    given = leaderboard_parser().parse_args(list(words))
+    require_folders(given.runs)
     from zsrobust.reporting.leaderboard import write_leaderboard
 
-    given = leaderboard_parser().parse_args(list(words))
     ranked = write_leaderboard(given.runs, given.out)
     show(f"leaderboard: {ranked.page}, {len(ranked.ours)} tables of models measured here")
     return asdict(ranked)

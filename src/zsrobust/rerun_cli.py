@@ -40,9 +40,9 @@ def run_rerun(words: Sequence[str]) -> Rerun:
         RequestError: if the words are wrong, or as ``rerun``.
         RunError: if the repetition fails.
     """
+    given = rerun_parser().parse_args(list(words))
     from zsrobust.rerun.again import rerun
 
-    given = rerun_parser().parse_args(list(words))
     return rerun(given.run, given.out)
 
 

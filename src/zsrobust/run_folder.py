@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -38,20 +38,44 @@ def find_run(config: Config) -> Path:
         RequestError: if it cannot be written, holds something else, or holds another run and
             ``overwrite`` is off.
     """
-    out = local_path(config.out) if config.out is not None else Path("runs") / run_name(config)
-    if out.exists() and not out.is_dir():
-        raise RequestError(f"out {out} is a file: name a folder")
+    out = check_out(config)
     with _writing(out):
         out.mkdir(parents=True, exist_ok=True)
         probe = out / ".writable"
         probe.touch()
         # Another process that looks at the same time may have been quicker.
         probe.unlink(missing_ok=True)
-    if any(not entry.name.startswith(".") for entry in out.iterdir()):
+    return out
+
+
+def check_out(config: Config) -> Path:
+    """The run folder of ``config``, which need not be there yet.
+
+    Raises:
+        RequestError: if it cannot be read, holds something else, or holds another run and
+            ``overwrite`` is off.
+    """
+    out = local_path(config.out) if config.out is not None else Path("runs") / run_name(config)
+    with _writing(out):
+        if out.exists() and not out.is_dir():
+            raise RequestError(f"out {out} is a file: name a folder")
+        holds = out.exists() and any(not entry.name.startswith(".") for entry in out.iterdir())
+    if holds:
         _refuse_foreign(out, config)
         if _holds_work(out) and not config.overwrite:
             _refuse_another(out, config)
     return out
+
+
+def require_folders(runs: Sequence[Path]) -> None:
+    """Refuse run folders that are not there.
+
+    Raises:
+        RequestError: naming the first.
+    """
+    for run in runs:
+        if not run.is_dir():
+            raise RequestError(f"{run} is no folder: name a run folder")
 
 
 def in_use(out: Path) -> bool:

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from zsrobust.devices import torch_device
 from zsrobust.errors import Stopped
 from zsrobust.export.installed import require_installed
+from zsrobust.models.names import check_name
 from zsrobust.word_parser import WordParser
 
 Say = Callable[[str], None]
@@ -48,11 +48,14 @@ def run_serve(
     """
     given = serve_parser().parse_args(list(words))
     require_installed("serve", "gradio")
-    device = torch_device(given.device)
+    for name in given.model:
+        check_name(name)
+    from zsrobust.devices import torch_device
     from zsrobust.serve.limits import Limits
     from zsrobust.serve.served import load_served
     from zsrobust.serve.server import address, claim, is_loopback, run_server
 
+    device = torch_device(given.device)
     limits = Limits()
     with claim(given.host, given.port) as listening:
         if not is_loopback(given.host):

@@ -12,14 +12,21 @@ Say = Callable[[object], None]
 
 def sweep(words: Sequence[str], show: Say, figures: Say) -> None:
     """Run a sweep and show its table; ``figures`` takes what there is for machines."""
-    from zsrobust.evaluation.collapsed import collapse_warnings
+    from zsrobust.preflight import check_evaluation, check_training
     from zsrobust.sweep.request import USAGE, parse_sweep
-    from zsrobust.sweep.run import run_sweep
 
     if words[:1] == ["--help"]:
         sys.stdout.write(f"{USAGE}\n")
         return
-    swept = run_sweep(parse_sweep(words))
+    asked = parse_sweep(words)
+    for config in asked.recipes.values():
+        check_training(config)
+    # Which models are evaluated is not known before they are trained.
+    check_evaluation(asked.evaluation, [])
+    from zsrobust.evaluation.collapsed import collapse_warnings
+    from zsrobust.sweep.run import run_sweep
+
+    swept = run_sweep(asked)
     show(swept.table.for_terminal())
     for line in (*swept.table.notes, f"table: {swept.table_file}"):
         show(line)
@@ -41,14 +48,16 @@ def sweep(words: Sequence[str], show: Say, figures: Say) -> None:
 
 def reproduce(words: Sequence[str], show: Say, figures: Say) -> None:
     """Run a replication and show its tables; ``figures`` takes what there is for machines."""
-    from zsrobust.reproduce.paper import plan_in_words
-    from zsrobust.reproduce.request import USAGE, parse_reproduce
-    from zsrobust.reproduce.run import reproduce as run
+    from zsrobust.reproduce.options import USAGE
+    from zsrobust.reproduce.request import parse_reproduce
 
     if words[:1] == ["--help"]:
         sys.stdout.write(f"{USAGE}\n")
         return
     request = parse_reproduce(words)
+    from zsrobust.reproduce.paper import plan_in_words
+    from zsrobust.reproduce.run import reproduce as run
+
     if request.plan is not None:
         for line in plan_in_words(request.plan):
             show(line)

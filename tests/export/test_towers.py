@@ -1,14 +1,12 @@
 """What may leave: models whose weights say all that they compute; and nothing that disagrees."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
 from zsrobust.errors import RequestError, RunError
-from zsrobust.export import formats
+from zsrobust.export import formats, tecoa_file
 from zsrobust.export.agreement import Theirs, as_pixels, largest_difference, pictures
 from zsrobust.export.command import export
 from zsrobust.export.request import ExportRequest
@@ -119,18 +117,18 @@ def test_pictures_are_as_they_are_read(source):
 
 
 def test_what_disagrees_is_not_left_behind(source, tuned, tmp_path, monkeypatch):
-    honest = formats.FORMATS["tecoa"]
+    honest = tecoa_file.write
     run = tuned(source(quick_gelu=True))
 
     def wrong(model, folder, request):
         for parameter in model.encoder.parameters():
             parameter.data.mul_(1.001)
-        notes = honest.write(model, folder, request)
+        notes = honest(model, folder, request)
         for parameter in model.encoder.parameters():
             parameter.data.div_(1.01)
         return notes
 
-    monkeypatch.setitem(formats.FORMATS, "tecoa", replace(honest, write=wrong))
+    monkeypatch.setattr(tecoa_file, "write", wrong)
     with pytest.raises(RunError, match="the written model was not kept"):
         export(ExportRequest(run, "tecoa", out=str(tmp_path / "out")))
     assert not (tmp_path / "out").exists()

@@ -6,14 +6,8 @@ from PIL import Image
 from torch.nn import functional as F
 
 from zsrobust.errors import RequestError
-from zsrobust.models.preprocessing import (
-    CLIP_MEAN,
-    CLIP_STD,
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    PROTOCOLS,
-    Preprocessing,
-)
+from zsrobust.models.preprocessing import Preprocessing
+from zsrobust.models.protocols import CLIP_MEAN, CLIP_STD, IMAGENET_MEAN, IMAGENET_STD, PROTOCOLS
 
 
 def photo_like(height, width):

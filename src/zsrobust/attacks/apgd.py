@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
-import torch
-from torch import Tensor
-
 from zsrobust.attacks.pgd import input_gradient, refuse_nan
 from zsrobust.attacks.threat_model import ThreatModel
+from zsrobust.lazy import Tensor, torch
 
 MOMENTUM = 0.75
 RISES = 0.75

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from zsrobust.attacks.apgd import apgd_until_wrong
 from zsrobust.attacks.frozen import frozen
@@ -16,8 +14,11 @@ from zsrobust.attacks.samples import require_samples
 from zsrobust.attacks.threat_model import ThreatModel
 from zsrobust.attacks.worst import worst_of
 from zsrobust.checks import check_types, require
-from zsrobust.models.zero_shot import ZeroShotClassifier
+from zsrobust.lazy import Tensor, torch
 from zsrobust.noise import uniform_noise
+
+if TYPE_CHECKING:
+    from zsrobust.models.zero_shot import ZeroShotClassifier
 
 EARLY: dict[str, bool] = {"apgd-ce-early": False, "apgd-t-early": True}
 """By name, whether it goes for one other class after the other."""

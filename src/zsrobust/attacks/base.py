@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Protocol
 
 from zsrobust.attacks.threat_model import ThreatModel
-from zsrobust.models.zero_shot import ZeroShotClassifier
+from zsrobust.lazy import Tensor
+
+if TYPE_CHECKING:
+    from zsrobust.models.zero_shot import ZeroShotClassifier
 
 
 class Attack(Protocol):

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from zsrobust.attacks.base import Attack
 from zsrobust.attacks.frozen import frozen
@@ -15,7 +13,10 @@ from zsrobust.attacks.samples import require_samples
 from zsrobust.attacks.threat_model import ThreatModel
 from zsrobust.attacks.worst import worst_of
 from zsrobust.checks import require
-from zsrobust.models.zero_shot import ZeroShotClassifier
+from zsrobust.lazy import Tensor, torch
+
+if TYPE_CHECKING:
+    from zsrobust.models.zero_shot import ZeroShotClassifier
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from zsrobust.lazy import Tensor, torch
 
 
 def unit(vectors: Tensor) -> Tensor:

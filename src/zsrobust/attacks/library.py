@@ -12,10 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from logging import Logger
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from zsrobust.attacks.forked_rng import forked_rng
 from zsrobust.attacks.frozen import frozen
@@ -24,8 +21,11 @@ from zsrobust.attacks.samples import require_samples
 from zsrobust.attacks.threat_model import ThreatModel
 from zsrobust.checks import require
 from zsrobust.errors import RequestError
-from zsrobust.models.zero_shot import ZeroShotClassifier
+from zsrobust.lazy import Tensor, torch
 from zsrobust.noise import sample_key
+
+if TYPE_CHECKING:
+    from zsrobust.models.zero_shot import ZeroShotClassifier
 
 _APGD = {"n_iter": 100, "n_restarts": 1, "eot_iter": 1, "rho": 0.75}
 STANDARD: dict[str, dict[str, object]] = {

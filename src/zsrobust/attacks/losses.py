@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-import torch
-from torch import Tensor
-from torch.nn import functional as F
-
 from zsrobust.errors import RequestError
+from zsrobust.lazy import F, Tensor, torch
 
 LossName = Literal["ce", "margin", "dlr", "targeted"]
 

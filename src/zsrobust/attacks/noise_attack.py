@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from zsrobust.attacks.frozen import frozen
 from zsrobust.attacks.losses import cross_entropy
@@ -14,8 +13,11 @@ from zsrobust.attacks.samples import require_samples
 from zsrobust.attacks.threat_model import ThreatModel
 from zsrobust.attacks.worst import worst_of
 from zsrobust.checks import check_types, require
-from zsrobust.models.zero_shot import ZeroShotClassifier
+from zsrobust.lazy import Tensor
 from zsrobust.noise import uniform_noise
+
+if TYPE_CHECKING:
+    from zsrobust.models.zero_shot import ZeroShotClassifier
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
-from torch import Tensor
-
 from zsrobust.attacks.threat_model import ThreatModel
 from zsrobust.errors import Diverged
+from zsrobust.lazy import Tensor, torch
 
 LossFunction = Callable[[Tensor], Tensor]
 """Images (N, 3, H, W) to one loss a sample (N,), which the attack makes larger."""

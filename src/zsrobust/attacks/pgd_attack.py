@@ -6,9 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from zsrobust.attacks.frozen import frozen
 from zsrobust.attacks.losses import LOSSES, LossName, likeliest_others, margin
@@ -18,9 +16,12 @@ from zsrobust.attacks.threat_model import ROUNDING, ThreatModel
 from zsrobust.attacks.worst import worst_of
 from zsrobust.checks import check_types, require
 from zsrobust.errors import RequestError
-from zsrobust.models.zero_shot import ZeroShotClassifier
+from zsrobust.lazy import Tensor, torch
 from zsrobust.noise import uniform_noise
 from zsrobust.units import format_radius
+
+if TYPE_CHECKING:
+    from zsrobust.models.zero_shot import ZeroShotClassifier
 
 LEAST_LEVEL = 0.1
 """An eps below this share of a grey level was hardly meant: 0.0039/255 for 0.0039."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from zsrobust.attacks.threat_model import ThreatModel
 from zsrobust.checks import require
-from zsrobust.models.zero_shot import ZeroShotClassifier
+from zsrobust.lazy import Tensor, torch
+
+if TYPE_CHECKING:
+    from zsrobust.models.zero_shot import ZeroShotClassifier
 
 
 def require_zero_shot(classifier: object) -> None:
@@ -19,6 +20,8 @@ def require_zero_shot(classifier: object) -> None:
     Raises:
         RequestError: unless ``classifier`` is a :class:`ZeroShotClassifier`.
     """
+    from zsrobust.models.zero_shot import ZeroShotClassifier
+
     require(
         isinstance(classifier, ZeroShotClassifier),
         "what is attacked",

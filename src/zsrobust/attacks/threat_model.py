@@ -6,12 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-from torch import Tensor
-
 from zsrobust.attacks.euclidean import points_of_unit_ball, unit
 from zsrobust.checks import require, require_linf_length
 from zsrobust.errors import Diverged, RequestError
+from zsrobust.lazy import Tensor, torch
 from zsrobust.units import Eps
 
 ROUNDING = 1e-6

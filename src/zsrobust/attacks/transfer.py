@@ -7,17 +7,17 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from zsrobust.attacks.base import Attack
 from zsrobust.attacks.samples import require_zero_shot
 from zsrobust.attacks.threat_model import ThreatModel
 from zsrobust.errors import RequestError
+from zsrobust.lazy import Tensor
 from zsrobust.models.name_forms import split_arguments
-from zsrobust.models.preprocessing import Preprocessing
-from zsrobust.models.weights import fingerprint
-from zsrobust.models.zero_shot import ZeroShotClassifier
+
+if TYPE_CHECKING:
+    from zsrobust.models.zero_shot import ZeroShotClassifier
 
 
 def read_transfer(name: str) -> tuple[str, str] | None:
@@ -109,6 +109,8 @@ class Transfer:
 
     @property
     def _preprocessing(self) -> dict[str, object] | str:
+        from zsrobust.models.preprocessing import Preprocessing
+
         preprocessing = self.surrogate.preprocessing
         if isinstance(preprocessing, Preprocessing):
             return preprocessing.describe()
@@ -116,6 +118,8 @@ class Transfer:
 
     @cached_property
     def _hashes(self) -> dict[str, str]:
+        from zsrobust.models.weights import fingerprint
+
         vectors = self.surrogate.class_embeddings.cpu().numpy().tobytes()
         return {
             "weights": fingerprint(self.surrogate.encoder),

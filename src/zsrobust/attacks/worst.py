@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-import torch
-from torch import Tensor
-
 from zsrobust.attacks.pgd import refuse_nan
+from zsrobust.lazy import Tensor, torch
 
 Try = Callable[[Tensor], Tensor]
 """Rows of a batch (M,) to adversarial images of these samples (M, 3, H, W)."""

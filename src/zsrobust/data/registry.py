@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,11 +10,11 @@ from typing import Literal
 
 from zsrobust.data import cifar, digits, image_folder, mnist_5k, tiny_imagenet
 from zsrobust.data.image_set import ImageSet
-from zsrobust.data.own import OWN
+from zsrobust.data.own import OWN, OwnKind
 from zsrobust.data.published.opening import READERS, opener
 from zsrobust.data.published.prompts import PROMPTS, with_prompts
 from zsrobust.data.published.table import TABLE
-from zsrobust.data.specification import Specification, parse_specification
+from zsrobust.data.specification import Specification, exists, parse_specification
 from zsrobust.data.suites import SUITES
 from zsrobust.data.unknown_kind import unknown_kind
 from zsrobust.errors import RequestError
@@ -107,10 +108,20 @@ def open_set(spec: str, role: Role) -> ImageSet:
         RequestError: if a part of the specification is wrong, or the data is not there, not in the
             layout of its kind, or of one class alone.
     """
+    return opening(spec, role)()
+
+
+def opening(spec: str, role: Role) -> Callable[[], ImageSet]:
+    """What opens the set of a specification, whose words are right and whose folder is there.
+
+    Raises:
+        RequestError: if a part of the specification is wrong, or it names no folder or file.
+    """
     parsed = parse_specification(spec)
     _refuse_misplaced(parsed)
     if parsed.kind in OWN:
-        return _with_options(_own(parsed, role), parsed)
+        own = _own(parsed)
+        return lambda: _with_options(own.open(parsed, role), parsed)
     kind = _kind(parsed)
     split = parsed.split or kind.splits[role]
     splits = tuple(dict.fromkeys((*kind.splits.values(), *kind.more_splits)))
@@ -123,20 +134,31 @@ def open_set(spec: str, role: Role) -> ImageSet:
             f"data {spec!r} gives names, but {parsed.kind} has its own class names: "
             f"names is for imagefolder, {', '.join(OWN)}"
         )
-    opened = kind.open(_folder(parsed, kind), split, parsed.names)
-    if parsed.kind in TABLE:
-        opened = with_prompts(opened, parsed.kind, parsed.prompts or "paper")
-    return _with_options(opened, parsed)
+    folder = _folder(parsed, kind)
+
+    def open_it() -> ImageSet:
+        opened = kind.open(folder, split, parsed.names)
+        if parsed.kind in TABLE:
+            opened = with_prompts(opened, parsed.kind, parsed.prompts or "paper")
+        return _with_options(opened, parsed)
+
+    return open_it
 
 
-def _own(parsed: Specification, role: Role) -> ImageSet:
+def _own(parsed: Specification) -> OwnKind:
     own = OWN[parsed.kind]
     if not parsed.place:
         raise RequestError(
             f"data {parsed.text!r} lacks its path: write {parsed.kind}:PATH, where PATH is "
             f"{own.layout}"
         )
-    return own.open(parsed, role)
+    # A pattern or a URL is looked up where it is read.
+    path = None if re.search(r"://|[{*?\[]", parsed.place) else parsed.path
+    if path is not None and not exists(path):
+        raise RequestError(
+            f"data {parsed.text!r} names no file or folder ({path}): PATH must be {own.layout}"
+        )
+    return own
 
 
 def _with_options(opened: ImageSet, parsed: Specification) -> ImageSet:

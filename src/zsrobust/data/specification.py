@@ -100,7 +100,7 @@ def parse_specification(text: str) -> Specification:
 def _refuse_unknown_key(text: str, part: str, path: str) -> None:
     """A comma, a word and ``=`` are an unknown key, unless a path is really spelled like that."""
     unknown = _ANY_KEY.search(part)
-    if unknown and not (path and _exists(path)):
+    if unknown and not (path and exists(path)):
         raise RequestError(
             f"data {text!r} has the unknown key {unknown[1]!r}: the keys are {', '.join(KEYS)}"
         )
@@ -113,7 +113,8 @@ def _at_home(path: str) -> Path:
         raise RequestError(f"data: the path {path} begins with no user's home") from None
 
 
-def _exists(path: str) -> bool:
+def exists(path: str | Path) -> bool:
+    """Whether there is a file or folder at ``path``, which may be no path at all."""
     try:
         return Path(path).expanduser().exists()
     # No file can be called so, or there is no such user.

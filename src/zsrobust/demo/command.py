@@ -6,15 +6,16 @@ from pathlib import Path
 
 from zsrobust.demo import own_photos
 from zsrobust.demo.examples import photographs
+from zsrobust.demo.folder import claim_folder
 from zsrobust.demo.page import Page, examples_page, page
 from zsrobust.demo.pictures import attacked
 from zsrobust.demo.plan import PHOTOS, WORLD, sized
 from zsrobust.demo.request import EXAMPLES, DemoRequest
-from zsrobust.demo.run import claim_folder, run_plan
+from zsrobust.demo.run import run_plan
 from zsrobust.devices import torch_device
 from zsrobust.files import local_path
+from zsrobust.models.card import CARD, read_card
 from zsrobust.models.loading import load
-from zsrobust.models.weights import CARD, read_card
 from zsrobust.reporting.figures.gallery import gallery_figure
 from zsrobust.reporting.figures.style import save_figure
 

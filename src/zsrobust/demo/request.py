@@ -9,6 +9,8 @@ from pathlib import Path
 
 from zsrobust.checks import check_types
 from zsrobust.config import Device
+from zsrobust.demo.folder import check_folder
+from zsrobust.demo.own_photos import checked
 from zsrobust.demo.plan import Size
 from zsrobust.errors import RequestError
 from zsrobust.files import as_argument, local_path
@@ -75,6 +77,17 @@ class DemoRequest:
             if field.name in ("out", "device") and value != field.default:
                 words += [f"--{field.name}", as_argument(Path(value))]
         return shlex.join(words)
+
+
+def check_demo(request: DemoRequest) -> None:
+    """Refuse a demonstration whose photographs or folder are not as they must be.
+
+    Raises:
+        RequestError: then.
+    """
+    if request.photos:
+        checked(local_path(request.photos))
+    check_folder(request.folder)
 
 
 def parse_demo(words: Sequence[str]) -> DemoRequest:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from zsrobust.demo.clock import Clock, stages
 from zsrobust.demo.pictures import gallery_of_run
 from zsrobust.demo.plan import Plan
 from zsrobust.demo.sentence import Claim, find_claim
-from zsrobust.errors import RequestError
 from zsrobust.evaluation.evaluated_run import EvaluatedRun
 from zsrobust.evaluation.evaluator import evaluate
 from zsrobust.files import write_text
@@ -26,8 +24,6 @@ from zsrobust.reporting.figures.series import strongest
 from zsrobust.reporting.figures.style import save_figure
 from zsrobust.reporting.tables import accuracy_table
 from zsrobust.training.finetune import finetune
-
-MARK = "demo.json"
 
 
 @dataclass(frozen=True)
@@ -47,25 +43,6 @@ class Shown:
     table: Path
     figures: list[Path]
     seconds: float
-
-
-def claim_folder(out: Path, command: str) -> None:
-    """Make the folder, marked with the command that fills it.
-
-    Raises:
-        RequestError: if it cannot be written, or holds other files.
-    """
-    if out.exists() and not out.is_dir():
-        raise RequestError(f"out {out} is a file: name a folder")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        if any(out.iterdir()) and not (out / MARK).exists():
-            raise RequestError(
-                f"out {out} holds files and is no folder of zsrobust demo: name an empty or new one"
-            )
-        write_text(out / MARK, json.dumps({"command": command}) + "\n")
-    except OSError as error:
-        raise RequestError(f"out {out} cannot be written: {error.strerror}") from None
 
 
 def run_plan(plan: Plan, out: Path, *, device: Device, overwrite: bool) -> Shown:

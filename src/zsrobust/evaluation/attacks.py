@@ -3,17 +3,46 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-
-import torch
+from typing import TYPE_CHECKING
 
 from zsrobust.attacks import PGD, Attack, ThreatModel, Transfer, fit_to_classes, make_attack
 from zsrobust.attacks.transfer import read_transfer
 from zsrobust.checks import require
 from zsrobust.config import EvaluateConfig, PGDOptions
-from zsrobust.data.image_set import ImageSet
 from zsrobust.errors import RequestError
-from zsrobust.models.clip import CLIPModel
-from zsrobust.models.loading import load
+from zsrobust.lazy import torch
+
+if TYPE_CHECKING:
+    from zsrobust.data.image_set import ImageSet
+    from zsrobust.models.clip import CLIPModel
+
+
+def surrogate_names(config: EvaluateConfig) -> list[str]:
+    """Names of the models that transfer attacks are made with, once every attack is known.
+
+    Raises:
+        RequestError: if an attack's name or a parameter is wrong, one is given twice, or none takes
+            the options of PGD that are given.
+    """
+    names: list[str] = []
+    surrogates: list[str] = []
+    takes_options = False
+    for name in config.attack:
+        found = read_transfer(name)
+        made = _make(config, found[0] if found else name, ThreatModel(config.norm))
+        if found:
+            surrogates.append(found[1])
+        names.append(f"transfer({made.name}, {found[1]})" if found else made.name)
+        takes_options |= any(isinstance(part, PGD) for part in getattr(made, "parts", [made]))
+    twice = {name for name in names if names.count(name) > 1}
+    require(not twice, "attack", f"{', '.join(sorted(twice))} twice", "given once each")
+    require(
+        takes_options or config.pgd == PGDOptions(),
+        "pgd",
+        "given",
+        "left out: no attack asked for takes these options",
+    )
+    return surrogates
 
 
 @dataclass
@@ -33,25 +62,12 @@ class RequestedAttacks:
     surrogates: dict[str, CLIPModel] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        names: list[str] = []
-        takes_options = False
-        for name in self.config.attack:
-            found = read_transfer(name)
-            made = self._make(found[0] if found else name, ThreatModel(self.config.norm))
-            if found:
-                self.surrogates[found[1]] = load(
-                    found[1], preprocessing=self.config.preprocessing, device=self.device
-                )
-            names.append(f"transfer({made.name}, {found[1]})" if found else made.name)
-            takes_options |= any(isinstance(part, PGD) for part in getattr(made, "parts", [made]))
-        twice = {name for name in names if names.count(name) > 1}
-        require(not twice, "attack", f"{', '.join(sorted(twice))} twice", "given once each")
-        require(
-            takes_options or self.config.pgd == PGDOptions(),
-            "pgd",
-            "given",
-            "left out: no attack asked for takes these options",
-        )
+        from zsrobust.models.loading import load
+
+        for name in surrogate_names(self.config):
+            self.surrogates[name] = load(
+                name, preprocessing=self.config.preprocessing, device=self.device
+            )
 
     def on(self, images: ImageSet, resolution: int) -> tuple[list[Attack], dict[str, str]]:
         """Those defined for the set's classes, and by name what was changed or left out.
@@ -91,15 +107,16 @@ class RequestedAttacks:
     def _on(self, name: str, threat: ThreatModel, images: ImageSet) -> Attack:
         found = read_transfer(name)
         if not found:
-            return self._make(name, threat)
+            return _make(self.config, name, threat)
         inner, surrogate_name = found
         surrogate = self.surrogates[surrogate_name].classifier(
             images.class_names,
             self.config.templates or images.templates or None,
             lambda _: None,  # Told before, as of every model.
         )
-        attack = self._make(inner, threat)
+        attack = _make(self.config, inner, threat)
         return Transfer(attack, surrogate.eval().to(self.device), surrogate_name)
 
-    def _make(self, name: str, threat: ThreatModel) -> Attack:
-        return make_attack(name, threat, seed=self.config.seed, **vars(self.config.pgd))
+
+def _make(config: EvaluateConfig, name: str, threat: ThreatModel) -> Attack:
+    return make_attack(name, threat, seed=config.seed, **vars(config.pgd))

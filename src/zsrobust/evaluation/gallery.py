@@ -13,16 +13,18 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from zsrobust.attacks import Attack
 from zsrobust.errors import RequestError
 from zsrobust.files import written_whole
-from zsrobust.models.zero_shot import ZeroShotClassifier
+from zsrobust.lazy import Tensor, torch
+
+if TYPE_CHECKING:
+    from zsrobust.models.zero_shot import ZeroShotClassifier
 
 SCHEMA = 1
 # What NumPy, zipfile and json raise for an archive, or a header or text in it, that is not whole:
@@ -199,9 +201,9 @@ def attacked_item(
     )
 
 
-@torch.no_grad()
 def _said(classifier: ZeroShotClassifier, images: Tensor, label: int) -> Prediction:
-    probabilities = classifier(images)[0].softmax(-1)
+    with torch.no_grad():
+        probabilities = classifier(images)[0].softmax(-1)
     likeliest = int(probabilities.argmax())
     return Prediction(
         classifier.class_names[likeliest], float(probabilities[likeliest]), likeliest == label

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest
 
 from zsrobust.evaluation.statistics import (
     BOOTSTRAP_SEED,
@@ -65,6 +64,8 @@ def paired_difference(first: Sequence[Outcome], second: Sequence[Outcome]) -> Di
         draws += (counts[:, 0] - counts[:, 1]) / n
         disagree = gained + lost
         by_chance += (2 * random.binomial(disagree, 0.5, DRAWS) - disagree) / n
+        from scipy.stats import binomtest
+
         exact = binomtest(gained, disagree).pvalue if disagree else 1.0
     sets = len(first)
     accuracies = [

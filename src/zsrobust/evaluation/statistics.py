@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest, t
 
 Interval = tuple[float, float]
 Outcome = NDArray[np.bool_]
@@ -22,6 +21,8 @@ def wilson_interval(correct: int, n: int) -> Interval:
     Wilson, "Probable inference, the law of succession, and statistical inference", JASA 1927.
     Never empty: 0 of 100 gives (0, 0.037).
     """
+    from scipy.stats import binomtest
+
     found = binomtest(correct, n).proportion_ci(confidence_level=0.95, method="wilson")
     return float(found.low), float(found.high)
 
@@ -53,6 +54,8 @@ def t_interval(values: Sequence[float]) -> Interval:
     if len(values) < 2:
         return math.nan, math.nan
     mean, spread = float(np.mean(values)), float(np.std(values, ddof=1))
+    from scipy.stats import t
+
     half = float(t.ppf(0.975, len(values) - 1)) * spread / math.sqrt(len(values))
     return mean - half, mean + half
 

@@ -22,7 +22,8 @@ from zsrobust.export.formats import format_named
 from zsrobust.export.request import ExportRequest
 from zsrobust.files import folder_written_whole, local_path
 from zsrobust.models.clip import CLIPModel
-from zsrobust.models.loading import load, resuming_command
+from zsrobust.models.loading import load
+from zsrobust.models.names import resuming_command
 from zsrobust.models.weights import fingerprint
 from zsrobust.run_folder import CONFIG
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from zsrobust.errors import RequestError
-from zsrobust.export import onnx_graph, open_clip_folder, tecoa_file, transformers_folder
-from zsrobust.export.agreement import Theirs
 from zsrobust.export.request import ExportRequest
-from zsrobust.models.clip import CLIPModel
+
+if TYPE_CHECKING:
+    from zsrobust.export.agreement import Theirs
+    from zsrobust.models.clip import CLIPModel
 
 
 @dataclass(frozen=True)
@@ -20,20 +22,42 @@ class Format:
     Attributes:
         what: it is, in a line.
         library: the hub's word for the library that loads it; empty for none.
-        how: how to load it, in Markdown.
         pixels: how images are prepared there, in a sentence for models that are not as CLIP.
-        check: refuses, before anything is written, a model that it cannot hold.
-        write: writes the files into a folder that is there; gives notes for card and terminal.
-        load: what the folder computes, as its own library loads it.
+        module: of this package, with ``HOW``, ``check``, ``write`` and ``load``; imported when the
+            first of them is used, for it imports torch.
     """
 
     what: str
     library: str
-    how: str
     pixels: str
-    check: Callable[[CLIPModel, ExportRequest], None]
-    write: Callable[[CLIPModel, Path, ExportRequest], list[str]]
-    load: Callable[[Path, CLIPModel], Theirs]
+    module: str
+
+    @property
+    def _module(self) -> Any:
+        return import_module(f"zsrobust.export.{self.module}")
+
+    @property
+    def how(self) -> str:
+        """How to load it, in Markdown."""
+        return str(self._module.HOW)
+
+    def check(self, model: CLIPModel, request: ExportRequest) -> None:
+        """Refuse, before anything is written, a model that it cannot hold.
+
+        Raises:
+            RequestError: then.
+        """
+        self._module.check(model, request)
+
+    def write(self, model: CLIPModel, folder: Path, request: ExportRequest) -> list[str]:
+        """Write the files into a folder that is there; gives notes for card and terminal."""
+        notes: list[str] = self._module.write(model, folder, request)
+        return notes
+
+    def load(self, folder: Path, model: CLIPModel) -> Theirs:
+        """What the folder computes, as its own library loads it."""
+        theirs: Theirs = self._module.load(folder, model)
+        return theirs
 
 
 _TRANSFORM = (
@@ -45,38 +69,26 @@ FORMATS = {
     "open_clip": Format(
         "a folder that open_clip loads by local-dir: and hf-hub:",
         "open_clip",
-        open_clip_folder.HOW,
         _TRANSFORM,
-        open_clip_folder.check,
-        open_clip_folder.write,
-        open_clip_folder.load,
+        "open_clip_folder",
     ),
     "transformers": Format(
         "a folder of transformers' CLIPModel, whose vision tower LLaVA takes",
         "transformers",
-        transformers_folder.HOW,
         _TRANSFORM,
-        transformers_folder.check,
-        transformers_folder.write,
-        transformers_folder.load,
+        "transformers_folder",
     ),
     "onnx": Format(
         "the image side as a graph, preprocessing inside; with --class_names a classifier",
         "",
-        onnx_graph.HOW,
         "Normalisation, and the resize from the graph's input to the tower's, are in the graph.",
-        onnx_graph.check,
-        onnx_graph.write,
-        onnx_graph.load,
+        "onnx_graph",
     ),
     "tecoa": Format(
         "TeCoA's .pth.tar with vision_encoder_state_dict",
         "",
-        tecoa_file.HOW,
         "The scripts that read this file prepare images in their own way: compare it.",
-        tecoa_file.check,
-        tecoa_file.write,
-        tecoa_file.load,
+        "tecoa_file",
     ),
 }
 

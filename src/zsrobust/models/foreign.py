@@ -33,11 +33,6 @@ LFS_POINTER = b"version https://git-lfs"
 SUFFIXES = (".tar", ".pth", ".pt", ".bin", ".ckpt", ".safetensors")
 
 
-def is_foreign(name: str) -> bool:
-    """Whether ``name`` is ``BASE@FILE``; a folder's own name may hold an @ too."""
-    return "@" in name and not Path(name.removeprefix("local-dir:")).is_dir()
-
-
 def load_foreign(name: str, load: Callable[[str], CLIPModel]) -> CLIPModel:
     """The model ``BASE@FILE``: BASE, loaded by ``load``, with the image encoder's weights of FILE.
 

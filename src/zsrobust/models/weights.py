@@ -18,22 +18,10 @@ from torch import nn
 from zsrobust._version import __version__
 from zsrobust.errors import RequestError
 from zsrobust.files import folder_written_whole, sha256_of, write_text
-from zsrobust.models.adapters.lora import merged
+from zsrobust.models.adapters.low_rank import merged
 from zsrobust.models.adapters.options import Adapter
+from zsrobust.models.card import CARD, RECORD, SCHEMA, TENSORS, read_card
 from zsrobust.models.clip import CLIPModel
-
-TENSORS = "model.safetensors"
-CARD = "model.json"
-SCHEMA = 1
-# What a run adds of itself, none of it needed to load the model; and of what type it is.
-RECORD: dict[str, type] = {
-    "step": int,
-    "total_steps": int,
-    "finished": bool,
-    "training_set": dict,
-    "settings": dict,
-    "held_out": dict,
-}
 
 
 def save_model(folder: Path, model: CLIPModel, method: str, **extra: object) -> None:
@@ -146,35 +134,6 @@ def _adapter(folder: Path, card: dict[str, Any]) -> Adapter:
         return Adapter(**card.get("adapter", {}))
     except (RequestError, TypeError) as reason:
         raise RequestError(f"{folder / CARD} is damaged: 'adapter' is wrong: {reason}") from reason
-
-
-def read_card(path: Path) -> dict[str, Any]:
-    """The contents of a ``model.json``, its keys checked.
-
-    Raises:
-        RequestError: if the file is missing, no JSON, of another schema, or lacks a key.
-    """
-    try:
-        card = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as reason:
-        raise RequestError(f"{path} cannot be read as JSON: {reason}") from reason
-    if not isinstance(card, dict) or card.get("schema") != SCHEMA:
-        raise RequestError(f'{path} must hold "schema": {SCHEMA}, as this version writes it')
-    needed: dict[str, type | tuple[type, ...]] = {
-        **dict.fromkeys(("source", "preprocessing", "method", "sha256"), str),
-        **dict.fromkeys(("recipe", "loader_resize", "text"), str),
-        **dict.fromkeys(("seen", "templates"), list),
-        "logit_scale": (int, float),
-    }
-    for key, kind in needed.items():
-        if not isinstance(card.get(key), kind):
-            raise RequestError(f"{path} is damaged: {key!r} is missing or of the wrong type")
-    for key, kind in RECORD.items():
-        if key in card and not isinstance(card[key], kind):
-            raise RequestError(f"{path} is damaged: {key!r} is of the wrong type")
-    if "finished" in card and not {"step", "total_steps"} <= card.keys():
-        raise RequestError(f"{path} is damaged: 'step' or 'total_steps' is missing")
-    return card
 
 
 def fingerprint(module: nn.Module) -> str:

@@ -8,12 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from torch import Tensor
-from torch.nn import functional as F
-
 from zsrobust.attacks.pgd_attack import PGD
 from zsrobust.checks import check_types, require
 from zsrobust.data.batch import Batch
+from zsrobust.lazy import F, Tensor
 from zsrobust.objectives.base import (
     Models,
     Needs,

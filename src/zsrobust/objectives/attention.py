@@ -9,9 +9,7 @@ from __future__ import annotations
 import math
 from typing import Literal, TypeAlias
 
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+from zsrobust.lazy import F, Tensor, torch
 
 Similarity: TypeAlias = Literal["cosine", "channels"]
 

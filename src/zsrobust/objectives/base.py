@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypeAlias
-
-from torch import Tensor, nn
-from torch.nn import functional as F
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from zsrobust.attacks.pgd_attack import PGD
 from zsrobust.checks import require
 from zsrobust.data.batch import Batch
-from zsrobust.models.zero_shot import ZeroShotClassifier, cosine_logits
+from zsrobust.lazy import F, Tensor, nn
+
+if TYPE_CHECKING:
+    from zsrobust.models.zero_shot import ZeroShotClassifier
 
 View: TypeAlias = Literal["crafted", "clean"]
 """``clean`` is the image x as loaded; ``crafted`` is x', what the objective made of it."""
@@ -158,6 +158,8 @@ def logits_of(
 
     ``logit_scale`` None is the classifier's.
     """
+    from zsrobust.models.zero_shot import cosine_logits
+
     scale = models.classifier.logit_scale if logit_scale is None else logit_scale
     return scale * cosine_logits(embeddings, vectors)
 

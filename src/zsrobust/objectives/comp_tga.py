@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor
-
 from zsrobust.checks import require_template
+from zsrobust.lazy import Tensor
 from zsrobust.objectives.base import Models
 from zsrobust.objectives.text_guided import TextGuided
 

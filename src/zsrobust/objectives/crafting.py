@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from zsrobust.attacks.frozen import frozen
 from zsrobust.attacks.pgd import pgd
 from zsrobust.attacks.pgd_attack import PGD
 from zsrobust.attacks.samples import require_samples
 from zsrobust.data.batch import Batch
-from zsrobust.models.zero_shot import ZeroShotClassifier
+from zsrobust.lazy import Tensor, torch
 from zsrobust.noise import uniform_noise
+
+if TYPE_CHECKING:
+    from zsrobust.models.zero_shot import ZeroShotClassifier
 
 
 def against_labels(

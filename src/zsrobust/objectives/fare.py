@@ -7,10 +7,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from zsrobust.attacks.pgd_attack import PGD
 from zsrobust.data.batch import Batch
+from zsrobust.lazy import Tensor
 from zsrobust.objectives.base import (
     Models,
     Needs,

@@ -7,12 +7,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
-
 from zsrobust.attacks.losses import cross_entropy
 from zsrobust.attacks.pgd_attack import PGD
 from zsrobust.data.batch import Batch
+from zsrobust.lazy import Tensor, nn, torch
 from zsrobust.objectives.base import Models, Needs, Objective, Outputs, View, share
 from zsrobust.objectives.crafting import away
 

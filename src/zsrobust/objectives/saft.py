@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-import torch
 import yaml
-from torch import Tensor
 
 from zsrobust.checks import require, require_template
 from zsrobust.errors import RequestError
+from zsrobust.lazy import Tensor, torch
 from zsrobust.objectives.base import Models
 from zsrobust.objectives.text_guided import TextGuided
 

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from torch import Tensor
-
 from zsrobust.attacks.pgd_attack import PGD
 from zsrobust.checks import check_types
 from zsrobust.data.batch import Batch
+from zsrobust.lazy import Tensor
 from zsrobust.objectives.base import (
     Models,
     Needs,

@@ -6,10 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-import torch
-from torch import Tensor
-
 from zsrobust.attacks.losses import cross_entropy
+from zsrobust.lazy import Tensor, torch
 from zsrobust.objectives.attention import attention_map, map_distance
 from zsrobust.objectives.base import (
     Models,

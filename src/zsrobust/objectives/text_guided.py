@@ -6,13 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeAlias
 
-import torch
-from torch import Tensor
-
 from zsrobust.attacks.losses import cross_entropy
 from zsrobust.attacks.pgd_attack import PGD
 from zsrobust.checks import check_types, require
 from zsrobust.data.batch import Batch
+from zsrobust.lazy import Tensor, torch
 from zsrobust.objectives.attention import Similarity, attention_map, map_distance
 from zsrobust.objectives.base import (
     Models,

@@ -14,7 +14,6 @@ from zsrobust.data.suites import single
 from zsrobust.errors import RequestError
 from zsrobust.evaluation.results import Row
 from zsrobust.files import as_argument
-from zsrobust.models.loading import folder_name
 from zsrobust.units import Eps
 
 # Given by hand, or without effect on a number.
@@ -60,6 +59,8 @@ def command_after(request: Mapping[str, Any], folder: Path) -> str:
         request: what ``config.yaml`` of the run holds.
         folder: of the run.
     """
+    from zsrobust.models.loading import folder_name
+
     data = request["data"]
     try:
         open_set(single(data), "test")

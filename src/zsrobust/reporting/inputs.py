@@ -17,9 +17,9 @@ from zsrobust.evaluation.results import Results
 from zsrobust.evaluation.same_protocol import attack_of
 from zsrobust.evaluation.united import alike, measured_models, united
 from zsrobust.files import as_argument
-from zsrobust.models.weights import CARD, read_card
+from zsrobust.models.card import CARD, read_card
 from zsrobust.reporting.figures.distance import Moved, read_moved
-from zsrobust.run_folder import CONFIG
+from zsrobust.run_folder import CONFIG, require_folders
 from zsrobust.training.metrics import read_metrics
 
 RESULTS, GALLERY, DEMO = "results.json", "gallery.npz", "demo.json"
@@ -76,11 +76,10 @@ def read_inputs(folders: Sequence[Path]) -> Inputs:
     Raises:
         RequestError: if one is none of these, is not finished, or is damaged.
     """
+    require_folders(folders)
     found = Inputs([], [], [])
     done: set[Path] = set()
     for folder in folders:
-        if not folder.is_dir():
-            raise RequestError(f"{folder} is no folder: name a run folder")
         parts = _parts(folder) if (folder / DEMO).exists() else [folder]
         for part in parts:
             if part.resolve() not in done:

@@ -12,7 +12,6 @@ from zsrobust.data.published.sixteen import SIXTEEN
 from zsrobust.data.published.table import TABLE
 from zsrobust.errors import RequestError
 from zsrobust.files import as_argument
-from zsrobust.models.loading import load
 from zsrobust.parsing import recipe
 from zsrobust.reporting.tables import TextTable
 from zsrobust.reproduce.experiment import Stage
@@ -102,6 +101,8 @@ class Paper:
 
     def missing(self) -> Iterator[str]:
         """What is not here, a line each, with its size and how to get it."""
+        from zsrobust.models.loading import load
+
         try:
             load(MODEL)
         except RequestError as reason:
@@ -142,6 +143,8 @@ def forward_operations() -> float:
     """Operations of one image through ViT-B/32, a multiplication and an addition counted as two."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
+
+    from zsrobust.models.loading import load
 
     tower = load(f"{ARCHITECTURE}/random").encoder
     counter = FlopCounterMode(display=False)

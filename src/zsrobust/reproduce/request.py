@@ -4,68 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from zsrobust.checks import check_types
 from zsrobust.errors import RequestError
 from zsrobust.files import local_path
 from zsrobust.parsing import parse_options
-from zsrobust.reproduce.candidates import CHOSEN
-from zsrobust.reproduce.experiment import Experiment
-from zsrobust.reproduce.field import Field
-from zsrobust.reproduce.methods import METHODS_FROM_GLYPHS
-from zsrobust.reproduce.paper import Paper
-from zsrobust.reproduce.screened import Screened
-from zsrobust.reproduce.searched import Searched
+from zsrobust.reproduce.options import WORLDS, Options
 from zsrobust.reproduce.world import glyphs, photos, photos_of
 
-USAGE = """\
-usage: zsrobust reproduce glyphs [options]
-       zsrobust reproduce methods [options]
-       zsrobust reproduce recipe [options]
-       zsrobust reproduce photos DIR [options]
-       zsrobust reproduce paper ROOT [options]
-
-Asks whether PMG-AFT beats TeCoA, on the average over sets that none was fine-tuned on;
-docs/replication.md, methods.md and recipe.md say what came out.
-
-  glyphs       glyph-clip on the embedded world
-  methods      the same with every method of the field, and with every adapter
-  recipe       the same with losses that may do better than PMG-AFT at no more passes a step
-  photos       photo-lite, fine-tuned on the TinyImageNet in DIR, on further sets of the paper there
-  paper        CLIP ViT-B/32 on the paper's sixteen sets in ROOT, with the authors' recipes
-
-All but the last search for every method's learning rate by one rule. glyphs and photos then compare
-three seeds with equal steps and with equal passes, change one thing at a time, and end with
-AutoAttack; methods compares one seed of each with equal steps, and the five best on held-out images
-with three seeds and under AutoAttack; recipe compares the best on three sets, and the chosen one
-with three seeds and under AutoAttack on the others.
-
-  --out DIR    folder of everything (runs/reproduce-WORLD); the same command goes on from there, and
-               started again elsewhere on the same folder it shares the work
-  --show       compute nothing: tables and figures of what is there, as from the committed results
-               in docs/replication/WORLD
-  --dry-run    say what would be run, what is missing here, and what it would cost (paper)"""
-
-WORLDS = {"glyphs": 0, "methods": 0, "recipe": 0, "photos": 1, "paper": 1}
-"""How many folders each takes."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """Options of ``zsrobust reproduce``.
-
-    Attributes:
-        out: folder of everything; null for one under runs/.
-        show: compute nothing.
-        dry_run: say what would be run.
-    """
-
-    out: str | None = None
-    show: bool = False
-    dry_run: bool = False
-
-    def __post_init__(self) -> None:
-        check_types(self)
+if TYPE_CHECKING:
+    from zsrobust.reproduce.experiment import Experiment
+    from zsrobust.reproduce.paper import Paper
 
 
 @dataclass(frozen=True)
@@ -111,8 +61,21 @@ def parse_reproduce(words: Sequence[str]) -> Request:
     out = local_path(options.out or f"runs/reproduce-{world}")
     if options.dry_run and world != "paper":
         raise RequestError(f"--dry-run is for paper: reproduce {world} needs no plan")
+    return _request(world, [local_path(folder) for folder in folders], out, options)
+
+
+def _request(world: str, folders: Sequence[Path], out: Path, options: Options) -> Request:
+    # What is only shown was trained on files that need not be here.
+    photographs = photos(folders[0]) if folders and world == "photos" else None
+    from zsrobust.reproduce.candidates import CHOSEN
+    from zsrobust.reproduce.field import Field
+    from zsrobust.reproduce.methods import METHODS_FROM_GLYPHS
+    from zsrobust.reproduce.paper import Paper
+    from zsrobust.reproduce.screened import Screened
+    from zsrobust.reproduce.searched import Searched
+
     if world == "paper":
-        paper = Paper(local_path(folders[0]), out)
+        paper = Paper(folders[0], out)
         return Request(paper, not options.show, paper if options.dry_run else None)
     if world in ("methods", "recipe"):
         kind = Field if world == "methods" else Screened
@@ -123,8 +86,7 @@ def parse_reproduce(words: Sequence[str]) -> Request:
         raise RequestError(
             f"{out} holds runs: name the folder of data sets that they were made with"
         )
-    # What is only shown was trained on files that need not be here.
-    found = photos(local_path(folders[0])) if folders else photos_of("tiny-imagenet", ["digits"])
+    found = photographs or photos_of("tiny-imagenet", ["digits"])
     # Photographs had no say in how our own recipe was chosen.
     methods = (*METHODS_FROM_GLYPHS, replace(CHOSEN, title="zsrobust"))
     return Request(Searched(found, out, methods), not options.show, None)

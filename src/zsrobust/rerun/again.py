@@ -9,9 +9,7 @@ import numpy as np
 
 from zsrobust.config import FinetuneConfig
 from zsrobust.errors import RequestError
-from zsrobust.evaluation.evaluator import evaluate
 from zsrobust.rerun.recorded_run import Column, RecordedRun, read_run, request_of
-from zsrobust.training.finetune import finetune
 
 
 @dataclass(frozen=True)
@@ -77,8 +75,12 @@ def rerun(run: Path, out: Path | None = None) -> Rerun:
     request = request_of(run, again)
     before = read_run(run, request)
     if isinstance(request, FinetuneConfig):
+        from zsrobust.training.finetune import finetune
+
         finetune(request)
     else:
+        from zsrobust.evaluation.evaluator import evaluate
+
         evaluate(request)
     return compare_runs(run, before, again, read_run(again, request))
 

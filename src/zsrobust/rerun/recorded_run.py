@@ -9,19 +9,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.parquet as pq
-import torch
-from safetensors.torch import load_file
 
 from zsrobust.config import Config, FinetuneConfig
 from zsrobust.environment import recorded
 from zsrobust.errors import RequestError
-from zsrobust.evaluation.results import Results
-from zsrobust.models.loading import resuming_command
-from zsrobust.models.weights import CARD, TENSORS, read_card
+from zsrobust.lazy import torch
+from zsrobust.models.card import CARD, TENSORS, read_card
+from zsrobust.models.names import resuming_command
 from zsrobust.parsing import parse_evaluate, parse_finetune
 from zsrobust.run_folder import CONFIG
-from zsrobust.training.checkpoint import checkpoints
 from zsrobust.training.metrics import read_metrics
 
 Column = npt.NDArray[Any]
@@ -83,6 +79,10 @@ def read_run(run: Path, request: Config) -> RecordedRun:
 
 
 def _training(run: Path) -> RecordedRun:
+    from safetensors.torch import load_file
+
+    from zsrobust.training.checkpoint import checkpoints
+
     columns = {
         f"model/{TENSORS} {name}": _numbers(tensor)
         for name, tensor in load_file(run / "model" / TENSORS).items()
@@ -106,6 +106,10 @@ def _numbers(tensor: torch.Tensor) -> Column:
 
 
 def _evaluation(run: Path) -> RecordedRun:
+    import pyarrow.parquet as pq
+
+    from zsrobust.evaluation.results import Results
+
     results = Results.read(run / "results.json")
     table = pq.read_table(run / "outcomes.parquet")
     columns = {

@@ -10,12 +10,9 @@ from typing import Protocol
 
 from zsrobust.config import EvaluateConfig, FinetuneConfig
 from zsrobust.errors import Diverged, InUse
-from zsrobust.evaluation.evaluator import evaluate
 from zsrobust.files import write_text
-from zsrobust.models.weights import CARD
+from zsrobust.models.card import CARD
 from zsrobust.run_folder import find_run, in_use
-from zsrobust.training.checkpoint import checkpoints
-from zsrobust.training.finetune import finetune
 
 SECONDS_BETWEEN_LOOKS = 5.0
 DIVERGED = "diverged.txt"
@@ -68,6 +65,8 @@ class Training:
         """Whether it took its last step, or cannot take it."""
         if not self.folder.is_dir():
             return False
+        from zsrobust.training.checkpoint import checkpoints
+
         find_run(self.config)
         last = [path.name for path in checkpoints(self.folder / "checkpoints")][-1:]
         ended = (
@@ -77,6 +76,8 @@ class Training:
 
     def run(self) -> None:
         """Fine-tune; a loss that is not finite is a result, since it would come again."""
+        from zsrobust.training.finetune import finetune
+
         try:
             finetune(self.config)
         except Diverged as error:
@@ -105,6 +106,8 @@ class Evaluation:
 
     def run(self) -> None:
         """Evaluate."""
+        from zsrobust.evaluation.evaluator import evaluate
+
         evaluate(self.config)
 
 

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from zsrobust.models.adapters.lora import merged
+from zsrobust.models.adapters.low_rank import merged
 from zsrobust.models.adapters.visual_prompt import tower_of
 
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.nn.utils import parametrize
 
-from zsrobust.models.adapters.lora import LoRA, merged
+from zsrobust.models.adapters.lora import LoRA
+from zsrobust.models.adapters.low_rank import merged
 from zsrobust.training.distance import relative_l2_distance
 
 

@@ -6,7 +6,7 @@ import yaml
 
 from zsrobust.config import FinetuneConfig, deciding, recipe_hash, run_name, to_plain
 from zsrobust.errors import RequestError
-from zsrobust.models.adapters.lora import LowRank
+from zsrobust.models.adapters.low_rank import LowRank
 from zsrobust.models.adapters.options import Adapter
 from zsrobust.models.adapters.registry import ADAPTERS
 from zsrobust.parsing import parse_finetune

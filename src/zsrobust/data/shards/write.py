@@ -17,8 +17,6 @@ from zsrobust.data.split import keyed_order
 from zsrobust.errors import RequestError, RunError
 from zsrobust.files import folder_written_whole, sha256_of
 
-SAMPLES_A_SHARD = 1000
-
 # Pillow's formats whose files are stored as they are; any other image becomes a PNG.
 _SUFFIX_OF = {
     "JPEG": "jpg",

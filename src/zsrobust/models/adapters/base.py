@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
-import torch
-from torch import nn
-
+from zsrobust.lazy import nn, torch
 from zsrobust.noise import sample_key
 
 if TYPE_CHECKING:

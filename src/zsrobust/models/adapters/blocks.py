@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from torch import nn
-
 from zsrobust.checks import require
+from zsrobust.lazy import nn
 from zsrobust.models.adapters.base import AdapterKind, train_only
 from zsrobust.models.adapters.tower_blocks import blocks_of
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from torch import nn
-
+from zsrobust.lazy import nn
 from zsrobust.models.adapters.base import AdapterKind
 
 if TYPE_CHECKING:

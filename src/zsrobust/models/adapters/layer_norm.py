@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
-
 from zsrobust.errors import RequestError
+from zsrobust.lazy import nn
 from zsrobust.models.adapters.base import AdapterKind, train_only
 
 if TYPE_CHECKING:
@@ -40,6 +38,8 @@ class LayerNorm(AdapterKind):
             for part, _ in module.named_parameters()
         }
         if not names:
+            from torch.nn.modules.batchnorm import _BatchNorm
+
             batch_norm = any(isinstance(module, _BatchNorm) for module in model.encoder.modules())
             instead = "its norms are BatchNorms" if batch_norm else "nor any BatchNorm"
             raise RequestError(

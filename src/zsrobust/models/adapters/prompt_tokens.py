@@ -5,14 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-import torch
-from torch import Tensor, nn
-
 from zsrobust.checks import require
 from zsrobust.errors import RequestError
-from zsrobust.models.adapters.base import AdapterKind, device_of, generator, train_only
-from zsrobust.models.adapters.prompt_padding import framed
-from zsrobust.models.adapters.visual_prompt import VisualPrompt
+from zsrobust.lazy import nn
+from zsrobust.models.adapters.base import AdapterKind, generator, train_only
 
 if TYPE_CHECKING:
     from zsrobust.models.clip import CLIPModel
@@ -55,6 +51,9 @@ class PromptTokens(AdapterKind):
         """
         from open_clip.transformer import VisionTransformer
 
+        from zsrobust.models.adapters.framed import framed
+        from zsrobust.models.adapters.with_tokens import WithTokens
+
         if not isinstance(model.encoder, VisionTransformer):
             raise RequestError(
                 f"model {model.name} has no place for prompt tokens "
@@ -64,43 +63,3 @@ class PromptTokens(AdapterKind):
         train_only(model.encoder, ())
         with_tokens = WithTokens(model.encoder, self.tokens, generator(seed))
         return framed(model, with_tokens, self.width) if self.width else with_tokens
-
-
-class WithTokens(VisualPrompt):
-    """A ViT whose blocks see learned tokens among those of the image.
-
-    Args:
-        tower: a ``VisionTransformer`` of open_clip.
-        tokens: how many.
-        random: draws their first values.
-    """
-
-    def __init__(self, tower: nn.Module, tokens: int, random: torch.Generator) -> None:
-        super().__init__(tower)
-        drawn = torch.randn(tokens, len(self.tower.class_embedding), generator=random)
-        self.prompt = nn.Parameter(drawn.to(device_of(tower)))
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Raw embeddings (N, dim) of preprocessed images (N, 3, S, S)."""
-        return self._embed(self._last_state(pixels))
-
-    def embed_with_tokens(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Embeddings (N, dim) and the image's own patch tokens (N, patches, dim)."""
-        state = self._last_state(pixels)
-        tokens = self.tower.ln_post(state[:, 1:])
-        if self.tower.proj is not None:
-            tokens = tokens @ self.tower.proj
-        return self._embed(state), tokens
-
-    def _last_state(self, pixels: Tensor) -> Tensor:
-        """What the last block gives for class token and patches, (N, 1 + patches, width)."""
-        state = self.tower._embeds(pixels)
-        # The norm before the blocks is of each token alone: it may come before they are joined.
-        prompt = self.tower.ln_pre(self.prompt).to(state.dtype).expand(len(state), -1, -1)
-        seen = torch.cat([state[:, :1], prompt, state[:, 1:]], dim=1)
-        after: Tensor = self.tower.transformer(seen)
-        return torch.cat([after[:, :1], after[:, 1 + len(self.prompt) :]], dim=1)
-
-    def _embed(self, state: Tensor) -> Tensor:
-        pooled: Tensor = self.tower._pool(state)[0]
-        return pooled if self.tower.proj is None else pooled @ self.tower.proj

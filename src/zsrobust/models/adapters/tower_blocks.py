@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from torch import nn
-
 from zsrobust.errors import RequestError
+from zsrobust.lazy import nn
 
 if TYPE_CHECKING:
     from zsrobust.models.clip import CLIPModel

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from zsrobust.errors import RequestError
-from zsrobust.models.clip import CLIPModel
-from zsrobust.models.weights import load_model_folder
+
+if TYPE_CHECKING:
+    from zsrobust.models.clip import CLIPModel
 
 ROBUST = {
     "glyph-clip-robust": "glyph-clip",
@@ -28,6 +30,8 @@ def load_robust(name: str, load: Callable[[str], CLIPModel]) -> CLIPModel:
     Raises:
         RequestError: if its files are damaged, or its original is not to be had.
     """
+    from zsrobust.models.weights import load_model_folder
+
     original = load(ROBUST[name])
     try:
         folder = Path(__file__).parent / name

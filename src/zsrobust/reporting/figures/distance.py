@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from zsrobust.errors import RequestError
-from zsrobust.models.weights import CARD, read_card
+from zsrobust.models.card import CARD, read_card
 from zsrobust.reporting.figures.style import (
     FAINT,
     SMALL,

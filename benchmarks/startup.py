@@ -1,0 +1,178 @@
+"""What the command line answers at once: how long it takes, and how much memory."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from zsrobust.attacks.registry import EXAMPLES
+from zsrobust.commands import COMMANDS
+from zsrobust.config import FinetuneConfig
+from zsrobust.data.own import OWN
+from zsrobust.data.registry import KINDS
+from zsrobust.data.suites import SUITES
+from zsrobust.data_cli import data_parsers
+from zsrobust.export.formats import FORMATS
+from zsrobust.models.adapters.registry import ADAPTERS
+from zsrobust.objectives import OBJECTIVES
+from zsrobust.parsing import evaluate_parser, finetune_parser, recipe_names
+from zsrobust.reproduce.options import WORLDS
+from zsrobust.run_folder import claimed, find_run
+
+MIB = 2**20
+FINETUNE = ["finetune", "--model", "glyph-clip", "--data", "glyph:training"]
+EVALUATE = ["evaluate", "--model", "glyph-clip", "--data", "digits"]
+SWEEP = ["sweep", "tecoa", "--out", "sweep", "--steps", "2", "--evaluation.data", "digits"]
+RUN = [sys.executable, "-c", "import sys; from zsrobust.cli import main; sys.exit(main())"]
+
+
+def answered_at_once(here: Path) -> dict[str, list[list[str]]]:
+    """Words that need no torch, by what they ask for; those of names beginning "wrong" exit 2.
+
+    They are for the folder ``here``, in which the folders that some of them name are made.
+    """
+    (here / "empty").mkdir()
+    (here / "full").mkdir()
+    (here / "full" / "thesis.txt").touch()
+    run = FinetuneConfig("glyph-clip", "glyph:training", out=str(here / "run"))
+    with claimed(find_run(run), run):
+        (here / "run" / "metrics.jsonl").touch()
+    return {
+        "help": list(_help()),
+        "lists": [["--version"], ["recipes"], ["data", "list"]],
+        "print_config": [
+            *([*FINETUNE, "--config", name, "--print_config"] for name in recipe_names("finetune")),
+            *([*EVALUATE, "--config", name, "--print_config"] for name in recipe_names("evaluate")),
+        ],
+        "wrong option": [[command, "--no-such-option"] for command in COMMANDS],
+        "wrong value": list(_wrong_values()),
+        "wrong name": list(_wrong_names()),
+        "wrong folder": list(_wrong_folders()),
+    }
+
+
+def _help() -> Iterator[list[str]]:
+    yield ["--help"]
+    yield from ([command, "--help"] for command in COMMANDS)
+    yield from (["data", name, "--help"] for name in data_parsers())
+    yield from (["reproduce", world, "--help"] for world in WORLDS)
+    yield from (["finetune", "--method", method, "--help"] for method in OBJECTIVES)
+
+
+def _wrong_values() -> Iterator[list[str]]:
+    for words, parser in ((FINETUNE, finetune_parser("pmg_aft")), (EVALUATE, evaluate_parser())):
+        for action in parser._actions:
+            if getattr(action, "_typehint", None) in (int, float, bool):
+                yield [*words, f"--{action.dest}=many"]
+    for method, objective in OBJECTIVES.items():
+        for option in fields(objective):  # type: ignore[arg-type]
+            if not str(option.type).startswith("str"):
+                yield [*FINETUNE, "--method", method, f"--objective.{option.name}=[{{}}, 1]"]
+    for kind in ADAPTERS:
+        yield [*FINETUNE, "--adapter.kind", kind, "--adapter.blocks=-1"]
+    yield [*EVALUATE, "--attack", "autoattack", "--pgd.restarts", "2"]
+    yield [*SWEEP, "--model", "glyph-clip", "--data", "glyph:training", "--epochs", "many"]
+
+
+def _wrong_names() -> Iterator[list[str]]:
+    yield from ([*EVALUATE, "--attack", f"x{attack}"] for attack in EXAMPLES)
+    for words in (FINETUNE, EVALUATE):
+        for option in ("model=glyf-clip", "data=digit", "data=digits,splt=test", "config=pgm_aft"):
+            yield [*words, f"--{option}"]
+        yield [*words, "--preprocessing", "clap"]
+    yield [*FINETUNE, "--method", "pgm_aft"]
+    yield ["data", "verify", "digits"]
+    yield ["reproduce", "world"]
+    yield ["completion", "cmd"]
+    yield ["export", "glyph-clip", "--to", "pdf"]
+    yield [*SWEEP, "--model", "glyf-clip", "--data", "glyph:training"]
+
+
+def _wrong_folders() -> Iterator[list[str]]:
+    for kind in [name for name, known in KINDS.items() if known.layout] + [*OWN]:
+        yield [*FINETUNE[:3], "--data", f"{kind}:none"]
+        yield [*EVALUATE[:3], "--data", f"{kind}:none"]
+    yield from (
+        [*EVALUATE[:3], "--data", f"{name}:none"] for name, suite in SUITES.items() if suite.below
+    )
+    for model in ("none/model", "empty", "local-dir:none", "ttc(empty)", "glyph-clip@none.pth"):
+        yield ["finetune", "--model", model, *FINETUNE[3:]]
+        yield ["evaluate", "--model", model, *EVALUATE[3:]]
+        yield from (["export", model, "--to", form] for form in FORMATS)
+        yield ["serve", model]
+    yield [*EVALUATE, "--attack", "transfer(pgd-10, empty)"]
+    yield from ([*words, "--out", "full"] for words in (FINETUNE, EVALUATE))
+    yield [*FINETUNE, "--out", "run", "--seed", "1"]
+    yield ["export", "glyph-clip", "--to", "onnx", "--out", "full"]
+    yield from ([command, "none", "none"] for command in ("compare", "seeds", "report", "push"))
+    yield from ([command, "none"] for command in ("leaderboard", "rerun"))
+    yield ["reproduce", "photos", "none"]
+    yield from (["demo", "--photos", folder] for folder in ("none", "empty"))
+    yield ["demo", "--out", "full"]
+    yield ["data", "shard", "imagefolder:none", "--out", "shards"]
+
+
+def startup(rounds: int, before: str | None = None) -> Iterator[dict[str, object]]:
+    """A row a kind of request: each in a process of its own, its time and the most memory.
+
+    Args:
+        rounds: times that each is measured.
+        before: ``src`` of another version, to be measured beside this one.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        here = Path(folder)
+        asked = answered_at_once(here)
+        for what, requests in asked.items():
+            row: dict[str, object] = {"what": what, "requests": len(requests)}
+            for when, source in (("before", before), ("now", None)):
+                if when == "now" or source is not None:
+                    found = [_measured(words, here, source, rounds) for words in requests]
+                    row |= _row(requests, found, "_before" if when == "before" else "")
+            yield row
+
+
+def _row(
+    requests: list[list[str]], found: list[tuple[list[float], float]], suffix: str
+) -> dict[str, Any]:
+    medians = [statistics.median(seconds) for seconds, _ in found]
+    return {
+        f"seconds{suffix}": {
+            "median": statistics.median(medians),
+            "fastest": min(medians),
+            "slowest": max(medians),
+        },
+        f"peak_mib{suffix}": max(peak for _, peak in found),
+        f"slowest{suffix}": " ".join(requests[medians.index(max(medians))]),
+    }
+
+
+def _measured(
+    words: list[str], here: Path, source: str | None, rounds: int
+) -> tuple[list[float], float]:
+    """Seconds of each round, and MiB of resident memory at the highest."""
+    environment = {**os.environ, **({} if source is None else {"PYTHONPATH": source})}
+    seconds, peak = [], 0.0
+    for _ in range(rounds):
+        begun = time.perf_counter()
+        process = subprocess.Popen(
+            [*RUN, *words],
+            cwd=here,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        # Waited for here, since a process that ended is told of its memory once.
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        seconds.append(time.perf_counter() - begun)
+        # In KiB on Linux, in bytes on macOS.
+        peak = max(peak, used.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / MIB)
+    return seconds, peak

@@ -1,0 +1,204 @@
+"""Names of models: who loads each, and what is wrong with one, as far as words and files say it.
+
+Nothing here imports torch, so that a wrong name is refused at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import shlex
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zsrobust.errors import RequestError
+from zsrobust.files import as_argument, is_folder, local_path
+from zsrobust.models.card import CARD
+from zsrobust.models.name_forms import Form, read_form
+from zsrobust.models.robust import ROBUST
+
+if TYPE_CHECKING:
+    from zsrobust.models.clip import CLIPModel
+
+PHOTO_LITE = "photo-lite"
+WITHOUT_TINY_IMAGENET = "photo-lite/without-tiny-imagenet"
+WRITTEN = (
+    "ARCH/TAG (as ViT-B-32/openai), ARCH/random, hf-hub:ORG/NAME, local-dir:FOLDER, glyph-clip, "
+    "glyph-clip-robust, glyph-clip-zsrobust, photo-lite, photo-lite-robust, BASE@FILE for a "
+    "checkpoint file, the folder of a fine-tuned model, ttc(MODEL), or wise(MODEL, ALPHA)"
+)
+PACKAGED = ("glyph-clip", *ROBUST, PHOTO_LITE, WITHOUT_TINY_IMAGENET)
+
+
+def _glyph_clip(name: str) -> CLIPModel:
+    from zsrobust.models import glyph_clip
+
+    return glyph_clip.load(name)
+
+
+def _photo_lite(name: str) -> CLIPModel:
+    from zsrobust.models import photo_lite
+
+    return photo_lite.load(name)
+
+
+def _hub(name: str) -> CLIPModel:
+    from zsrobust.models.open_clip_model import load_hub
+
+    return load_hub(name)
+
+
+def _local(name: str) -> CLIPModel:
+    from zsrobust.models.open_clip_model import load_local
+
+    return load_local(name)
+
+
+def _ttc(form: Form, load: Callable[[str], CLIPModel]) -> CLIPModel:
+    from zsrobust.models.ttc import load_ttc
+
+    return load_ttc(form, load)
+
+
+def _wise(form: Form, load: Callable[[str], CLIPModel]) -> CLIPModel:
+    from zsrobust.models.interpolation import load_wise
+
+    return load_wise(form, load)
+
+
+LOADERS: dict[str, Callable[[str], CLIPModel]] = {
+    "glyph-clip": _glyph_clip,
+    "photo-lite": _photo_lite,
+    "hf-hub": _hub,
+    "local-dir": _local,
+}
+"""Loaders by the name's part before ``:`` or ``/``; other names are ARCH/TAG."""
+
+FORMS: dict[str, Callable[[Form, Callable[[str], CLIPModel]], CLIPModel]] = {
+    "ttc": _ttc,
+    "wise": _wise,
+}
+"""Makers of models from models, ``WORD(MODEL, ...)``, by word; each gets what loads a name."""
+
+
+def check_name(name: str) -> None:
+    """Refuse a name of no model; tags of open_clip, and what folders and files hold, come later.
+
+    Raises:
+        RequestError: if a folder or file that it names is not there or no model, or it is unknown.
+    """
+    name = with_home(name)
+    in_folder = is_folder(name)
+    form = None if in_folder else read_form(name)
+    if form and form.word in FORMS:
+        check_name(form.arguments[0])
+    elif is_foreign(name):
+        base, _, file = name.partition("@")
+        if not Path(file).is_file():
+            raise RequestError(f"model {name!r}: there is no file {file}")
+        check_name(base)
+    elif name.startswith("local-dir:"):
+        require_local_dir(name)
+    elif loader_word(name) in LOADERS or name in ROBUST or _is_of_open_clip(name):
+        return
+    elif in_folder:
+        model_folder(Path(name))
+    else:
+        raise unknown_model(name)
+
+
+def loader_word(name: str) -> str:
+    """What ``LOADERS`` knows the loader of ``name`` by."""
+    return re.split("[:/]", name)[0]
+
+
+def is_foreign(name: str) -> bool:
+    """Whether ``name`` is ``BASE@FILE``; a folder's own name may hold an @ too."""
+    return "@" in name and not Path(name.removeprefix("local-dir:")).is_dir()
+
+
+def require_local_dir(name: str) -> Path:
+    """The folder of ``local-dir:FOLDER``.
+
+    Raises:
+        RequestError: if it is not there.
+    """
+    folder = Path(name.removeprefix("local-dir:"))
+    if not folder.is_dir():
+        raise RequestError(f"{name}: there is no folder {folder}")
+    return folder
+
+
+def unknown_model(name: str) -> RequestError:
+    """The error for a name that is nothing at all."""
+    if re.search("[()]", name):
+        return RequestError(
+            f"model {name!r} is unknown, neither a folder nor written ttc(MODEL, KEY=VALUE) or "
+            "wise(MODEL, ALPHA); transfer(ATTACK, MODEL) is an attack"
+        )
+    known = architectures()
+    close = difflib.get_close_matches(architecture_of(name) or name, known, 3)
+    hint = f"; alike: {', '.join(close)}" if close else ""
+    return RequestError(
+        f"model {name!r} is unknown, neither a folder nor an architecture of open_clip{hint}: "
+        f"write {WRITTEN}"
+    )
+
+
+def architecture_of(name: str) -> str:
+    """ARCH of ``ARCH/TAG``, as open_clip writes it; empty if there is none."""
+    return name.rpartition("/")[0].replace("/", "-")
+
+
+def architectures() -> list[str]:
+    """Those of open_clip; from its files while it is not imported, since that imports torch."""
+    if "open_clip" in sys.modules:
+        import open_clip
+
+        return list(open_clip.list_models())
+    found = find_spec("open_clip")
+    assert found is not None
+    assert found.origin is not None
+    return sorted(file.stem for file in Path(found.origin).parent.glob("model_configs/*.json"))
+
+
+def _is_of_open_clip(name: str) -> bool:
+    known = architectures()
+    return name in known or architecture_of(name) in known
+
+
+def model_folder(folder: Path) -> Path:
+    """The folder with the card of the model in ``folder``, which may be that of a run.
+
+    Raises:
+        RequestError: if it holds none.
+    """
+    for candidate in (folder, folder / "model"):
+        if (candidate / CARD).is_file():
+            return candidate
+    if (folder / "checkpoints").is_dir():
+        raise RequestError(
+            f"run {folder} holds no model yet, because it ended before its first evaluation on "
+            f"held-out images; it goes on with: {resuming_command(folder)}"
+        )
+    raise RequestError(
+        f"folder {folder} holds no model, neither {CARD} nor model/{CARD}: if it is a run's, "
+        "the run has not finished; a folder in open_clip's format is local-dir:FOLDER"
+    )
+
+
+def resuming_command(run: Path) -> str:
+    """The command with which a fine-tuning in the folder ``run`` goes on."""
+    out = as_argument(run)
+    return shlex.join(["zsrobust", "finetune", "--config", f"{out}/config.yaml", "--out", out])
+
+
+def with_home(name: str) -> str:
+    """``name`` with the home folder for ``~`` wherever a path begins."""
+    scheme = "local-dir:" if name.startswith("local-dir:") else ""
+    base, at, file = name.removeprefix(scheme).partition("@")
+    base, file = (str(local_path(t)) if t.startswith("~") else t for t in (base, file))
+    return f"{scheme}{base}{at}{file}"
