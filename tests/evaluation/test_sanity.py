@@ -14,6 +14,8 @@ from zsrobust.evaluation.sanity import CHECKS, sanity
 from zsrobust.evaluation.state_checks import batch_independent, stateless
 from zsrobust.models.zero_shot import ZeroShotClassifier
 
+pytestmark = pytest.mark.slow
+
 EPS = 8 / 255
 
 
