@@ -29,6 +29,16 @@ SMALL_CLIP = {
 }
 
 
+SLOW = {"browser", "processes"}
+"""Fixtures whose tests take seconds: they start a browser, or several processes."""
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if not SLOW.isdisjoint(item.fixturenames):
+            item.add_marker("slow")
+
+
 @pytest.fixture(autouse=True)
 def cache(tmp_path_factory, monkeypatch):
     """A cache of the test's own, never the user's."""

@@ -8,6 +8,7 @@ import pytest
 from zsrobust.cli import main
 from zsrobust.commands import COMMANDS
 from zsrobust.completion import OPTIONS
+from zsrobust.export.formats import FORMATS
 from zsrobust.objectives import OBJECTIVES
 from zsrobust.parsing import recipe_names
 
@@ -86,10 +87,11 @@ def test_options_and_known_words(tab, words, some):
     assert tab(*words) == some or (words[-1] == "--" and tab(*words) >= some)
 
 
-def test_recipes_and_methods_are_all_there(tab):
+def test_recipes_methods_and_formats_are_all_there(tab):
     assert tab("finetune", "--config", "") == set(recipe_names("finetune"))
     assert tab("evaluate", "--config", "") == set(recipe_names("evaluate"))
     assert tab("finetune", "--method", "") == set(OBJECTIVES)
+    assert tab("export", "--to", "") == set(FORMATS)
 
 
 def test_folders_are_completed_where_a_folder_goes(tab, tmp_path):

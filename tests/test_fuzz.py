@@ -10,6 +10,8 @@ import pytest
 
 from zsrobust.errors import RequestError, RunError
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).parents[1] / "scripts" / "fuzz.py"
 
 

@@ -13,7 +13,10 @@ import pytest
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "kill_campaign.py"
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork"),
+]
 
 
 def test_killed_runs_go_on_and_end_as_if_nothing_had_been(tmp_path):

@@ -122,6 +122,7 @@ class Counting(nn.Module):
         return self.inner(images)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("early", "whole"), [("apgd-ce-early", "apgd-ce"), ("apgd-t-early", "apgd-t")]
 )

@@ -9,10 +9,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from zsrobust.attacks import Ensemble, ThreatModel, Transfer, fit_to_classes, make_attack
-from zsrobust.attacks.registry import EXAMPLES
+from zsrobust.attacks.registry import ENSEMBLES, EXAMPLES
 from zsrobust.errors import RequestError, RunError
 
-EVERY = pytest.mark.parametrize("name", EXAMPLES)
+# Our APGD on every target, and ensembles, take seconds each.
+SLOW = {name for name in EXAMPLES if "t-early" in name or name in ENSEMBLES}
+EVERY = pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in EXAMPLES],
+)
 NORMS = pytest.mark.parametrize("norm", ["linf", "l2"])
 # They look where chance sends them, not where the gradient points.
 BLIND = {"noise-10", "square"}

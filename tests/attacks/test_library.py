@@ -49,6 +49,7 @@ def test_parameters_are_those_of_autoattack_standard(of_classes, name, norm):
     assert name != "fab-t" or ours.targeted
 
 
+@pytest.mark.slow
 def test_autoattack_leaves_standing_what_the_library_run_whole_leaves(of_classes, quick):
     from pyautoattack import AutoAttack
 

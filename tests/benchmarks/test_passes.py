@@ -13,6 +13,8 @@ from zsrobust.config import FinetuneConfig
 from zsrobust.objectives import objective_class
 from zsrobust.sweep.cost import passes_per_step
 
+pytestmark = pytest.mark.slow
+
 SETTING = Setting("ViT-S-32-alt/random", batch=2, prompts=2, device="cpu")
 
 

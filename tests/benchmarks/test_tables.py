@@ -14,6 +14,8 @@ from benchmarks.setting import Setting
 from benchmarks.side_by_side import timed
 from benchmarks.tables import markdown
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def setting(small_clip):

@@ -1,9 +1,12 @@
 """What is tried on a GPU, as far as a machine without one can tell."""
 
+import pytest
 from benchmarks.setting import Setting
 from benchmarks.trials import Trial, trials
 
 from benchmarks import trials as module
+
+pytestmark = pytest.mark.slow
 
 
 def test_what_fails_is_told_and_ends_nothing(monkeypatch, small_clip):

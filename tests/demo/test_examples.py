@@ -10,6 +10,8 @@ from zsrobust.evaluation.gallery import Gallery
 from zsrobust.models.loading import load
 from zsrobust.models.weights import save_model
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("skimage")
 
 

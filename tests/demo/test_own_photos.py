@@ -5,6 +5,8 @@ from zsrobust.demo.own_photos import checked, planned
 from zsrobust.demo.plan import PHOTOS
 from zsrobust.errors import RequestError
 
+pytestmark = pytest.mark.slow
+
 
 def test_half_of_the_classes_stay_unseen_and_no_test_image_is_trained_on(photos, tmp_path):
     plan = planned(PHOTOS, photos(classes=5, images=10), tmp_path / "out")

@@ -15,6 +15,8 @@ from zsrobust.evaluation.gallery import Gallery
 from zsrobust.evaluation.results import Results
 from zsrobust.training.metrics import read_metrics
 
+pytestmark = pytest.mark.slow
+
 
 def run(plan, out, **changes):
     return run_plan(plan, out, **{"device": "cpu", "overwrite": False, **changes})

@@ -17,6 +17,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 GUIDE = (DOCS / "evaluation.md").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_the_tutorial_s_images_are_what_its_commands_read(tmp_path, monkeypatch):
     code = re.findall(r"```python\n(.*?)```", (DOCS / "tutorial.md").read_text("utf-8"), re.DOTALL)
     monkeypatch.chdir(tmp_path)

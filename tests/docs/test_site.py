@@ -16,6 +16,8 @@ from zsrobust.completion import OPTIONS
 from zsrobust.data_cli import data_parsers
 from zsrobust.objectives import OBJECTIVES
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -16,6 +16,8 @@ from zsrobust.evaluation.results import Results
 from zsrobust.models.loading import load
 from zsrobust.units import Eps
 
+pytestmark = pytest.mark.slow
+
 PROBE, REPEAT = "black-box probe", "answers repeat"
 
 

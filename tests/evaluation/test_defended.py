@@ -16,6 +16,8 @@ from zsrobust.reporting.tables import accuracy_table
 from zsrobust.training.finetune import finetune
 from zsrobust.units import Eps
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def asked(config, sets):

@@ -17,6 +17,8 @@ from zsrobust.models.loading import load
 from zsrobust.reporting.tables import accuracy_table
 from zsrobust.units import Eps
 
+pytestmark = pytest.mark.slow
+
 
 def test_two_processes_find_exactly_what_one_does(config, tmp_path, processes):
     code = (

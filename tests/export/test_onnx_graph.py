@@ -11,6 +11,8 @@ from zsrobust.export.request import ExportRequest
 from zsrobust.models.adapters.options import Adapter
 from zsrobust.models.loading import load
 
+pytestmark = pytest.mark.slow
+
 runtime = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
 pytest.importorskip("onnxscript", reason="the extra onnx is not installed")
 RESNET = {"image_size": 64, "layers": [1, 1, 1, 1], "width": 16, "head_width": 16}

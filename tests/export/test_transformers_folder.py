@@ -14,6 +14,8 @@ from zsrobust.export.command import export
 from zsrobust.export.request import ExportRequest
 from zsrobust.models.loading import load
 
+pytestmark = pytest.mark.slow
+
 transformers = pytest.importorskip("transformers", reason="the extra transformers is not installed")
 PROMPTS = ["a photo of a cat", "This is a photo of 12 red HOUSES, isn't it?", "x"]
 

@@ -14,6 +14,8 @@ from zsrobust.reproduce.run import reproduce
 from zsrobust.reproduce.world import glyphs
 from zsrobust.training.student import Student
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def found(world, tmp_path, monkeypatch):

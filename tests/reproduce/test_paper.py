@@ -12,6 +12,8 @@ from zsrobust.reproduce.paper import (
 )
 from zsrobust.units import Eps
 
+pytestmark = pytest.mark.slow
+
 
 def vit_b_32_operations(size=224, patch=32, width=768, layers=12, embed=512):
     """Multiplications and additions of a ViT, counted by hand."""

@@ -12,6 +12,8 @@ from zsrobust.reproduce.screened import CHOSEN_ON, Screened
 from zsrobust.reproduce.world import glyphs
 from zsrobust.sweep.cost import passes_per_step
 
+pytestmark = pytest.mark.slow
+
 
 def test_no_candidate_costs_more_than_pmg_aft():
     base = glyphs().base

@@ -21,6 +21,8 @@ from zsrobust.sweep.jobs import Training
 from zsrobust.sweep.plan import run_name
 from zsrobust.training.metrics import read_metrics
 
+pytestmark = pytest.mark.slow
+
 
 def test_every_table_comes_from_runs_and_again_from_the_kept_files(world, tmp_path, monkeypatch):
     few = [method for method in METHODS if method in (TECOA, PAPER)]

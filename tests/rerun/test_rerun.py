@@ -12,6 +12,8 @@ from safetensors.torch import load_file, save_file
 
 from zsrobust.cli import main
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def photos(tmp_path):

@@ -9,6 +9,8 @@ from zsrobust.errors import RequestError
 from zsrobust.export import installed
 from zsrobust.serve.server import address, claim, is_loopback
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_missing_extra_is_one_sentence(monkeypatch, capsys):
     monkeypatch.setattr(installed, "find_spec", lambda name: None)

@@ -8,6 +8,8 @@ from zsrobust.errors import InUse, RunError
 from zsrobust.sweep import jobs as module
 from zsrobust.sweep.jobs import work
 
+pytestmark = pytest.mark.slow
+
 
 class Fake:
     """A job that is at first held by another process, ``held`` times."""

@@ -12,6 +12,8 @@ from zsrobust.sweep.jobs import Training
 from zsrobust.sweep.request import parse_sweep
 from zsrobust.sweep.run import run_sweep
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_sweep_ends_as_if_all_had_been_evaluated_together(words, tmp_path, monkeypatch):
     sweep = parse_sweep(["tecoa", "pmg_aft", "--seeds", "0", "1", *words])

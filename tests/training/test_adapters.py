@@ -17,6 +17,8 @@ from zsrobust.training.finetune import finetune
 from zsrobust.training.metrics import read_metrics
 from zsrobust.training.step import TrainingStep
 
+pytestmark = pytest.mark.slow
+
 # The small CLIP's ViT: 32 px, 2 blocks of width 32, 16 patches, 24 dimensions.
 MATRICES = ("attn.in_proj_weight", "attn.out_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
 ADAPTERS = {

@@ -14,6 +14,8 @@ from zsrobust.evaluation.evaluator import evaluate
 from zsrobust.training import trainer
 from zsrobust.training.finetune import finetune
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def whole(config, weights):

@@ -17,6 +17,8 @@ from zsrobust.training.metrics import read_metrics
 from zsrobust.training.step import TrainingStep
 from zsrobust.units import Eps
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("method", OBJECTIVES)
 def test_a_short_fine_tuning(config, method):

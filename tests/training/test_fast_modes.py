@@ -25,6 +25,8 @@ from zsrobust.training.finetune import finetune
 from zsrobust.training.step import TrainingStep, make_optimizer
 from zsrobust.training.student import Student
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def graphs(monkeypatch):

@@ -22,6 +22,8 @@ from zsrobust.training import trainer
 from zsrobust.training.finetune import finetune
 from zsrobust.training.metrics import read_metrics
 
+pytestmark = pytest.mark.slow
+
 
 def assert_equal_weights(one, other):
     assert one.keys() == other.keys()

@@ -26,6 +26,8 @@ from zsrobust.training.replay import replay
 from zsrobust.training.step import TrainingStep, make_optimizer
 from zsrobust.training.student import Student
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def broken(monkeypatch):

@@ -20,6 +20,8 @@ from zsrobust.models.loading import load
 from zsrobust.training.finetune import finetune
 from zsrobust.training.metrics import read_metrics
 
+pytestmark = pytest.mark.slow
+
 OBSERVED = str(Path(__file__).with_name("observed_run.py"))
 
 

@@ -19,6 +19,8 @@ from zsrobust.data.shards.write import write_shards
 from zsrobust.training.finetune import finetune
 from zsrobust.training.metrics import read_metrics
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def shards(photos, tmp_path):

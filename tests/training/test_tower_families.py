@@ -19,6 +19,8 @@ from tests.training.train_each_family import SMALL, TEXT
 
 from zsrobust.training.metrics import read_metrics
 
+pytestmark = pytest.mark.slow
+
 PROGRAM = Path(__file__).with_name("train_each_family.py")
 
 

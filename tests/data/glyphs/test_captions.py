@@ -1,6 +1,7 @@
 import re
 
 import numpy as np
+import pytest
 
 from zsrobust.data.glyphs import fonts
 from zsrobust.data.glyphs.captions import (
@@ -57,6 +58,7 @@ def parsed(text: str) -> dict[str, int]:
     return said
 
 
+@pytest.mark.slow
 def test_captions_say_what_they_claim_and_claim_what_is_so() -> None:
     for make, draws in ((name_things, DRAWS[:, :8]), (describe, DRAWS[:, 8:])):
         captions = make(FACTS, draws)

@@ -1,0 +1,26 @@
+"""The picture of the README shows the figures of the replication's tables."""
+
+from pathlib import Path
+
+from scripts.docs.picture import METHODS, PICTURE, picture
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_its_figures_are_those_of_the_tables():
+    page = (ROOT / "docs" / "replication.md").read_text("utf-8")
+    panels = picture().axes
+    assert len(panels) == 2
+    for axes, attack in zip(panels, ("pgd-10 4/255", "pgd-10 1/255"), strict=True):
+        figures = [text.get_text() for text in axes.texts]
+        titles = ["original", "FT-Clean", "TeCoA", "PMG-AFT (authors_code)"]
+        assert len(figures) == 2 * len(titles) == 2 * len(METHODS)
+        table = page.partition(f"| n | clean | {attack} |")[2].partition("\n\n")[0]
+        for title, clean, robust in zip(titles, figures[::2], figures[1::2], strict=True):
+            (row,) = [line for line in table.splitlines() if line.startswith(f"| {title} |")]
+            assert f"| {clean} (" in row
+            assert f"| {robust} (" in row
+
+
+def test_it_is_in_the_readme():
+    assert f"]({PICTURE.relative_to(ROOT)})" in (ROOT / "README.md").read_text("utf-8")
