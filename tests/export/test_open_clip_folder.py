@@ -12,6 +12,8 @@ from zsrobust.export.request import ExportRequest
 from zsrobust.models.loading import load
 from zsrobust.models.weights import fingerprint
 
+pytestmark = pytest.mark.slow
+
 RESNET = {"image_size": 64, "layers": [1, 1, 1, 1], "width": 16, "head_width": 16}
 TOWERS = {
     "ViT": {},

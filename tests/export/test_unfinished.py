@@ -12,6 +12,8 @@ from zsrobust.export.request import ExportRequest
 from zsrobust.models.loading import load
 from zsrobust.models.weights import mark_finished, save_model
 
+pytestmark = pytest.mark.slow
+
 RECORD = {
     "step": 3,
     "total_steps": 30,

@@ -53,6 +53,7 @@ def test_same_embeddings_and_the_same_gradient_to_the_images(tower):
     assert all(torch.equal(tensor, kept[name]) for name, tensor in tower.state_dict().items())
 
 
+@pytest.mark.slow
 def test_in_training_every_weight_has_the_same_gradient_also_once_it_has_moved(tower):
     plain, short = tower, folded_in_training(copy.deepcopy(tower))
     assert [one.shape for one in short.parameters()] == [one.shape for one in plain.parameters()]

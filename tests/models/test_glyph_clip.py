@@ -36,6 +36,7 @@ def accuracy(model, name: str) -> float:
     return (classifier(images_of(name)).argmax(1) == labels).float().mean().item()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "least"),
     [("capital-letters", 0.6), ("symbols", 0.5), ("colours", 0.9), ("kinds", 0.5)],

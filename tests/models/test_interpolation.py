@@ -9,6 +9,8 @@ from zsrobust.models.adapters.options import Adapter
 from zsrobust.models.loading import load
 from zsrobust.models.weights import fingerprint, save_model
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def original(architecture):

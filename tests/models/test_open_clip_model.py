@@ -199,6 +199,7 @@ def test_images_that_are_not_square_are_refused(architecture):
         load("wide/random")
 
 
+@pytest.mark.slow
 def test_vit_b_32_has_its_published_size():
     model = load("ViT-B-32/random")
     assert sum(p.numel() for p in model.encoder.parameters()) == 87_849_216

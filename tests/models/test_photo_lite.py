@@ -8,6 +8,8 @@ from zsrobust.models import photo_lite
 from zsrobust.models.loading import load
 from zsrobust.models.zero_shot import ZeroShotClassifier
 
+pytestmark = pytest.mark.slow
+
 CLASSES = ("palace", "flower", "dog", "airplane", "truck", "horse", "ship", "bird")
 
 

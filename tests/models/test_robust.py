@@ -18,6 +18,8 @@ from zsrobust.models.loading import load
 from zsrobust.models.robust import ROBUST
 from zsrobust.models.weights import fingerprint
 
+pytestmark = pytest.mark.slow
+
 EMBEDDED = "glyph-clip-robust"
 HERE = [
     pytest.param(
