@@ -26,6 +26,7 @@ PAGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PAGES)
 def test_every_table_of_the_page_is_made_from_the_committed_results(tmp_path, name):
     shutil.copytree(DOCS / "replication" / name / "results", tmp_path / name / "results")
