@@ -37,12 +37,12 @@ def peak_mib(make: Callable[..., Callable[[], object]], *settings: Any) -> float
 def _measure(sender: Any, make: Callable[..., Callable[[], object]], settings: Any) -> None:
     import zsrobust.training.finetune  # noqa: F401  (its libraries count for nobody)
 
-    before = _resident("VmRSS")
+    before = resident("VmRSS")
     way = make(*settings)
     way()
     _forget_peak()
     way()
-    sender.send((_resident("VmHWM") - before) / MIB)
+    sender.send((resident("VmHWM") - before) / MIB)
     sender.close()
 
 
@@ -53,8 +53,7 @@ def _gpu_peak_mib(way: Callable[[], object]) -> float:
     return torch.cuda.max_memory_allocated() / MIB
 
 
-def _resident(key: str) -> float:
-    status = Path("/proc/self/status")
+def resident(key: str, status: Path = Path("/proc/self/status")) -> float:
     if not status.is_file():
         return float("nan")
     line = next(line for line in status.read_text().splitlines() if line.startswith(key))

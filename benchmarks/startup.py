@@ -13,6 +13,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from benchmarks.memory import MIB, resident
 from zsrobust.attacks.registry import EXAMPLES
 from zsrobust.commands import COMMANDS
 from zsrobust.config import FinetuneConfig
@@ -27,11 +28,18 @@ from zsrobust.parsing import evaluate_parser, finetune_parser, recipe_names
 from zsrobust.reproduce.options import WORLDS
 from zsrobust.run_folder import claimed, find_run
 
-MIB = 2**20
 FINETUNE = ["finetune", "--model", "glyph-clip", "--data", "glyph:training"]
 EVALUATE = ["evaluate", "--model", "glyph-clip", "--data", "digits"]
 SWEEP = ["sweep", "tecoa", "--out", "sweep", "--steps", "2", "--evaluation.data", "digits"]
-RUN = [sys.executable, "-c", "import sys; from zsrobust.cli import main; sys.exit(main())"]
+# What the system says of an ended process counts the one that started it, too.
+ANSWER = """
+import shutil, sys
+from zsrobust.cli import main
+try:
+    sys.exit(main(sys.argv[2:]))
+finally:
+    shutil.copyfile("/proc/self/status", sys.argv[1])
+"""
 
 
 def answered_at_once(here: Path) -> dict[str, list[list[str]]]:
@@ -157,22 +165,19 @@ def _row(
 def _measured(
     words: list[str], here: Path, source: str | None, rounds: int
 ) -> tuple[list[float], float]:
-    """Seconds of each round, and MiB of resident memory at the highest."""
+    """Seconds of each round, and MiB of resident memory at the highest (Linux; elsewhere nan)."""
     environment = {**os.environ, **({} if source is None else {"PYTHONPATH": source})}
-    seconds, peak = [], 0.0
+    told = here / "status"
+    seconds = []
     for _ in range(rounds):
         begun = time.perf_counter()
-        process = subprocess.Popen(
-            [*RUN, *words],
+        subprocess.run(
+            [sys.executable, "-c", ANSWER, str(told), *words],
             cwd=here,
             env=environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            check=False,
         )
-        # Waited for here, since a process that ended is told of its memory once.
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
         seconds.append(time.perf_counter() - begun)
-        # In KiB on Linux, in bytes on macOS.
-        peak = max(peak, used.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / MIB)
-    return seconds, peak
+    return seconds, resident("VmHWM", told) / MIB
