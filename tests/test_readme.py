@@ -16,7 +16,7 @@ from zsrobust.demo.request import parse_demo
 from zsrobust.export.formats import FORMATS
 from zsrobust.models.adapters.registry import ADAPTERS
 from zsrobust.models.loading import FORMS
-from zsrobust.models.preprocessing import PROTOCOLS
+from zsrobust.models.protocols import PROTOCOLS
 from zsrobust.models.robust import ROBUST
 from zsrobust.objectives import OBJECTIVES
 from zsrobust.objectives.pmg_aft import PRESETS
