@@ -15,7 +15,7 @@ from zsrobust.data_cli import data_parsers
 from zsrobust.demo.request import parse_demo
 from zsrobust.export.formats import FORMATS
 from zsrobust.models.adapters.registry import ADAPTERS
-from zsrobust.models.loading import FORMS
+from zsrobust.models.names import FORMS
 from zsrobust.models.protocols import PROTOCOLS
 from zsrobust.models.robust import ROBUST
 from zsrobust.objectives import OBJECTIVES
