@@ -2,6 +2,7 @@ from copy import deepcopy
 
 import open_clip
 import pytest
+import torch
 from open_clip.model import set_model_preprocess_cfg
 from open_clip.push_to_hf_hub import save_for_hf
 
@@ -67,3 +68,31 @@ def local_dir(tmp_path, architecture):
         return folder, model
 
     return write
+
+
+@pytest.fixture
+def whole(tiny):
+    """A CLIP of open_clip whose image side is not that of ``tiny``, and whose text side is."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = open_clip.create_model("tiny-vit").eval()
+        torch.manual_seed(1)
+        model.visual.load_state_dict(open_clip.create_model("tiny-vit").visual.state_dict())
+    return model
+
+
+@pytest.fixture
+def visual(whole):
+    """The state dict of its image side."""
+    return whole.visual.state_dict()
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """Saves what torch can, and gives the name of tiny with it."""
+
+    def save(content, file="tuned.pth.tar", **options):
+        torch.save(content, tmp_path / file, **options)
+        return f"tiny-vit/random@{tmp_path / file}"
+
+    return save

@@ -25,8 +25,10 @@ ENVELOPES = ("vision_encoder_state_dict", "model_state_dict", "state_dict", "mod
 PROMPTS = ("pad_up", "pad_down", "pad_left", "pad_right", "patch", "prompt")
 # What DistributedDataParallel, torch.compile and Lightning's modules put before a tensor's name.
 WRAPPERS = ("module.", "_orig_mod.", "model.", "clip.")
-# Numbers that OpenAI's checkpoints hold beside the weights, as tensors.
-NUMBERS = ("input_resolution", "context_length", "vocab_size")
+# Numbers that OpenAI's checkpoints and torch's AveragedModel hold beside the weights, as tensors.
+NUMBERS = ("input_resolution", "context_length", "vocab_size", "n_averaged")
+# What of a text side may be trained while its tower is locked, as open_clip does.
+SCALES = {"logit_scale", "logit_bias"}
 # Files of a TorchScript archive that hold data, besides those in its folders data and .data.
 DATA = ("data.pkl", "version", "byteorder")
 LFS_POINTER = b"version https://git-lfs"
@@ -44,12 +46,12 @@ def load_foreign(name: str, load: Callable[[str], CLIPModel]) -> CLIPModel:
 
     Preprocessing and activation are BASE's, and so are text side and logit scale, unless FILE holds
     others: then it is a pre-trained model of its own, and its ``source`` is itself. Those of BASE
-    rounded to half precision are no others. What images the weights were trained on no such file
-    says: ``seen`` is BASE's.
+    rounded to half precision are no others, and a logit scale that alone is another was trained
+    along. What images the weights were trained on no such file says: ``seen`` is BASE's.
 
     Raises:
-        RequestError: if FILE is missing, damaged, holds more than data, or a visual prompt, or does
-            not fit BASE tensor for tensor.
+        RequestError: if FILE is missing, damaged, holds more than data, or a visual prompt, does
+            not fit BASE tensor for tensor, or its text side holds nan or infinite weights.
     """
     base, _, file = name.partition("@")
     path = Path(file)
@@ -68,16 +70,23 @@ def load_foreign(name: str, load: Callable[[str], CLIPModel]) -> CLIPModel:
             "image encoder alone"
         )
     rest = _fitting(path, f"the text side of {base}", model.text.model, rest)
+    for key, tensor in rest.items():
+        if not bool(tensor.isfinite().all()):
+            raise RequestError(f"{path} is damaged: {key} of its text side holds nan or infinity")
     own = model.text.model.state_dict()
-    if all(_is_rounded(tensor, own[key]) for key, tensor in rest.items()):
-        return tuned
+    others = {key for key, tensor in rest.items() if not _is_rounded(tensor, own[key])}
+    scale = model.logit_scale
+    if "logit_scale" in others:
+        scale = rest["logit_scale"].float().exp().item()
+    if others <= SCALES:
+        return replace(tuned, logit_scale=scale)
     return replace(
         model,
         name=name,
         source=f"{model.source}@{path.resolve()}",
         method="original",
         text=model.text.with_weights(rest),
-        logit_scale=rest["logit_scale"].float().exp().item(),
+        logit_scale=scale,
     )
 
 
@@ -265,10 +274,17 @@ def _fitting(
             for key in wanted
             if key in found and found[key].shape != wanted[key].shape
         ],
+        "of integers, as after quantisation, are": [
+            key
+            for key in wanted
+            if key in found
+            and wanted[key].is_floating_point()
+            and not found[key].is_floating_point()
+        ],
     }
-    for what, keys in misfits.items():
-        if keys:
-            raise RequestError(f"{path} does not fit {place}: {what} {_few(keys)}")
+    told = [f"{what} {_few(keys)}" for what, keys in misfits.items() if keys]
+    if told:
+        raise RequestError(f"{path} does not fit {place}: {'; '.join(told)}")
     return found
 
 
