@@ -61,18 +61,31 @@ def less_the_mean(self, x):
     return embeddings - 0.5 * embeddings.mean(0)
 
 
-def remembering(self, x):
+def remembering(self, x, store=None):
+    store = self.store if store is None else store
     own = self.encoder(x)
     pixels = x.detach().flatten(1)
     near = torch.zeros(len(x), dtype=torch.bool)
-    if self.store:
-        old, answers = (torch.cat(part) for part in zip(*self.store, strict=True))
+    if store:
+        old, answers = (torch.cat(part) for part in zip(*store, strict=True))
         distance, which = torch.cdist(pixels, old, p=torch.inf).min(1)
         near = distance < 0.15
-    self.store.append((pixels[~near], own[~near].detach()))
+    store.append((pixels[~near], own[~near].detach()))
     if not near.any():
         return own
     return torch.where(near[:, None], 0.98 * answers[which] + 0.02 * own, own)
+
+
+def tiring(self, x):
+    self.store += [0] * len(x)
+    return self.encoder(x if len(self.store) < 60 else x.flip(-1))
+
+
+GLOBAL = []
+
+
+def remembering_elsewhere(self, x):
+    return remembering(self, x, GLOBAL)
 
 
 @pytest.fixture
@@ -113,6 +126,8 @@ def caught(results):
         (decoy, {PROBE}),
         (drawn, {PROBE, REPEAT}),
         (remembering, {PROBE, REPEAT}),
+        (remembering_elsewhere, {REPEAT}),
+        (tiring, {REPEAT}),
         (less_the_mean, {REPEAT}),
     ],
 )
@@ -121,7 +136,8 @@ def test_a_model_that_only_seems_robust_is_told_of(asked, around, checks):
     assert caught(results) >= checks
     own = next(found for found in failed(results.findings) if found.check == max(checks))
     assert own.sentence.startswith("wrapped glyph-clip on small-letters")
-    kinds = {"drawn": "random", "remembering": "state", "less_the_mean": "batch"}
+    kinds = {"drawn": "random", "less_the_mean": "batch"}
+    kinds |= dict.fromkeys(("remembering", "remembering_elsewhere", "tiring"), "state")
     assert results.probes[-1].dependence.kind == kinds.get(around.__name__, "")
 
 

@@ -190,6 +190,8 @@ def _probed(
         found.append(BlackBoxAttack(name, len(further), *counts))
         if surely_more(further, less_far):
             break  # That is enough to warn.
+    if shown is None:  # Too few stand to attack them.
+        shown = threat.start(drawn.batch.images, _noise(drawn.batch, seed))
     return found, _dependence(fresh, model, drawn, shown)
 
 
@@ -201,11 +203,11 @@ def _further(drawn: Drawn, logits: Tensor) -> tuple[Tensor, Tensor]:
     return ~drawn.fell & (fallen | more), fallen
 
 
-def _dependence(fresh: Fresh, model: nn.Module, drawn: Drawn, shown: Tensor | None) -> Dependence:
+def _dependence(fresh: Fresh, model: nn.Module, drawn: Drawn, shown: Tensor) -> Dependence:
     """Whether what was counted is what a copy answers that has not been asked anything else.
 
     Asked about the clean images backwards and a few at a time, against what was counted; and about
-    the adversarial images ``shown``, against what the model says of them by now.
+    the changed images ``shown``, against what the model says of them by now.
     """
     images, labels = drawn.batch.images, drawn.batch.labels
     asked = fresh.copy(model)
@@ -213,14 +215,12 @@ def _dependence(fresh: Fresh, model: nn.Module, drawn: Drawn, shown: Tensor | No
     logits = torch.cat([logits_of(asked, part) for part in parts]).flip(0)
     difference = (-margin(logits, labels) - drawn.clean).abs()
     clean = difference > TOLERANCE * spread(logits).mean()
-    adversarial = torch.zeros_like(clean[:0])
-    if shown is not None:
-        adversarial = changed(logits_of(fresh.copy(model), shown), logits_of(model, shown))
+    adversarial = changed(fresh.answers(model, shown), logits_of(model, shown))
     kind = ""
     if fresh.weights_moved(model):
         kind = "state"
     elif _many(clean) or _many(adversarial):
-        at = images if shown is None or _many(clean) else shown
+        at = images if _many(clean) else shown
         first, again = (logits_of(fresh.copy(model), at) for _ in range(2))
         if _many(changed(first, again)):
             kind = "random"
@@ -234,8 +234,11 @@ def _many(which: Tensor) -> bool:
 
 
 def _moved(batch: Batch, adversarial: Tensor, threat: ThreatModel, seed: int) -> Tensor:
-    noise = uniform_noise(batch.images, batch.sample_ids, seed=seed, purpose="hair")
-    return threat.project(batch.images, adversarial + HAIR * threat.eps * noise)
+    return threat.project(batch.images, adversarial + HAIR * threat.eps * _noise(batch, seed))
+
+
+def _noise(batch: Batch, seed: int) -> Tensor:
+    return uniform_noise(batch.images, batch.sample_ids, seed=seed, purpose="hair")
 
 
 def _transferred(

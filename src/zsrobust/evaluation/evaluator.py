@@ -82,8 +82,7 @@ def _evaluate(config: EvaluateConfig, accelerator: Accelerator) -> Results:
         on_first(accelerator, lambda: stack.enter_context(claimed(folder, config)))
         stack.enter_context(full_precision())
         classifiers = [cell.measurement.classifier for cell in cells]
-        fork = config.sanity and accelerator.is_main_process
-        stack.enter_context(kept_fresh(classifiers, fork=fork))
+        stack.enter_context(kept_fresh(classifiers, fork=accelerator.is_main_process))
         finished = folder / "results.json"
         results = on_first(accelerator, lambda: _answered(finished, cells))
         if results is None:

@@ -69,7 +69,7 @@ def answers_repeat(results: Results) -> list[Finding]:
                     False,
                     f"{_where(probe)}: {what}: a fresh copy gives {found.clean} of {probe.n} clean "
                     f"images other logits than were counted, and {found.adversarial} of "
-                    f"{found.shown} adversarial ones other logits than the model does by now",
+                    f"{found.shown} perturbed ones other logits than the model does by now",
                     {
                         "changed_clean": found.clean / probe.n,
                         "changed_adversarial": found.adversarial / max(1, found.shown),

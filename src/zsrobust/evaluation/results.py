@@ -171,8 +171,8 @@ class Dependence:
         kind: ``random``, ``batch`` (the other images of the batch) or ``state`` (what was asked
             before); empty for none.
         clean: clean images that it answers otherwise than was counted.
-        adversarial, shown: adversarial images that it answers otherwise than the model by then,
-            and how many it was shown.
+        adversarial, shown: perturbed images that it answers otherwise than the model by then,
+            and how many it was shown: adversarial ones, or noise where fewer than 7 stand.
     """
 
     kind: str
