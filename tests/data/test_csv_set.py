@@ -287,3 +287,28 @@ def test_a_file_without_splits_has_none_to_ask_for(listing) -> None:
     path = listing("path,label\na.png,owl\n")
     with pytest.raises(RequestError, match="no split 'test': it has all"):
         open_set(f"csv:{path},split=test", "test")
+
+
+@pytest.mark.parametrize(
+    ("labels", "text", "first"),
+    [
+        ("01", "name\nant\nbee\n", "name"),
+        ("01", "__background__\nant\nbee\n", "__background__"),
+        ("01", "label\tname\n0\tant\n1\tbee\n", "name"),
+        ("02", "class\nant\nbee\n", ""),
+        ("01", "cow\nant\nbee\n", ""),
+        ("01", "other\tcow\n0\tant\nx\tbee\n1\tox\n", ""),
+    ],
+)
+def test_a_header_above_names_is_noticed(listing, names, labels, text, first) -> None:
+    path = listing(f"path,label\na.png,{labels[0]}\nb/b.png,{labels[1]}\n")
+    notes = open_set(f"csv:{path},names={names(text)}", "test").notes
+    assert len(notes) == bool(first)
+    assert all(f"taken as the class {first!r}" in note for note in notes)
+
+
+def test_numbers_as_names_of_words_are_noticed(listing, names) -> None:
+    path = listing("path,label\na.png,ant\nb/b.png,bee\n")
+    numbers = names("ant\t0\nbee\t1\n")
+    (note,) = open_set(f"csv:{path},names={numbers}", "test").notes
+    assert "'ant' the name '0'" in note

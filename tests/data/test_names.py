@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zsrobust.data.names import clean_name, read_names, tiny_imagenet_names
+from zsrobust.data.names import clean_name, name_rows, read_names, tiny_imagenet_names
 from zsrobust.errors import RequestError
 
 FOLDERS = ["ant", "bee", "cow"]
@@ -238,3 +238,67 @@ def test_a_number_of_any_length_is_a_name_or_a_folder(joined) -> None:
         joined(["a", "b"], [f"{long}\tx", "a\ty"])
     lines = [f"{long} x", f"{long} y"]
     assert list(joined(["a", "b"], lines).values()) == lines
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '["ant", "bee", "cow"]',
+        '[\n"ant",\n"bee",\n"cow"\n]\n',
+        '{\n"0": "ant",\n"1": "bee",\n"2": "cow"\n}\n',
+        "classes = [\n'ant',\n'bee',\n'cow',\n]\n",
+        "names:\n  0: ant\n  1: bee\n  2: cow\n",
+        "- ant\n- bee\n- cow\n",
+        "ant,\nbee,\ncow\n",
+        "ant;\nbee;\ncow;\n",
+        '"ant"\n"bee"\n"cow"\n',
+    ],
+)
+def test_a_list_in_code_is_no_list_of_names(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "names.txt"
+    path.write_text(text)
+    with pytest.raises(RequestError, match="write the names alone, one a line") as caught:
+        name_rows(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_table_of_codes_below_a_header_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "names.txt"
+    path.write_text("id,name\n0,ant\n1,bee\n2,cow\n")
+    with pytest.raises(RequestError, match="below the header 'id,name'") as caught:
+        name_rows(path)
+    assert "line 2 has the code '0'" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["[unknown]", "bee's", "[other]"],
+        ['a "fly"', '"bee"', "cow"],
+        ["Washington, D.C.", "Paris,", "Rome"],
+        ["T - shirt", "-", "bag"],
+    ],
+)
+def test_signs_within_some_names_are_theirs(joined, lines) -> None:
+    assert list(joined(FOLDERS, lines).values()) == lines
+
+
+@pytest.mark.parametrize("between", [",", ", ", ": ", "=", " -> ", ";"])
+def test_folders_before_names_without_a_tab_are_noticed(joined, between: str) -> None:
+    said: list[str] = []
+    lines = [f"{folder}{between}x{folder}" for folder in FOLDERS]
+    assert list(joined(FOLDERS, lines, said.append).values()) == lines
+    assert len(said) == 1
+    assert "begins with its folder" in said[0]
+    with pytest.raises(RequestError, match="begins with another folder"):
+        joined(FOLDERS, lines[::-1])
+
+
+def test_numbers_behind_the_folders_are_noticed(joined) -> None:
+    said: list[str] = []
+    joined(FOLDERS, ["ant\t0", "bee\t1", "cow\t2"], said.append)
+    assert len(said) == 1
+    assert "'ant' the name '0'" in said[0]
+    joined(["digit_0", "digit_1"], ["digit_0\t0", "digit_1\t1"], said.append)
+    joined(FOLDERS, ["ant\t0", "bee\t1", "cow\tox"], said.append)
+    assert len(said) == 1

@@ -7,12 +7,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from zsrobust.data.names import clean_name, is_whole, name_rows, spelling
+from zsrobust.data.names import clean_name, is_whole, name_rows, spelling, swapped_note
 from zsrobust.data.names.codes import code_notes
 from zsrobust.errors import RequestError
 
 # A table that holds numbers with missing ones among them writes 1 as 1.0, or as 1,0.
 _WHOLE = re.compile(r"([+-]?[0-9]{1,18})(?:[.,]0+)?")
+
+# What stands above a list of names: the title of its column, or the background of detectors.
+_HEADERS = frozenset(
+    {"name", "names", "class", "classes", "class_name", "label", "labels", "category", "background"}
+)
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,8 @@ def class_words(words: Iterable[str], names: Path | None, what: str) -> ClassWor
     distinct = {word.strip() for word in words}
     found = named(names) if names else _from_words(distinct, what)
     notes = code_notes(found.names, str(names or what), chosen=names is not None)
-    return replace(found, notes=(*notes, *_label_0_notes(distinct, found, what)))
+    further = (*_label_0_notes(distinct, found, what), *_header_notes(distinct, found, names))
+    return replace(found, notes=(*found.notes, *notes, *further))
 
 
 def named(path: Path) -> ClassWords:
@@ -83,7 +89,8 @@ def named(path: Path) -> ClassWords:
         word = str(int(word)) if _is_number(word) else word
         if label_of.setdefault(word, label) != label:
             raise RequestError(f"{path} line {number} names the label {word!r} again")
-    return ClassWords(names, label_of, f"{path} does not name it")
+    note = swapped_note(path, list(label_of), names)
+    return ClassWords(names, label_of, f"{path} does not name it", (note,) if note else ())
 
 
 def numbered(names: tuple[str, ...], what: str) -> ClassWords:
@@ -101,6 +108,21 @@ def _label_0_notes(distinct: set[str], found: ClassWords, what: str) -> tuple[st
     return (
         f"no image of {what} has the label 0, whose name is {found.names[0]!r}: if its labels are "
         "counted from 1, write label, tab and name on every line of the class-name file",
+    )
+
+
+def _header_notes(distinct: set[str], found: ClassWords, names: Path | None) -> tuple[str, ...]:
+    """Whether the first line of a class-name file is a header, or names a class without images."""
+    first, *others = found.label_of
+    numbers = {int(word) for word in distinct if _is_number(word)}
+    classes = len(found.names)
+    by_label = all(map(_is_number, others)) and not _is_number(first) and first not in distinct
+    shifted = found.names[0].strip("_").lower() in _HEADERS and numbers == set(range(classes - 1))
+    if not names or classes < 3 or not (by_label or (found.label_of.get("0") == 0 and shifted)):
+        return ()
+    return (
+        f"the first line of {names} is taken as the class {found.names[0]!r}: if it is a header, "
+        "or a class that the labels do not count, remove it",
     )
 
 

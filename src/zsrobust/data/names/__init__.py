@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from importlib import resources
 from pathlib import Path
 
-from zsrobust.data.names.codes import code_and_blank
+from zsrobust.data.names.syntax import refuse_codes, refuse_syntax
 from zsrobust.data.text_file import read_text
 from zsrobust.errors import RequestError
 
@@ -49,17 +49,20 @@ def read_names(
     """
     rows = name_rows(path)
     if rows and rows[0][1]:
-        return _by_folder(path, rows, folders, what)
+        names = _by_folder(path, rows, folders, what)
+        if note := swapped_note(path, folders, names):
+            say(note)
+        return names
     if len(rows) != len(folders):
         raise RequestError(
             f"{path} holds {len(rows)} class names for {len(folders)} {what}: "
             "write one line for each, in their sorted order"
         )
-    names = [name for *_, name in rows]
-    own = {spelling(name): name for name in names}
-    if len(own) == len(names) and set(own) == {spelling(folder) for folder in folders}:
+    listed = [name for *_, name in rows]
+    own = {spelling(name): name for name in listed}
+    if len(own) == len(listed) and set(own) == {spelling(folder) for folder in folders}:
         return tuple(own[spelling(folder)] for folder in folders)
-    return _by_position(path, names, folders, say, what)
+    return _by_position(path, listed, folders, say, what)
 
 
 def name_rows(path: Path) -> list[tuple[int, str, str]]:
@@ -68,10 +71,13 @@ def name_rows(path: Path) -> list[tuple[int, str, str]]:
     The folder is empty where lines hold names alone.
 
     Raises:
-        RequestError: if the file cannot be read, some lines have a folder and others none, a line
-            is empty, or two names are equal (in any case).
+        RequestError: if the file cannot be read, holds more than names (``refuse_syntax``), some
+            lines have a folder and others none, a line is empty, or two names are equal (in any
+            case).
     """
-    rows = [_row(path, number, line) for number, line in _lines(path)]
+    lines = _lines(path)
+    refuse_syntax(path, lines)
+    rows = [_row(path, number, line) for number, line in lines]
     bare = [number for number, folder, _ in rows if not folder]
     if 0 < len(bare) < len(rows):
         raise RequestError(
@@ -79,11 +85,8 @@ def name_rows(path: Path) -> list[tuple[int, str, str]]:
             "or folder, tab and name on every line"
         )
     _refuse_equal_names(path, rows)
-    if len(bare) > 1 and (code := code_and_blank([name for *_, name in rows])):
-        raise RequestError(
-            f"{path} line {rows[0][0]} has the code {code!r} before a name, as all lines have one, "
-            "but no tab: write code, tab and name on every line"
-        )
+    if bare:
+        refuse_codes(path, [(number, name) for number, _, name in rows])
     return rows
 
 
@@ -98,7 +101,7 @@ def _lines(path: Path) -> list[tuple[int, str]]:
     """The lines of a UTF-8 file that are no comments, each with its number from 1."""
     text = read_text(path, "class-name file")
     lines = enumerate(text.splitlines(), start=1)
-    return [(number, line) for number, line in lines if not line.startswith("#")]
+    return [(number, line) for number, line in lines if not line.lstrip().startswith("#")]
 
 
 def _row(path: Path, number: int, line: str) -> tuple[int, str, str]:
@@ -176,6 +179,7 @@ def _by_position(
         )
     name_of = dict(zip(ordered, names, strict=True))
     _refuse_contradiction(path, name_of)
+    _look_for_folders(path, name_of, say)
     return tuple(name_of[folder] for folder in folders)
 
 
@@ -202,6 +206,36 @@ def _refuse_contradiction(path: Path, name_of: dict[str, str]) -> None:
                     f"{folder_of[phrase]!r} by its spelling: write folder, tab and name on every "
                     "line"
                 )
+
+
+def _look_for_folders(path: Path, name_of: dict[str, str], say: Callable[[str], object]) -> None:
+    """Whether names begin with all the folders, as in ``cat,tabby`` or ``cat: tabby``."""
+    heads = {folder: re.split(r"[,;:=|]|->", name)[0] for folder, name in name_of.items()}
+    begun = {folder: spelling(head) for folder, head in heads.items() if head != name_of[folder]}
+    right = {folder: spelling(folder) for folder in name_of}
+    if len(begun) < len(right) or set(begun.values()) != set(right.values()):
+        return
+    folder, name = next(iter(name_of.items()))
+    if begun != right:
+        folder = next(folder for folder in right if begun[folder] != right[folder])
+        raise RequestError(
+            f"{path} gives {folder!r} the name {name_of[folder]!r}, which begins with another "
+            "folder: write folder, tab and name on every line"
+        )
+    say(
+        f"every name in {path} begins with its folder, as {name!r}, and so does every prompt: if "
+        "that is not part of the name, write folder, tab and name on every line"
+    )
+
+
+def swapped_note(path: Path, words: Sequence[str], names: Sequence[str]) -> str:
+    """A sentence if names are the numbers of classes that are called by words; empty if not."""
+    if not all(map(is_whole, names)) or any(re.search("[0-9]", word) for word in words):
+        return ""
+    return (
+        f"{path} gives {words[0]!r} the name {names[0]!r}, and every class a number: if these are "
+        "labels, write label, tab and name on every line"
+    )
 
 
 def _phrases(name: str) -> set[str]:
