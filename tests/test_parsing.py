@@ -189,6 +189,8 @@ def test_bad_files_are_named(tmp_path, text, message):
         ("--model a --data x --pgd.step_size 1", "pgd.step_size is 1.0: must be below 1"),
         ("--model a --data x --pgd.step_size nan", "pgd.step_size is nan: must be 0 or more"),
         ("--model a --data x --samples 0", "samples is 0: must be 1 or more"),
+        ("--model a --data x --samples=", "samples is : must be int, or null"),
+        ("--model a --data x --overwrite 1", "overwrite is 1: must be true or false"),
         ("--model a --data x --pgd.restarts 0", "pgd.restarts is 0: must be 1 or more"),
         ("--model a --data x --dta=c", "there is no option --dta=c; did you mean data?"),
     ],

@@ -210,6 +210,7 @@ def _with_values(parser: ArgumentParser, words: Sequence[str]) -> list[str]:
 _REWORDINGS = (
     (r'Parser key "([^"]+)":? ', r"\1: "),
     (r"<class '[\w.]+\.Eps'>", "0 or more, such as 1/255 or 0.0039"),
+    (r"<class 'bool'>", "true or false"),
     (r"<class '(\w+)'>|typing\.Literal", lambda found: found[1] or "one of "),
     (
         r"^(\S+): Problem with given class_path '[^']+': Option '(.+)' is not accepted$",
@@ -220,10 +221,10 @@ _REWORDINGS = (
         r"missing: \2 in \1",
     ),
     (r"^(\S+): Problem with given class_path '[^']+': (\w+): ", r"\1.\2: "),
-    (r"^(\S+): Expected an? (.+)\. Got value: (.*)$", r"\1 is \3: must be \2"),
+    (r"^(\S+): Expected an? (.+)\. Got value: ?(.*)$", r"\1 is \3: must be \2"),
     (r"^(\S+): Not of type Eps: (.*)$", r"\1: \2"),
     (
-        r"^(\S+): Does not validate .* Subtypes: \[(.*?), NoneType\] Errors:.* value: (.*)$",
+        r"^(\S+): Does not validate .* Subtypes: \[(.*?), NoneType\] Errors:.* value: ?(.*)$",
         r"\1 is \3: must be \2, or null",
     ),
     (r"^unrecognized arguments: (.*)$", r"there is no option \1"),

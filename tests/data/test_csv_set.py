@@ -312,3 +312,9 @@ def test_numbers_as_names_of_words_are_noticed(listing, names) -> None:
     numbers = names("ant\t0\nbee\t1\n")
     (note,) = open_set(f"csv:{path},names={numbers}", "test").notes
     assert "'ant' the name '0'" in note
+
+
+def test_a_folder_in_the_place_of_an_image_is_told_so(listing) -> None:
+    path = listing("path,label\na.png,ant\nb,bee\n")
+    with pytest.raises(RequestError, match=r"line 3 .* that is a folder: list the images in it"):
+        open_set(f"csv:{path}", "test")

@@ -250,3 +250,11 @@ def test_real_photographs(shared_data) -> None:
 def test_real_cifar_folders(shared_data) -> None:
     cifar = image_folder(shared_data("cifar10") / "test")
     assert (cifar.name, len(cifar), len(cifar.class_names)) == ("cifar10-test", 1000, 10)
+
+
+def test_a_class_of_photographs_that_are_not_read_is_told_so(tmp_path: Path, write_image) -> None:
+    write_image(tmp_path / "dog" / "0.png")
+    (tmp_path / "cat").mkdir()
+    (tmp_path / "cat" / "IMG_1.HEIC").write_bytes(b"ftypheic")
+    with pytest.raises(RequestError, match=r"\(cat\), but files that are not read \(\.heic 1\)"):
+        image_folder(tmp_path)

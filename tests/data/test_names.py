@@ -290,7 +290,7 @@ def test_folders_before_names_without_a_tab_are_noticed(joined, between: str) ->
     assert list(joined(FOLDERS, lines, said.append).values()) == lines
     assert len(said) == 1
     assert "begins with its folder" in said[0]
-    with pytest.raises(RequestError, match="begins with another folder"):
+    with pytest.raises(RequestError, match="write folder, tab and name"):
         joined(FOLDERS, lines[::-1])
 
 

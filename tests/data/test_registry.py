@@ -119,6 +119,13 @@ def test_shards_without_their_kind(place: str) -> None:
     assert shlex.split(str(caught.value))[-1] == f"webdataset:{place}"
 
 
+def test_an_archive_is_to_be_unpacked(tmp_path: Path) -> None:
+    archive = tmp_path / "archive.zip"
+    archive.write_bytes(b"PK")
+    with pytest.raises(RequestError, match="is a file, but no table or shard: unpack it"):
+        open_set(str(archive), "test")
+
+
 @pytest.mark.parametrize("place", ["./absent", "~nobody/x", "a/b", "C:\\data", "C:/data", "x.zip"])
 def test_what_is_no_kind_but_a_path_is_said_to_be_absent(place: str) -> None:
     with pytest.raises(RequestError, match=r"no folder, table or shard.*imagefolder:"):

@@ -51,6 +51,23 @@ def test_names_that_are_one_to_a_model_are_one_class_without_a_verdict(handlers,
     assert re.search("glyph-clip (fell|stands): chess bishop", last.status)
 
 
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        ("n01443537, n02124075", "2 of the 2 class names of this list are codes"),
+        ("class_1, class_2, dog", "2 of the 3 class names of this list are codes"),
+        ("1. dog, 2. cat", "A code stands before every class name"),
+        ("0, 1, 2", ""),
+        ("dog, boeing 737", ""),
+    ],
+)
+def test_codes_among_names_are_told(handlers, asked, names, told):
+    status = html.unescape(handlers.predict(asked(class_names=names)).status)
+    assert told in status
+    assert ("code" in status) == bool(told)
+    assert "names=FILE" not in status
+
+
 def test_unknown_words_are_told_and_what_to_do_where_no_model_knows_them(served, asked):
     shown = Handlers(served[:1], Limits()).predict(asked(class_names="elephant, chess bishop"))
     status = html.unescape(shown.status)

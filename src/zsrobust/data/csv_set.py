@@ -142,6 +142,8 @@ def _advice(root: Path, path: str) -> str:
         return f"{advice}, without a drive"
     wanted = _folded((root / path).name)
     try:
+        if (root / path).is_dir():
+            return "that is a folder: list the images in it, one a line"
         beside = sorted(entry.name for entry in (root / path).parent.iterdir())
     except OSError:
         return advice

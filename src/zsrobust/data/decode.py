@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from zsrobust.data.readers import FILTERS
 
 DECODING = 2
 """Raised where the pixels that a file gives change, so that none kept from before is taken."""
@@ -94,7 +97,10 @@ def orientation(image: Image.Image) -> int:
     """The EXIF orientation that is to be applied, 2 to 8; 1 where there is nothing to turn."""
     # Damaged EXIF data is no reason to refuse the pixels, and Pillow raises nearly anything on it.
     try:
-        found = int(image.getexif().get(_ORIENTATION, 1))
+        # Pillow also warns of it, without the name of the file.
+        with FILTERS, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = int(image.getexif().get(_ORIENTATION, 1))
     except Exception:
         return 1
     return found if found in _TURNS else 1

@@ -57,9 +57,11 @@ def image_folder(root: Path, names: Path | None = None) -> ImageSet:
     empty = [folder for folder in folders if folder not in filled]
     refuse_too_high(root, filled, empty)
     if empty:
+        unread = sum((found[folder].others for folder in empty), Counter[str]())
+        there = f", but files that are not read ({count_by_suffix(unread)})" if unread else ""
         raise RequestError(
-            f"{len(empty)} class folders of {root} hold no images ({_some(empty)}): "
-            "fill or remove them"
+            f"{len(empty)} class folders of {root} hold no images ({_some(empty)}){there}: "
+            f"{'convert those to JPEG or PNG, or ' if unread else ''}fill or remove the folders"
         )
     notes: list[str] = []
     class_names = read_names(names, folders, notes.append) if names else _cleaned(root, folders)

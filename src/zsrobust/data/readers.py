@@ -49,7 +49,8 @@ SEVERAL = "several"
 """Key in the ``info`` of an image whose file holds further ones, which are not read."""
 
 # Filters of warnings belong to the whole process, and images are opened by many threads.
-_FILTERS = threading.Lock()
+FILTERS = threading.Lock()
+"""Held while the filters of warnings are changed."""
 
 
 @runtime_checkable
@@ -70,7 +71,7 @@ def opened(content: bytes) -> Image.Image:
     Raises:
         Exception: nearly any, if it is none of :data:`FORMATS`, is damaged or has more pixels.
     """
-    with _FILTERS, warnings.catch_warnings():
+    with FILTERS, warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         return Image.open(io.BytesIO(content), formats=FORMATS)
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from zsrobust.data.published.table import TABLE
-from zsrobust.data.specification import Specification, split_options
+from zsrobust.data.specification import Specification, exists, split_options
 from zsrobust.errors import RequestError
 
 _HUGGING_FACE = ("dataset_dict.json", "dataset_info.json", "state.json")
@@ -27,9 +27,14 @@ def unknown_kind(parsed: Specification, kinds: Sequence[str]) -> RequestError:
     if not nearest and _looks_like_a_path(head):
         # What has a suffix is no folder.
         path = "FOLDER" if Path(head).suffix else head
+        what = (
+            "is a file, but no table or shard: unpack it if it is an archive, and"
+            if exists(head)
+            else "names no kind of data, and no folder, table or shard is called so:"
+        )
         return RequestError(
-            f"data {parsed.text!r} names no kind of data, and no folder, table or shard is called "
-            f"so: write KIND:PATH, such as {shlex.quote(f'imagefolder:{path}')}"
+            f"data {parsed.text!r} {what} write KIND:PATH, such as "
+            f"{shlex.quote(f'imagefolder:{path}')}"
         )
     meant = shlex.quote(f"{nearest}{colon}{place}{options}")
     return RequestError(

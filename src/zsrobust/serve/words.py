@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from jinja2 import Environment, StrictUndefined
 
+from zsrobust.data.names.codes import typed_code_notes
 from zsrobust.serve.comparison import Attacked, Comparison
 from zsrobust.serve.job import Step, Waiting
 from zsrobust.serve.picture import Picture
@@ -69,11 +70,12 @@ def remarks(picture: Picture, class_names: tuple[str, ...], models: Sequence[Ser
 def _doubts(class_names: tuple[str, ...], models: Sequence[Served]) -> list[str]:
     """What the models do not read of the names as it is meant, and which of them reads all."""
     doubts = {one.name: one.doubts(class_names) for one in models}
+    codes = [f"{note[:1].upper()}{note[1:]}." for note in typed_code_notes(class_names)]
     if not any(doubts.values()):
-        return []
+        return codes
     readers = [name for name, found in doubts.items() if not found]
-    told = [f"{doubt}." for found in doubts.values() for doubt in found]
-    if readers:
+    told = [*codes, *(f"{doubt}." for found in doubts.values() for doubt in found)]
+    if readers and not codes:
         return [*told, f"Of the models here, {' and '.join(readers)} can read all of these names."]
     return [
         *told,

@@ -52,27 +52,35 @@ def code_notes(names: Sequence[str], what: str, *, chosen: bool) -> tuple[str, .
             f"the class names of {what} are numbers ({_some(names)}): write words for them, or "
             "give names with names=FILE, that of the smallest number first (digits are names there)"
         )
+    return _notes(names, what, chosen, " with names=FILE")
+
+
+def typed_code_notes(names: Sequence[str]) -> tuple[str, ...]:
+    """The same of names that were typed in, where no file is read and nothing is refused."""
+    return _notes(names, "this list", chosen=True, where="")
+
+
+def _notes(names: Sequence[str], what: str, chosen: bool, where: str) -> tuple[str, ...]:
     codes = [n for n in names if _CODE.fullmatch(n) or (not chosen and _NUMBER.fullmatch(n))]
-    mend = "give the names alone with names=FILE"
     if codes:
         return (
             f"{len(codes)} of the {len(names)} class names of {what} are codes, which a model does "
-            f"not know ({_some(codes)}): give names with names=FILE, or remove what is no class",
+            f"not know ({_some(codes)}): give names{where}, or remove what is no class",
         )
     if _series(names):
         return (
             f"the class names of {what} are a letter and a number each ({_some(names)}), which a "
-            "model does not know: give names with names=FILE",
+            f"model does not know: give names{where}",
         )
     if code := code_and_blank(names, blank=r"[\s.,;:)_-]+"):
         return (
             f"a code stands before every class name of {what}, as {code!r} of {names[0]!r}, and "
-            f"so in every prompt: {mend}",
+            f"so in every prompt: give the names alone{where}",
         )
     if _count([_BEHIND.fullmatch(name) for name in names], number=2, rest=1):
         return (
             f"a number stands behind every class name of {what}, as in {names[0]!r}, and so in "
-            f"every prompt: {mend}",
+            f"every prompt: give the names alone{where}",
         )
     return ()
 
