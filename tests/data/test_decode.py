@@ -171,6 +171,7 @@ def test_the_exif_orientation_is_applied_once(form: str, orientation: int) -> No
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 @pytest.mark.parametrize("exif", [b"Exif\0\0nonsense", b"Exif\0\0II*\0\xff\xff\xff\xff"])
+@pytest.mark.filterwarnings("error")
 def test_damaged_exif_data_turns_nothing_and_is_no_error(exif: bytes) -> None:
     stored = io.BytesIO()
     Image.new("RGB", (6, 4)).save(stored, "JPEG", exif=exif)
