@@ -107,6 +107,8 @@ def _forked(models: Sequence[nn.Module]) -> Iterator[None]:
 
 
 def _may_fork(models: Sequence[nn.Module]) -> bool:
+    if multiprocessing.current_process().daemon:
+        return False  # It may have no children.
     tensors = [tensor for model in models for tensor in (*model.parameters(), *model.buffers())]
     return sys.platform == "linux" and all(tensor.device.type == "cpu" for tensor in tensors)
 
