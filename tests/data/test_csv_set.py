@@ -272,7 +272,7 @@ def test_a_label_that_means_nothing_is_told(listing, names, label, file, message
     ("spec", "message"),
     [
         ("csv", "lacks its path: write csv:PATH"),
-        ("csv:/absent.csv", r"cannot read /absent\.csv \(No such file or directory\)"),
+        ("csv:/absent.csv", r"names no file or folder \(/absent\.csv\)"),
         ("csv:/", r"cannot read / \(Is a directory\)"),
         ("csv:/absent.csv,image=x", "gives image, which is for huggingface and webdataset"),
         ("csv:/absent.csv,prompts=clip", "csv is no published set"),

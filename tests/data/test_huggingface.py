@@ -198,7 +198,7 @@ def test_an_unlabelled_split_is_told(tmp_path: Path) -> None:
 
 
 def test_other_folders_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="names no folder"):
+    with pytest.raises(RequestError, match="names no file or folder"):
         open_set("huggingface:/absent", "test")
     with pytest.raises(RequestError, match="give a folder that save_to_disk"):
         open_set(f"huggingface:{tmp_path}", "test")

@@ -152,8 +152,8 @@ def _own(parsed: Specification) -> OwnKind:
             f"data {parsed.text!r} lacks its path: write {parsed.kind}:PATH, where PATH is "
             f"{own.layout}"
         )
-    # A pattern or a URL is looked up where it is read.
-    path = None if re.search(r"://|[{*?\[]", parsed.place) else parsed.path
+    # A pattern, a URL or a shard of an index is looked up where it is read.
+    path = None if re.search(r"://|[{*?\[]|\.tar$", parsed.place) else parsed.path
     if path is not None and not exists(path):
         raise RequestError(
             f"data {parsed.text!r} names no file or folder ({path}): PATH must be {own.layout}"
