@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from zsrobust.data.registry import KINDS, open_set
 from zsrobust.errors import RequestError
@@ -157,3 +158,14 @@ def test_importing_the_registry_imports_no_heavy_library() -> None:
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "set()"
+
+
+def test_python_is_told_how_a_set_was_read(tmp_path):
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (4, 4)).save(tmp_path / name / "0.png")
+    (tmp_path / "dog" / "1.heic").write_bytes(b"0")
+    with pytest.warns(UserWarning, match=r"1 files .*\.heic") as told:
+        images = open_set(f"imagefolder:{tmp_path}", "test")
+    assert [str(one.message) for one in told] == list(images.notes)
+    assert told[0].filename == __file__

@@ -6,7 +6,7 @@ from typing import Literal
 
 from zsrobust.data.image_set import ImageSet
 from zsrobust.data.published.table import shortfall
-from zsrobust.data.registry import Role, open_set
+from zsrobust.data.registry import Role, opening
 from zsrobust.data.split import take
 from zsrobust.data.verify import verify
 from zsrobust.progress import Steps
@@ -26,7 +26,7 @@ def open_readable(
         RequestError: if the specification is wrong, the data is not there, or an image cannot be
             read and ``on_unreadable`` is ``stop``.
     """
-    images = open_set(spec, role)
+    images = opening(spec, role)()
     say_notes(images)
     return readable(images, on_unreadable, samples=samples, seed=seed)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -104,15 +105,22 @@ def open_set(spec: str, role: Role) -> ImageSet:
     and templates (published sets only); ``image`` and ``label``, where huggingface and webdataset
     keep them.
 
+    Python's warnings say what ``ImageSet.notes`` holds, such as files that were left out.
+
     Raises:
         RequestError: if a part of the specification is wrong, or the data is not there, not in the
             layout of its kind, or of one class alone.
     """
-    return opening(spec, role)()
+    images = opening(spec, role)()
+    for note in images.notes:
+        warnings.warn(note, stacklevel=2)
+    return images
 
 
 def opening(spec: str, role: Role) -> Callable[[], ImageSet]:
     """What opens the set of a specification, whose words are right and whose folder is there.
+
+    Of the set's notes it says nothing.
 
     Raises:
         RequestError: if a part of the specification is wrong, or it names no folder or file.

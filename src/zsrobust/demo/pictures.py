@@ -9,7 +9,7 @@ from zsrobust.attacks import ThreatModel, make_attack
 from zsrobust.config import Device
 from zsrobust.data.image_set import ImageSet
 from zsrobust.data.loading import attack_resolution, load_batches
-from zsrobust.data.registry import open_set
+from zsrobust.data.registry import opening
 from zsrobust.data.split import take
 from zsrobust.data.suites import expand
 from zsrobust.demo.plan import Plan
@@ -35,7 +35,7 @@ def gallery_of_run(run: EvaluatedRun, plan: Plan, tuned: str, *, device: Device)
     """
     rows = [row for row in run.results.rows if row.model == plan.model]
     seen = {row.dataset for row in run.results.rows if row.seen}
-    opened = [_drawn(open_set(spec, "test"), plan.samples) for spec in expand(plan.data)]
+    opened = [_drawn(opening(spec, "test")(), plan.samples) for spec in expand(plan.data)]
     by_name = {images.name: images for images in opened}
     # Of one set, every attack's row has the same clean outcomes.
     row_of = {row.dataset: row for row in sorted(rows, key=lambda row: row.dataset in seen)}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zsrobust.config import Device
-from zsrobust.data.registry import open_set
+from zsrobust.data.registry import opening
 from zsrobust.data.suites import expand
 from zsrobust.demo.clock import Clock, stages
 from zsrobust.demo.pictures import gallery_of_run
@@ -55,8 +55,8 @@ def run_plan(plan: Plan, out: Path, *, device: Device, overwrite: bool) -> Shown
         KeyboardInterrupt: on Ctrl-C; the same call goes on from there.
     """
     model = load(plan.model)
-    train = open_set(plan.train, "train")
-    sets = [open_set(spec, "test") for spec in expand(plan.data)]
+    train = opening(plan.train, "train")()
+    sets = [opening(spec, "test")() for spec in expand(plan.data)]
     for images in (train, *sets):
         # What is doubtful short of a refusal is said by training and evaluation.
         model.check_classes(images.class_names, images.templates, images.name)

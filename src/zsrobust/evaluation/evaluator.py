@@ -21,7 +21,7 @@ from zsrobust.config import EvaluateConfig
 from zsrobust.data.image_set import ImageSet
 from zsrobust.data.loading import attack_resolution
 from zsrobust.data.open_readable import readable, say_notes
-from zsrobust.data.registry import open_set
+from zsrobust.data.registry import opening
 from zsrobust.data.suites import expand
 from zsrobust.devices import full_precision
 from zsrobust.environment import environment
@@ -262,7 +262,7 @@ def _sets(specs: list[str], config: EvaluateConfig, models: Sequence[CLIPModel])
     opened: dict[str, ImageSet] = {}
     # All are opened before any is read through, so that what is missing is told at once.
     for spec in specs:
-        images = open_set(spec, "test")
+        images = opening(spec, "test")()
         if images.name in opened:
             raise RequestError(
                 f"two data sets are called {images.name}: give one another name, as in "

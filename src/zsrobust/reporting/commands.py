@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from zsrobust.config import EvaluateConfig, to_plain
-from zsrobust.data.registry import open_set
+from zsrobust.data.registry import opening
 from zsrobust.data.suites import single
 from zsrobust.errors import RequestError
 from zsrobust.evaluation.results import Row
@@ -63,7 +63,7 @@ def command_after(request: Mapping[str, Any], folder: Path) -> str:
 
     data = request["data"]
     try:
-        open_set(single(data), "test")
+        opening(single(data), "test")()
     except RequestError:
         data = f"{data},split=train"
     words = ["zsrobust", "evaluate", "--model", folder_name(folder), "--data", data]

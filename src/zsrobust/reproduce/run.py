@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from zsrobust.data.registry import open_set
+from zsrobust.data.registry import opening
 from zsrobust.data.suites import expand, single
 from zsrobust.errors import RequestError
 from zsrobust.evaluation.evaluated_run import EvaluatedRun
@@ -91,10 +91,10 @@ def _check(jobs: Sequence[Job]) -> None:
     models = []
     for trained in [job.config for job in jobs if isinstance(job, Training)][:1]:
         models.append(load(trained.model))
-        open_set(single(trained.data), "train")
+        opening(single(trained.data), "train")()
     for evaluated in [job.config for job in jobs if isinstance(job, Evaluation)][:1]:
         for spec in expand(evaluated.data):
-            images = open_set(spec, "test")
+            images = opening(spec, "test")()
             for model in models:
                 templates = evaluated.templates or images.templates
                 model.check_classes(images.class_names, templates, images.name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from zsrobust.data.registry import open_set
+from zsrobust.data.registry import opening
 from zsrobust.data.suites import expand, single
 from zsrobust.evaluation.evaluated_run import EvaluatedRun
 from zsrobust.files import write_text
@@ -49,9 +49,9 @@ def run_sweep(sweep: Sweep) -> Swept:
     """
     models = [load(model) for model in {config.model for config in sweep.recipes.values()}]
     for train in {config.data for config in sweep.recipes.values()}:
-        open_set(single(train), "train")
+        opening(single(train), "train")()
     for spec in expand(sweep.evaluation.data):
-        images = open_set(spec, "test")
+        images = opening(spec, "test")()
         for model in models:
             model.check_classes(
                 images.class_names, sweep.evaluation.templates or images.templates, images.name

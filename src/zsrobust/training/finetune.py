@@ -16,7 +16,7 @@ from zsrobust.config import FinetuneConfig, recipe_hash
 from zsrobust.data.image_set import ImageSet
 from zsrobust.data.loading import attack_resolution
 from zsrobust.data.open_readable import readable
-from zsrobust.data.registry import open_set
+from zsrobust.data.registry import opening
 from zsrobust.data.split import hold_out
 from zsrobust.data.suites import single
 from zsrobust.devices import bf16_works, full_precision
@@ -150,7 +150,7 @@ def trainer_of(config: FinetuneConfig, folder: Path, accelerator: Accelerator) -
 
 def _training_data(model: CLIPModel, config: FinetuneConfig) -> ImageSet:
     """The training set, if the model can tell its classes apart by their names."""
-    data = open_set(single(config.data), "train")
+    data = opening(single(config.data), "train")()
     names = [*data.class_names, *_negatives(data, config)]
     say = Steps("", 1).say
     model.check_classes(
