@@ -1,6 +1,9 @@
+import pytest
+
 from zsrobust.evaluation.outcomes import Outcomes
 
 
+@pytest.mark.slow
 def test_no_flipped_bit_of_a_value_passes(tmp_path):
     written = Outcomes(["a", "b"], [0, 1], [0, 0], [0.25, 3.5], [1.5, -2.0], ["", "clean"])
     path = tmp_path / "0.parquet"

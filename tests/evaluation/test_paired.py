@@ -44,6 +44,7 @@ def test_the_interval_of_an_average_is_that_of_independent_sets():
     assert found.interval == pytest.approx((-0.04 - half, -0.04 + half), abs=2e-3)
 
 
+@pytest.mark.slow
 def test_the_interval_covers_the_true_difference_as_often_as_it_says():
     random = np.random.default_rng(1)
     truth = [(0.3, 0.05, 0.12, 0.53), (0.0, 0.01, 0.1, 0.89)]

@@ -11,6 +11,8 @@ from zsrobust.serve.limits import Limits
 from zsrobust.serve.picture import read_picture
 from zsrobust.units import Eps
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def compared(served, bishop, saved):

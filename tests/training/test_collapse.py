@@ -48,6 +48,7 @@ def outcome(accuracy):
     return HeldOut(accuracy, accuracy, 200, 0.1, "seven", 0.1, 0.1)
 
 
+@pytest.mark.slow
 def test_a_rate_far_too_high_is_told_everywhere(short, photos, tmp_path, capsys):
     run = finetune(short("run", optimizer=Optimizer(lr=500, warmup_steps=0)))
     said = " ".join(capsys.readouterr().err.split())

@@ -14,6 +14,8 @@ from zsrobust.processes import make_accelerator
 from zsrobust.training.finetune import finetune, trainer_of
 from zsrobust.training.schedule import attack_share
 
+pytestmark = pytest.mark.slow
+
 
 @given(st.integers(1, 50))
 def test_the_share_grows_evenly_to_all_of_the_radius(warmup):

@@ -12,6 +12,8 @@ from zsrobust.training.finetune import finetune
 from zsrobust.training.metrics import read_metrics
 from zsrobust.training.step import TrainingStep
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_average_equals_its_closed_form():
     """(1 - d) sum of d^(k - i) theta_i over i = 1..k, and d^k theta_0."""

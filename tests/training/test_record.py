@@ -15,6 +15,7 @@ from zsrobust.training.finetune import finetune
 from zsrobust.training.held_out import HeldOut
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_is_unfinished_until_it_took_its_last_step(
     config, photos, signalled, tmp_path, capsys
 ):
