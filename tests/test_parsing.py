@@ -1,3 +1,4 @@
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -336,3 +337,9 @@ def test_a_template_has_one_place_for_the_name_and_no_other_brace(template, tmp_
 def test_a_step_in_l2_may_be_as_long_as_the_pixel_range():
     words = ["--model", "m", "--data", "d", "--norm", "l2", "--eps", "3", "--pgd.step_size", "1"]
     assert parse_evaluate(words).pgd.step_size == 1
+
+
+@pytest.mark.parametrize("option", ["ema.decay", "attack.eps.x", "steps.x", "templates.x"])
+def test_a_key_below_one_that_has_none_is_unknown(option):
+    with pytest.raises(RequestError, match=f"^there is no key {re.escape(option)}$"):
+        parse_finetune(["--model", "glyph-clip", "--data", "digits", f"--{option}", "0.5"])

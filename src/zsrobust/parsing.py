@@ -227,6 +227,7 @@ _REWORDINGS = (
         r"^(\S+): Does not validate .* Subtypes: \[(.*?), NoneType\] Errors:.* value: ?(.*)$",
         r"\1 is \3: must be \2, or null",
     ),
+    (r"^(\S+?):?(?: is)? NestedArg\(key='([^']*)'.*$", r"there is no key \1.\2"),
     (r"^unrecognized arguments: (.*)$", r"there is no option \1"),
     (r"^Group '(.+)' does not accept option '(.+)'", r"there is no key \1.\2"),
     (r"^Option '(.+)' is not accepted$", r"there is no key \1"),
