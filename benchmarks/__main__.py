@@ -19,7 +19,7 @@ from benchmarks.setting import Setting
 from benchmarks.startup import startup
 from benchmarks.tables import markdown
 from benchmarks.trials import trials
-from zsrobust.devices import full_precision
+from zsrobust.utils.devices import full_precision
 
 WHAT = ("fine-tuning", "ladder", "pgd", "autoattack", "scaling", "trials", "startup")
 PROMPTS = {"cpu": (25, 125), "cuda": (200, 1000)}

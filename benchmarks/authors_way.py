@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from benchmarks.setting import EPS, Setting
 from zsrobust.models.open_clip_text import OpenCLIPText
-from zsrobust.noise import uniform_noise
+from zsrobust.utils.noise import uniform_noise
 
 LR = 1e-5
 TEMPLATE = "This is a photo of a {}"

@@ -14,7 +14,7 @@ from benchmarks.memory import peak_mib
 from benchmarks.our_way import our_step
 from benchmarks.setting import Setting
 from benchmarks.side_by_side import Way, timed
-from zsrobust.devices import full_precision
+from zsrobust.utils.devices import full_precision
 
 OURS, THEIRS = "PMG-AFT, ours", "PMG-AFT, the authors' way"
 OURS_TECOA, THEIRS_TECOA = "TeCoA, ours", "TeCoA, its authors' way"

@@ -11,7 +11,7 @@ from benchmarks.floor import counted
 from benchmarks.our_way import our_step
 from benchmarks.setting import Setting
 from benchmarks.side_by_side import Way, timed
-from zsrobust.devices import full_precision
+from zsrobust.utils.devices import full_precision
 
 
 def rungs(setting: Setting) -> dict[str, Way]:

@@ -12,10 +12,10 @@ from zsrobust.data.batch import Batch
 from zsrobust.models.folding import folded_in_training
 from zsrobust.objectives import PMGAFT, Objective, TeCoA
 from zsrobust.objectives.base import Models
-from zsrobust.processes import make_accelerator
 from zsrobust.training.compiling import compile_blocks
 from zsrobust.training.step import TrainingStep, make_optimizer
 from zsrobust.training.student import Student
+from zsrobust.utils.distributed import make_accelerator
 
 
 class OurStep:

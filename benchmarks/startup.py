@@ -15,18 +15,18 @@ from typing import Any
 
 from benchmarks.memory import MIB, resident
 from zsrobust.attacks.registry import EXAMPLES
-from zsrobust.commands import COMMANDS
-from zsrobust.config import FinetuneConfig
+from zsrobust.cli.commands import COMMANDS
+from zsrobust.cli.data import data_parsers
+from zsrobust.config.parsing import evaluate_parser, finetune_parser, recipe_names
+from zsrobust.config.run_folder import claimed, find_run
+from zsrobust.config.schema import FinetuneConfig
 from zsrobust.data.own import OWN
 from zsrobust.data.registry import KINDS
 from zsrobust.data.suites import SUITES
-from zsrobust.data_cli import data_parsers
 from zsrobust.export.formats import FORMATS
 from zsrobust.models.adapters.registry import ADAPTERS
 from zsrobust.objectives import OBJECTIVES
-from zsrobust.parsing import evaluate_parser, finetune_parser, recipe_names
 from zsrobust.reproduce.options import WORLDS
-from zsrobust.run_folder import claimed, find_run
 
 FINETUNE = ["finetune", "--model", "glyph-clip", "--data", "glyph:training"]
 EVALUATE = ["evaluate", "--model", "glyph-clip", "--data", "digits"]
@@ -34,7 +34,7 @@ SWEEP = ["sweep", "tecoa", "--out", "sweep", "--steps", "2", "--evaluation.data"
 # What the system says of an ended process counts the one that started it, too.
 ANSWER = """
 import shutil, sys
-from zsrobust.cli import main
+from zsrobust.cli.main import main
 try:
     sys.exit(main(sys.argv[2:]))
 finally:

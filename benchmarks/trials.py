@@ -28,10 +28,10 @@ from benchmarks.setting import EPS, Setting
 from benchmarks.side_by_side import Way, timed
 from zsrobust.attacks import ThreatModel, make_attack
 from zsrobust.attacks.frozen import frozen
-from zsrobust.devices import full_precision
 from zsrobust.models.folding import folded
-from zsrobust.noise import noise_of_keys
 from zsrobust.training.compiling import compile_blocks
+from zsrobust.utils.devices import full_precision
+from zsrobust.utils.noise import noise_of_keys
 
 
 @dataclass(frozen=True)

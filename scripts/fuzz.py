@@ -35,19 +35,19 @@ import torch
 from PIL import Image
 from torch import nn
 
+from zsrobust.config.parsing import parse_evaluate, parse_finetune, recipe_names, recipe_path
 from zsrobust.data.csv_set import csv_set
 from zsrobust.data.image_set import ImageSet
 from zsrobust.data.loading import LOADER_RESIZES
 from zsrobust.data.names import clean_name, read_names
 from zsrobust.data.readers import FileReader
 from zsrobust.data.specification import parse_specification
-from zsrobust.errors import ZSRobustError
 from zsrobust.models.foreign import load_foreign
 from zsrobust.models.glyph_clip import load as glyph_clip
 from zsrobust.models.weights import load_model_folder, save_model
-from zsrobust.parsing import parse_evaluate, parse_finetune, recipe_names, recipe_path
 from zsrobust.reporting.tables import TextTable
 from zsrobust.training.checkpoint import gather, load_newest, save_checkpoint
+from zsrobust.utils.errors import ZSRobustError
 
 PATIENCE = 60.0
 MOST_BYTES = 6 << 30

@@ -35,10 +35,10 @@ import torch
 from open_clip.push_to_hf_hub import save_for_hf
 from PIL import Image
 
-from zsrobust.config import EvaluateConfig, FinetuneConfig, Optimizer, TrainingAttack
+from zsrobust.config.schema import EvaluateConfig, FinetuneConfig, Optimizer, TrainingAttack
 from zsrobust.evaluation.evaluator import evaluate
 from zsrobust.training.finetune import finetune
-from zsrobust.units import Eps
+from zsrobust.utils.units import Eps
 
 FORK = multiprocessing.get_context("fork")
 KILLS_A_RUN = 10

@@ -21,13 +21,13 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 def reference() -> str:
     """A section a command, in the order of ``zsrobust --help``."""
-    from zsrobust.cli import USAGE
-    from zsrobust.commands import COMMANDS
-    from zsrobust.completion import OPTIONS
-    from zsrobust.config import FinetuneConfig
-    from zsrobust.data_cli import USAGE as DATA_USAGE
+    from zsrobust.cli.commands import COMMANDS
+    from zsrobust.cli.completion import OPTIONS
+    from zsrobust.cli.data import USAGE as DATA_USAGE
+    from zsrobust.cli.main import USAGE
+    from zsrobust.config.parsing import recipe_titles
+    from zsrobust.config.schema import FinetuneConfig
     from zsrobust.objectives import OBJECTIVES
-    from zsrobust.parsing import recipe_titles
     from zsrobust.reproduce.options import USAGE as REPRODUCE_USAGE
     from zsrobust.sweep.request import USAGE as SWEEP_USAGE
 

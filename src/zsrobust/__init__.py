@@ -13,27 +13,27 @@ from zsrobust._version import __version__
 
 if TYPE_CHECKING:
     from zsrobust import attacks, objectives
-    from zsrobust.config import EvaluateConfig, FinetuneConfig
-    from zsrobust.errors import RequestError, RunError, ZSRobustError
+    from zsrobust.config.parsing import recipe
+    from zsrobust.config.schema import EvaluateConfig, FinetuneConfig
     from zsrobust.evaluation.evaluator import evaluate
     from zsrobust.models.loading import load
     from zsrobust.models.zero_shot import ZeroShotClassifier
-    from zsrobust.parsing import recipe
     from zsrobust.training.finetune import finetune
+    from zsrobust.utils.errors import RequestError, RunError, ZSRobustError
 
 _HOMES = {
-    "EvaluateConfig": "zsrobust.config",
-    "FinetuneConfig": "zsrobust.config",
-    "RequestError": "zsrobust.errors",
-    "RunError": "zsrobust.errors",
-    "ZSRobustError": "zsrobust.errors",
+    "EvaluateConfig": "zsrobust.config.schema",
+    "FinetuneConfig": "zsrobust.config.schema",
+    "RequestError": "zsrobust.utils.errors",
+    "RunError": "zsrobust.utils.errors",
+    "ZSRobustError": "zsrobust.utils.errors",
     "ZeroShotClassifier": "zsrobust.models.zero_shot",
     "attacks": "",
     "evaluate": "zsrobust.evaluation.evaluator",
     "finetune": "zsrobust.training.finetune",
     "load": "zsrobust.models.loading",
     "objectives": "",
-    "recipe": "zsrobust.parsing",
+    "recipe": "zsrobust.config.parsing",
 }
 
 __all__ = [

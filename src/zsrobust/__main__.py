@@ -2,6 +2,6 @@
 
 import sys
 
-from zsrobust.cli import main
+from zsrobust.cli.main import main
 
 sys.exit(main())

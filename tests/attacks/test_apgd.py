@@ -9,9 +9,9 @@ from torch import nn
 from zsrobust.attacks import ThreatModel, make_attack
 from zsrobust.attacks.apgd import apgd_until_wrong, looks
 from zsrobust.attacks.losses import cross_entropy, dlr_towards
-from zsrobust.errors import RequestError
 from zsrobust.models.zero_shot import ZeroShotClassifier
-from zsrobust.noise import uniform_noise
+from zsrobust.utils.errors import RequestError
+from zsrobust.utils.noise import uniform_noise
 
 
 @pytest.mark.parametrize("steps", [100, 37, 12])

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from zsrobust.attacks import Ensemble, LibraryAttack, ThreatModel, make_attack
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 THREAT = ThreatModel(eps=0.02)
 

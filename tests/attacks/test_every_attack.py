@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from zsrobust.attacks import Ensemble, ThreatModel, Transfer, fit_to_classes, make_attack
 from zsrobust.attacks.registry import ENSEMBLES, EXAMPLES
-from zsrobust.errors import RequestError, RunError
+from zsrobust.utils.errors import RequestError, RunError
 
 # Our APGD on every target, and ensembles, take seconds each.
 SLOW = {name for name in EXAMPLES if "t-early" in name or name in ENSEMBLES}

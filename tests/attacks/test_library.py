@@ -8,8 +8,8 @@ from torch import nn
 
 from zsrobust.attacks import LibraryAttack, ThreatModel, make_attack
 from zsrobust.attacks.library import STANDARD
-from zsrobust.errors import RequestError
 from zsrobust.models.zero_shot import ZeroShotClassifier
+from zsrobust.utils.errors import RequestError
 
 EVERY = pytest.mark.parametrize("name", STANDARD)
 # Set anew for each attack that AutoAttack runs, or nothing that decides a result.

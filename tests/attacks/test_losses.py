@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from zsrobust.attacks import CW, PGD, ThreatModel, make_attack
 from zsrobust.attacks.losses import LOSSES, dlr, likeliest_others, margin
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 
 def logits_and_labels(seed, shift=0.0, classes=6):

@@ -6,9 +6,9 @@ from torch import nn
 
 from zsrobust.attacks import PGD, ThreatModel, make_attack, pgd
 from zsrobust.attacks.transfer import read_transfer
-from zsrobust.errors import RequestError, RunError
 from zsrobust.models.zero_shot import ZeroShotClassifier
-from zsrobust.noise import uniform_noise
+from zsrobust.utils.errors import RequestError, RunError
+from zsrobust.utils.noise import uniform_noise
 
 EPS = 8 / 255
 

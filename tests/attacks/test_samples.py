@@ -7,9 +7,9 @@ from torch import nn
 from zsrobust.attacks import PGD, ThreatModel, Transfer, make_attack, pgd
 from zsrobust.attacks.registry import EXAMPLES
 from zsrobust.data.batch import Batch
-from zsrobust.errors import Diverged, RequestError
 from zsrobust.objectives import FARE, TeCoA
 from zsrobust.objectives.base import Models
+from zsrobust.utils.errors import Diverged, RequestError
 
 MEAN, STD = torch.tensor([0.48, 0.46, 0.41]), torch.tensor([0.27, 0.26, 0.28])
 

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from scipy.stats import ks_2samp, kstest
 
 from zsrobust.attacks import ThreatModel
-from zsrobust.errors import RequestError
-from zsrobust.noise import uniform_noise
+from zsrobust.utils.errors import RequestError
+from zsrobust.utils.noise import uniform_noise
 
 eps_values = st.floats(0, 0.6)
 

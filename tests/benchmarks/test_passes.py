@@ -9,7 +9,7 @@ from benchmarks.ladder import rungs
 from benchmarks.our_way import OurStep
 from benchmarks.setting import Setting
 
-from zsrobust.config import FinetuneConfig
+from zsrobust.config.schema import FinetuneConfig
 from zsrobust.objectives import objective_class
 from zsrobust.sweep.cost import passes_per_step
 

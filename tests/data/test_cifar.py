@@ -7,7 +7,7 @@ import pytest
 from torchvision import datasets
 
 from zsrobust.data.cifar import cifar
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 TEN = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 

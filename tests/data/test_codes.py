@@ -3,7 +3,7 @@ import re
 import pytest
 
 from zsrobust.data.names.codes import code_notes
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 
 @pytest.mark.parametrize("names", [("0", "1"), ("00", "07", "12"), ("0.0", "1.0"), ("-1", "+1")])

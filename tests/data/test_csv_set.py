@@ -6,7 +6,7 @@ import pytest
 
 from zsrobust.data.registry import open_set
 from zsrobust.data.verify import verify
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 
 @pytest.fixture

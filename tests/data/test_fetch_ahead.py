@@ -4,7 +4,7 @@ import threading
 import pytest
 
 from zsrobust.data.fetch_ahead import AHEAD, fetched_ahead
-from zsrobust.errors import RunError
+from zsrobust.utils.errors import RunError
 
 
 @pytest.fixture

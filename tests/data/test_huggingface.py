@@ -8,7 +8,7 @@ from PIL import Image
 
 from zsrobust.data.registry import open_set
 from zsrobust.data.verify import verify
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 FEATURES = datasets.Features(
     {"photo": datasets.Image(), "kind": datasets.ClassLabel(names=["Barn_Owl", "tit"])}

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from zsrobust.data.image_folder import image_folder
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 
 def test_classes_sorted_names_cleaned_images_found_at_any_depth(folder_root: Path) -> None:

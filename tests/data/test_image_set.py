@@ -7,7 +7,7 @@ from PIL import Image
 
 from zsrobust.data.image_folder import image_folder
 from zsrobust.data.readers import FileReader
-from zsrobust.errors import RequestError, RunError
+from zsrobust.utils.errors import RequestError, RunError
 
 
 def test_subset_keeps_everything_of_a_sample_together(memory_set) -> None:

@@ -10,7 +10,7 @@ from torchvision.transforms import InterpolationMode
 
 from zsrobust.data.image_folder import image_folder
 from zsrobust.data.loading import LOADER_RESIZES, attack_resolution, load_batches
-from zsrobust.errors import RequestError, RunError
+from zsrobust.utils.errors import RequestError, RunError
 
 SIZES = [(100, 60), (61, 99), (64, 64), (224, 224), (225, 500), (7, 5), (33, 32), (224, 301)]
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from zsrobust.data.registry import open_set
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 
 def test_the_real_ones_are_500_of_each_digit() -> None:

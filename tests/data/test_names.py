@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zsrobust.data.names import clean_name, name_rows, read_names, tiny_imagenet_names
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 FOLDERS = ["ant", "bee", "cow"]
 

@@ -12,13 +12,13 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from zsrobust import cache as caches
 from zsrobust.data import loading
 from zsrobust.data.image_folder import image_folder
 from zsrobust.data.image_set import ImageSet
 from zsrobust.data.pixel_cache import PixelCache, pixel_cache
 from zsrobust.data.split import hold_out
 from zsrobust.data.verify import stamped
+from zsrobust.utils import cache as caches
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from PIL import EpsImagePlugin, Image, features
 from zsrobust.data.image_folder import image_folder
 from zsrobust.data.readers import decoded, found_below, images_below, opened, subfolders
 from zsrobust.data.verify import verify
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 
 def png_of(width: int, height: int) -> bytes:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from zsrobust.data.registry import KINDS, open_set
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 
 @pytest.mark.parametrize(("role", "split", "n"), [("train", "train", 9), ("test", "val", 6)])

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zsrobust.data.sampler import epoch_batches, shard, steps_per_epoch, windowed_order
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 sizes = st.integers(1, 60).flatmap(lambda n: st.tuples(st.just(n), st.integers(1, n)))
 

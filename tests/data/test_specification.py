@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zsrobust.data.specification import KEYS, parse_specification
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 
 def test_kind_alone_and_kind_with_path() -> None:

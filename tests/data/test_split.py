@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from zsrobust.data.split import hold_out, keyed_order, take
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 quick = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

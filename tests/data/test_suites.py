@@ -4,7 +4,7 @@ import pytest
 
 from zsrobust.data.published.table import TABLE
 from zsrobust.data.suites import SUITES, Suite, expand, single
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 
 def lay(folder: Path, kind: str) -> Path:

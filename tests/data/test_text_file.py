@@ -5,7 +5,7 @@ import pytest
 from zsrobust.data.csv_set import csv_set
 from zsrobust.data.specification import parse_specification
 from zsrobust.data.text_file import MOST_BYTES, read_text
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 
 def test_the_text_without_the_mark(tmp_path: Path) -> None:

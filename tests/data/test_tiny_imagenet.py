@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from zsrobust.data.tiny_imagenet import tiny_imagenet
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 GOLDFISH, MAU, BEACH = "n01443537", "n02124075", "n09428293"
 NAMES = ("goldfish", "egyptian mau", "beach")

@@ -9,7 +9,7 @@ from zsrobust.data.image_folder import image_folder
 from zsrobust.data.image_set import ImageSet
 from zsrobust.data.open_readable import open_readable
 from zsrobust.data.verify import stamped, verify
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 
 @pytest.fixture

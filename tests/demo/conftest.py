@@ -1,7 +1,7 @@
 import pytest
 
 from zsrobust.demo.plan import Plan
-from zsrobust.units import Eps
+from zsrobust.utils.units import Eps
 
 
 @pytest.fixture

@@ -3,12 +3,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from zsrobust.cli import main
+from zsrobust.cli.main import main
 from zsrobust.demo import command, examples
-from zsrobust.errors import RequestError
 from zsrobust.evaluation.gallery import Gallery
 from zsrobust.models.loading import load
 from zsrobust.models.weights import save_model
+from zsrobust.utils.errors import RequestError
 
 pytestmark = pytest.mark.slow
 

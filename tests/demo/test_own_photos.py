@@ -3,7 +3,7 @@ import pytest
 from zsrobust.data.registry import open_set
 from zsrobust.demo.own_photos import checked, planned
 from zsrobust.demo.plan import PHOTOS
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 pytestmark = pytest.mark.slow
 

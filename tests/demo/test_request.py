@@ -4,7 +4,7 @@ import pytest
 
 from zsrobust.demo.clock import Clock, Stage, attack_steps, stages
 from zsrobust.demo.request import DemoRequest, parse_demo
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 
 @pytest.mark.parametrize(

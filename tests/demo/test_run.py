@@ -10,10 +10,10 @@ from zsrobust.demo.folder import claim_folder
 from zsrobust.demo.page import page
 from zsrobust.demo.request import DemoRequest
 from zsrobust.demo.run import run_plan
-from zsrobust.errors import RequestError
 from zsrobust.evaluation.gallery import Gallery
 from zsrobust.evaluation.results import Results
 from zsrobust.training.metrics import read_metrics
+from zsrobust.utils.errors import RequestError
 
 pytestmark = pytest.mark.slow
 

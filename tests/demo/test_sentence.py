@@ -6,11 +6,11 @@ import pyarrow as pa
 import pytest
 
 from zsrobust.demo.sentence import Claim, find_claim, sentence
-from zsrobust.errors import RequestError
 from zsrobust.evaluation.evaluated_run import EvaluatedRun
 from zsrobust.evaluation.gap import Gap
 from zsrobust.evaluation.outcomes import Outcomes, table
 from zsrobust.evaluation.results import Results, Row
+from zsrobust.utils.errors import RequestError
 
 UNDER = "pgd-10 4/255"
 N = 200

@@ -11,9 +11,9 @@ from mkdocs.commands.build import build
 from mkdocs.config import load_config
 from mkdocs.exceptions import Abort
 
-from zsrobust.commands import COMMANDS
-from zsrobust.completion import OPTIONS
-from zsrobust.data_cli import data_parsers
+from zsrobust.cli.commands import COMMANDS
+from zsrobust.cli.completion import OPTIONS
+from zsrobust.cli.data import data_parsers
 from zsrobust.objectives import OBJECTIVES
 
 pytestmark = pytest.mark.slow

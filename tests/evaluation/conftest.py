@@ -5,10 +5,10 @@ import pytest
 import torch
 from PIL import Image
 
-from zsrobust.config import EvaluateConfig
+from zsrobust.config.schema import EvaluateConfig
 from zsrobust.models.loading import load
 from zsrobust.models.weights import save_model
-from zsrobust.units import Eps
+from zsrobust.utils.units import Eps
 
 
 @pytest.fixture

@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch import nn
 
-from zsrobust.config import EvaluateConfig
+from zsrobust.config.schema import EvaluateConfig
 from zsrobust.evaluation import black_box, evaluator
 from zsrobust.evaluation.diagnostics import diagnose
 from zsrobust.evaluation.evaluator import evaluate
 from zsrobust.evaluation.findings import failed
 from zsrobust.evaluation.results import Results
 from zsrobust.models.loading import load
-from zsrobust.units import Eps
+from zsrobust.utils.units import Eps
 
 pytestmark = pytest.mark.slow
 

@@ -8,10 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.stats import binomtest
 
-from zsrobust.errors import RequestError
 from zsrobust.evaluation.compare import compare
 from zsrobust.evaluation.results import Results, Row
 from zsrobust.evaluation.seeds import aggregate_seeds
+from zsrobust.utils.errors import RequestError
 
 EPS = 1 / 255
 ATTACK = {

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from zsrobust.config import FinetuneConfig
-from zsrobust.errors import RequestError
+from zsrobust.config.schema import FinetuneConfig
 from zsrobust.evaluation import cell as cell_module
 from zsrobust.evaluation.diagnostics import diagnose
 from zsrobust.evaluation.evaluator import evaluate
@@ -14,7 +13,8 @@ from zsrobust.evaluation.findings import failed
 from zsrobust.evaluation.results import Results, Row
 from zsrobust.reporting.tables import accuracy_table
 from zsrobust.training.finetune import finetune
-from zsrobust.units import Eps
+from zsrobust.utils.errors import RequestError
+from zsrobust.utils.units import Eps
 
 pytestmark = pytest.mark.slow
 

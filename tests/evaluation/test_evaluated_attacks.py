@@ -8,14 +8,14 @@ import yaml
 from PIL import Image
 
 from zsrobust.attacks import PGD, ThreatModel
-from zsrobust.config import PGDOptions, to_plain
-from zsrobust.errors import RequestError
+from zsrobust.config.schema import PGDOptions, to_plain
 from zsrobust.evaluation.evaluator import evaluate
 from zsrobust.evaluation.outcomes import Outcomes
 from zsrobust.evaluation.results import Results
 from zsrobust.models.loading import load
 from zsrobust.reporting.tables import accuracy_table
-from zsrobust.units import Eps
+from zsrobust.utils.errors import RequestError
+from zsrobust.utils.units import Eps
 
 pytestmark = pytest.mark.slow
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 def test_two_processes_find_exactly_what_one_does(config, tmp_path, processes):
     code = (
         "import sys, zsrobust.evaluation.cell as cell; cell.CHUNK = 4\n"
-        "from zsrobust.cli import main; sys.exit(main(sys.argv[1:]))\n"
+        "from zsrobust.cli.main import main; sys.exit(main(sys.argv[1:]))\n"
     )
     (tmp_path / "small_chunks.py").write_text(code)
     found = {}

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from zsrobust.config import EvaluateConfig
+from zsrobust.config.parsing import recipe
+from zsrobust.config.schema import EvaluateConfig
 from zsrobust.data.open_readable import open_readable
 from zsrobust.data.published.class_names import published_spellings
 from zsrobust.data.suites import SUITES, Suite
-from zsrobust.errors import RequestError
 from zsrobust.evaluation.evaluator import evaluate
-from zsrobust.parsing import recipe
 from zsrobust.reporting.tables import accuracy_table
 from zsrobust.training.finetune import finetune
+from zsrobust.utils.errors import RequestError
 
 
 @pytest.fixture

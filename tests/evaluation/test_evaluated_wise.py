@@ -1,5 +1,5 @@
 from zsrobust.evaluation.evaluator import evaluate
-from zsrobust.units import Eps
+from zsrobust.utils.units import Eps
 
 
 def test_an_interpolated_model_stands_beside_its_original(config, tuned, small_clip):

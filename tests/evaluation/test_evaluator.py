@@ -10,18 +10,18 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from zsrobust.attacks import PGD, ThreatModel
-from zsrobust.errors import RequestError, RunError
 from zsrobust.evaluation import cell as cell_module
 from zsrobust.evaluation import sanity_run
 from zsrobust.evaluation.evaluator import evaluate
 from zsrobust.evaluation.findings import Finding
 from zsrobust.evaluation.results import Results
-from zsrobust.files import sha256_of
 from zsrobust.models.loading import load
 from zsrobust.models.weights import save_model
 from zsrobust.models.zero_shot import ZeroShotClassifier
 from zsrobust.reporting.findings import sanity_page, warnings
-from zsrobust.units import Eps
+from zsrobust.utils.errors import RequestError, RunError
+from zsrobust.utils.files import sha256_of
+from zsrobust.utils.units import Eps
 
 
 def by_hand(model, folder, eps):

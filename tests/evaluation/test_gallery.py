@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from zsrobust.attacks import PGD, ThreatModel
-from zsrobust.errors import RequestError
 from zsrobust.evaluation.gallery import Gallery, attacked_item
+from zsrobust.utils.errors import RequestError
 
 EPS = 8 / 255
 

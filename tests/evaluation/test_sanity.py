@@ -7,12 +7,12 @@ from torch.nn import functional as F
 
 from zsrobust.attacks import ThreatModel, pgd
 from zsrobust.attacks.losses import cross_entropy
-from zsrobust.errors import RequestError
 from zsrobust.evaluation import sanity as sanity_module
 from zsrobust.evaluation.findings import failed
 from zsrobust.evaluation.sanity import CHECKS, sanity
 from zsrobust.evaluation.state_checks import batch_independent, stateless
 from zsrobust.models.zero_shot import ZeroShotClassifier
+from zsrobust.utils.errors import RequestError
 
 pytestmark = pytest.mark.slow
 

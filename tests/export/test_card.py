@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from zsrobust.errors import RequestError
 from zsrobust.evaluation.results import Results, Row
 from zsrobust.export.card import public_name
 from zsrobust.export.command import export
@@ -18,6 +17,7 @@ from zsrobust.export.markdown import escaped, fenced
 from zsrobust.export.request import ExportRequest
 from zsrobust.models.loading import load
 from zsrobust.models.weights import fingerprint
+from zsrobust.utils.errors import RequestError
 
 # As the hub reads it, but for bare addresses, which are shown as they are.
 GITHUB = MarkdownIt("gfm-like", {"html": True, "linkify": False})

@@ -3,10 +3,10 @@ import stat
 
 import pytest
 
-from zsrobust.cli import main
-from zsrobust.errors import RequestError
+from zsrobust.cli.main import main
 from zsrobust.export.request import ExportRequest, class_names_from
-from zsrobust.files import sha256_of
+from zsrobust.utils.errors import RequestError
+from zsrobust.utils.files import sha256_of
 
 
 @pytest.fixture

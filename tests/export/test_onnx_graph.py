@@ -4,12 +4,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from zsrobust.errors import RequestError, RunError
 from zsrobust.export import onnx_graph
 from zsrobust.export.command import export
 from zsrobust.export.request import ExportRequest
 from zsrobust.models.adapters.options import Adapter
 from zsrobust.models.loading import load
+from zsrobust.utils.errors import RequestError, RunError
 
 pytestmark = pytest.mark.slow
 

@@ -5,12 +5,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from zsrobust.errors import RequestError
 from zsrobust.export.agreement import as_pixels, pictures
 from zsrobust.export.command import export
 from zsrobust.export.request import ExportRequest
 from zsrobust.models.loading import load
 from zsrobust.models.weights import fingerprint
+from zsrobust.utils.errors import RequestError
 
 pytestmark = pytest.mark.slow
 

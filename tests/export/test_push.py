@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import huggingface_hub
 import pytest
 
-from zsrobust.cli import main
+from zsrobust.cli.main import main
 from zsrobust.export.command import export
 from zsrobust.export.request import ExportRequest
 

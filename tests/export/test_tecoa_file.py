@@ -2,12 +2,12 @@ import open_clip
 import pytest
 import torch
 
-from zsrobust.errors import RequestError
 from zsrobust.export.agreement import as_pixels, pictures
 from zsrobust.export.command import export
 from zsrobust.export.request import ExportRequest
 from zsrobust.models.loading import load
 from zsrobust.models.weights import fingerprint
+from zsrobust.utils.errors import RequestError
 
 RESNET = {"image_size": 64, "layers": [1, 1, 1, 1], "width": 16, "head_width": 16}
 

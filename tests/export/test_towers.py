@@ -5,7 +5,6 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from zsrobust.errors import RequestError, RunError
 from zsrobust.export import formats, tecoa_file
 from zsrobust.export.agreement import Theirs, as_pixels, largest_difference, pictures
 from zsrobust.export.command import export
@@ -13,6 +12,7 @@ from zsrobust.export.request import ExportRequest
 from zsrobust.export.towers import require_known
 from zsrobust.models.adapters.options import Adapter
 from zsrobust.models.loading import load
+from zsrobust.utils.errors import RequestError, RunError
 
 
 class Prompted(nn.Module):

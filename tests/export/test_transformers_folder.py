@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from zsrobust.errors import RequestError
 from zsrobust.export import transformers_folder
 from zsrobust.export.agreement import as_pixels, pictures
 from zsrobust.export.command import export
 from zsrobust.export.request import ExportRequest
 from zsrobust.models.loading import load
+from zsrobust.utils.errors import RequestError
 
 pytestmark = pytest.mark.slow
 

@@ -5,12 +5,12 @@ import shutil
 
 import pytest
 
-from zsrobust.cli import main
-from zsrobust.errors import RequestError
+from zsrobust.cli.main import main
 from zsrobust.export.command import export
 from zsrobust.export.request import ExportRequest
 from zsrobust.models.loading import load
 from zsrobust.models.weights import mark_finished, save_model
+from zsrobust.utils.errors import RequestError
 
 pytestmark = pytest.mark.slow
 

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import nn
 
-from zsrobust.errors import RequestError
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.glyph_clip import load as load_glyph_clip
 from zsrobust.models.kernel_text import KernelText
@@ -17,6 +16,7 @@ from zsrobust.models.loading import load
 from zsrobust.models.open_clip_text import OpenCLIPText
 from zsrobust.models.preprocessing import Preprocessing
 from zsrobust.models.zero_shot import EQUAL, ZeroShotClassifier
+from zsrobust.utils.errors import RequestError
 
 
 def doubts(model, names, templates=None):

@@ -8,11 +8,11 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from zsrobust.errors import RequestError
 from zsrobust.models.foreign import load_foreign
 from zsrobust.models.loading import load
 from zsrobust.models.names import is_foreign
 from zsrobust.models.weights import save_model
+from zsrobust.utils.errors import RequestError
 
 IMAGES = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 NAMES = ("bird", "cat", "house")

@@ -5,9 +5,9 @@ import open_clip
 import pytest
 import torch
 
-from zsrobust.errors import RequestError
 from zsrobust.models.foreign import load_foreign
 from zsrobust.models.loading import load
+from zsrobust.utils.errors import RequestError
 
 IMAGES = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 NAMES = ("bird", "cat", "house")

@@ -9,11 +9,11 @@ from safetensors import safe_open
 from torch.nn import functional as F
 
 from zsrobust.data.glyphs.sets import SETS, images_at
-from zsrobust.errors import RequestError
 from zsrobust.models.glyph_clip import loading
 from zsrobust.models.glyph_clip.architecture import CONFIG, build
 from zsrobust.models.glyph_clip.tokens import Tokenizer, shipped_vocabulary
 from zsrobust.models.loading import load
+from zsrobust.utils.errors import RequestError
 
 N = 240
 

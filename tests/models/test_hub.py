@@ -1,8 +1,8 @@
 import pytest
 from huggingface_hub import constants
 
-from zsrobust.errors import RequestError
 from zsrobust.models import hub
+from zsrobust.utils.errors import RequestError
 
 
 @pytest.fixture(autouse=True)

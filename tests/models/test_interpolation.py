@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from zsrobust.errors import RequestError
 from zsrobust.models.adapters.options import Adapter
 from zsrobust.models.loading import load
 from zsrobust.models.weights import fingerprint, save_model
+from zsrobust.utils.errors import RequestError
 
 pytestmark = pytest.mark.slow
 

@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from zsrobust.errors import RequestError
 from zsrobust.models import loading
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.loading import load
 from zsrobust.models.preprocessing import Preprocessing
 from zsrobust.models.weights import save_model
+from zsrobust.utils.errors import RequestError
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 import pytest
 
-from zsrobust.errors import RequestError
 from zsrobust.models.name_forms import read_form
+from zsrobust.utils.errors import RequestError
 
 READERS = {"eps": float, "steps": int}
 

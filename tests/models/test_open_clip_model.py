@@ -6,9 +6,9 @@ import torch
 from open_clip.transformer import QuickGELU
 from torch import nn
 
-from zsrobust.errors import RequestError
 from zsrobust.models.loading import load
 from zsrobust.models.open_clip_model import load_tagged
+from zsrobust.utils.errors import RequestError
 
 
 def activations(module):

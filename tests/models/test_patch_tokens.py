@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from zsrobust.errors import RequestError
 from zsrobust.models.loading import load
 from zsrobust.models.patch_tokens import check_has_tokens, embed_with_tokens
+from zsrobust.utils.errors import RequestError
 
 VARIANTS = {
     "plain": {},

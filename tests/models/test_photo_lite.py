@@ -3,10 +3,10 @@ import pytest
 import torch
 from torch import nn
 
-from zsrobust.errors import RequestError
 from zsrobust.models import photo_lite
 from zsrobust.models.loading import load
 from zsrobust.models.zero_shot import ZeroShotClassifier
+from zsrobust.utils.errors import RequestError
 
 pytestmark = pytest.mark.slow
 

@@ -5,9 +5,9 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from torch.nn import functional as F
 
-from zsrobust.errors import RequestError
 from zsrobust.models.preprocessing import Preprocessing
 from zsrobust.models.protocols import CLIP_MEAN, CLIP_STD, IMAGENET_MEAN, IMAGENET_STD, PROTOCOLS
+from zsrobust.utils.errors import RequestError
 
 
 def photo_like(height, width):

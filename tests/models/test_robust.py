@@ -12,11 +12,11 @@ import torch
 from zsrobust.attacks import ThreatModel, make_attack
 from zsrobust.data.loading import load_batches
 from zsrobust.data.registry import open_set
-from zsrobust.errors import RequestError
 from zsrobust.models import photo_lite, robust
 from zsrobust.models.loading import load
 from zsrobust.models.robust import ROBUST
 from zsrobust.models.weights import fingerprint
+from zsrobust.utils.errors import RequestError
 
 pytestmark = pytest.mark.slow
 

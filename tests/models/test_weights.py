@@ -8,11 +8,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from zsrobust.errors import RequestError
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.loading import load
 from zsrobust.models.preprocessing import Preprocessing
 from zsrobust.models.weights import fingerprint, load_model_folder, save_model
+from zsrobust.utils.errors import RequestError
 
 
 @pytest.fixture

@@ -6,8 +6,6 @@ from torch.nn import functional as F
 
 from zsrobust.attacks import PGD, ThreatModel
 from zsrobust.data.batch import Batch
-from zsrobust.errors import RequestError
-from zsrobust.noise import uniform_noise
 from zsrobust.objectives import (
     AGFT,
     FARE,
@@ -25,6 +23,8 @@ from zsrobust.objectives import (
     objective_class,
 )
 from zsrobust.objectives.base import Models
+from zsrobust.utils.errors import RequestError
+from zsrobust.utils.noise import uniform_noise
 
 ATTACK = PGD(ThreatModel(eps=8 / 255), steps=2, step_size=8 / 255, seed=3)
 

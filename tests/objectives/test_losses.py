@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from zsrobust.errors import RequestError
 from zsrobust.objectives import PMGAFT, FTClean, TeCoA
 from zsrobust.objectives.base import kl_divergence
+from zsrobust.utils.errors import RequestError
 
 GLOBAL = 10
 

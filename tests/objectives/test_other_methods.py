@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from zsrobust.errors import RequestError
 from zsrobust.objectives import AGFT, FARE, SAFT, TGAZSR, TRADES, CompTGA, FTAdv, SimCLIP
+from zsrobust.utils.errors import RequestError
 
 GLOBAL = 10
 SIDE = 5

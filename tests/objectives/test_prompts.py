@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from zsrobust.errors import RequestError
 from zsrobust.objectives import OBJECTIVES, SAFT, CompTGA
+from zsrobust.utils.errors import RequestError
 
 NAMES = ("cat", "Tabby dog")
 

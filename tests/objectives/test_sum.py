@@ -6,11 +6,11 @@ import torch
 
 from zsrobust.attacks import PGD, ThreatModel
 from zsrobust.data.batch import Batch
-from zsrobust.errors import RequestError
 from zsrobust.objectives import FARE, PMGAFT, TGAZSR, TRADES, SimCLIP, SumOfTerms, TeCoA, Term
 from zsrobust.objectives.base import Models
 from zsrobust.objectives.pmg_aft import PRESETS
 from zsrobust.objectives.terms import TERMS
+from zsrobust.utils.errors import RequestError
 
 ATTACK = PGD(ThreatModel(eps=8 / 255), steps=2, step_size=8 / 255, seed=3)
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from zsrobust.config import EvaluateConfig, FinetuneConfig, Optimizer, TrainingAttack
+from zsrobust.config.schema import EvaluateConfig, FinetuneConfig, Optimizer, TrainingAttack
 from zsrobust.reproduce.world import World
-from zsrobust.units import Eps
+from zsrobust.utils.units import Eps
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from zsrobust.parsing import parse_finetune
+from zsrobust.config.parsing import parse_finetune
 from zsrobust.reproduce.methods import METHODS
 from zsrobust.reproduce.request import parse_reproduce
 from zsrobust.reproduce.run import reproduce

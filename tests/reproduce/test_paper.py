@@ -10,7 +10,7 @@ from zsrobust.reproduce.paper import (
     forward_operations,
     plan_in_words,
 )
-from zsrobust.units import Eps
+from zsrobust.utils.units import Eps
 
 pytestmark = pytest.mark.slow
 

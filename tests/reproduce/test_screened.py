@@ -3,7 +3,6 @@
 import pytest
 
 from zsrobust.data.registry import open_set
-from zsrobust.errors import RequestError
 from zsrobust.reproduce import screened, tuning
 from zsrobust.reproduce.candidates import CANDIDATES, NEGATIVES
 from zsrobust.reproduce.methods import FT_CLEAN, PAPER, TECOA
@@ -11,6 +10,7 @@ from zsrobust.reproduce.run import reproduce
 from zsrobust.reproduce.screened import CHOSEN_ON, Screened
 from zsrobust.reproduce.world import glyphs
 from zsrobust.sweep.cost import passes_per_step
+from zsrobust.utils.errors import RequestError
 
 pytestmark = pytest.mark.slow
 

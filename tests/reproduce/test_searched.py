@@ -5,8 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from zsrobust.cli import main
-from zsrobust.errors import RequestError
+from zsrobust.cli.main import main
 from zsrobust.evaluation.evaluated_run import EvaluatedRun
 from zsrobust.reproduce import searched, tuning
 from zsrobust.reproduce.candidates import CHOSEN
@@ -20,6 +19,7 @@ from zsrobust.sweep.cost import passes_per_step
 from zsrobust.sweep.jobs import Training
 from zsrobust.sweep.plan import run_name
 from zsrobust.training.metrics import read_metrics
+from zsrobust.utils.errors import RequestError
 
 pytestmark = pytest.mark.slow
 

@@ -3,7 +3,7 @@ import torch
 
 from zsrobust.attacks import PGD, ThreatModel
 from zsrobust.serve.attack import Settings, attack
-from zsrobust.units import Eps
+from zsrobust.utils.units import Eps
 
 
 def quiet(taken, loss):

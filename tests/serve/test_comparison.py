@@ -9,7 +9,7 @@ from zsrobust.serve.comparison import clean_words, compare, say
 from zsrobust.serve.files import magnified, write_files
 from zsrobust.serve.limits import Limits
 from zsrobust.serve.picture import read_picture
-from zsrobust.units import Eps
+from zsrobust.utils.units import Eps
 
 pytestmark = pytest.mark.slow
 

@@ -5,10 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from zsrobust.errors import RequestError
 from zsrobust.serve.comparison import Comparison
 from zsrobust.serve.job import Cancelled, Step, Waiting, run
 from zsrobust.serve.turns import Turns
+from zsrobust.utils.errors import RequestError
 
 DONE = Comparison(SimpleNamespace(), (), SimpleNamespace(), {}, [], [])
 

@@ -2,9 +2,9 @@ import re
 
 import pytest
 
-from zsrobust.errors import RequestError
 from zsrobust.serve.limits import Limits
-from zsrobust.units import Eps
+from zsrobust.utils.errors import RequestError
+from zsrobust.utils.units import Eps
 
 
 def test_class_names_stand_on_lines_or_between_commas():

@@ -8,9 +8,9 @@ from PIL import Image
 
 from zsrobust.data.loading import load_batches
 from zsrobust.data.registry import open_set
-from zsrobust.errors import RequestError
 from zsrobust.serve.limits import Limits
 from zsrobust.serve.picture import read_picture
+from zsrobust.utils.errors import RequestError
 
 
 def colour_at(picture, place=(0, 0)):

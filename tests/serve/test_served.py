@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from zsrobust.errors import RequestError
 from zsrobust.models.loading import load
 from zsrobust.serve.limits import Limits
 from zsrobust.serve.served import DEFAULTS, load_served
+from zsrobust.utils.errors import RequestError
 
 
 def test_without_names_it_is_the_embedded_models():

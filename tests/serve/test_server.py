@@ -4,10 +4,10 @@ import socket
 
 import pytest
 
-from zsrobust.cli import main
-from zsrobust.errors import RequestError
+from zsrobust.cli.main import main
 from zsrobust.export import installed
 from zsrobust.serve.server import address, claim, is_loopback
+from zsrobust.utils.errors import RequestError
 
 pytestmark = pytest.mark.slow
 

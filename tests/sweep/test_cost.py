@@ -1,6 +1,6 @@
 import pytest
 
-from zsrobust.config import FinetuneConfig, TrainingAttack
+from zsrobust.config.schema import FinetuneConfig, TrainingAttack
 from zsrobust.objectives import objective_class
 from zsrobust.sweep.cost import passes_per_step, steps_for
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from zsrobust.errors import InUse, RunError
 from zsrobust.sweep import jobs as module
 from zsrobust.sweep.jobs import work
+from zsrobust.utils.errors import InUse, RunError
 
 pytestmark = pytest.mark.slow
 

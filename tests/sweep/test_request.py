@@ -1,9 +1,9 @@
 import pytest
 
-from zsrobust.errors import RequestError
 from zsrobust.sweep.plan import run_name
 from zsrobust.sweep.request import parse_sweep
-from zsrobust.units import Eps
+from zsrobust.utils.errors import RequestError
+from zsrobust.utils.units import Eps
 
 REST = ["--model", "glyph-clip", "--data", "glyph:training", "--evaluation.data", "glyphs"]
 

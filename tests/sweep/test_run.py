@@ -2,15 +2,15 @@
 
 import pytest
 
-from zsrobust.cli import main
-from zsrobust.config import EvaluateConfig
-from zsrobust.errors import RequestError
+from zsrobust.cli.main import main
+from zsrobust.config.schema import EvaluateConfig
 from zsrobust.evaluation.evaluated_run import EvaluatedRun
 from zsrobust.evaluation.evaluator import evaluate
 from zsrobust.sweep.gather import KEPT
 from zsrobust.sweep.jobs import Training
 from zsrobust.sweep.request import parse_sweep
 from zsrobust.sweep.run import run_sweep
+from zsrobust.utils.errors import RequestError
 
 pytestmark = pytest.mark.slow
 

@@ -6,9 +6,9 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file
 
-from zsrobust.config import FinetuneConfig, Optimizer, TrainingAttack
+from zsrobust.config.schema import FinetuneConfig, Optimizer, TrainingAttack
 from zsrobust.training import trainer
-from zsrobust.units import Eps
+from zsrobust.utils.units import Eps
 
 
 @pytest.fixture

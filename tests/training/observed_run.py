@@ -13,10 +13,10 @@ from pathlib import Path
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.nn.parallel import DistributedDataParallel
 
-from zsrobust import watch
-from zsrobust.cli import main
+from zsrobust.cli.main import main
 from zsrobust.training import trainer
 from zsrobust.training.step import TrainingStep
+from zsrobust.utils import watchdog as watch
 
 recipe, folder = sys.argv[1:3]
 rank = os.environ.get("RANK", "0")

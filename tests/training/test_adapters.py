@@ -8,14 +8,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from zsrobust.config import Optimizer
-from zsrobust.errors import RequestError, RunError
+from zsrobust.config.schema import Optimizer
 from zsrobust.models.adapters.options import Adapter
 from zsrobust.models.loading import load
 from zsrobust.objectives import TGAZSR, FTAdv
 from zsrobust.training.finetune import finetune
 from zsrobust.training.metrics import read_metrics
 from zsrobust.training.step import TrainingStep
+from zsrobust.utils.errors import RequestError, RunError
 
 pytestmark = pytest.mark.slow
 

@@ -15,15 +15,15 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from zsrobust.config import Optimizer, TrainingAttack
+from zsrobust.config.schema import Optimizer, TrainingAttack
 from zsrobust.data.registry import open_set
 from zsrobust.data.sampler import epoch_batches
 from zsrobust.data.split import hold_out
 from zsrobust.models.loading import load
-from zsrobust.noise import uniform_noise
 from zsrobust.objectives import PMGAFT
 from zsrobust.training.finetune import finetune
-from zsrobust.units import Eps
+from zsrobust.utils.noise import uniform_noise
+from zsrobust.utils.units import Eps
 
 EPS, LR, WARMUP, STEPS, BATCH = 3 / 255, 0.03, 2, 4, 8
 MEAN = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)

@@ -10,8 +10,6 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from zsrobust import files
-from zsrobust.errors import Diverged, NotWritten, RequestError, RunError
 from zsrobust.training.checkpoint import (
     checkpoints,
     gather,
@@ -19,6 +17,8 @@ from zsrobust.training.checkpoint import (
     load_newest,
     save_checkpoint,
 )
+from zsrobust.utils import files
+from zsrobust.utils.errors import Diverged, NotWritten, RequestError, RunError
 
 FILES = ("weights.safetensors", "optimizer.safetensors", "state.json")
 

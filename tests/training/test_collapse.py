@@ -3,9 +3,8 @@ import signal
 
 import pytest
 
-from zsrobust.cli import main
-from zsrobust.config import EvaluateConfig, Optimizer
-from zsrobust.errors import Stopped
+from zsrobust.cli.main import main
+from zsrobust.config.schema import EvaluateConfig, Optimizer
 from zsrobust.evaluation.compare import compare
 from zsrobust.evaluation.evaluator import evaluate
 from zsrobust.evaluation.findings import failed
@@ -14,7 +13,8 @@ from zsrobust.training import trainer
 from zsrobust.training.finetune import finetune
 from zsrobust.training.held_out import HeldOut
 from zsrobust.training.metrics import read_metrics
-from zsrobust.units import Eps
+from zsrobust.utils.errors import Stopped
+from zsrobust.utils.units import Eps
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zsrobust.errors import RequestError
 from zsrobust.objectives import PMGAFT
-from zsrobust.processes import make_accelerator
 from zsrobust.training.finetune import finetune, trainer_of
 from zsrobust.training.schedule import attack_share
+from zsrobust.utils.distributed import make_accelerator
+from zsrobust.utils.errors import RequestError
 
 pytestmark = pytest.mark.slow
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from zsrobust.config import EvaluateConfig
-from zsrobust.errors import NotWritten, RequestError, RunError
+from zsrobust.config.schema import EvaluateConfig
 from zsrobust.evaluation.evaluator import evaluate
 from zsrobust.training import trainer
 from zsrobust.training.finetune import finetune
+from zsrobust.utils.errors import NotWritten, RequestError, RunError
 
 pytestmark = pytest.mark.slow
 

@@ -7,15 +7,15 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from zsrobust.config import TrainingAttack, to_plain
-from zsrobust.errors import RequestError, RunError
+from zsrobust.config.schema import TrainingAttack, to_plain
 from zsrobust.models.loading import load
 from zsrobust.objectives import OBJECTIVES, SAFT, FTAdv, SumOfTerms, Term
 from zsrobust.training import trainer
 from zsrobust.training.finetune import finetune
 from zsrobust.training.metrics import read_metrics
 from zsrobust.training.step import TrainingStep
-from zsrobust.units import Eps
+from zsrobust.utils.errors import RequestError, RunError
+from zsrobust.utils.units import Eps
 
 pytestmark = pytest.mark.slow
 

@@ -7,23 +7,23 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from zsrobust import devices
 from zsrobust.attacks import PGD, ThreatModel
 from zsrobust.data.batch import Batch
 from zsrobust.data.loading import load_batches
 from zsrobust.data.registry import open_set
-from zsrobust.errors import RequestError
 from zsrobust.models.adapters.options import Adapter
 from zsrobust.models.loading import load
 from zsrobust.models.patch_tokens import embed_with_tokens
 from zsrobust.objectives import TeCoA
 from zsrobust.objectives.base import Models
-from zsrobust.processes import make_accelerator
 from zsrobust.training import compiling
 from zsrobust.training import finetune as finetune_module
 from zsrobust.training.finetune import finetune
 from zsrobust.training.step import TrainingStep, make_optimizer
 from zsrobust.training.student import Student
+from zsrobust.utils import devices
+from zsrobust.utils.distributed import make_accelerator
+from zsrobust.utils.errors import RequestError
 
 pytestmark = pytest.mark.slow
 

@@ -14,13 +14,13 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
-from zsrobust.config import Optimizer, TrainingAttack, to_plain
-from zsrobust.errors import RequestError, RunError
+from zsrobust.config.schema import Optimizer, TrainingAttack, to_plain
 from zsrobust.models.loading import load
 from zsrobust.objectives import PMGAFT, FTClean, TeCoA
 from zsrobust.training import trainer
 from zsrobust.training.finetune import finetune
 from zsrobust.training.metrics import read_metrics
+from zsrobust.utils.errors import RequestError, RunError
 
 pytestmark = pytest.mark.slow
 

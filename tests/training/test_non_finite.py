@@ -12,12 +12,10 @@ import yaml
 from safetensors.torch import load_file
 
 from zsrobust.attacks import PGD, ThreatModel
-from zsrobust.config import to_plain
+from zsrobust.config.schema import to_plain
 from zsrobust.data.batch import Batch
-from zsrobust.errors import Diverged, NonFinite, RequestError
 from zsrobust.objectives import PMGAFT, TeCoA
 from zsrobust.objectives.base import Models
-from zsrobust.processes import make_accelerator
 from zsrobust.training import non_finite
 from zsrobust.training.finetune import finetune
 from zsrobust.training.metrics import read_metrics
@@ -25,6 +23,8 @@ from zsrobust.training.non_finite import MOST_IN_A_ROW, NonFiniteSteps
 from zsrobust.training.replay import replay
 from zsrobust.training.step import TrainingStep, make_optimizer
 from zsrobust.training.student import Student
+from zsrobust.utils.distributed import make_accelerator
+from zsrobust.utils.errors import Diverged, NonFinite, RequestError
 
 pytestmark = pytest.mark.slow
 
@@ -178,9 +178,9 @@ def test_resumed_it_ends_with_the_same_weights(config, weights, broken, monkeypa
 BROKEN_ON_ONE = """
 import sys
 from accelerate import PartialState
-from zsrobust.errors import Diverged
+from zsrobust.utils.errors import Diverged
 from zsrobust.objectives import PMGAFT
-from zsrobust.parsing import parse_finetune
+from zsrobust.config.parsing import parse_finetune
 from zsrobust.training.finetune import finetune
 
 craft, calls = PMGAFT.craft, []

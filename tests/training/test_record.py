@@ -5,14 +5,14 @@ from signal import SIGINT
 
 import pytest
 
-from zsrobust.cli import main
-from zsrobust.config import EvaluateConfig, TrainingAttack
-from zsrobust.errors import Stopped
+from zsrobust.cli.main import main
+from zsrobust.config.schema import EvaluateConfig, TrainingAttack
 from zsrobust.evaluation.evaluator import evaluate
 from zsrobust.models.loading import load
 from zsrobust.training import trainer
 from zsrobust.training.finetune import finetune
 from zsrobust.training.held_out import HeldOut
+from zsrobust.utils.errors import Stopped
 
 
 @pytest.mark.slow

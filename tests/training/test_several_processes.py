@@ -15,7 +15,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from zsrobust.config import to_plain
+from zsrobust.config.schema import to_plain
 from zsrobust.models.loading import load
 from zsrobust.training.finetune import finetune
 from zsrobust.training.metrics import read_metrics

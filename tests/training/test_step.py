@@ -13,9 +13,9 @@ from zsrobust.models.loading import load
 from zsrobust.models.patch_tokens import embed_with_tokens
 from zsrobust.objectives import Objective
 from zsrobust.objectives.base import Models, Needs
-from zsrobust.processes import make_accelerator
 from zsrobust.training.step import TrainingStep, make_optimizer
 from zsrobust.training.student import Student
+from zsrobust.utils.distributed import make_accelerator
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import pytest
 import torch
 import yaml
 
-from zsrobust.config import to_plain
+from zsrobust.config.schema import to_plain
 from zsrobust.data.registry import open_set
 from zsrobust.data.shards.write import write_shards
 from zsrobust.training.finetune import finetune

@@ -15,7 +15,7 @@ from typing import Any
 import open_clip
 import timm
 
-from zsrobust.config import FinetuneConfig
+from zsrobust.config.schema import FinetuneConfig
 from zsrobust.models.loading import load
 from zsrobust.training.finetune import finetune
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields, replace
 
 from zsrobust.attacks.pgd import input_gradient, refuse_nan
 from zsrobust.attacks.threat_model import ThreatModel
-from zsrobust.lazy import Tensor, torch
+from zsrobust.utils.lazy import Tensor, torch
 
 MOMENTUM = 0.75
 RISES = 0.75

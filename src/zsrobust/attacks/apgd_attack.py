@@ -13,9 +13,9 @@ from zsrobust.attacks.losses import cross_entropy, dlr_towards, likeliest_others
 from zsrobust.attacks.samples import require_samples
 from zsrobust.attacks.threat_model import ThreatModel
 from zsrobust.attacks.worst import worst_of
-from zsrobust.checks import check_types, require
-from zsrobust.lazy import Tensor, torch
-from zsrobust.noise import uniform_noise
+from zsrobust.utils.lazy import Tensor, torch
+from zsrobust.utils.noise import uniform_noise
+from zsrobust.utils.validation import check_types, require
 
 if TYPE_CHECKING:
     from zsrobust.models.zero_shot import ZeroShotClassifier

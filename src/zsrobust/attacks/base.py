@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from zsrobust.attacks.threat_model import ThreatModel
-from zsrobust.lazy import Tensor
+from zsrobust.utils.lazy import Tensor
 
 if TYPE_CHECKING:
     from zsrobust.models.zero_shot import ZeroShotClassifier

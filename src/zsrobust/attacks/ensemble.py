@@ -12,8 +12,8 @@ from zsrobust.attacks.frozen import frozen
 from zsrobust.attacks.samples import require_samples
 from zsrobust.attacks.threat_model import ThreatModel
 from zsrobust.attacks.worst import worst_of
-from zsrobust.checks import require
-from zsrobust.lazy import Tensor, torch
+from zsrobust.utils.lazy import Tensor, torch
+from zsrobust.utils.validation import require
 
 if TYPE_CHECKING:
     from zsrobust.models.zero_shot import ZeroShotClassifier

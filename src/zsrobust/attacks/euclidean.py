@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zsrobust.lazy import Tensor, torch
+from zsrobust.utils.lazy import Tensor, torch
 
 
 def unit(vectors: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from zsrobust.lazy import torch
+from zsrobust.utils.lazy import torch
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from zsrobust.lazy import nn
+from zsrobust.utils.lazy import nn
 
 
 @contextmanager

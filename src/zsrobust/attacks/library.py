@@ -19,10 +19,10 @@ from zsrobust.attacks.frozen import frozen
 from zsrobust.attacks.pgd import refuse_nan
 from zsrobust.attacks.samples import require_samples
 from zsrobust.attacks.threat_model import ThreatModel
-from zsrobust.checks import require
-from zsrobust.errors import RequestError
-from zsrobust.lazy import Tensor, torch
-from zsrobust.noise import sample_key
+from zsrobust.utils.errors import RequestError
+from zsrobust.utils.lazy import Tensor, torch
+from zsrobust.utils.noise import sample_key
+from zsrobust.utils.validation import require
 
 if TYPE_CHECKING:
     from zsrobust.models.zero_shot import ZeroShotClassifier

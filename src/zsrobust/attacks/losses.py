@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from zsrobust.errors import RequestError
-from zsrobust.lazy import F, Tensor, torch
+from zsrobust.utils.errors import RequestError
+from zsrobust.utils.lazy import F, Tensor, torch
 
 LossName = Literal["ce", "margin", "dlr", "targeted"]
 

@@ -12,9 +12,9 @@ from zsrobust.attacks.losses import cross_entropy
 from zsrobust.attacks.samples import require_samples
 from zsrobust.attacks.threat_model import ThreatModel
 from zsrobust.attacks.worst import worst_of
-from zsrobust.checks import check_types, require
-from zsrobust.lazy import Tensor
-from zsrobust.noise import uniform_noise
+from zsrobust.utils.lazy import Tensor
+from zsrobust.utils.noise import uniform_noise
+from zsrobust.utils.validation import check_types, require
 
 if TYPE_CHECKING:
     from zsrobust.models.zero_shot import ZeroShotClassifier

@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from zsrobust.attacks.threat_model import ThreatModel
-from zsrobust.errors import Diverged
-from zsrobust.lazy import Tensor, torch
+from zsrobust.utils.errors import Diverged
+from zsrobust.utils.lazy import Tensor, torch
 
 LossFunction = Callable[[Tensor], Tensor]
 """Images (N, 3, H, W) to one loss a sample (N,), which the attack makes larger."""

@@ -14,11 +14,11 @@ from zsrobust.attacks.pgd import pgd, pgd_until_wrong
 from zsrobust.attacks.samples import require_samples
 from zsrobust.attacks.threat_model import ROUNDING, ThreatModel
 from zsrobust.attacks.worst import worst_of
-from zsrobust.checks import check_types, require
-from zsrobust.errors import RequestError
-from zsrobust.lazy import Tensor, torch
-from zsrobust.noise import uniform_noise
-from zsrobust.units import format_radius
+from zsrobust.utils.errors import RequestError
+from zsrobust.utils.lazy import Tensor, torch
+from zsrobust.utils.noise import uniform_noise
+from zsrobust.utils.units import format_radius
+from zsrobust.utils.validation import check_types, require
 
 if TYPE_CHECKING:
     from zsrobust.models.zero_shot import ZeroShotClassifier

@@ -16,7 +16,7 @@ from zsrobust.attacks.noise_attack import Noise
 from zsrobust.attacks.pgd_attack import PGD
 from zsrobust.attacks.threat_model import ThreatModel
 from zsrobust.attacks.transfer import read_transfer
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 PGD_OPTIONS = frozenset({"step_size", "restarts", "random_start", "early_stop", "logit_scale"})
 """What only the PGD family has; every other attack goes without."""

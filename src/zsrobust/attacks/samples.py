@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from zsrobust.attacks.threat_model import ThreatModel
-from zsrobust.checks import require
-from zsrobust.lazy import Tensor, torch
+from zsrobust.utils.lazy import Tensor, torch
+from zsrobust.utils.validation import require
 
 if TYPE_CHECKING:
     from zsrobust.models.zero_shot import ZeroShotClassifier

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from zsrobust.attacks.euclidean import points_of_unit_ball, unit
-from zsrobust.checks import require, require_linf_length
-from zsrobust.errors import Diverged, RequestError
-from zsrobust.lazy import Tensor, torch
-from zsrobust.units import Eps
+from zsrobust.utils.errors import Diverged, RequestError
+from zsrobust.utils.lazy import Tensor, torch
+from zsrobust.utils.units import Eps
+from zsrobust.utils.validation import require, require_linf_length
 
 ROUNDING = 1e-6
 """How far outside the pixel range float32 may round an image that was brought back into it."""

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from zsrobust.attacks.base import Attack
 from zsrobust.attacks.samples import require_zero_shot
 from zsrobust.attacks.threat_model import ThreatModel
-from zsrobust.errors import RequestError
-from zsrobust.lazy import Tensor
 from zsrobust.models.name_forms import split_arguments
+from zsrobust.utils.errors import RequestError
+from zsrobust.utils.lazy import Tensor
 
 if TYPE_CHECKING:
     from zsrobust.models.zero_shot import ZeroShotClassifier

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from zsrobust.attacks.pgd import refuse_nan
-from zsrobust.lazy import Tensor, torch
+from zsrobust.utils.lazy import Tensor, torch
 
 Try = Callable[[Tensor], Tensor]
 """Rows of a batch (M,) to adversarial images of these samples (M, 3, H, W)."""

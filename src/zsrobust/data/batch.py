@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from zsrobust.lazy import Tensor, torch
+from zsrobust.utils.lazy import Tensor, torch
 
 
 @dataclass

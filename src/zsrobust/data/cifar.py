@@ -7,7 +7,7 @@ from pathlib import Path
 from zsrobust.data.image_set import ImageSet
 from zsrobust.data.names import clean_name
 from zsrobust.data.readers import ArrayReader
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 _FETCH = 'python -c "import torchvision; torchvision.datasets.CIFAR{}({!r}, download=True)"'
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 # Of such words, and of digits, names of splits and of collections are made: "train2017",
 # "test_set", "seg_pred".

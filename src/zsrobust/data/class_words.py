@@ -9,7 +9,7 @@ from pathlib import Path
 
 from zsrobust.data.names import clean_name, is_whole, name_rows, spelling, swapped_note
 from zsrobust.data.names.codes import code_notes
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 # A table that holds numbers with missing ones among them writes 1 as 1.0, or as 1,0.
 _WHOLE = re.compile(r"([+-]?[0-9]{1,18})(?:[.,]0+)?")

@@ -13,7 +13,7 @@ from zsrobust.data.image_set import ImageSet
 from zsrobust.data.own_split import choose_split
 from zsrobust.data.readers import FileReader
 from zsrobust.data.specification import Specification
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 LAYOUT = "a CSV file with the header path,label, or path,label,split, and paths relative to it"
 

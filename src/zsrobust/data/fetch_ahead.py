@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from zsrobust.data.image_set import ImageSet
-from zsrobust.errors import RunError
+from zsrobust.utils.errors import RunError
 
 # Blocks fetched at a time, and how many are asked for before they are needed.
 AHEAD = 2

@@ -17,7 +17,7 @@ from zsrobust.data.names.codes import code_notes
 from zsrobust.data.own_split import choose_split
 from zsrobust.data.readers import decoded
 from zsrobust.data.specification import Specification
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 LAYOUT = "a folder that save_to_disk of a datasets.Dataset or DatasetDict wrote"
 

@@ -17,7 +17,7 @@ from zsrobust.data.readers import (
     sort_files,
     subfolders,
 )
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 LAYOUT = "one folder of images a class, PATH/<class>/**/*.jpg"
 

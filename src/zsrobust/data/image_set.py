@@ -11,7 +11,7 @@ from PIL import Image, UnidentifiedImageError
 
 from zsrobust.data.decode import to_rgb
 from zsrobust.data.readers import SubsetReader
-from zsrobust.errors import RequestError, RunError
+from zsrobust.utils.errors import RequestError, RunError
 
 MOST_ASPECT = 100
 # What a terminal obeys and no tokenizer knows; and halves of letters, which no file can hold.

@@ -18,7 +18,7 @@ from zsrobust.data.batch import Batch
 from zsrobust.data.fetch_ahead import fetched_ahead
 from zsrobust.data.image_set import ImageSet
 from zsrobust.data.pixel_cache import PixelCache, Pixels, pixel_cache
-from zsrobust.errors import RequestError, RunError
+from zsrobust.utils.errors import RequestError, RunError
 
 
 def _shorter_side(image: Image.Image, side: int, kernel: Image.Resampling) -> Image.Image:

@@ -8,7 +8,7 @@ from zsrobust.data.digits import CLASS_NAMES, TEMPLATES
 from zsrobust.data.image_set import ImageSet
 from zsrobust.data.readers import ArrayReader
 from zsrobust.data.split import hold_out
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 
 def mnist_5k(split: str) -> ImageSet:

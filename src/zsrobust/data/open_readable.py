@@ -9,7 +9,7 @@ from zsrobust.data.published.table import shortfall
 from zsrobust.data.registry import Role, opening
 from zsrobust.data.split import take
 from zsrobust.data.verify import verify
-from zsrobust.progress import Steps
+from zsrobust.utils.progress import Steps
 
 
 def open_readable(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from zsrobust.data.specification import Specification
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 # What people call the images to test on, the likeliest first.
 _MEANT = {"train": ("train",), "test": ("test", "val", "validation", "valid")}

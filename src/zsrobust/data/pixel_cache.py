@@ -23,8 +23,8 @@ import PIL
 from PIL import features
 
 from zsrobust._version import __version__
-from zsrobust.cache import cache_folder, cache_limit, make_room
 from zsrobust.data.image_set import ImageSet
+from zsrobust.utils.cache import cache_folder, cache_limit, make_room
 
 Pixels = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 

@@ -19,7 +19,7 @@ from typing import NoReturn, Protocol, runtime_checkable
 import numpy as np
 from PIL import Image, features
 
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 _SUFFIXES = {
     "BMP": ".bmp",

@@ -18,7 +18,7 @@ from zsrobust.data.published.table import TABLE
 from zsrobust.data.specification import Specification, exists, parse_specification
 from zsrobust.data.suites import SUITES
 from zsrobust.data.unknown_kind import unknown_kind
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 Role = Literal["train", "test"]
 

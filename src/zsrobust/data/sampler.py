@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zsrobust.data.split import keyed_draw, keyed_order
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 # Blocks that are drawn from at a time, where samples come a block at a time.
 WINDOW = 8

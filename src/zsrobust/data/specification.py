@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from zsrobust.checks import check_values, require_template
 from zsrobust.data.text_file import read_text
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
+from zsrobust.utils.validation import check_values, require_template
 
 KEYS = ("split", "names", "name", "resolution", "templates", "prompts", "image", "label")
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import zip_longest
 
 from zsrobust.data.image_set import ImageSet
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 
 def keyed_draw(sample_id: str, seed: int, purpose: str) -> bytes:

@@ -11,8 +11,8 @@ from zsrobust.data.glyphs.suite import ZERO_SHOT_NAMES
 from zsrobust.data.published.sixteen import SIXTEEN
 from zsrobust.data.published.table import TABLE
 from zsrobust.data.specification import Specification, parse_specification, split_options
-from zsrobust.errors import RequestError
-from zsrobust.files import as_argument
+from zsrobust.utils.errors import RequestError
+from zsrobust.utils.files import as_argument
 
 
 @dataclass(frozen=True)

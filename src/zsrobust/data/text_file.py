@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 # Twenty times the names of ImageNet-21k. What is no file, such as /dev/zero, may have no end.
 MOST_BYTES = 1 << 24

@@ -8,7 +8,7 @@ from pathlib import Path
 from zsrobust.data.image_set import ImageSet
 from zsrobust.data.names import tiny_imagenet_names
 from zsrobust.data.readers import FileReader, images_below, subfolders
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 LAYOUT = "train/<wnid>/images/*.JPEG, val/images/*.JPEG and val/val_annotations.txt"
 

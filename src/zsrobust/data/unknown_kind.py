@@ -10,7 +10,7 @@ from pathlib import Path
 
 from zsrobust.data.published.table import TABLE
 from zsrobust.data.specification import Specification, exists, split_options
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 _HUGGING_FACE = ("dataset_dict.json", "dataset_info.json", "state.json")
 

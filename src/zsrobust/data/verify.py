@@ -18,12 +18,12 @@ from typing import Literal
 import PIL
 from PIL import Image
 
-from zsrobust.cache import cache_folder
 from zsrobust.data.decode import DECODING
 from zsrobust.data.image_set import ImageSet
 from zsrobust.data.readers import SEVERAL
-from zsrobust.errors import RequestError, RunError
-from zsrobust.files import write_text
+from zsrobust.utils.cache import cache_folder
+from zsrobust.utils.errors import RequestError, RunError
+from zsrobust.utils.files import write_text
 
 
 def verify(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from zsrobust.demo.plan import Plan
-from zsrobust.progress import format_seconds
+from zsrobust.utils.progress import format_seconds
 
 # What a pass through the image encoder costs, in forward passes: one with gradients costs three.
 FORWARD, STEP = 1, 3

@@ -12,12 +12,12 @@ from zsrobust.demo.pictures import attacked
 from zsrobust.demo.plan import PHOTOS, WORLD, sized
 from zsrobust.demo.request import EXAMPLES, DemoRequest
 from zsrobust.demo.run import run_plan
-from zsrobust.devices import torch_device
-from zsrobust.files import local_path
 from zsrobust.models.card import CARD, read_card
 from zsrobust.models.loading import load
 from zsrobust.reporting.figures.gallery import gallery_figure
 from zsrobust.reporting.figures.style import save_figure
+from zsrobust.utils.devices import torch_device
+from zsrobust.utils.files import local_path
 
 ROBUST = "photo-lite-robust"
 """Attacked beside its original; it ships with the package."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from zsrobust.data.image_set import ImageSet
 from zsrobust.data.readers import FileReader
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 PHOTOGRAPHS = {
     "skimage/data/chelsea.png": "cat",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from zsrobust.errors import RequestError
-from zsrobust.files import write_text
+from zsrobust.utils.errors import RequestError
+from zsrobust.utils.files import write_text
 
 MARK = "demo.json"
 

@@ -11,8 +11,8 @@ from zsrobust.data.image_folder import LAYOUT, image_folder
 from zsrobust.data.image_set import ImageSet
 from zsrobust.data.split import hold_out
 from zsrobust.demo.plan import Plan
-from zsrobust.errors import RequestError
-from zsrobust.files import folder_written_whole
+from zsrobust.utils.errors import RequestError
+from zsrobust.utils.files import folder_written_whole
 
 TESTED = 0.3
 """Share of the images of the classes trained on that are kept for the evaluation."""

@@ -10,11 +10,11 @@ from zsrobust.demo.request import DemoRequest
 from zsrobust.demo.run import Shown
 from zsrobust.demo.sentence import sentence
 from zsrobust.evaluation.gallery import Gallery
-from zsrobust.progress import format_seconds
 from zsrobust.reporting.figures.style import method_words
 from zsrobust.reporting.findings import warnings
 from zsrobust.reporting.summary import summary_table
 from zsrobust.reporting.tables import TextTable
+from zsrobust.utils.progress import format_seconds
 
 
 @dataclass(frozen=True)

@@ -6,20 +6,20 @@ from collections.abc import Sequence
 from itertools import chain, zip_longest
 
 from zsrobust.attacks import ThreatModel, make_attack
-from zsrobust.config import Device
+from zsrobust.config.schema import Device
 from zsrobust.data.image_set import ImageSet
 from zsrobust.data.loading import attack_resolution, load_batches
 from zsrobust.data.registry import opening
 from zsrobust.data.split import take
 from zsrobust.data.suites import expand
 from zsrobust.demo.plan import Plan
-from zsrobust.devices import full_precision, torch_device
 from zsrobust.evaluation.evaluated_run import EvaluatedRun
 from zsrobust.evaluation.gallery import Gallery, attacked_item
 from zsrobust.evaluation.results import Row
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.loading import load
-from zsrobust.units import Eps
+from zsrobust.utils.devices import full_precision, torch_device
+from zsrobust.utils.units import Eps
 
 CHOSEN = (
     "Samples come from sets spread over the list, in turn, each the first one of a further class "

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from zsrobust.config import Device, EvaluateConfig, FinetuneConfig, Optimizer, TrainingAttack
-from zsrobust.units import Eps
+from zsrobust.config.schema import Device, EvaluateConfig, FinetuneConfig, Optimizer, TrainingAttack
+from zsrobust.utils.units import Eps
 
 Size = Literal["quick", "normal", "full"]
 

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from zsrobust.checks import check_types
-from zsrobust.config import Device
+from zsrobust.config.parsing import parse_options
+from zsrobust.config.schema import Device
 from zsrobust.demo.folder import check_folder
 from zsrobust.demo.own_photos import checked
 from zsrobust.demo.plan import Size
-from zsrobust.errors import RequestError
-from zsrobust.files import as_argument, local_path
-from zsrobust.parsing import parse_options
+from zsrobust.utils.errors import RequestError
+from zsrobust.utils.files import as_argument, local_path
+from zsrobust.utils.validation import check_types
 
 EXAMPLES = ""
 """The value of ``photos`` for the photographs that come with other packages."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from zsrobust.config import Device
+from zsrobust.config.schema import Device
 from zsrobust.data.registry import opening
 from zsrobust.data.suites import expand
 from zsrobust.demo.clock import Clock, stages
@@ -14,9 +14,7 @@ from zsrobust.demo.plan import Plan
 from zsrobust.demo.sentence import Claim, find_claim
 from zsrobust.evaluation.evaluated_run import EvaluatedRun
 from zsrobust.evaluation.evaluator import evaluate
-from zsrobust.files import write_text
 from zsrobust.models.loading import load
-from zsrobust.progress import Steps
 from zsrobust.reporting.figures.accuracy import accuracy_figure
 from zsrobust.reporting.figures.distance import distance_figure
 from zsrobust.reporting.figures.gallery import gallery_figure
@@ -24,6 +22,8 @@ from zsrobust.reporting.figures.series import strongest
 from zsrobust.reporting.figures.style import save_figure
 from zsrobust.reporting.tables import accuracy_table
 from zsrobust.training.finetune import finetune
+from zsrobust.utils.files import write_text
+from zsrobust.utils.progress import Steps
 
 
 @dataclass(frozen=True)

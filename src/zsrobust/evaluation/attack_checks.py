@@ -19,8 +19,8 @@ from zsrobust.evaluation.probe import (
 )
 from zsrobust.evaluation.random_search import random_search
 from zsrobust.evaluation.statistics import wilson_interval
-from zsrobust.noise import uniform_noise
-from zsrobust.units import Eps
+from zsrobust.utils.noise import uniform_noise
+from zsrobust.utils.units import Eps
 
 STEPS = (1, 10, 40)
 LARGE_EPS = 0.5

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from zsrobust.attacks import PGD, Attack, ThreatModel, Transfer, fit_to_classes, make_attack
 from zsrobust.attacks.transfer import read_transfer
-from zsrobust.checks import require
-from zsrobust.config import EvaluateConfig, PGDOptions
-from zsrobust.errors import RequestError
-from zsrobust.lazy import torch
+from zsrobust.config.schema import EvaluateConfig, PGDOptions
+from zsrobust.utils.errors import RequestError
+from zsrobust.utils.lazy import torch
+from zsrobust.utils.validation import require
 
 if TYPE_CHECKING:
     from zsrobust.data.image_set import ImageSet

@@ -26,7 +26,6 @@ from zsrobust.attacks.frozen import frozen
 from zsrobust.attacks.losses import margin
 from zsrobust.data.batch import Batch
 from zsrobust.data.split import keyed_order
-from zsrobust.errors import ZSRobustError
 from zsrobust.evaluation.cell import Cell
 from zsrobust.evaluation.diagnostics import BLACK_BOX
 from zsrobust.evaluation.fresh import Fresh, fresh_of, logits_of
@@ -35,9 +34,10 @@ from zsrobust.evaluation.probe import Probe, spread, surely_more
 from zsrobust.evaluation.random_search import random_search
 from zsrobust.evaluation.results import BlackBoxAttack, BlackBoxProbe, Dependence
 from zsrobust.evaluation.state_checks import TOLERANCE, answers_alone, changed
-from zsrobust.files import write_text
 from zsrobust.models.zero_shot import ZeroShotClassifier
-from zsrobust.noise import uniform_noise
+from zsrobust.utils.errors import ZSRobustError
+from zsrobust.utils.files import write_text
+from zsrobust.utils.noise import uniform_noise
 
 FEWEST, MOST, SHARE = 16, 32, 8
 """Samples: an eighth of the set, at least 16 and at most 32, of those that the model has right."""

@@ -15,14 +15,14 @@ import torch
 
 from zsrobust._version import __version__
 from zsrobust.attacks import Attack, LibraryAttack, Transfer
-from zsrobust.collapse import Predictions, count_predictions
 from zsrobust.data.image_set import ImageSet
+from zsrobust.evaluation.collapse import Predictions, count_predictions
 from zsrobust.evaluation.measure import Measurement
 from zsrobust.evaluation.outcomes import Outcomes
 from zsrobust.evaluation.results import Row
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.weights import fingerprint
-from zsrobust.progress import Steps
+from zsrobust.utils.progress import Steps
 
 # Samples computed and kept at a time, and so the most that a kill can cost. Library attacks draw
 # their random numbers for one such chunk at a time.

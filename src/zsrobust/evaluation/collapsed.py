@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator
 
-from zsrobust.collapse import (
+from zsrobust.evaluation.collapse import (
     AT_CHANCE,
     LOST_MOST,
     ONE_CLASS,

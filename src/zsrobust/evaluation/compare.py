@@ -8,14 +8,14 @@ from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
-from zsrobust.errors import RequestError
 from zsrobust.evaluation.collapsed import collapse_warnings
 from zsrobust.evaluation.evaluated_run import EvaluatedRun
 from zsrobust.evaluation.paired import Difference, holm, paired_difference
 from zsrobust.evaluation.results import Row
 from zsrobust.evaluation.same_protocol import require_same_protocol
 from zsrobust.evaluation.statistics import Outcome
-from zsrobust.units import Eps
+from zsrobust.utils.errors import RequestError
+from zsrobust.utils.units import Eps
 
 LEVEL = 0.05
 Pairs = tuple[Outcome, Outcome]

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from zsrobust.errors import RequestError
 from zsrobust.evaluation.results import Results, Row
 from zsrobust.evaluation.statistics import Outcome
+from zsrobust.utils.errors import RequestError
 
 
 @dataclass(frozen=True)

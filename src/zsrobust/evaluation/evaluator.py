@@ -17,15 +17,13 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from zsrobust.config import EvaluateConfig
+from zsrobust.config.run_folder import claimed, find_run
+from zsrobust.config.schema import EvaluateConfig
 from zsrobust.data.image_set import ImageSet
 from zsrobust.data.loading import attack_resolution
 from zsrobust.data.open_readable import readable, say_notes
 from zsrobust.data.registry import opening
 from zsrobust.data.suites import expand
-from zsrobust.devices import full_precision
-from zsrobust.environment import environment
-from zsrobust.errors import RequestError
 from zsrobust.evaluation.attacks import RequestedAttacks
 from zsrobust.evaluation.black_box import probe_cell
 from zsrobust.evaluation.cell import Cell
@@ -37,16 +35,18 @@ from zsrobust.evaluation.measure import Measurement
 from zsrobust.evaluation.outcomes import table
 from zsrobust.evaluation.results import BlackBoxProbe, Results
 from zsrobust.evaluation.sanity_run import check_cells
-from zsrobust.files import written_whole
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.folding import folded
 from zsrobust.models.loading import load
 from zsrobust.models.weights import fingerprint
 from zsrobust.models.zero_shot import ZeroShotClassifier
-from zsrobust.processes import make_accelerator, on_first
-from zsrobust.progress import Steps
-from zsrobust.run_folder import claimed, find_run
-from zsrobust.watch import watched
+from zsrobust.utils.devices import full_precision
+from zsrobust.utils.distributed import make_accelerator, on_first
+from zsrobust.utils.environment import environment
+from zsrobust.utils.errors import RequestError
+from zsrobust.utils.files import written_whole
+from zsrobust.utils.progress import Steps
+from zsrobust.utils.watchdog import watched
 
 
 def evaluate(config: EvaluateConfig) -> Results:

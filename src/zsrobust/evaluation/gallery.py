@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zsrobust.attacks import Attack
-from zsrobust.errors import RequestError
-from zsrobust.files import written_whole
-from zsrobust.lazy import Tensor, torch
+from zsrobust.utils.errors import RequestError
+from zsrobust.utils.files import written_whole
+from zsrobust.utils.lazy import Tensor, torch
 
 if TYPE_CHECKING:
     from zsrobust.models.zero_shot import ZeroShotClassifier

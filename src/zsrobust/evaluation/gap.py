@@ -8,11 +8,11 @@ from typing import Literal
 
 import numpy as np
 
-from zsrobust.errors import RequestError
 from zsrobust.evaluation.evaluated_run import EvaluatedRun
 from zsrobust.evaluation.paired import paired_difference
 from zsrobust.evaluation.results import Row
 from zsrobust.evaluation.statistics import Interval, Outcome, seeds_interval
+from zsrobust.utils.errors import RequestError
 
 Verdict = Literal["above", "below", "undecided"]
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from zsrobust.attacks.losses import cross_entropy
 from zsrobust.evaluation.findings import Finding
 from zsrobust.evaluation.probe import Probe, spread
-from zsrobust.noise import uniform_noise
+from zsrobust.utils.noise import uniform_noise
 
 ZERO_SAMPLES = 0.05
 ZERO_ENTRIES = 0.5

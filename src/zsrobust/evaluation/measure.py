@@ -15,9 +15,9 @@ from zsrobust.attacks.pgd import LossFunction, input_gradient
 from zsrobust.data.batch import Batch
 from zsrobust.data.image_set import ImageSet
 from zsrobust.data.loading import load_batches
-from zsrobust.errors import RunError
 from zsrobust.evaluation.outcomes import Outcomes
 from zsrobust.models.zero_shot import ZeroShotClassifier
+from zsrobust.utils.errors import RunError
 
 GRADIENTS = 32
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from zsrobust.evaluation.results import Row
-from zsrobust.files import written_whole
+from zsrobust.utils.files import written_whole
 
 # Logits of CLIPs reach 30, where fp32 resolves 2e-6; the order of a sum moves them by some of that.
 TIE = 1e-4

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from zsrobust.attacks.losses import cross_entropy
 from zsrobust.attacks.pgd import input_gradient, pgd
 from zsrobust.attacks.threat_model import ThreatModel
-from zsrobust.noise import uniform_noise
+from zsrobust.utils.noise import uniform_noise
 
 BATCH = 32
 SURE = 0.01

@@ -9,7 +9,7 @@ from zsrobust.evaluation.probe import SURE
 from zsrobust.evaluation.results import BlackBoxAttack, BlackBoxProbe, Results
 from zsrobust.evaluation.row_groups import passed
 from zsrobust.evaluation.state_checks import STATEFUL, TRANSDUCTIVE
-from zsrobust.units import format_radius
+from zsrobust.utils.units import format_radius
 
 KINDS = {
     "random": (

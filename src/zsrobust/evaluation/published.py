@@ -10,7 +10,7 @@ from typing import Any
 
 from zsrobust.evaluation.results import Results, Row
 from zsrobust.evaluation.same_protocol import attack_of
-from zsrobust.units import Eps
+from zsrobust.utils.units import Eps
 
 FIELDS = (
     *("source", "finetuned_on", "backbone", "method", "attack", "eps_255", "metric"),

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from zsrobust.evaluation.probe import Probe
-from zsrobust.noise import uniform_noise
+from zsrobust.utils.noise import uniform_noise
 
 
 @torch.no_grad()

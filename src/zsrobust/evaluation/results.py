@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zsrobust.errors import RequestError
 from zsrobust.evaluation.findings import Finding
 from zsrobust.evaluation.statistics import Interval, average_interval, wilson_interval
-from zsrobust.files import write_text
-from zsrobust.units import format_radius
+from zsrobust.utils.errors import RequestError
+from zsrobust.utils.files import write_text
+from zsrobust.utils.units import format_radius
 
 SCHEMA = 1
 
@@ -42,7 +42,7 @@ class Row:
         after_part: of an ensemble, the robust accuracy once each part has run, in their order.
         adaptive: False where the model has a test-time defence and the images were made without.
         chance_acc, top_class, top_predicted, top_labelled: of the predictions on clean images, as
-            in :class:`zsrobust.collapse.Counted`.
+            in :class:`zsrobust.evaluation.collapse.Counted`.
     """
 
     dataset: str

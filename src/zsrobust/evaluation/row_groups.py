@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from zsrobust.evaluation.findings import Finding
 from zsrobust.evaluation.results import Results, Row
-from zsrobust.units import format_radius
+from zsrobust.utils.units import format_radius
 
 RISE_SHARE = 0.005
 """Attacks are not exact: one sample, or one in 200, may stand longer by bad luck alone."""

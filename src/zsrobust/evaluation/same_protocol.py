@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from zsrobust.errors import RequestError
 from zsrobust.evaluation.results import Results, Row
+from zsrobust.utils.errors import RequestError
 
 
 def require_same_protocol(a: Results, row_a: Row, b: Results, row_b: Row) -> None:

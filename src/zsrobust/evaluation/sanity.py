@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from zsrobust.attacks.frozen import frozen
 from zsrobust.attacks.samples import require_samples
 from zsrobust.attacks.threat_model import ThreatModel
-from zsrobust.errors import RequestError, RunError
 from zsrobust.evaluation.attack_checks import (
     falls_along_eps,
     falls_at_large_eps,
@@ -41,6 +40,7 @@ from zsrobust.evaluation.outcomes import TIE
 from zsrobust.evaluation.probe import Probe, in_batches, spread
 from zsrobust.evaluation.state_checks import batch_independent, stateless
 from zsrobust.models.zero_shot import ZeroShotClassifier
+from zsrobust.utils.errors import RequestError, RunError
 
 FEWEST = 10
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from zsrobust.attacks import ThreatModel
-from zsrobust.config import EvaluateConfig
+from zsrobust.config.schema import EvaluateConfig
 from zsrobust.data.batch import Batch
 from zsrobust.data.split import keyed_order
-from zsrobust.errors import RequestError
 from zsrobust.evaluation.cell import Cell
 from zsrobust.evaluation.findings import Finding
 from zsrobust.evaluation.results import SanityReport
 from zsrobust.evaluation.sanity import sanity
-from zsrobust.progress import Steps
+from zsrobust.utils.errors import RequestError
+from zsrobust.utils.progress import Steps
 
 SAMPLES = 100
 

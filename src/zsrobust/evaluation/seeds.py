@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zsrobust.errors import RequestError
 from zsrobust.evaluation.results import Results, Row
 from zsrobust.evaluation.same_protocol import require_same_protocol
 from zsrobust.evaluation.statistics import Interval, t_interval
+from zsrobust.utils.errors import RequestError
 
 Set = tuple[str, str]
 Group = tuple[str, str, str, str, float, str]

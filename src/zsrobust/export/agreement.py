@@ -11,8 +11,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from zsrobust.errors import RunError
 from zsrobust.models.clip import CLIPModel
+from zsrobust.utils.errors import RunError
 
 TOLERANCE = 1e-5
 """Largest difference of any component of a unit embedding."""

@@ -10,16 +10,16 @@ from typing import Any
 import yaml
 
 from zsrobust._version import __version__
-from zsrobust.errors import RequestError
+from zsrobust.config.run_folder import CONFIG
 from zsrobust.evaluation.results import Results
 from zsrobust.export.licences import licence_of
 from zsrobust.export.markdown import escaped, fenced, one_line
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.weights import fingerprint
 from zsrobust.reporting.tables import accuracy_table
-from zsrobust.run_folder import CONFIG
 from zsrobust.training.record import settings_of
-from zsrobust.units import format_radius
+from zsrobust.utils.errors import RequestError
+from zsrobust.utils.units import format_radius
 
 
 @dataclass(frozen=True)

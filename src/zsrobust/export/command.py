@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zsrobust._version import __version__
-from zsrobust.errors import RequestError
+from zsrobust.config.run_folder import CONFIG
 from zsrobust.export.agreement import largest_difference
 from zsrobust.export.card import (
     Card,
@@ -20,12 +20,12 @@ from zsrobust.export.card import (
 from zsrobust.export.folder import CARD, require_free, write_mark
 from zsrobust.export.formats import format_named
 from zsrobust.export.request import ExportRequest
-from zsrobust.files import folder_written_whole, local_path
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.loading import load
 from zsrobust.models.names import resuming_command
 from zsrobust.models.weights import fingerprint
-from zsrobust.run_folder import CONFIG
+from zsrobust.utils.errors import RequestError
+from zsrobust.utils.files import folder_written_whole, local_path
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from zsrobust.errors import RequestError
-from zsrobust.files import sha256_of
+from zsrobust.utils.errors import RequestError
+from zsrobust.utils.files import sha256_of
 
 MARK = "zsrobust_export.json"
 CARD = "README.md"

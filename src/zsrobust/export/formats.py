@@ -7,8 +7,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zsrobust.errors import RequestError
 from zsrobust.export.request import ExportRequest
+from zsrobust.utils.errors import RequestError
 
 if TYPE_CHECKING:
     from zsrobust.export.agreement import Theirs

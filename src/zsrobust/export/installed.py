@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 
 def require_installed(extra: str, *modules: str) -> None:

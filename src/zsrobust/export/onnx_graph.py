@@ -17,13 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from zsrobust.errors import RequestError, RunError
 from zsrobust.export.agreement import TOLERANCE, Theirs, as_pixels, pictures
 from zsrobust.export.installed import require_installed
 from zsrobust.export.request import ExportRequest
 from zsrobust.export.towers import require_known
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.zero_shot import ZeroShotClassifier
+from zsrobust.utils.errors import RequestError, RunError
 
 ENCODER, CLASSIFIER, NAMES = "image.onnx", "classifier.onnx", "class_names.json"
 # What one ONNX file can hold, less room for the graph itself.

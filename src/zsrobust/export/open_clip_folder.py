@@ -11,13 +11,13 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from zsrobust.errors import RequestError
 from zsrobust.export.agreement import Theirs
 from zsrobust.export.request import ExportRequest
 from zsrobust.export.towers import require_open_clip
 from zsrobust.models import hub
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.glyph_clip import tokens
+from zsrobust.utils.errors import RequestError
 
 CONFIG = "open_clip_config.json"
 WEIGHTS = "open_clip_model.safetensors"

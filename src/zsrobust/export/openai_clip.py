@@ -13,9 +13,9 @@ from typing import Any
 
 from torch import nn
 
-from zsrobust.errors import RequestError
 from zsrobust.export.towers import require_open_clip
 from zsrobust.models.clip import CLIPModel
+from zsrobust.utils.errors import RequestError
 
 CLIP_VOCABULARY = 49408
 

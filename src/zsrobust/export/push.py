@@ -6,9 +6,9 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from zsrobust.errors import RequestError, RunError
 from zsrobust.export.folder import read_mark, require_whole
 from zsrobust.export.markdown import one_line
+from zsrobust.utils.errors import RequestError, RunError
 
 
 def push(folder: Path, repository: str, *, private: bool = False) -> str:

@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from zsrobust.checks import check_values, require
-from zsrobust.config import check_templates
-from zsrobust.errors import RequestError
-from zsrobust.files import is_folder, local_path
+from zsrobust.config.schema import check_templates
+from zsrobust.utils.errors import RequestError
+from zsrobust.utils.files import is_folder, local_path
+from zsrobust.utils.validation import check_values, require
 
 MAX_NAME = 80
 

@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zsrobust.errors import RequestError
 from zsrobust.export.agreement import Theirs, as_pixels
 from zsrobust.export.request import ExportRequest
 from zsrobust.export.towers import require_open_clip
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.foreign import load_foreign
+from zsrobust.utils.errors import RequestError
 
 CHECKPOINT = "model.pth.tar"
 HOW = """\

@@ -6,12 +6,12 @@ from typing import Any
 
 from torch import nn
 
-from zsrobust.errors import RequestError
 from zsrobust.models.adapters.visual_prompt import VisualPrompt, tower_of
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.open_clip_text import OpenCLIPText
 from zsrobust.models.photo_lite import CentredTower
 from zsrobust.models.preprocessing import Preprocessing
+from zsrobust.utils.errors import RequestError
 
 
 def require_known(model: CLIPModel) -> None:

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from zsrobust.errors import RequestError
 from zsrobust.export.agreement import Theirs
 from zsrobust.export.installed import require_installed
 from zsrobust.export.openai_clip import OpenAICLIP, openai_clip
 from zsrobust.export.request import ExportRequest
 from zsrobust.export.transformers_weights import transformers_state
 from zsrobust.models.clip import CLIPModel
+from zsrobust.utils.errors import RequestError
 
 HOW = """\
 ```python

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 CARD = "model.json"
 TENSORS = "model.safetensors"

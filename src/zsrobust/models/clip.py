@@ -9,12 +9,12 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
-from zsrobust.checks import require, require_template
-from zsrobust.errors import RequestError
 from zsrobust.models import text_cache
 from zsrobust.models.adapters.options import Adapter
 from zsrobust.models.preprocessing import Preprocessing
 from zsrobust.models.zero_shot import ZeroShotClassifier
+from zsrobust.utils.errors import RequestError
+from zsrobust.utils.validation import require, require_template
 
 
 class TextSide(Protocol):

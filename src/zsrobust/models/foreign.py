@@ -15,9 +15,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from zsrobust.errors import RequestError
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.open_clip_text import OpenCLIPText
+from zsrobust.utils.errors import RequestError
 
 # Where scripts put the weights, the image encoder's own first.
 ENVELOPES = ("vision_encoder_state_dict", "model_state_dict", "state_dict", "model")

@@ -9,7 +9,7 @@ from typing import TypeVar
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 T = TypeVar("T")
 PATIENCE_S = 10.0

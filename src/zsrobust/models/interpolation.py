@@ -11,11 +11,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from zsrobust.checks import require
-from zsrobust.errors import RequestError
 from zsrobust.models.adapters.visual_prompt import VisualPrompt
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.name_forms import Form
+from zsrobust.utils.errors import RequestError
+from zsrobust.utils.validation import require
 
 
 def load_wise(form: Form, load: Callable[[str], CLIPModel]) -> CLIPModel:

@@ -11,8 +11,6 @@ from typing import TypeGuard
 import torch
 from torch import Tensor, nn
 
-from zsrobust.errors import RequestError
-from zsrobust.files import as_argument, is_folder
 from zsrobust.models import open_clip_model
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.foreign import load_foreign
@@ -29,6 +27,8 @@ from zsrobust.models.names import (
 )
 from zsrobust.models.robust import ROBUST, load_robust
 from zsrobust.models.weights import load_model_folder
+from zsrobust.utils.errors import RequestError
+from zsrobust.utils.files import as_argument, is_folder
 
 
 def load(

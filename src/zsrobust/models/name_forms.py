@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zsrobust.errors import RequestError
-from zsrobust.files import as_argument, is_folder, local_path
 from zsrobust.models.card import CARD
 from zsrobust.models.name_forms import Form, read_form
 from zsrobust.models.robust import ROBUST
+from zsrobust.utils.errors import RequestError
+from zsrobust.utils.files import as_argument, is_folder, local_path
 
 if TYPE_CHECKING:
     from zsrobust.models.clip import CLIPModel

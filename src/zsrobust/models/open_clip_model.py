@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from zsrobust.errors import RequestError
 from zsrobust.models import hub
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.names import architecture_of, require_local_dir, unknown_model
 from zsrobust.models.open_clip_text import OpenCLIPText
 from zsrobust.models.preprocessing import Preprocessing
+from zsrobust.utils.errors import RequestError
 
 RANDOM = "random"
 RANDOM_SEED = 0

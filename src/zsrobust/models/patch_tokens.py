@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from zsrobust.errors import RequestError
 from zsrobust.models.adapters.visual_prompt import VisualPrompt
+from zsrobust.utils.errors import RequestError
 
 
 def check_has_tokens(encoder: nn.Module, name: str) -> None:

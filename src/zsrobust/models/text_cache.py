@@ -13,8 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from zsrobust.cache import cache_folder
-from zsrobust.files import written_whole
+from zsrobust.utils.cache import cache_folder
+from zsrobust.utils.files import written_whole
 
 if TYPE_CHECKING:
     from zsrobust.models.clip import TextSide

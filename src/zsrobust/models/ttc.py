@@ -36,13 +36,13 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from zsrobust.checks import require, require_linf_length
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.name_forms import Form
 from zsrobust.models.weights import fingerprint
 from zsrobust.models.zero_shot import ZeroShotClassifier
-from zsrobust.noise import noise_of_keys, pixel_keys
-from zsrobust.units import Eps
+from zsrobust.utils.noise import noise_of_keys, pixel_keys
+from zsrobust.utils.units import Eps
+from zsrobust.utils.validation import require, require_linf_length
 
 Embed = Callable[[Tensor], Tensor]
 """Images (N, 3, H, W) to raw embeddings (N, dim)."""

@@ -16,12 +16,12 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from zsrobust._version import __version__
-from zsrobust.errors import RequestError
-from zsrobust.files import folder_written_whole, sha256_of, write_text
 from zsrobust.models.adapters.low_rank import merged
 from zsrobust.models.adapters.options import Adapter
 from zsrobust.models.card import CARD, RECORD, SCHEMA, TENSORS, read_card
 from zsrobust.models.clip import CLIPModel
+from zsrobust.utils.errors import RequestError
+from zsrobust.utils.files import folder_written_whole, sha256_of, write_text
 
 
 def save_model(folder: Path, model: CLIPModel, method: str, **extra: object) -> None:

@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from zsrobust.attacks.pgd_attack import PGD
-from zsrobust.checks import check_types, require
 from zsrobust.data.batch import Batch
-from zsrobust.lazy import F, Tensor
 from zsrobust.objectives.base import (
     Models,
     Needs,
@@ -25,6 +23,8 @@ from zsrobust.objectives.base import (
     share,
 )
 from zsrobust.objectives.crafting import away
+from zsrobust.utils.lazy import F, Tensor
+from zsrobust.utils.validation import check_types, require
 
 
 @dataclass(frozen=True)

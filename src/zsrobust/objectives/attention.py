@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Literal, TypeAlias
 
-from zsrobust.lazy import F, Tensor, torch
+from zsrobust.utils.lazy import F, Tensor, torch
 
 Similarity: TypeAlias = Literal["cosine", "channels"]
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from zsrobust.attacks.pgd_attack import PGD
-from zsrobust.checks import require
 from zsrobust.data.batch import Batch
-from zsrobust.lazy import F, Tensor, nn
+from zsrobust.utils.lazy import F, Tensor, nn
+from zsrobust.utils.validation import require
 
 if TYPE_CHECKING:
     from zsrobust.models.zero_shot import ZeroShotClassifier

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from zsrobust.checks import require_template
-from zsrobust.lazy import Tensor
 from zsrobust.objectives.base import Models
 from zsrobust.objectives.text_guided import TextGuided
+from zsrobust.utils.lazy import Tensor
+from zsrobust.utils.validation import require_template
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from zsrobust.attacks.pgd import pgd
 from zsrobust.attacks.pgd_attack import PGD
 from zsrobust.attacks.samples import require_samples
 from zsrobust.data.batch import Batch
-from zsrobust.lazy import Tensor, torch
-from zsrobust.noise import uniform_noise
+from zsrobust.utils.lazy import Tensor, torch
+from zsrobust.utils.noise import uniform_noise
 
 if TYPE_CHECKING:
     from zsrobust.models.zero_shot import ZeroShotClassifier

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from zsrobust.attacks.pgd_attack import PGD
 from zsrobust.data.batch import Batch
-from zsrobust.lazy import Tensor
 from zsrobust.objectives.base import (
     Models,
     Needs,
@@ -20,6 +19,7 @@ from zsrobust.objectives.base import (
     squared_distance,
 )
 from zsrobust.objectives.crafting import away
+from zsrobust.utils.lazy import Tensor
 
 
 @dataclass(frozen=True)

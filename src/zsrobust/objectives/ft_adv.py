@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from zsrobust.attacks.losses import cross_entropy
 from zsrobust.attacks.pgd_attack import PGD
 from zsrobust.data.batch import Batch
-from zsrobust.lazy import Tensor, nn, torch
 from zsrobust.objectives.base import Models, Needs, Objective, Outputs, View, share
 from zsrobust.objectives.crafting import away
+from zsrobust.utils.lazy import Tensor, nn, torch
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,7 @@ from typing import Literal, TypeAlias
 
 from zsrobust.attacks.losses import cross_entropy
 from zsrobust.attacks.pgd_attack import PGD
-from zsrobust.checks import check_types
 from zsrobust.data.batch import Batch
-from zsrobust.lazy import Tensor
 from zsrobust.objectives.base import (
     Models,
     Needs,
@@ -32,6 +30,8 @@ from zsrobust.objectives.base import (
     squared_distance,
 )
 from zsrobust.objectives.crafting import against_labels
+from zsrobust.utils.lazy import Tensor
+from zsrobust.utils.validation import check_types
 
 Preset: TypeAlias = Literal["paper", "authors_code", "authors_first_revision", "ttc"]
 GeneralKL: TypeAlias = Literal["teacher||student", "student||teacher"]

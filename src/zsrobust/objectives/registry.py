@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from zsrobust.errors import RequestError
 from zsrobust.objectives.agft import AGFT
 from zsrobust.objectives.base import Objective
 from zsrobust.objectives.comp_tga import CompTGA
@@ -16,6 +15,7 @@ from zsrobust.objectives.sum import SumOfTerms
 from zsrobust.objectives.tecoa import TeCoA
 from zsrobust.objectives.tga_zsr import TGAZSR
 from zsrobust.objectives.trades import TRADES
+from zsrobust.utils.errors import RequestError
 
 OBJECTIVES: dict[str, type[Objective]] = {
     "ft_clean": FTClean,

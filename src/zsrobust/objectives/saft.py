@@ -9,11 +9,11 @@ from typing import ClassVar
 
 import yaml
 
-from zsrobust.checks import require, require_template
-from zsrobust.errors import RequestError
-from zsrobust.lazy import Tensor, torch
 from zsrobust.objectives.base import Models
 from zsrobust.objectives.text_guided import TextGuided
+from zsrobust.utils.errors import RequestError
+from zsrobust.utils.lazy import Tensor, torch
+from zsrobust.utils.validation import require, require_template
 
 PLAIN = (
     "This is a photo of a {}",

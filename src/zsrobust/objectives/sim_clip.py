@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from zsrobust.attacks.pgd_attack import PGD
-from zsrobust.checks import check_types
 from zsrobust.data.batch import Batch
-from zsrobust.lazy import Tensor
 from zsrobust.objectives.base import (
     Models,
     Needs,
@@ -22,6 +20,8 @@ from zsrobust.objectives.base import (
     squared_distance,
 )
 from zsrobust.objectives.crafting import away, clean_embeddings
+from zsrobust.utils.lazy import Tensor
+from zsrobust.utils.validation import check_types
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from zsrobust.attacks.pgd_attack import PGD
-from zsrobust.checks import check_types, require
 from zsrobust.data.batch import Batch
-from zsrobust.lazy import Tensor
 from zsrobust.objectives.base import (
     Models,
     Needs,
@@ -27,6 +25,8 @@ from zsrobust.objectives.base import (
 )
 from zsrobust.objectives.crafting import against_labels, away, clean_embeddings
 from zsrobust.objectives.terms import TEACHER_CLEAN, TERMS, Seen
+from zsrobust.utils.lazy import Tensor
+from zsrobust.utils.validation import check_types, require
 
 AttackedLoss: TypeAlias = Literal[
     "ce", "kl_clean_adv", "kl_anchor_adv", "l2_anchor_adv", "cosine_clean_adv", "none"

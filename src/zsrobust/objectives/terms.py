@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from zsrobust.attacks.losses import cross_entropy
-from zsrobust.lazy import Tensor, torch
 from zsrobust.objectives.attention import attention_map, map_distance
 from zsrobust.objectives.base import (
     Models,
@@ -17,6 +16,7 @@ from zsrobust.objectives.base import (
     kl_divergence,
     squared_distance,
 )
+from zsrobust.utils.lazy import Tensor, torch
 
 Encoder: TypeAlias = Literal["student", "teacher"]
 Look: TypeAlias = tuple[Encoder, View]

@@ -8,9 +8,7 @@ from typing import ClassVar, Literal, TypeAlias
 
 from zsrobust.attacks.losses import cross_entropy
 from zsrobust.attacks.pgd_attack import PGD
-from zsrobust.checks import check_types, require
 from zsrobust.data.batch import Batch
-from zsrobust.lazy import Tensor, torch
 from zsrobust.objectives.attention import Similarity, attention_map, map_distance
 from zsrobust.objectives.base import (
     Models,
@@ -27,6 +25,8 @@ from zsrobust.objectives.base import (
     share,
 )
 from zsrobust.objectives.crafting import away
+from zsrobust.utils.lazy import Tensor, torch
+from zsrobust.utils.validation import check_types, require
 
 Preset: TypeAlias = Literal["paper", "authors_code"]
 SIMILARITIES: dict[Preset, Similarity] = {"paper": "cosine", "authors_code": "channels"}

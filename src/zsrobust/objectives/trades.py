@@ -10,9 +10,7 @@ from typing import Literal
 
 from zsrobust.attacks.losses import cross_entropy
 from zsrobust.attacks.pgd_attack import PGD
-from zsrobust.checks import check_types
 from zsrobust.data.batch import Batch
-from zsrobust.lazy import Tensor
 from zsrobust.objectives.base import (
     Models,
     Needs,
@@ -28,6 +26,8 @@ from zsrobust.objectives.base import (
     share,
 )
 from zsrobust.objectives.crafting import away, clean_embeddings
+from zsrobust.utils.lazy import Tensor
+from zsrobust.utils.validation import check_types
 
 
 @dataclass(frozen=True)

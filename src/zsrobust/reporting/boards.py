@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from zsrobust.errors import RequestError
 from zsrobust.evaluation.collapsed import collapse_warnings
 from zsrobust.evaluation.published import Published, load_published
 from zsrobust.evaluation.results import Results, Row
@@ -21,6 +20,7 @@ from zsrobust.reporting.html.sections.protocol import (
     preprocessing_in_words,
 )
 from zsrobust.reporting.inputs import EvaluationRun
+from zsrobust.utils.errors import RequestError
 
 Pair = tuple[float, float]
 NO_INTERVAL = (float("nan"), float("nan"))

@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from zsrobust.config import EvaluateConfig, to_plain
+from zsrobust.config.schema import EvaluateConfig, to_plain
 from zsrobust.data.registry import opening
 from zsrobust.data.suites import single
-from zsrobust.errors import RequestError
 from zsrobust.evaluation.results import Row
-from zsrobust.files import as_argument
-from zsrobust.units import Eps
+from zsrobust.utils.errors import RequestError
+from zsrobust.utils.files import as_argument
+from zsrobust.utils.units import Eps
 
 # Given by hand, or without effect on a number.
 _LEFT_OUT = (

@@ -10,7 +10,7 @@ from zsrobust.evaluation.compare import Line, Pair
 from zsrobust.evaluation.published import Beside
 from zsrobust.evaluation.seeds import OverSeeds, Spread
 from zsrobust.reporting.tables import TextTable, short_names
-from zsrobust.units import Eps, format_radius
+from zsrobust.utils.units import Eps, format_radius
 
 HOW_COMPARED = (
     "Differences are in points, second minus first, with 95 % intervals by paired bootstrap over "

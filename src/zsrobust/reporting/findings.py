@@ -7,7 +7,7 @@ from typing import Any
 
 from zsrobust.evaluation.findings import Finding, failed
 from zsrobust.evaluation.results import Results
-from zsrobust.units import Eps
+from zsrobust.utils.units import Eps
 
 FEW = 30
 

@@ -11,16 +11,16 @@ from typing import Any
 
 import yaml
 
-from zsrobust.errors import RequestError
+from zsrobust.config.run_folder import CONFIG, require_folders
 from zsrobust.evaluation.gallery import Gallery
 from zsrobust.evaluation.results import Results
 from zsrobust.evaluation.same_protocol import attack_of
 from zsrobust.evaluation.united import alike, measured_models, united
-from zsrobust.files import as_argument
 from zsrobust.models.card import CARD, read_card
 from zsrobust.reporting.figures.distance import Moved, read_moved
-from zsrobust.run_folder import CONFIG, require_folders
 from zsrobust.training.metrics import read_metrics
+from zsrobust.utils.errors import RequestError
+from zsrobust.utils.files import as_argument
 
 RESULTS, GALLERY, DEMO = "results.json", "gallery.npz", "demo.json"
 CURVES = ("total", "clean_acc", "adversarial_acc", "robust_acc")

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from zsrobust.errors import RequestError
-from zsrobust.files import write_text
 from zsrobust.reporting.boards import Board, our_boards, published_boards
 from zsrobust.reporting.commands import command_after
 from zsrobust.reporting.figures.series import Point
 from zsrobust.reporting.html.page import LEADERBOARD, rendered, require_ours
 from zsrobust.reporting.inputs import read_inputs
+from zsrobust.utils.errors import RequestError
+from zsrobust.utils.files import write_text
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import matplotlib
 
-from zsrobust.errors import RequestError
-from zsrobust.files import folder_written_whole, write_text
 from zsrobust.reporting.figures.style import save_figure
 from zsrobust.reporting.html.blocks import Block, Chart, Grid, Section
 from zsrobust.reporting.html.page import REPORT, rendered, require_ours
@@ -20,6 +18,8 @@ from zsrobust.reporting.html.sections.protocol import protocol_section, rows_tab
 from zsrobust.reporting.html.sections.published import published_section
 from zsrobust.reporting.html.sections.training import training_section
 from zsrobust.reporting.inputs import Group, Inputs, grouped, read_inputs
+from zsrobust.utils.errors import RequestError
+from zsrobust.utils.files import folder_written_whole, write_text
 
 PAGE, FILES = "report.html", "files"
 

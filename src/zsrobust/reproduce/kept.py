@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from zsrobust.config import EvaluateConfig
-from zsrobust.errors import RequestError
+from zsrobust.config.schema import EvaluateConfig
 from zsrobust.evaluation.results import Results
+from zsrobust.utils.errors import RequestError
 
 
 def evaluated_before(folder: Path, asked: EvaluateConfig) -> set[str]:

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from zsrobust.config import FinetuneConfig
+from zsrobust.config.schema import FinetuneConfig
 from zsrobust.models.adapters.options import Adapter
 from zsrobust.objectives import Term, objective_class
 from zsrobust.sweep.cost import passes_per_step, steps_for
-from zsrobust.units import Eps
+from zsrobust.utils.units import Eps
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from zsrobust.checks import check_types
+from zsrobust.utils.validation import check_types
 
 USAGE = """\
 usage: zsrobust reproduce glyphs [options]

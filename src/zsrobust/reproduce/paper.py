@@ -7,18 +7,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from zsrobust.config import EvaluateConfig, FinetuneConfig
+from zsrobust.config.parsing import recipe
+from zsrobust.config.schema import EvaluateConfig, FinetuneConfig
 from zsrobust.data.published.sixteen import SIXTEEN
 from zsrobust.data.published.table import TABLE
-from zsrobust.errors import RequestError
-from zsrobust.files import as_argument
-from zsrobust.parsing import recipe
 from zsrobust.reporting.tables import TextTable
 from zsrobust.reproduce.experiment import Stage
 from zsrobust.sweep.cost import passes_per_step
 from zsrobust.sweep.jobs import Job
 from zsrobust.sweep.plan import Sweep
-from zsrobust.units import Eps
+from zsrobust.utils.errors import RequestError
+from zsrobust.utils.files import as_argument
+from zsrobust.utils.units import Eps
 
 ARCHITECTURE = "ViT-B-32"
 MODEL = f"{ARCHITECTURE}/openai"

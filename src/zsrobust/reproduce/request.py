@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zsrobust.errors import RequestError
-from zsrobust.files import local_path
-from zsrobust.parsing import parse_options
+from zsrobust.config.parsing import parse_options
 from zsrobust.reproduce.options import WORLDS, Options
 from zsrobust.reproduce.world import glyphs, photos, photos_of
+from zsrobust.utils.errors import RequestError
+from zsrobust.utils.files import local_path
 
 if TYPE_CHECKING:
     from zsrobust.reproduce.experiment import Experiment

@@ -9,11 +9,8 @@ from pathlib import Path
 
 from zsrobust.data.registry import opening
 from zsrobust.data.suites import expand, single
-from zsrobust.errors import RequestError
 from zsrobust.evaluation.evaluated_run import EvaluatedRun
-from zsrobust.files import write_text
 from zsrobust.models.loading import load
-from zsrobust.progress import Steps
 from zsrobust.reporting.figures.accuracy import accuracy_figure
 from zsrobust.reporting.figures.distance import distance_figure
 from zsrobust.reporting.figures.style import save_figure
@@ -27,6 +24,9 @@ from zsrobust.sweep.gather import gather
 from zsrobust.sweep.jobs import Evaluation, Job, Training, work
 from zsrobust.sweep.plan import run_name
 from zsrobust.sweep.table import sweep_points
+from zsrobust.utils.errors import RequestError
+from zsrobust.utils.files import write_text
+from zsrobust.utils.progress import Steps
 
 TABLES = "tables.md"
 FIRST = "equal-steps"

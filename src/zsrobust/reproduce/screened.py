@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from zsrobust.config import EvaluateConfig
+from zsrobust.config.schema import EvaluateConfig
 from zsrobust.data.suites import expand
 from zsrobust.reporting.tables import TextTable
 from zsrobust.reproduce.candidates import CANDIDATES, CHOSEN

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from zsrobust.config import EvaluateConfig
-from zsrobust.errors import RequestError
-from zsrobust.files import write_text
+from zsrobust.config.schema import EvaluateConfig
 from zsrobust.reporting.tables import TextTable
 from zsrobust.reproduce.experiment import KEPT
 from zsrobust.reproduce.methods import Method
@@ -20,6 +18,8 @@ from zsrobust.reproduce.world import World
 from zsrobust.sweep.jobs import Training
 from zsrobust.sweep.plan import Sweep
 from zsrobust.training.metrics import read_metrics
+from zsrobust.utils.errors import RequestError
+from zsrobust.utils.files import write_text
 
 Scores = dict[str, dict[float, float]]
 """By method and rate, the score on held-out images."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from zsrobust.config import FinetuneConfig
+from zsrobust.config.schema import FinetuneConfig
 from zsrobust.reproduce.experiment import Stage
 from zsrobust.reproduce.methods import METHODS, PAPER, TECOA, Method, ablations
 from zsrobust.reproduce.search import recipe_name

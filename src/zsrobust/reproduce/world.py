@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from zsrobust.config import EvaluateConfig, FinetuneConfig, Optimizer, TrainingAttack
+from zsrobust.config.schema import EvaluateConfig, FinetuneConfig, Optimizer, TrainingAttack
 from zsrobust.data.published.sixteen import SIXTEEN
 from zsrobust.data.published.table import TABLE
 from zsrobust.data.suites import expand
-from zsrobust.errors import RequestError
-from zsrobust.units import Eps
+from zsrobust.utils.errors import RequestError
+from zsrobust.utils.units import Eps
 
 SEEDS = (0, 1, 2)
 

@@ -13,8 +13,8 @@ from zsrobust.attacks.losses import LOSSES, LossName
 from zsrobust.attacks.pgd import pgd
 from zsrobust.attacks.threat_model import ThreatModel
 from zsrobust.models.zero_shot import ZeroShotClassifier
-from zsrobust.noise import uniform_noise
-from zsrobust.units import Eps
+from zsrobust.utils.noise import uniform_noise
+from zsrobust.utils.units import Eps
 
 SEED = 0
 OnStep = Callable[[int, float], None]

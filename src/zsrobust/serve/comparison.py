@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from zsrobust._version import __version__
-from zsrobust.devices import full_precision
 from zsrobust.models.zero_shot import ZeroShotClassifier
 from zsrobust.serve.attack import Settings, attack
 from zsrobust.serve.picture import Picture
 from zsrobust.serve.served import Served
+from zsrobust.utils.devices import full_precision
 
 OnStep = Callable[[str, int, float], None]
 """Called with the model under attack, the steps taken on it, and the loss so far."""

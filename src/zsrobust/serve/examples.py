@@ -11,8 +11,8 @@ from PIL import Image
 from zsrobust.data.glyphs.sets import glyph_set
 from zsrobust.data.image_set import ImageSet
 from zsrobust.demo.examples import photographs
-from zsrobust.errors import RequestError
 from zsrobust.serve.served import Served
+from zsrobust.utils.errors import RequestError
 
 GLYPHS = (
     *(("chess", 3), ("small-letters", 6), ("arrows", 1), ("currencies", 2), ("symbols", 9)),

@@ -9,8 +9,8 @@ from pathlib import Path
 from PIL import Image
 from torch import Tensor
 
-from zsrobust.plain_json import plain_json
 from zsrobust.serve.comparison import Attacked, Comparison
+from zsrobust.utils.plain_json import plain_json
 
 
 def save_png(pixels: Tensor, path: Path) -> Path:

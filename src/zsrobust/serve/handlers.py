@@ -11,7 +11,6 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from zsrobust.errors import RequestError, ZSRobustError
 from zsrobust.serve import words
 from zsrobust.serve.attack import Settings
 from zsrobust.serve.comparison import Comparison, Said, clean_words, compare
@@ -21,6 +20,7 @@ from zsrobust.serve.limits import Limits
 from zsrobust.serve.picture import Picture, read_picture
 from zsrobust.serve.served import Served
 from zsrobust.serve.turns import Turns
+from zsrobust.utils.errors import RequestError, ZSRobustError
 
 TOP = 5
 """Classes shown of a prediction."""

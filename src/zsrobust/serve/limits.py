@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from zsrobust.errors import RequestError
-from zsrobust.units import Eps
+from zsrobust.utils.errors import RequestError
+from zsrobust.utils.units import Eps
 
 
 @dataclass(frozen=True)

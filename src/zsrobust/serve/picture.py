@@ -14,8 +14,8 @@ from zsrobust.data.decode import orientation, to_rgb
 from zsrobust.data.image_set import ImageSet
 from zsrobust.data.loading import attack_resolution, load_batches
 from zsrobust.data.readers import FORMATS, holds_several, opened
-from zsrobust.errors import RequestError
 from zsrobust.serve.limits import Limits
+from zsrobust.utils.errors import RequestError
 
 
 @dataclass(frozen=True)

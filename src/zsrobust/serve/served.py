@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zsrobust.errors import RequestError
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.loading import load
 from zsrobust.models.weights import fingerprint
 from zsrobust.models.zero_shot import ZeroShotClassifier
 from zsrobust.serve.limits import Limits
 from zsrobust.serve.picture import Picture
+from zsrobust.utils.errors import RequestError
 
 DEFAULTS = ("glyph-clip", "glyph-clip-robust")
 """Served where no model is named."""

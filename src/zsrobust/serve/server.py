@@ -14,12 +14,12 @@ import fastapi
 import gradio as gr
 import uvicorn
 
-from zsrobust.errors import RequestError
 from zsrobust.serve.examples import examples
 from zsrobust.serve.handlers import Handlers
 from zsrobust.serve.limits import Limits
 from zsrobust.serve.page import CSS, page, theme
 from zsrobust.serve.served import Served
+from zsrobust.utils.errors import RequestError
 
 POLICY = (
     "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; object-src 'none'; "

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Condition
 
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 
 class Turns:

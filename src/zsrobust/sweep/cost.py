@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zsrobust.config import FinetuneConfig
+from zsrobust.config.schema import FinetuneConfig
 
 
 def passes_per_step(config: FinetuneConfig) -> int:

@@ -15,7 +15,7 @@ from zsrobust.evaluation.diagnostics import diagnose
 from zsrobust.evaluation.evaluated_run import EvaluatedRun
 from zsrobust.evaluation.results import Results
 from zsrobust.evaluation.united import Measured, united
-from zsrobust.files import written_whole
+from zsrobust.utils.files import written_whole
 
 # What a comparison needs; losses and margins stay in the evaluations.
 KEPT = (

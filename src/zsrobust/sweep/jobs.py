@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from zsrobust.config import EvaluateConfig, FinetuneConfig
-from zsrobust.errors import Diverged, InUse
-from zsrobust.files import write_text
+from zsrobust.config.run_folder import find_run, in_use
+from zsrobust.config.schema import EvaluateConfig, FinetuneConfig
 from zsrobust.models.card import CARD
-from zsrobust.run_folder import find_run, in_use
+from zsrobust.utils.errors import Diverged, InUse
+from zsrobust.utils.files import write_text
 
 SECONDS_BETWEEN_LOOKS = 5.0
 DIVERGED = "diverged.txt"

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from zsrobust.config import EvaluateConfig, FinetuneConfig
+from zsrobust.config.schema import EvaluateConfig, FinetuneConfig
 from zsrobust.sweep.jobs import Evaluation, Job, Training
 
 ORIGINAL = "original"

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from zsrobust.checks import check_types, require
-from zsrobust.config import FinetuneConfig
-from zsrobust.errors import RequestError
-from zsrobust.files import local_path
-from zsrobust.parsing import parse_evaluate, parse_finetune, parse_options, recipe_names
+from zsrobust.config.parsing import parse_evaluate, parse_finetune, parse_options, recipe_names
+from zsrobust.config.schema import FinetuneConfig
 from zsrobust.sweep.cost import steps_for
 from zsrobust.sweep.plan import ORIGINAL, Sweep
+from zsrobust.utils.errors import RequestError
+from zsrobust.utils.files import local_path
+from zsrobust.utils.validation import check_types, require
 
 USAGE = """\
 usage: zsrobust sweep RECIPE... --out DIR [options]

@@ -8,9 +8,7 @@ from pathlib import Path
 from zsrobust.data.registry import opening
 from zsrobust.data.suites import expand, single
 from zsrobust.evaluation.evaluated_run import EvaluatedRun
-from zsrobust.files import write_text
 from zsrobust.models.loading import load
-from zsrobust.progress import Steps
 from zsrobust.reporting.figures.style import save_figure
 from zsrobust.reporting.figures.tradeoff import tradeoff_figure
 from zsrobust.reporting.tables import TextTable
@@ -18,6 +16,8 @@ from zsrobust.sweep.gather import gather
 from zsrobust.sweep.jobs import work
 from zsrobust.sweep.plan import Sweep
 from zsrobust.sweep.table import sweep_points, sweep_table
+from zsrobust.utils.files import write_text
+from zsrobust.utils.progress import Steps
 
 
 @dataclass(frozen=True)

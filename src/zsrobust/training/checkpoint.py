@@ -19,9 +19,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from zsrobust.errors import Diverged, NotWritten, RequestError, RunError
-from zsrobust.files import folder_written_whole, sha256_of
 from zsrobust.training.sharding import put_together, shared_as
+from zsrobust.utils.errors import Diverged, NotWritten, RequestError, RunError
+from zsrobust.utils.files import folder_written_whole, sha256_of
 
 SCHEMA = 2
 WEIGHTS, MOMENTS = TENSOR_FILES = ("weights.safetensors", "optimizer.safetensors")

@@ -13,9 +13,9 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import nn
 
-from zsrobust.errors import RequestError
 from zsrobust.models.adapters.tower_blocks import find_blocks
 from zsrobust.models.adapters.visual_prompt import tower_of
+from zsrobust.utils.errors import RequestError
 
 BACKEND = "inductor"
 """Of ``torch.compile``, which has others that only trace, for tests."""

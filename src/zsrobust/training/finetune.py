@@ -12,15 +12,14 @@ from accelerate import Accelerator
 from torch import nn
 
 from zsrobust.attacks import PGD, ThreatModel
-from zsrobust.config import FinetuneConfig, recipe_hash
+from zsrobust.config.run_folder import claimed, find_run
+from zsrobust.config.schema import FinetuneConfig, recipe_hash
 from zsrobust.data.image_set import ImageSet
 from zsrobust.data.loading import attack_resolution
 from zsrobust.data.open_readable import readable
 from zsrobust.data.registry import opening
 from zsrobust.data.split import hold_out
 from zsrobust.data.suites import single
-from zsrobust.devices import bf16_works, full_precision
-from zsrobust.errors import RequestError
 from zsrobust.models import text_cache
 from zsrobust.models.adapters.visual_prompt import VisualPrompt
 from zsrobust.models.clip import CLIPModel
@@ -29,9 +28,6 @@ from zsrobust.models.loading import load
 from zsrobust.models.patch_tokens import check_has_tokens
 from zsrobust.models.zero_shot import ZeroShotClassifier
 from zsrobust.objectives.base import Models
-from zsrobust.processes import make_accelerator, on_first
-from zsrobust.progress import Steps
-from zsrobust.run_folder import claimed, find_run
 from zsrobust.training.compiling import check_compiles, compile_blocks
 from zsrobust.training.ema import Average
 from zsrobust.training.feed import Feed
@@ -39,7 +35,11 @@ from zsrobust.training.sharding import Whole, share_out
 from zsrobust.training.step import TrainingStep, make_optimizer
 from zsrobust.training.student import Student
 from zsrobust.training.trainer import Trainer
-from zsrobust.watch import watched
+from zsrobust.utils.devices import bf16_works, full_precision
+from zsrobust.utils.distributed import make_accelerator, on_first
+from zsrobust.utils.errors import RequestError
+from zsrobust.utils.progress import Steps
+from zsrobust.utils.watchdog import watched
 
 
 @dataclass(frozen=True)

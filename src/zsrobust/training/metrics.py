@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zsrobust.files import telling, write_text
+from zsrobust.utils.files import telling, write_text
 
 if TYPE_CHECKING:
     from zsrobust.training.held_out import HeldOut

@@ -17,9 +17,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from zsrobust.data.batch import Batch
-from zsrobust.errors import NonFinite
-from zsrobust.files import folder_written_whole
-from zsrobust.processes import on_first
+from zsrobust.utils.distributed import on_first
+from zsrobust.utils.errors import NonFinite
+from zsrobust.utils.files import folder_written_whole
 
 FOLDER = "non_finite"
 # More in a row is no bad batch, but a model that is lost.

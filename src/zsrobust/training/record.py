@@ -9,10 +9,10 @@ from dataclasses import asdict
 from typing import Any
 
 from zsrobust.attacks import PGD
-from zsrobust.config import FinetuneConfig, to_plain
+from zsrobust.config.schema import FinetuneConfig, to_plain
 from zsrobust.training.feed import Feed
 from zsrobust.training.held_out import HeldOut
-from zsrobust.units import Eps
+from zsrobust.utils.units import Eps
 
 # What of a configuration tells how a model was made, and nothing about the machine.
 SETTINGS = (

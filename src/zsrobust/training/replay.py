@@ -10,16 +10,16 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from zsrobust.config.parsing import parse_finetune
+from zsrobust.config.run_folder import CONFIG
 from zsrobust.data.batch import Batch
-from zsrobust.devices import full_precision
-from zsrobust.errors import NonFinite, RequestError
-from zsrobust.noise import sample_key
-from zsrobust.parsing import parse_finetune
-from zsrobust.processes import make_accelerator
-from zsrobust.run_folder import CONFIG
 from zsrobust.training.finetune import trainer_of
 from zsrobust.training.non_finite import SCHEMA
 from zsrobust.training.schedule import attack_share
+from zsrobust.utils.devices import full_precision
+from zsrobust.utils.distributed import make_accelerator
+from zsrobust.utils.errors import NonFinite, RequestError
+from zsrobust.utils.noise import sample_key
 
 
 def replay(record: Path | str) -> dict[str, float]:

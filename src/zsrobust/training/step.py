@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from zsrobust.attacks import PGD
 from zsrobust.data.batch import Batch
-from zsrobust.errors import Diverged, NonFinite
 from zsrobust.models.patch_tokens import embed_with_tokens
 from zsrobust.objectives import Objective
 from zsrobust.objectives.base import Models, Outputs, View
 from zsrobust.training.sharding import put_together
 from zsrobust.training.student import Student
+from zsrobust.utils.errors import Diverged, NonFinite
 
 
 @dataclass

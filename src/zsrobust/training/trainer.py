@@ -11,19 +11,13 @@ import torch
 from torch import nn
 
 from zsrobust.attacks import PGD
-from zsrobust.config import FinetuneConfig
+from zsrobust.config.schema import FinetuneConfig
 from zsrobust.data.batch import Batch
-from zsrobust.environment import environment, record
-from zsrobust.errors import NonFinite, RequestError, Stopped
-from zsrobust.interrupt import Interrupt
 from zsrobust.models.adapters.visual_prompt import VisualPrompt
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.folding import unfolded
 from zsrobust.models.weights import fingerprint, mark_finished, save_model
 from zsrobust.models.zero_shot import ZeroShotClassifier
-from zsrobust.noise import sample_key
-from zsrobust.processes import on_first
-from zsrobust.progress import Steps
 from zsrobust.training.checkpoint import WEIGHTS, gather, load_newest, save_checkpoint
 from zsrobust.training.compiling import as_written
 from zsrobust.training.distance import relative_l2_distance
@@ -36,6 +30,12 @@ from zsrobust.training.record import content_hash, run_record
 from zsrobust.training.schedule import attack_share, learning_rate
 from zsrobust.training.sharding import Whole
 from zsrobust.training.step import TrainingStep
+from zsrobust.utils.distributed import on_first
+from zsrobust.utils.environment import environment, record
+from zsrobust.utils.errors import NonFinite, RequestError, Stopped
+from zsrobust.utils.noise import sample_key
+from zsrobust.utils.progress import Steps
+from zsrobust.utils.signals import Interrupt
 
 # Lines of metrics.jsonl: every so many steps, and no more than so many, however long the run.
 STEPS_BETWEEN_METRICS = 10

@@ -7,7 +7,7 @@ from zsrobust.data.glyphs.draws import stream
 from zsrobust.data.glyphs.masks import SIDE, bank
 from zsrobust.data.glyphs.palette import COLOURS, CONTRASTING, STYLES
 from zsrobust.data.glyphs.scenes import Recipe, draw_scenes
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 EVERYTHING = Recipe(tuple(range(400)), fonts.SEEN, STYLES, small=0.5, most=6)
 

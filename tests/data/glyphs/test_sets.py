@@ -21,7 +21,7 @@ from zsrobust.data.glyphs.sets import (
 from zsrobust.data.glyphs.suite import FURTHER_NAMES, ZERO_SHOT_NAMES
 from zsrobust.data.registry import open_set
 from zsrobust.data.suites import expand
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 NAMES = [concept.name for concept in concepts()]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from zsrobust.data.published.archive import bring
-from zsrobust.errors import RequestError, RunError
+from zsrobust.utils.errors import RequestError, RunError
 
 # Does not compress, so that cutting the archive cuts the file.
 CONTENT = bytes((i * i * 31 + i // 7) % 251 for i in range(40_000))

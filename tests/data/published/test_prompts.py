@@ -10,7 +10,7 @@ from zsrobust.data.published.class_names import class_names, published_spellings
 from zsrobust.data.published.prompts import templates, with_prompts
 from zsrobust.data.published.table import TABLE
 from zsrobust.data.readers import FileReader
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 OWN = ("tiny-imagenet", "cifar10", "cifar100")
 

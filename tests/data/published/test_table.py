@@ -6,8 +6,8 @@ from zsrobust.data.published.class_names import class_names, names_by_spelling, 
 from zsrobust.data.published.opening import READERS
 from zsrobust.data.published.table import TABLE, shortfall
 from zsrobust.data.registry import KINDS
-from zsrobust.errors import RequestError
 from zsrobust.evaluation.published import load_published
+from zsrobust.utils.errors import RequestError
 
 OWN = ("tiny-imagenet", "cifar10", "cifar100")
 NAMED = [kind for kind in TABLE if kind not in OWN]

@@ -12,7 +12,7 @@ from torchvision import datasets
 from zsrobust.data.loading import attack_resolution
 from zsrobust.data.registry import open_set
 from zsrobust.data.verify import verify
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 NAMES = ["airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck"]
 

@@ -9,7 +9,7 @@ from torchvision import datasets
 from zsrobust.data.published.class_names import published_spellings
 from zsrobust.data.registry import open_set
 from zsrobust.data.verify import verify
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from zsrobust.data.registry import open_set
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 
 @pytest.fixture

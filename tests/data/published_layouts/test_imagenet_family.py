@@ -11,10 +11,10 @@ import pytest
 from scipy.io import savemat
 from torchvision.datasets import imagenet as theirs
 
-from zsrobust.cli import main
+from zsrobust.cli.main import main
 from zsrobust.data.published.class_names import wordnet_ids
 from zsrobust.data.registry import open_set
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 CRANE_BIRD, CRANE = "n02012849", "n03126707"
 

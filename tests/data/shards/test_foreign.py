@@ -12,7 +12,7 @@ from zsrobust.data.registry import open_set
 from zsrobust.data.shards import scan
 from zsrobust.data.shards.places import folder_of, last_part, spelled_out
 from zsrobust.data.verify import verify
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 from .conftest import picture
 

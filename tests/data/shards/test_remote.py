@@ -18,7 +18,7 @@ from zsrobust.data.shards import scan, shard_cache
 from zsrobust.data.shards.write import write_shards
 from zsrobust.data.split import hold_out
 from zsrobust.data.verify import verify
-from zsrobust.errors import RequestError, RunError
+from zsrobust.utils.errors import RequestError, RunError
 
 from .conftest import picture
 

@@ -10,13 +10,13 @@ import pytest
 import webdataset
 from PIL import Image
 
-from zsrobust.cli import main
+from zsrobust.cli.main import main
 from zsrobust.data.image_folder import image_folder
 from zsrobust.data.image_set import ImageSet
 from zsrobust.data.registry import open_set
 from zsrobust.data.shards.write import write_shards
 from zsrobust.data.verify import verify
-from zsrobust.errors import RequestError, RunError
+from zsrobust.utils.errors import RequestError, RunError
 
 
 @pytest.fixture

@@ -4,12 +4,12 @@ import pytest
 import torch
 import yaml
 
-from zsrobust.config import FinetuneConfig, deciding, recipe_hash, run_name, to_plain
-from zsrobust.errors import RequestError
+from zsrobust.config.parsing import parse_finetune
+from zsrobust.config.schema import FinetuneConfig, deciding, recipe_hash, run_name, to_plain
 from zsrobust.models.adapters.low_rank import LowRank
 from zsrobust.models.adapters.options import Adapter
 from zsrobust.models.adapters.registry import ADAPTERS
-from zsrobust.parsing import parse_finetune
+from zsrobust.utils.errors import RequestError
 
 GIVEN = ["--config", "tecoa", "--model", "m", "--data", "digits"]
 

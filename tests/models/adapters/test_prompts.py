@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from zsrobust.errors import RequestError
 from zsrobust.models.adapters.prompt_padding import PromptPadding
 from zsrobust.models.adapters.prompt_tokens import PromptTokens
 from zsrobust.models.patch_tokens import embed_with_tokens
 from zsrobust.training.distance import relative_l2_distance
+from zsrobust.utils.errors import RequestError
 
 
 def pixels(side=32):

@@ -8,11 +8,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from zsrobust.errors import RequestError
 from zsrobust.models.adapters.options import Adapter
 from zsrobust.models.adapters.registry import ADAPTERS
 from zsrobust.models.loading import load
 from zsrobust.models.weights import fingerprint, load_model_folder, save_model
+from zsrobust.utils.errors import RequestError
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ import torch
 from open_clip.timm_model import TimmModel
 from torch import nn
 
-from zsrobust.errors import RequestError
 from zsrobust.models.adapters.blocks import Blocks
 from zsrobust.models.adapters.full import Full
 from zsrobust.models.adapters.layer_norm import LayerNorm
 from zsrobust.models.adapters.lora import LoRA
 from zsrobust.models.photo_lite import CentredTower
+from zsrobust.utils.errors import RequestError
 
 NORMS = ("ln_1", "ln_2")
 VIT_BLOCK = {

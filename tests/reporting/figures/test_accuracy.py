@@ -3,8 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from zsrobust.errors import RequestError
 from zsrobust.reporting.figures.accuracy import accuracy_figure
+from zsrobust.utils.errors import RequestError
 
 PGD = "pgd-10"
 LINES = [

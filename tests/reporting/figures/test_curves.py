@@ -1,9 +1,9 @@
 import pytest
 
-from zsrobust.errors import RequestError
 from zsrobust.reporting.figures.curves import curves_figure
 from zsrobust.reporting.figures.eps_curve import eps_figure
 from zsrobust.reporting.figures.style import looks
+from zsrobust.utils.errors import RequestError
 
 METRICS = [
     {"kind": "held_out", "step": 0, "clean_acc": 0.9, "robust_acc": 0.0},

@@ -2,8 +2,8 @@ from itertools import pairwise
 
 import pytest
 
-from zsrobust.errors import RequestError
 from zsrobust.reporting.figures.distance import distance_figure
+from zsrobust.utils.errors import RequestError
 
 
 def test_bars_are_the_distances_of_the_selected_models(run_folder):

@@ -1,7 +1,7 @@
 import pytest
 
+from zsrobust.config.parsing import recipe
 from zsrobust.objectives import OBJECTIVES
-from zsrobust.parsing import recipe
 from zsrobust.reporting.figures.style import looks, method_words
 
 

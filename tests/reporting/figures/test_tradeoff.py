@@ -1,7 +1,7 @@
 import pytest
 
-from zsrobust.errors import RequestError
 from zsrobust.reporting.figures.tradeoff import Point, tradeoff_figure
+from zsrobust.utils.errors import RequestError
 
 NONE = (float("nan"), float("nan"))
 

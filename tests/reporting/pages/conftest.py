@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import yaml
 
-from zsrobust.config import EvaluateConfig, to_plain
+from zsrobust.config.schema import EvaluateConfig, to_plain
 from zsrobust.evaluation.findings import Finding
 from zsrobust.evaluation.gallery import Gallery, Item, Prediction, View
 from zsrobust.evaluation.results import Results, Row

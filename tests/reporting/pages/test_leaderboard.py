@@ -4,10 +4,10 @@ from importlib import resources
 
 import pytest
 
-from zsrobust.errors import RequestError
 from zsrobust.reporting.boards import our_boards, published_boards
 from zsrobust.reporting.inputs import read_inputs
 from zsrobust.reporting.leaderboard import write_leaderboard
+from zsrobust.utils.errors import RequestError
 
 HOSTILE = '</script><script>alert(1)</script>"><img src=x onerror=alert(2)> $\\frac{'
 

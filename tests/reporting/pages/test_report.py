@@ -5,9 +5,8 @@ from itertools import pairwise
 
 import pytest
 
-from zsrobust.errors import RequestError
+from zsrobust.config.parsing import parse_evaluate
 from zsrobust.evaluation.gallery import Gallery
-from zsrobust.parsing import parse_evaluate
 from zsrobust.reporting.html.blocks import Grid, Pictures
 from zsrobust.reporting.html.sections.accuracy import (
     accuracy_sections,
@@ -17,6 +16,7 @@ from zsrobust.reporting.html.sections.accuracy import (
 from zsrobust.reporting.html.sections.gallery import gallery_section
 from zsrobust.reporting.inputs import grouped, read_inputs
 from zsrobust.reporting.report import write_report
+from zsrobust.utils.errors import RequestError
 
 HOSTILE = '</script><script>alert(1)</script>"><img src=x onerror=alert(2)> $\\frac{$ & ]]>'
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import ImageFont
 
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 SEEN = tuple(
     f"DejaVu{family}"

@@ -25,7 +25,7 @@ from zsrobust.data.glyphs.palette import (
 from zsrobust.data.glyphs.render import SIDE, render
 from zsrobust.data.glyphs.scenes import CELLS, Ints, Recipe, draw_scenes
 from zsrobust.data.image_set import ImageSet
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 TRAINING = "training"
 SIZES = {"train": 20_000, "test": 1_000}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from zsrobust.data.names.syntax import refuse_codes, refuse_syntax
 from zsrobust.data.text_file import read_text
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 
 def clean_name(name: str) -> str:

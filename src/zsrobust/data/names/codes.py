@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 SHOWN = 3
 

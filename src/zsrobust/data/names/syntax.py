@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from zsrobust.data.names.codes import code_and_blank
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 # A list of JSON or of Python: {"0": "cat"}, or names = ['cat', 'dog'].
 _IN_BRACKETS = re.compile(r"""(\w+\s*[:=]\s*)?[\[{(]\s*["'].*[\]})][,;]?""", re.DOTALL)

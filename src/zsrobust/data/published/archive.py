@@ -11,9 +11,9 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from zsrobust.errors import RequestError, RunError
-from zsrobust.files import written_whole
-from zsrobust.progress import Steps
+from zsrobust.utils.errors import RequestError, RunError
+from zsrobust.utils.files import written_whole
+from zsrobust.utils.progress import Steps
 
 _BLOCK = 10**6
 _PATIENCE_S = 60.0

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 _EUROSAT = {
     "AnnualCrop": "annual crop land",

@@ -11,7 +11,7 @@ from zsrobust.data.image_set import ImageSet
 from zsrobust.data.published.published_set import PublishedSet
 from zsrobust.data.registry import KINDS
 from zsrobust.data.verify import verify
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 
 @dataclass(frozen=True)

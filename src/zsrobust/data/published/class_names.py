@@ -8,7 +8,7 @@ from importlib import resources
 from typing import Any
 
 from zsrobust.data.names import clean_name
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 IMAGENET_FAMILY = frozenset({"imagenet", "imagenet-a", "imagenet-r", "imagenet-o"}) | frozenset(
     {"imagenet-sketch", "imagenet-v2"}

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from zsrobust.data.published.listing import Listing
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 
 def hateful_memes(base: Path, split: str) -> Listing:

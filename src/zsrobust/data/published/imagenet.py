@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 from zsrobust.data.published.class_names import wordnet_ids
 from zsrobust.data.published.listing import Listing, class_folders
 from zsrobust.data.readers import images_below, subfolders
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 
 def imagenet(base: Path, split: str) -> Listing:

@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from zsrobust.data.readers import images_below, subfolders
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 # Folders in the published archives that are no classes.
 NO_CLASSES = ("BACKGROUND_Google",)

@@ -17,7 +17,7 @@ from zsrobust.data.published.table import TABLE
 from zsrobust.data.published.torchvision_sets import READERS as TORCHVISION
 from zsrobust.data.readers import FileReader
 from zsrobust.data.split import hold_out
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 
 def _whole(kind: str) -> Callable[[Path, str], Listing]:

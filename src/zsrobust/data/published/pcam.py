@@ -12,7 +12,7 @@ from typing import Any
 from PIL import Image
 
 from zsrobust.data.published.listing import Listing
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 
 @dataclass(frozen=True)

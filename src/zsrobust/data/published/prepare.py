@@ -13,7 +13,7 @@ from urllib.error import URLError
 
 from zsrobust.data.published.archive import bring
 from zsrobust.data.published.published_set import PublishedSet
-from zsrobust.errors import RequestError, RunError
+from zsrobust.utils.errors import RequestError, RunError
 
 # Archive and unpacked images together, for images hardly shrink.
 _ROOM = 2.1

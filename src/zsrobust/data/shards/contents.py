@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from zsrobust.data.readers import IMAGE_SUFFIXES
 from zsrobust.data.shards.tar_members import Member, tar_members
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 INDEX = "index.json"
 SAMPLES = "samples.parquet"

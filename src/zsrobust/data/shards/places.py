@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any, TypeVar
 
-from zsrobust.errors import RequestError, ZSRobustError
+from zsrobust.utils.errors import RequestError, ZSRobustError
 
 _Error = TypeVar("_Error", bound=ZSRobustError)
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from zsrobust.cache import cache_folder
 from zsrobust.data.shards.contents import Fields, Rows, Shard, joined, read_rows
 from zsrobust.data.shards.places import file_system, is_remote, last_part, unreachable
 from zsrobust.data.shards.shard_cache import local_copy
-from zsrobust.errors import RequestError
-from zsrobust.files import written_whole
+from zsrobust.utils.cache import cache_folder
+from zsrobust.utils.errors import RequestError
+from zsrobust.utils.files import written_whole
 
 # How fsspec's file systems call what changes when a file does. HTTP: "ETag" to "Last-Modified";
 # S3: "ETag", "LastModified"; Azure: "etag", "last_modified"; Google: "etag", "generation"; SFTP

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from zsrobust.cache import cache_folder, cache_limit, make_room
 from zsrobust.data.shards.contents import Shard
 from zsrobust.data.shards.places import file_system, unreachable
-from zsrobust.errors import RunError
-from zsrobust.files import sha256_of, written_whole
+from zsrobust.utils.cache import cache_folder, cache_limit, make_room
+from zsrobust.utils.errors import RunError
+from zsrobust.utils.files import sha256_of, written_whole
 
 # Seconds to wait before each further attempt.
 RETRIES = (1.0, 4.0, 16.0)

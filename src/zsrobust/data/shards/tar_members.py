@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 _FILE_KINDS = (tarfile.REGTYPE, tarfile.AREGTYPE)
 

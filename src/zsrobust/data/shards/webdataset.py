@@ -6,7 +6,6 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
-from zsrobust.cache import cache_limit
 from zsrobust.data.class_words import class_words, numbered
 from zsrobust.data.image_set import ImageSet
 from zsrobust.data.names.codes import code_notes
@@ -23,8 +22,9 @@ from zsrobust.data.shards.places import (
 from zsrobust.data.shards.reader import ShardReader
 from zsrobust.data.shards.scan import scan
 from zsrobust.data.specification import Specification
-from zsrobust.errors import RequestError
-from zsrobust.progress import Steps
+from zsrobust.utils.cache import cache_limit
+from zsrobust.utils.errors import RequestError
+from zsrobust.utils.progress import Steps
 
 LAYOUT = (
     "tar files, written as a folder with index.json, or as a pattern such as "

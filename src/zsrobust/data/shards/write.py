@@ -14,8 +14,8 @@ from zsrobust.data.image_set import ImageSet
 from zsrobust.data.readers import EncodedReader, SubsetReader, decoded, opened
 from zsrobust.data.shards.contents import INDEX, SAMPLES, Index, Rows, Shard, plain
 from zsrobust.data.split import keyed_order
-from zsrobust.errors import RequestError, RunError
-from zsrobust.files import folder_written_whole, sha256_of
+from zsrobust.utils.errors import RequestError, RunError
+from zsrobust.utils.files import folder_written_whole, sha256_of
 
 # Pillow's formats whose files are stored as they are; any other image becomes a PNG.
 _SUFFIX_OF = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from zsrobust.lazy import nn, torch
-from zsrobust.noise import sample_key
+from zsrobust.utils.lazy import nn, torch
+from zsrobust.utils.noise import sample_key
 
 if TYPE_CHECKING:
     from zsrobust.models.clip import CLIPModel

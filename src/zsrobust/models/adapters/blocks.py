@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from zsrobust.checks import require
-from zsrobust.lazy import nn
 from zsrobust.models.adapters.base import AdapterKind, train_only
 from zsrobust.models.adapters.tower_blocks import blocks_of
+from zsrobust.utils.lazy import nn
+from zsrobust.utils.validation import require
 
 if TYPE_CHECKING:
     from zsrobust.models.clip import CLIPModel

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from zsrobust.checks import require
 from zsrobust.models.adapters.base import device_of
 from zsrobust.models.adapters.visual_prompt import VisualPrompt
 from zsrobust.models.patch_tokens import embed_with_tokens
+from zsrobust.utils.validation import require
 
 if TYPE_CHECKING:
     from zsrobust.models.clip import CLIPModel

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from zsrobust.lazy import nn
 from zsrobust.models.adapters.base import AdapterKind
+from zsrobust.utils.lazy import nn
 
 if TYPE_CHECKING:
     from zsrobust.models.clip import CLIPModel

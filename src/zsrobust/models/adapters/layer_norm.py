@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from zsrobust.errors import RequestError
-from zsrobust.lazy import nn
 from zsrobust.models.adapters.base import AdapterKind, train_only
+from zsrobust.utils.errors import RequestError
+from zsrobust.utils.lazy import nn
 
 if TYPE_CHECKING:
     from zsrobust.models.clip import CLIPModel

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from zsrobust.checks import check_types, require
 from zsrobust.models.adapters.base import AdapterKind
 from zsrobust.models.adapters.registry import ADAPTERS
+from zsrobust.utils.validation import check_types, require
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from zsrobust.checks import require
-from zsrobust.errors import RequestError
-from zsrobust.lazy import nn
 from zsrobust.models.adapters.base import AdapterKind, generator, train_only
+from zsrobust.utils.errors import RequestError
+from zsrobust.utils.lazy import nn
+from zsrobust.utils.validation import require
 
 if TYPE_CHECKING:
     from zsrobust.models.clip import CLIPModel

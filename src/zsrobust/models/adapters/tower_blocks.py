@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from zsrobust.errors import RequestError
-from zsrobust.lazy import nn
+from zsrobust.utils.errors import RequestError
+from zsrobust.utils.lazy import nn
 
 if TYPE_CHECKING:
     from zsrobust.models.clip import CLIPModel

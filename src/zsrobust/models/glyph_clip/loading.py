@@ -9,12 +9,12 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from zsrobust.errors import RequestError
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.glyph_clip.architecture import CONFIG, build
 from zsrobust.models.glyph_clip.tokens import Tokenizer, shipped_vocabulary
 from zsrobust.models.open_clip_text import OpenCLIPText
 from zsrobust.models.preprocessing import Preprocessing
+from zsrobust.utils.errors import RequestError
 
 WEIGHTS = Path(__file__).with_name("glyph_clip.safetensors")
 TEMPLATES = ("a picture of a {}",)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zsrobust.errors import RequestError
+from zsrobust.utils.errors import RequestError
 
 if TYPE_CHECKING:
     from zsrobust.models.clip import CLIPModel

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from zsrobust.errors import RequestError
 from zsrobust.reporting.figures.style import FAINT, SMALL, TEXT, Look, bare, looks, new_figure
+from zsrobust.utils.errors import RequestError
 
 Lines = Sequence[dict[str, Any]]
 # Of a training line and of a held-out line of metrics.jsonl.

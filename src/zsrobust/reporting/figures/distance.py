@@ -12,7 +12,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from zsrobust.errors import RequestError
 from zsrobust.models.card import CARD, read_card
 from zsrobust.reporting.figures.style import (
     FAINT,
@@ -25,6 +24,7 @@ from zsrobust.reporting.figures.style import (
     new_figure,
 )
 from zsrobust.training.metrics import read_metrics
+from zsrobust.utils.errors import RequestError
 
 BESIDE_EACH_OTHER = 4
 """Methods whose names fit below their bars."""

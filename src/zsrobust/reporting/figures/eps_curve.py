@@ -6,10 +6,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from zsrobust.errors import RequestError
 from zsrobust.evaluation.results import Results
 from zsrobust.reporting.figures.series import Point, accuracy_series, main_average
 from zsrobust.reporting.figures.style import FAINT, SMALL, TEXT, bare, looks, new_figure
+from zsrobust.utils.errors import RequestError
 
 COLUMNS = 2
 PANEL = 2.9

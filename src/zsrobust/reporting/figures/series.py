@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zsrobust.errors import RequestError
 from zsrobust.evaluation.results import Average, Results, Row
 from zsrobust.evaluation.statistics import Interval, seeds_interval
 from zsrobust.reporting.figures.style import method_words
 from zsrobust.reporting.tables import short_names
+from zsrobust.utils.errors import RequestError
 
 
 @dataclass(frozen=True)

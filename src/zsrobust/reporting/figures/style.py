@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from zsrobust.files import written_whole
+from zsrobust.utils.files import written_whole
 
 WIDTH = 7.5
 """Inches, about the text width of a page: a point of type stays a point in print."""

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from zsrobust.errors import RequestError
 from zsrobust.evaluation.statistics import Interval
 from zsrobust.reporting.figures.style import FAINT, SMALL, TEXT, Look, bare, looks, new_figure
+from zsrobust.utils.errors import RequestError
 
 PLANE = 4.0
 """Inches of height; more where the legend needs it."""

@@ -13,9 +13,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from zsrobust._version import __version__
-from zsrobust.errors import RequestError
 from zsrobust.reporting.html.blocks import Block
 from zsrobust.reporting.html.svg import svg_of
+from zsrobust.utils.errors import RequestError
 
 
 @dataclass(frozen=True)

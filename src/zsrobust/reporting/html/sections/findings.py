@@ -9,7 +9,7 @@ from zsrobust.reporting.findings import warnings
 from zsrobust.reporting.html.blocks import Block, Grid, Section, Words
 from zsrobust.reporting.inputs import Group
 from zsrobust.reporting.tables import TextTable
-from zsrobust.units import format_radius
+from zsrobust.utils.units import format_radius
 
 
 def warning_blocks(group: Group) -> list[Block]:

@@ -11,7 +11,7 @@ from zsrobust.reporting.commands import evaluate_command
 from zsrobust.reporting.html.blocks import Block, Code, Grid, Section, Words
 from zsrobust.reporting.inputs import EvaluationRun, Group
 from zsrobust.reporting.tables import TextTable
-from zsrobust.units import Eps, format_radius
+from zsrobust.utils.units import Eps, format_radius
 
 USUAL = (
     *("source", "method", "weights", "logit_scale", "preprocessing", "seen", "recipe"),

@@ -1,0 +1,1 @@
+"""The command ``zsrobust``: one module a command."""

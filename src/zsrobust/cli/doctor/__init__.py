@@ -1,0 +1,1 @@
+"""``zsrobust doctor``: what is installed and at hand, and what is wrong."""

@@ -1,0 +1,1 @@
+"""A run as asked for: its schema, its parsing from files and words, its folder."""

@@ -1,0 +1,380 @@
+"""Everything that decides a run, typed and checked; YAML and the command line are views of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, Literal
+
+from zsrobust.models.adapters.options import Adapter
+from zsrobust.objectives import Objective, objective_class
+from zsrobust.utils.units import Eps
+from zsrobust.utils.validation import (
+    check_types,
+    check_values,
+    require,
+    require_linf_length,
+    require_template,
+)
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+ONE_LEVEL = Eps("1/255")
+MOST_WORKERS = 512
+# What changes where or how fast a run goes, never what it computes; and its own folder's name.
+UNCHANGING = frozenset({"out", "overwrite", "device", "workers", "shard", "keep_checkpoints"})
+UNCHANGING_EVALUATION = UNCHANGING | {"batch_size", "sanity"}
+# Options that the first runs were recorded without, and what they did.
+ADDED: dict[str, Any] = {
+    "adapter": Adapter(),
+    "attack_precision": "fp32",
+    "compile": False,
+    "ema": None,
+    "eps_warmup_steps": 0,
+    "negatives": None,
+    "non_finite": "stop",
+}
+
+
+@dataclass(frozen=True)
+class TrainingAttack:
+    """PGD inside the training step, L-inf.
+
+    Attributes:
+        eps: radius.
+        steps: gradient steps, 1 or more.
+        step_size: length of a step; null for 2.5 eps / steps.
+        random_start: start uniformly in the ball, else at the image.
+    """
+
+    eps: Eps = ONE_LEVEL
+    steps: int = 2
+    step_size: Eps | None = ONE_LEVEL
+    random_start: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "eps", Eps(self.eps))
+        if self.step_size is not None:
+            object.__setattr__(self, "step_size", Eps(self.step_size))
+        check_types(self, "attack.")
+        require_linf_length("attack.eps", self.eps)
+        require(self.steps >= 1, "attack.steps", self.steps, "1 or more")
+        require(
+            self.step_size is None or self.step_size > 0,
+            "attack.step_size",
+            self.step_size,
+            "above 0, or null for 2.5 eps / steps",
+        )
+        require_linf_length("attack.step_size", self.step_size or 0)
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """How weights move.
+
+    Attributes:
+        name: sgd or adamw.
+        lr: peak learning rate, above 0.
+        momentum: of SGD, in [0, 1).
+        weight_decay: 0 or more; decoupled in AdamW.
+        warmup_steps: linear warm-up before the cosine to 0; may be 0 or outlast the run.
+        clip_norm: largest norm of the whole gradient; null for none.
+    """
+
+    name: Literal["sgd", "adamw"] = "sgd"
+    lr: float = 5e-5
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    warmup_steps: int = 0
+    clip_norm: float | None = None
+
+    def __post_init__(self) -> None:
+        check_types(self, "optimizer.")
+        require(self.lr > 0, "optimizer.lr", self.lr, "above 0")
+        require(0 <= self.momentum < 1, "optimizer.momentum", self.momentum, "in [0, 1)")
+        require(self.weight_decay >= 0, "optimizer.weight_decay", self.weight_decay, "0 or more")
+        require(self.warmup_steps >= 0, "optimizer.warmup_steps", self.warmup_steps, "0 or more")
+        clip = self.clip_norm
+        require(clip is None or clip > 0, "optimizer.clip_norm", clip, "above 0, or null for none")
+
+
+@dataclass(frozen=True)
+class FinetuneConfig:
+    """One fine-tuning run.
+
+    Attributes:
+        model: what to start from, and the frozen guide; anything `zsrobust.load` takes.
+        data: labelled training images, KIND:PATH (tiny-imagenet, imagefolder, cifar10, ...).
+        out: run folder; null for one under runs/ named after the configuration.
+        method: the objective.
+        objective: the objective's own options.
+        attack: PGD inside the training step.
+        eps_warmup_steps: first steps in which radius and step size of the attack grow to what
+            attack says, evenly; 0 for none.
+        negatives: names of classes that no training image has; loss and attack tell images apart
+            from them too.
+        optimizer: how weights move.
+        adapter: what of the image encoder is trained.
+        ema: decay of an average of the weights over steps, which is then evaluated and kept
+            instead of the last weights, such as 0.999; null for none.
+        epochs: passes over the training part of the data.
+        steps: optimizer steps; replaces epochs where given.
+        batch_size: images a step, over all processes and accumulation steps.
+        accumulate: parts that each process splits its share of a batch into, to save memory.
+        precision: of the update.
+        attack_precision: of the attack inside the training step; others are always fp32.
+        compile: compile the image towers for training (torch.compile): faster after the first
+            step, and other rounding.
+        shard: of several processes, let each keep a part of the weights in training, their
+            gradients and the optimizer's state (FSDP), for towers that do not fit on one device.
+        batch_norm: frozen keeps a ResNet's stored statistics; train updates them.
+        preprocessing: clip, authors_code, ...; null for the model's own.
+        loader_resize: how photographs are brought to the attack resolution.
+        templates: prompts with {} for the class name; null for the data's or the model's own.
+        hold_out: share of the training images kept for model selection.
+        evaluate_every: steps between evaluations on the held-out part; null for each epoch.
+        checkpoint_every: steps between checkpoints; one is kept at every evaluation too.
+        keep_checkpoints: how many are kept, the last ones; the best model is in model/ besides.
+        non_finite: what a step whose loss or gradient is not finite does to the run: stop it, or
+            be skipped, up to ten in a row.
+        seed: of order, noise and held-out part.
+        device: where to run.
+        workers: processes that read images.
+        on_unreadable: what an unreadable image does to the run.
+        overwrite: delete what the run folder holds and start again.
+    """
+
+    model: str
+    data: str
+    out: str | None = None
+    method: str = "pmg_aft"
+    objective: Objective | None = None
+    attack: TrainingAttack = field(default_factory=TrainingAttack)
+    eps_warmup_steps: int = 0
+    negatives: list[str] | None = None
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    adapter: Adapter = field(default_factory=Adapter)
+    ema: float | None = None
+    epochs: int = 10
+    steps: int | None = None
+    batch_size: int = 256
+    accumulate: int = 1
+    precision: Literal["fp32", "bf16"] = "fp32"
+    attack_precision: Literal["fp32", "bf16"] = "fp32"
+    compile: bool = False
+    shard: bool = False
+    batch_norm: Literal["frozen", "train"] = "frozen"
+    preprocessing: str | None = None
+    loader_resize: Literal["clip", "authors_code"] = "clip"
+    templates: list[str] | None = None
+    hold_out: float = 0.05
+    evaluate_every: int | None = None
+    checkpoint_every: int = 200
+    keep_checkpoints: int = 2
+    non_finite: Literal["stop", "skip"] = "stop"
+    seed: int = 0
+    device: Device = "auto"
+    workers: int = 0
+    on_unreadable: Literal["stop", "skip"] = "stop"
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        if self.objective is None:
+            object.__setattr__(self, "objective", objective_class(self.method)())
+        check_types(self)
+        require(
+            isinstance(self.objective, objective_class(self.method)),
+            "objective",
+            self.objective,
+            f"an objective of method {self.method}",
+        )
+        positive = ("epochs", "batch_size", "accumulate", "checkpoint_every", "keep_checkpoints")
+        for key in positive:
+            require(getattr(self, key) >= 1, key, getattr(self, key), "1 or more")
+        for key in ("steps", "evaluate_every"):
+            value = getattr(self, key)
+            require(value is None or value >= 1, key, value, "1 or more, or null")
+        require(0 <= self.workers <= MOST_WORKERS, "workers", self.workers, f"0 to {MOST_WORKERS}")
+        ema = self.ema
+        require(ema is None or 0 < ema < 1, "ema", ema, "between 0 and 1, or null for none")
+        require(
+            self.batch_norm == "frozen" or self.adapter.kind == "full",
+            "batch_norm",
+            self.batch_norm,
+            f"frozen with adapter.kind {self.adapter.kind}: else statistics of fixed layers move",
+        )
+        require(
+            not (self.shard and self.batch_norm == "train"),
+            "batch_norm",
+            self.batch_norm,
+            "frozen with shard true: each process would keep statistics of its own",
+        )
+        require(
+            not (self.shard and self.compile),
+            "compile",
+            self.compile,
+            "false with shard true: weights that are brought together block by block are not "
+            "compiled",
+        )
+        require(0 < self.hold_out < 1, "hold_out", self.hold_out, "between 0 and 1")
+        require(
+            self.batch_size % self.accumulate == 0,
+            "accumulate",
+            self.accumulate,
+            f"a divisor of batch_size ({self.batch_size})",
+        )
+        warmup = self.eps_warmup_steps
+        require(warmup >= 0, "eps_warmup_steps", warmup, "0 or more")
+        names = self.negatives
+        require(names is None or all(names), "negatives", names, "names of classes, or null")
+        check_templates(self.templates)
+        check_values(self)
+
+
+@dataclass(frozen=True)
+class PGDOptions:
+    """What every PGD attack of an evaluation shares.
+
+    Attributes:
+        step_size: length of a step; null for 2.5 eps / steps.
+        restarts: independent random starts; the worst counts.
+        random_start: start uniformly in the ball, else at the image.
+        early_stop: stop each image at its first misclassified iterate.
+        logit_scale: of the logits the attack differentiates; null for the model's own.
+    """
+
+    step_size: Eps | None = None
+    restarts: int = 1
+    random_start: bool = True
+    early_stop: bool = False
+    logit_scale: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.step_size is not None:
+            object.__setattr__(self, "step_size", Eps(self.step_size))
+        check_types(self, "pgd.")
+        require(self.restarts >= 1, "pgd.restarts", self.restarts, "1 or more")
+        step = self.step_size
+        require(step is None or step > 0, "pgd.step_size", step, "above 0, or null")
+        scale = self.logit_scale
+        require(scale is None or scale > 0, "pgd.logit_scale", scale, "above 0, or null")
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """One evaluation: every model on every data set, clean and under every attack.
+
+    Attributes:
+        model: what to evaluate (repeatable): anything `zsrobust.load` takes.
+        data: labelled images (repeatable), KIND:PATH, digits, or a suite such as paper16:ROOT.
+        out: run folder; null for one under runs/ named after the configuration.
+        attack: attack names (repeatable), such as pgd-10.
+        eps: radii (repeatable), such as 1/255; in l2 the length of the whole change, such as 0.5.
+        norm: linf or l2.
+        pgd: what every PGD attack shares.
+        samples: images a set, drawn by seed and balanced over classes; null for all.
+        baseline: evaluate the undefended original of each fine-tuned model too.
+        sanity: attack every model anew to check that its numbers can be trusted.
+        batch_size: images at once for our own attacks; library attacks take 100. Changes no result.
+        preprocessing: clip, authors_code, ...; null for the model's own.
+        loader_resize: how photographs are brought to the attack resolution; null for the way the
+            model was fine-tuned with, clip where it was not.
+        templates: prompts with {} for the class name; null for the data's or the model's own.
+        seed: of noise and sampling.
+        device: where to run.
+        workers: processes that read images.
+        on_unreadable: what an unreadable image does to the run.
+        overwrite: delete what the run folder holds and start again.
+    """
+
+    model: list[str]
+    data: list[str]
+    out: str | None = None
+    attack: list[str] = field(default_factory=lambda: ["pgd-10"])
+    eps: list[Eps] = field(default_factory=lambda: [ONE_LEVEL])
+    norm: Literal["linf", "l2"] = "linf"
+    pgd: PGDOptions = field(default_factory=PGDOptions)
+    samples: int | None = None
+    baseline: bool = True
+    sanity: bool = False
+    batch_size: int = 64
+    preprocessing: str | None = None
+    loader_resize: Literal["clip", "authors_code"] | None = None
+    templates: list[str] | None = None
+    seed: int = 0
+    device: Device = "auto"
+    workers: int = 0
+    on_unreadable: Literal["stop", "skip"] = "stop"
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.eps, list):
+            object.__setattr__(self, "eps", [Eps(eps) for eps in self.eps])
+        check_types(self)
+        for key in ("model", "data", "attack", "eps"):
+            values = getattr(self, key)
+            require(len(values) > 0, key, values, "given at least once")
+            twice = {str(value) for value in values if values.count(value) > 1}
+            require(not twice, key, f"{', '.join(sorted(twice))} twice", "given once each")
+        if self.norm == "linf":
+            for eps in self.eps:
+                require_linf_length("eps", eps)
+            require_linf_length("pgd.step_size", self.pgd.step_size or 0)
+        some = any(eps > 0 for eps in self.eps)
+        require(some or not self.sanity, "eps", 0, "above 0 for the sanity checks, which attack")
+        require(self.samples is None or self.samples >= 1, "samples", self.samples, "1 or more")
+        require(self.batch_size >= 1, "batch_size", self.batch_size, "1 or more")
+        require(0 <= self.workers <= MOST_WORKERS, "workers", self.workers, f"0 to {MOST_WORKERS}")
+        check_templates(self.templates)
+        check_values(self)
+
+
+Config = FinetuneConfig | EvaluateConfig
+
+
+def check_templates(templates: list[str] | None) -> None:
+    """Refuse prompts that do not say where the class name goes.
+
+    Raises:
+        RequestError: if the list is empty, or a template does not hold ``{}`` once, its only brace.
+    """
+    require(templates is None or len(templates) > 0, "templates", templates, "a list, or null")
+    for template in templates or []:
+        require_template("templates", template)
+
+
+def to_plain(value: Any) -> Any:
+    """``value`` in the types of YAML and JSON; distances as ``1/255``."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {part.name: to_plain(getattr(value, part.name)) for part in fields(value)}
+    if isinstance(value, Eps):
+        return str(value)
+    if isinstance(value, dict):
+        return {str(key): to_plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_plain(item) for item in value]
+    return value
+
+
+def deciding(config: Config) -> dict[str, Any]:
+    """The part of a configuration that decides its results."""
+    free = UNCHANGING if isinstance(config, FinetuneConfig) else UNCHANGING_EVALUATION
+    return {key: value for key, value in to_plain(config).items() if key not in free}
+
+
+def recipe_hash(config: FinetuneConfig) -> str:
+    """A hash of what decides a fine-tuning but for its seed: equal for the seeds of one recipe."""
+    return _hash({key: value for key, value in deciding(config).items() if key != "seed"})[:16]
+
+
+def run_name(config: Config) -> str:
+    """A folder name of its own for every configuration that computes something else."""
+    kind = config.method if isinstance(config, FinetuneConfig) else "evaluate"
+    return f"{kind}-{_hash(deciding(config))[:8]}"
+
+
+def _hash(plain: dict[str, Any]) -> str:
+    """Equal for a run that was recorded before an option was added, and one that leaves it out."""
+    usual = to_plain(ADDED)
+    kept = {key: value for key, value in plain.items() if key not in usual or value != usual[key]}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()

@@ -1,1 +1,0 @@
-"""What ``zsrobust doctor`` finds on this machine; nothing is changed and no network is used."""

@@ -1,0 +1,45 @@
+"""Pixel distances: written as ``1/255`` or ``0.0039``, kept as a fraction of the pixel range."""
+
+from __future__ import annotations
+
+from zsrobust.utils.errors import RequestError
+
+
+class Eps(float):
+    """A pixel distance, 0 or more, as a fraction of the pixel range.
+
+    Made from a number or from text such as ``1/255``; shown as ``k/255`` where it is a multiple
+    of a quarter level, else as a plain number.
+
+    Raises:
+        RequestError: if it is no number or fraction, is negative, or is not finite.
+    """
+
+    def __new__(cls, value: str | float) -> Eps:
+        """Read ``value``."""
+        try:
+            if isinstance(value, str) and "/" in value:
+                numerator, denominator = value.split("/")
+                eps = float(numerator) / float(denominator)
+            else:
+                eps = float(value)
+        except (ValueError, TypeError, ZeroDivisionError):
+            raise RequestError(f"{value!r} is not a number: write 1/255 or 0.0039") from None
+        if not 0 <= eps < float("inf"):
+            raise RequestError(f"{value!r} must be 0 or more: write 1/255 or 0.0039")
+        return super().__new__(cls, eps)
+
+    def __str__(self) -> str:
+        """``1/255``, or the plain number."""
+        levels = float(self) * 255
+        quarters = round(levels * 4) / 4
+        if abs(levels - quarters) < 1e-9 * max(1.0, levels):
+            return f"{quarters:g}/255"
+        return float.__repr__(self)
+
+    __repr__ = __str__
+
+
+def format_radius(norm: str, eps: float) -> str:
+    """A radius in words: ``1/255`` in L-inf, ``l2 0.5`` in L2, where levels mean nothing."""
+    return str(Eps(eps)) if norm == "linf" else f"{norm} {eps:g}"

@@ -1,0 +1,118 @@
+"""Checks of values that a person gave, with one sentence for what is wrong."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import fields, is_dataclass
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from zsrobust.utils.errors import RequestError
+
+# No name, path or prompt has one: control characters, and halves of letters.
+_UNPRINTABLE = re.compile("[\0-\x1f\x7f-\x9f\ud800-\udfff]")
+_LARGEST = 2**63
+
+
+def in_short(value: object, longest: int = 200) -> str:
+    """``value`` in a line of a message, however long it is."""
+    text = " ".join(str(value).split())
+    return text if len(text) <= longest else f"{text[:longest]}..."
+
+
+def require(ok: bool, key: str, value: object, allowed: str) -> None:
+    """Refuse a value out of range.
+
+    Raises:
+        RequestError: unless ``ok``, with the key, the value and what is allowed.
+    """
+    if not ok:
+        raise RequestError(f"{key} is {in_short(value)}: must be {allowed}")
+
+
+def require_linf_length(key: str, length: float) -> None:
+    """Refuse a length, in L-inf, of the whole pixel range: scripts of the field write 1 for 1/255.
+
+    Raises:
+        RequestError: if ``length`` is 1 or more.
+    """
+    require(length < 1, key, float(length), "below 1, the whole pixel range; write 1/255 or 0.0039")
+
+
+def require_template(key: str, template: str) -> None:
+    """Refuse a prompt that does not say where the class name goes.
+
+    Raises:
+        RequestError: unless ``template`` holds ``{}`` once and no other brace.
+    """
+    before, _, after = template.partition("{}")
+    placed = "{}" in template and not re.search("[{}]", before + after)
+    allowed = "text with {} in it once, for the class name, and no other brace"
+    require(placed, key, repr(template), f"{allowed}, as in: a photo of a {{}}.")
+
+
+def check_types(options: Any, prefix: str = "") -> None:
+    """Refuse a dataclass whose fields hold what their annotations do not allow.
+
+    The command line checks types itself; this holds for Python, where ``name="adam"`` would
+    otherwise quietly mean whatever the ``else`` branch does.
+
+    Raises:
+        RequestError: naming the field, its value and what is allowed.
+    """
+    hints = get_type_hints(type(options))
+    for field in fields(options):
+        value = getattr(options, field.name)
+        if not _fits(value, hints[field.name]):
+            allowed = _in_words(hints[field.name])
+            require(False, f"{prefix}{field.name}", repr(value), allowed)
+
+
+def check_values(value: Any, key: str = "") -> None:
+    """Refuse what no option can mean, anywhere in a dataclass: it would fail much later, or pass.
+
+    Raises:
+        RequestError: naming the field, if a number is not finite or does not fit 64 bits, or text
+            holds a control character.
+    """
+    if is_dataclass(value):
+        for field in fields(value):
+            check_values(getattr(value, field.name), f"{key}.{field.name}".lstrip("."))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            check_values(item, key)
+    elif isinstance(value, float):
+        require(math.isfinite(value), key, value, "finite")
+    elif isinstance(value, int):
+        require(-_LARGEST <= value < _LARGEST, key, value, "of 64 bits")
+    elif isinstance(value, str):
+        plain = not _UNPRINTABLE.search(value)
+        require(plain, key, repr(value), "without control characters")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    origin = get_origin(hint)
+    if origin in (Union, UnionType):
+        return any(_fits(value, part) for part in get_args(hint))
+    if origin is Literal:
+        return value in get_args(hint)
+    if origin is list:
+        return isinstance(value, list) and all(_fits(item, get_args(hint)[0]) for item in value)
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    # A protocol cannot be checked by isinstance; whoever declares one checks it.
+    return getattr(hint, "_is_protocol", False) or isinstance(value, hint)
+
+
+def _in_words(hint: Any) -> str:
+    origin = get_origin(hint)
+    if origin in (Union, UnionType):
+        return " or ".join(_in_words(part) for part in get_args(hint))
+    if origin is Literal:
+        return " or ".join(repr(choice) for choice in get_args(hint))
+    if origin is list:
+        return f"a list of {_in_words(get_args(hint)[0])}"
+    return "None" if hint is type(None) else str(getattr(hint, "__name__", hint))

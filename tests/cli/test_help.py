@@ -1,0 +1,86 @@
+"""Every command answers for help, and refuses what it does not know in one sentence."""
+
+import pytest
+
+from zsrobust.cli.commands import COMMANDS
+from zsrobust.cli.data import data_parsers
+from zsrobust.cli.main import main
+from zsrobust.reproduce.request import WORLDS
+
+BELOW = {"data": data_parsers(), "reproduce": WORLDS}
+EVERY = [(c,) for c in COMMANDS] + [(c, below) for c, names in BELOW.items() for below in names]
+
+
+def answer(words):
+    """The exit code, which argparse gives by an exception of its own."""
+    try:
+        return main(words)
+    except SystemExit as stopped:
+        return stopped.code
+
+
+@pytest.mark.parametrize("words", EVERY, ids=" ".join)
+def test_help_comes_first(words, capsys):
+    for asked in ("--help", "-h"):
+        for given in ([*words, asked], [*words, "--json", "--no-such-option", asked]):
+            assert answer(given) == 0, given
+            out, err = capsys.readouterr()
+            assert out.startswith(f"usage: zsrobust {words[0]}"), given
+            assert err == ""
+
+
+def test_a_value_before_it_is_not_asked_for(capsys):
+    assert answer(["evaluate", "--model", "nowhere", "-h"]) == 0
+    assert answer(["finetune", "--method", "sum", "--help"]) == 0
+    assert "--objective.terms" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["-h"], ["help"], ["--json", "--help"]])
+def test_the_command_itself(words, capsys):
+    assert main(words) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("usage: zsrobust [")
+    assert all(f"\n  {command} " in out for command in COMMANDS)
+
+
+def test_help_on_a_command(capsys):
+    assert answer(["help", "rerun"]) == 0
+    assert capsys.readouterr().out.startswith("usage: zsrobust rerun")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_unknown_options_are_one_sentence(command, capsys):
+    assert main([command, "--no-such-option"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+FOLDERS = {
+    "compare": [],
+    "seeds": [],
+    "report": [],
+    "leaderboard": [],
+    "rerun": [],
+    "export": ["--to", "tecoa"],
+    "push": ["me/model"],
+    "evaluate": ["--data", "digits", "--model"],
+}
+
+
+@pytest.mark.parametrize("command", FOLDERS)
+def test_what_is_no_run_is_one_sentence(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    for name in ("nowhere", "empty", "file"):
+        more = FOLDERS[command]
+        words = [*more, name] if more[-1:] == ["--model"] else [name, *more]
+        assert main([command, *words]) == 2, words
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert name in error
+
+
+@pytest.mark.parametrize("command", ["compare", "seeds", "sweep", "reproduce", "data", "rerun"])
+def test_nothing_to_do_is_refused(command, capsys):
+    assert main([command]) == 2
+    assert capsys.readouterr().err.count("\n") == 1

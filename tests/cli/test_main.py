@@ -1,0 +1,192 @@
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from zsrobust.cli.main import main
+
+
+@pytest.fixture
+def photos(tmp_path):
+    random = np.random.default_rng(0)
+    for label in ("cat", "dog"):
+        folder = tmp_path / "photos" / label
+        folder.mkdir(parents=True)
+        for index in range(8):
+            pixels = random.integers(0, 256, (32, 32, 3), np.uint8)
+            Image.fromarray(pixels).save(folder / f"{index}.png")
+    return f"imagefolder:{tmp_path / 'photos'}"
+
+
+@pytest.fixture
+def finetune(small_clip, photos, tmp_path):
+    words = ["finetune", "--config", "pmg_aft", "--model", small_clip, "--data", photos]
+    words += ["--steps=2", "--batch_size=4", "--hold_out=0.25", "--optimizer.warmup_steps=0"]
+    return [*words, "--device=cpu", "--out", str(tmp_path / "run")]
+
+
+def test_finetune_then_evaluate(finetune, photos, small_clip, tmp_path, capsys):
+    assert main([*finetune, "--json"]) == 0
+    run = json.loads(capsys.readouterr().out)
+    assert run["steps"] == 2
+    evaluate = ["evaluate", "--model", run["folder"], "--data", photos, "--attack", "pgd-2"]
+    evaluate += ["--eps", "1/255", "4/255", "--device", "cpu", "--out", str(tmp_path / "eval")]
+    assert main([*evaluate, "--json"]) == 0
+    results = json.loads(capsys.readouterr().out)
+    assert [row["model"] for row in results["results"]] == 2 * [small_clip] + 2 * [run["folder"]]
+    assert main(evaluate) == 0
+    shown = capsys.readouterr().out
+    for words in ("photos (seen)", "pgd-2 1/255", "pgd-2 4/255", "average of 1 all"):
+        assert words in " ".join(shown.split())
+
+
+def test_compare_seeds_and_published_rows(finetune, photos, small_clip, tmp_path, capsys):
+    assert main(finetune) == 0
+    words = ["evaluate", "--model", str(tmp_path / "run"), "--data", f"{photos},name=cifar10"]
+    words += ["--attack", "pgd-10", "--device", "cpu", "--compare", "published"]
+    for seed in ("0", "1"):
+        assert main([*words, "--seed", seed, "--out", str(tmp_path / seed)]) == 0
+    shown = capsys.readouterr().out
+    assert "arXiv:2410.21802" in shown
+    assert main(["compare", str(tmp_path / "0")]) == 0
+    shown = capsys.readouterr().out
+    assert f"{tmp_path / 'run'} against {small_clip}" in shown
+    assert "not distinguishable" in shown
+    assert main(["compare", str(tmp_path / "0"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["pairs"]
+    assert main(["seeds", str(tmp_path / "0"), str(tmp_path / "1")]) == 0
+    assert "pmg_aft[authors_code]" in capsys.readouterr().out
+    assert main(["seeds", "--json", str(tmp_path / "0"), str(tmp_path / "1")]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert {row["method"] for row in told["results"]} >= {"original", "pmg_aft[authors_code]"}
+    # One model a method, in two evaluations: no spread over seeds, and JSON has no word for nan.
+    assert {row["seeds"] for row in told["results"]} == {1}
+    assert told["results"][0]["clean"]["interval"] == [None, None]
+
+
+def test_recipes_for_people_and_for_machines(capsys):
+    assert main(["recipes"]) == 0
+    shown = capsys.readouterr().out
+    assert main(["recipes", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert err == shown
+    told = json.loads(out)
+    assert set(told) == {"finetune", "evaluate"}
+    for titles in told.values():
+        for name, title in titles.items():
+            assert f"  {name:22}{title}\n" in shown
+
+
+@pytest.mark.parametrize(("colours", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_colour_is_for_terminals_that_want_it(monkeypatch, capsys, colours, coloured):
+    for name in ("NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    assert main(["doctor"]) == 0
+    assert "\x1b" not in capsys.readouterr().out
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    for name, value in colours.items():
+        monkeypatch.setenv(name, value)
+    assert main(["doctor"]) == 0
+    assert bool(re.search(r"\x1b\[[0-9;]*3[0-9]", capsys.readouterr().out)) == coloured
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["--version"], 0, ""),
+        ([], 0, ""),
+        (["finetun"], 2, "there is no command 'finetun': choose demo, finetune, evaluate"),
+        (["finetune", "--config", "nope"], 2, "--config nope is neither a file nor a recipe"),
+        (["evaluate", "--model", "x"], 2, "missing: --data"),
+        (["compare"], 2, "write zsrobust compare RUN_A RUN_B"),
+        (["compare", "/nowhere"], 2, "/nowhere"),
+        (["seeds"], 2, "write zsrobust seeds RUN RUN"),
+        (["recipes", "all"], 2, "write zsrobust recipes, with --json or nothing"),
+        (["evaluate", "--model", "ViT-Z/openai", "--data", "digits"], 2, "is unknown"),
+    ],
+)
+def test_exit_codes(words, code, message, capsys):
+    assert main(words) == code
+    assert message in capsys.readouterr().err
+
+
+def test_a_changed_run_is_refused_and_can_be_overwritten(finetune, capsys):
+    assert main(finetune) == 0
+    assert main([*finetune, "--seed=5"]) == 2
+    assert "holds another run (seed: 0 there, 5 asked)" in capsys.readouterr().err
+    assert main([*finetune, "--seed=5", "--overwrite=true"]) == 0
+
+
+def test_damaged_files_are_named(finetune, photos, tmp_path, capsys):
+    assert main(finetune) == 0
+    checkpoints = sorted((tmp_path / "run" / "checkpoints").glob("step-*"))
+    for path in checkpoints:
+        whole = (path / "weights.safetensors").read_bytes()
+        (path / "weights.safetensors").write_bytes(whole[:-5])
+    assert main(finetune) == 2
+    assert "no checkpoint is whole: use --overwrite" in capsys.readouterr().err
+    model = tmp_path / "run" / "model" / "model.safetensors"
+    content = bytearray(model.read_bytes())
+    content[-3] ^= 1
+    model.write_bytes(content)
+    assert main(["evaluate", "--model", str(tmp_path / "run"), "--data", photos]) == 2
+    assert "model.safetensors is damaged" in capsys.readouterr().err
+
+
+def test_an_earlier_checkpoint_stands_in_for_a_damaged_one(finetune, tmp_path, capsys):
+    assert main(finetune) == 0
+    newest = sorted((tmp_path / "run" / "checkpoints").glob("step-*"))[-1]
+    (newest / "state.json").unlink()
+    assert main(finetune) == 0
+    assert f"checkpoint {newest} is damaged" in capsys.readouterr().err
+
+
+def test_bad_folders(finetune, tmp_path, capsys):
+    words = finetune[:-1]
+    (tmp_path / "file").touch()
+    assert main([*words, str(tmp_path / "file")]) == 2
+    assert "is a file: name a folder" in capsys.readouterr().err
+    assert main([*words, "/proc/run"]) == 2
+    assert "out /proc/run cannot be written" in capsys.readouterr().err
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").touch()
+    assert main([*words, str(tmp_path / "mine"), "--overwrite=true"]) == 2
+    assert "is no run folder" in capsys.readouterr().err
+    assert (tmp_path / "mine" / "thesis.txt").exists()
+
+
+def test_print_config(finetune, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main([*finetune, "--print_config"])
+    assert stopped.value.code == 0
+    assert "eps: 1/255" in capsys.readouterr().out
+
+
+def test_importing_takes_nothing_along(tmp_path):
+    """The package itself is light; no file is written and no device touched by importing it."""
+    script = (
+        "import sys, zsrobust\n"
+        "assert 'torch' not in sys.modules\n"
+        "zsrobust.load, zsrobust.evaluate, zsrobust.finetune, zsrobust.recipe\n"
+        "import torch\n"
+        "assert not torch.cuda.is_initialized()\n"
+        "assert sorted(zsrobust.__all__) == zsrobust.__all__ and dir(zsrobust)\n"
+    )
+    subprocess.run(
+        [sys.executable, "-c", script],
+        check=True,
+        cwd=tmp_path,
+        env={"ZSROBUST_CACHE": str(tmp_path / "cache"), "HOME": str(tmp_path)},
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failure_spells_out_what_would_steer_the_terminal(capsys):
+    assert main(["evaluate", "--model", "glyph-clip", "--data", "imagefolder:a\x1b[2J"]) == 2
+    said = capsys.readouterr().err
+    assert "\x1b" not in said
+    assert r"a\x1b[2J" in said

@@ -1,0 +1,31 @@
+import pytest
+
+from zsrobust.config.word_parser import WordParser
+from zsrobust.utils.errors import RequestError
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["run"], (False, "run")),
+        (["run", "--overwrite"], (True, "run")),
+        (["--overwrite", "run"], (True, "run")),
+        (["run", "--overwrite", "true"], (True, "run")),
+        (["--overwrite=true", "run"], (True, "run")),
+        (["--overwrite", "False", "run"], (False, "run")),
+        (["run", "--overwrite=no"], (False, "run")),
+    ],
+)
+def test_a_switch_is_spelled_as_options_of_recipes_are(words, found):
+    parser = WordParser(prog="zsrobust")
+    parser.add_argument("run")
+    parser.add_switch("--overwrite", help="replace it")
+    given = parser.parse_args(words)
+    assert (given.overwrite, given.run) == found
+
+
+def test_other_values_are_refused():
+    parser = WordParser(prog="zsrobust")
+    parser.add_switch("--overwrite", help="replace it")
+    with pytest.raises(RequestError, match="--overwrite: is maybe: must be true or false"):
+        parser.parse_args(["--overwrite=maybe"])

@@ -1,0 +1,65 @@
+"""What is printed as the next command can be copied, whatever the run folder is called."""
+
+import json
+import re
+import shlex
+import subprocess
+from types import SimpleNamespace
+
+import pytest
+
+from zsrobust.cli.main import main
+from zsrobust.config.parsing import parse_evaluate
+from zsrobust.config.schema import EvaluateConfig, to_plain
+from zsrobust.models.loading import folder_name
+from zsrobust.reporting.commands import evaluate_command
+
+FOLDERS = ("my runs/it's $HOME", "ViT-B-32/openai", "-a;b", "[a]")
+
+
+@pytest.fixture
+def words(small_clip, photos):
+    words = ["finetune", "--method=tecoa", "--model", small_clip, "--data"]
+    words += [f"imagefolder:{photos('own photos', classes=2)}", "--steps=1", "--batch_size=4"]
+    return [*words, "--hold_out=0.25", "--device=cpu"]
+
+
+def test_it_evaluates_the_run(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for folder in FOLDERS:
+        assert main([*words, f"--out={folder}"]) == 0
+        command = re.search("next: (.*)", capsys.readouterr().out)[1]
+        shell = subprocess.run(
+            ["bash", "-c", f"printf '%s\\n' {command}"], capture_output=True, text=True, check=True
+        )
+        program, *rest = shell.stdout.splitlines()
+        assert program == "zsrobust"
+        rest += ["--attack=pgd-1", "--samples=2", "--out=evaluation", "--overwrite", "--json"]
+        assert main(rest) == 0, command
+        rows = json.loads(capsys.readouterr().out)["results"]
+        assert [row["method"] for row in rows] == ["original", "tecoa"]
+
+
+def test_out_is_below_the_home_folder(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    assert main([*words, "--out=~/run"]) == 0
+    assert (tmp_path / "home" / "run" / "model").is_dir()
+    assert not (tmp_path / "~").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"), [("runs/a", True), ("~a", False), ("hf-hub:a/b", False)]
+)
+def test_a_folder_has_its_own_name_where_that_is_clear(name, plain, tmp_path):
+    from pathlib import Path
+
+    assert folder_name(Path(name)) == (name if plain else f"./{name}")
+
+
+def test_a_number_of_one_is_no_truth_value():
+    request = to_plain(EvaluateConfig(model=["a b"], data=["digits"], samples=1, baseline=False))
+    row = SimpleNamespace(model="a b", attack="pgd-10", eps=1 / 255)
+    _, _, *words = shlex.split(evaluate_command(request, [row]))
+    again = parse_evaluate(words)
+    assert (again.model, again.samples, again.baseline) == (["a b"], 1, False)
