@@ -191,9 +191,3 @@ def test_options_of_pgd_are_checked_as_the_command_checks_them(options, word):
     assert word in str(refused.value)
     if options == {"step_size": 1}:
         assert PGD(ThreatModel("l2", 2), **options).step_size == 1
-
-
-def test_a_share_of_an_attack_has_that_share_of_its_lengths():
-    assert PGD(ThreatModel(eps=0.6), steps=1).at(0.5).resolved_step_size == pytest.approx(0.75)
-    shared = PGD(ThreatModel(eps=0.1), step_size=0.04).at(0.25)
-    assert (shared.threat.eps, shared.step_size) == pytest.approx((0.025, 0.01))

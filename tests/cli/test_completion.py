@@ -64,7 +64,7 @@ def test_commands(tab):
         (["export", "--to", ""], {"open_clip", "transformers", "onnx", "tecoa"}),
         (["evaluate", "--attack", "pgd-10-"], {"pgd-10-margin", "pgd-10-dlr", "pgd-10-targeted"}),
         (["evaluate", "--attack", "pgd-10", "auto"], {"autoattack", "autoattack-early"}),
-        (["evaluate", "--model", "glyph-clip-"], {"glyph-clip-robust", "glyph-clip-zsrobust"}),
+        (["evaluate", "--model", "glyph-clip-"], {"glyph-clip-robust"}),
         (["evaluate", "--model", "ViT-B-32/open"], {"ViT-B-32/openai"}),
         (["evaluate", "--norm", ""], {"linf", "l2"}),
         (["evaluate", "--comp"], {"--compare"}),

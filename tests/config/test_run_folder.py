@@ -67,7 +67,6 @@ def test_a_run_recorded_before_an_option_was_added_goes_on(config):
     assert (recorded.pop("adapter")["kind"], recorded.pop("ema")) == ("full", None)
     assert recorded.pop("non_finite") == "stop"
     assert (recorded.pop("attack_precision"), recorded.pop("compile")) == ("fp32", False)
-    assert (recorded.pop("eps_warmup_steps"), recorded.pop("negatives")) == (0, None)
     (out / "config.yaml").write_text(f"{title}\n{yaml.safe_dump(recorded)}")
     assert find_run(config()) == out
     with pytest.raises(RequestError, match=r"adapter\.kind: full there, lora asked"):

@@ -22,7 +22,6 @@ PAGES = {
     "glyphs": "replication.md",
     "photos": "replication.md",
     "methods": "methods.md",
-    "recipe": "recipe.md",
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -125,13 +125,6 @@ class PGD:
         """What its lengths were hardly meant to be, as by :func:`doubtful_lengths`."""
         eps, step_size = self.threat.eps, self.resolved_step_size
         return doubtful_lengths(self.threat.norm, eps, step_size, self.steps)
-
-    def at(self, share: float) -> PGD:
-        """This attack with a share, above 0, of its radius and step size."""
-        if share == 1:
-            return self
-        threat = replace(self.threat, eps=share * self.threat.eps)
-        return replace(self, threat=threat, step_size=self.step_size and share * self.step_size)
 
     def describe(self) -> dict[str, object]:
         """Every parameter that changes a number, for the result file."""

@@ -30,8 +30,6 @@ ADDED: dict[str, Any] = {
     "attack_precision": "fp32",
     "compile": False,
     "ema": None,
-    "eps_warmup_steps": 0,
-    "negatives": None,
     "non_finite": "stop",
 }
 
@@ -109,10 +107,6 @@ class FinetuneConfig:
         method: the objective.
         objective: the objective's own options.
         attack: PGD inside the training step.
-        eps_warmup_steps: first steps in which radius and step size of the attack grow to what
-            attack says, evenly; 0 for none.
-        negatives: names of classes that no training image has; loss and attack tell images apart
-            from them too.
         optimizer: how weights move.
         adapter: what of the image encoder is trained.
         ema: decay of an average of the weights over steps, which is then evaluated and kept
@@ -150,8 +144,6 @@ class FinetuneConfig:
     method: str = "pmg_aft"
     objective: Objective | None = None
     attack: TrainingAttack = field(default_factory=TrainingAttack)
-    eps_warmup_steps: int = 0
-    negatives: list[str] | None = None
     optimizer: Optimizer = field(default_factory=Optimizer)
     adapter: Adapter = field(default_factory=Adapter)
     ema: float | None = None
@@ -223,10 +215,6 @@ class FinetuneConfig:
             self.accumulate,
             f"a divisor of batch_size ({self.batch_size})",
         )
-        warmup = self.eps_warmup_steps
-        require(warmup >= 0, "eps_warmup_steps", warmup, "0 or more")
-        names = self.negatives
-        require(names is None or all(names), "negatives", names, "names of classes, or null")
         check_templates(self.templates)
         check_values(self)
 

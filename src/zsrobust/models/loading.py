@@ -43,7 +43,7 @@ def load(
     Args:
         name: ``ARCH/TAG`` of open_clip (``ViT-B-32/openai``), ``ARCH/random``,
             ``hf-hub:ORG/NAME``, ``local-dir:FOLDER``, ``glyph-clip``, ``glyph-clip-robust``,
-            ``glyph-clip-zsrobust``, ``photo-lite``, ``photo-lite/without-tiny-imagenet``,
+            ``photo-lite``, ``photo-lite/without-tiny-imagenet``,
             ``photo-lite-robust``, ``BASE@FILE`` (any of these with the image encoder of another
             project's checkpoint file), a model folder of this package, a run folder with one in
             ``model/``, ``ttc(MODEL)``, any of them defended, or ``wise(MODEL, ALPHA)``, a

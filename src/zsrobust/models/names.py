@@ -27,7 +27,7 @@ PHOTO_LITE = "photo-lite"
 WITHOUT_TINY_IMAGENET = "photo-lite/without-tiny-imagenet"
 WRITTEN = (
     "ARCH/TAG (as ViT-B-32/openai), ARCH/random, hf-hub:ORG/NAME, local-dir:FOLDER, glyph-clip, "
-    "glyph-clip-robust, glyph-clip-zsrobust, photo-lite, photo-lite-robust, BASE@FILE for a "
+    "glyph-clip-robust, photo-lite, photo-lite-robust, BASE@FILE for a "
     "checkpoint file, the folder of a fine-tuned model, ttc(MODEL), or wise(MODEL, ALPHA)"
 )
 PACKAGED = ("glyph-clip", *ROBUST, PHOTO_LITE, WITHOUT_TINY_IMAGENET)

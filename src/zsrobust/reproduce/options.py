@@ -9,24 +9,21 @@ from zsrobust.utils.validation import check_types
 USAGE = """\
 usage: zsrobust reproduce glyphs [options]
        zsrobust reproduce methods [options]
-       zsrobust reproduce recipe [options]
        zsrobust reproduce photos DIR [options]
        zsrobust reproduce paper ROOT [options]
 
 Asks whether PMG-AFT beats TeCoA, on the average over sets that none was fine-tuned on;
-docs/replication.md, methods.md and recipe.md say what came out.
+docs/replication.md and methods.md say what came out.
 
   glyphs       glyph-clip on the embedded world
   methods      the same with every method of the field, and with every adapter
-  recipe       the same with losses that may do better than PMG-AFT at no more passes a step
   photos       photo-lite, fine-tuned on the TinyImageNet in DIR, on further sets of the paper there
   paper        CLIP ViT-B/32 on the paper's sixteen sets in ROOT, with the authors' recipes
 
 All but the last search for every method's learning rate by one rule. glyphs and photos then compare
 three seeds with equal steps and with equal passes, change one thing at a time, and end with
 AutoAttack; methods compares one seed of each with equal steps, and the five best on held-out images
-with three seeds and under AutoAttack; recipe compares the best on three sets, and the chosen one
-with three seeds and under AutoAttack on the others.
+with three seeds and under AutoAttack.
 
   --out DIR    folder of everything (runs/reproduce-WORLD); the same command goes on from there, and
                started again elsewhere on the same folder it shares the work
@@ -34,7 +31,7 @@ with three seeds and under AutoAttack on the others.
                in docs/replication/WORLD
   --dry-run    say what would be run, what is missing here, and what it would cost (paper)"""
 
-WORLDS = {"glyphs": 0, "methods": 0, "recipe": 0, "photos": 1, "paper": 1}
+WORLDS = {"glyphs": 0, "methods": 0, "photos": 1, "paper": 1}
 """How many folders each takes."""
 
 

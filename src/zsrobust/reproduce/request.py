@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,19 +67,16 @@ def parse_reproduce(words: Sequence[str]) -> Request:
 def _request(world: str, folders: Sequence[Path], out: Path, options: Options) -> Request:
     # What is only shown was trained on files that need not be here.
     photographs = photos(folders[0]) if folders and world == "photos" else None
-    from zsrobust.reproduce.candidates import CHOSEN
     from zsrobust.reproduce.field import Field
     from zsrobust.reproduce.methods import METHODS_FROM_GLYPHS
     from zsrobust.reproduce.paper import Paper
-    from zsrobust.reproduce.screened import Screened
     from zsrobust.reproduce.searched import Searched
 
     if world == "paper":
         paper = Paper(folders[0], out)
         return Request(paper, not options.show, paper if options.dry_run else None)
-    if world in ("methods", "recipe"):
-        kind = Field if world == "methods" else Screened
-        return Request(kind(glyphs(), out), not options.show, None)
+    if world == "methods":
+        return Request(Field(glyphs(), out), not options.show, None)
     if world == "glyphs":
         return Request(Searched(glyphs(), out), not options.show, None)
     if not folders and (out / "runs").is_dir():
@@ -87,6 +84,4 @@ def _request(world: str, folders: Sequence[Path], out: Path, options: Options) -
             f"{out} holds runs: name the folder of data sets that they were made with"
         )
     found = photographs or photos_of("tiny-imagenet", ["digits"])
-    # Photographs had no say in how our own recipe was chosen.
-    methods = (*METHODS_FROM_GLYPHS, replace(CHOSEN, title="zsrobust"))
-    return Request(Searched(found, out, methods), not options.show, None)
+    return Request(Searched(found, out, METHODS_FROM_GLYPHS), not options.show, None)

@@ -151,10 +151,12 @@ def trainer_of(config: FinetuneConfig, folder: Path, accelerator: Accelerator) -
 def _training_data(model: CLIPModel, config: FinetuneConfig) -> ImageSet:
     """The training set, if the model can tell its classes apart by their names."""
     data = opening(single(config.data), "train")()
-    names = [*data.class_names, *_negatives(data, config)]
     say = Steps("", 1).say
     model.check_classes(
-        names, _templates(data, config), data.name, lambda doubt: say(f"warning: {doubt}")
+        data.class_names,
+        _templates(data, config),
+        data.name,
+        lambda doubt: say(f"warning: {doubt}"),
     )
     assert config.objective is not None
     texts = [text for group in config.objective.prompts(data.class_names) for text in group]
@@ -197,21 +199,10 @@ def _classifier(
     data: ImageSet,
     config: FinetuneConfig,
     accelerator: Accelerator,
-    further: Sequence[str] = (),
 ) -> ZeroShotClassifier:
-    names = [*data.class_names, *further]
     # What is doubtful in the names was said when they were checked.
-    classifier = model.classifier(names, _templates(data, config), lambda _: None)
+    classifier = model.classifier(data.class_names, _templates(data, config), lambda _: None)
     return classifier.to(accelerator.device)
-
-
-def _negatives(data: ImageSet, config: FinetuneConfig) -> list[str]:
-    names = config.negatives or []
-    known = sorted(set(names) & set(data.class_names))
-    if known or len(set(names)) < len(names):
-        why = f"{known[0]!r} is a class of {data.name}" if known else "a name is there twice"
-        raise RequestError(f"negatives: {why}: name each class once, none of the data's")
-    return names
 
 
 def _step(
@@ -225,8 +216,7 @@ def _step(
 ) -> TrainingStep:
     objective = config.objective
     assert objective is not None
-    # For training alone: held-out images are told apart by the classes that there are.
-    classifier = _classifier(model, data, config, accelerator, _negatives(data, config))
+    classifier = _classifier(model, data, config, accelerator)
     models = Models(
         classifier,
         texts=tuple(

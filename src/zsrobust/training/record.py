@@ -16,11 +16,11 @@ from zsrobust.utils.units import Eps
 
 # What of a configuration tells how a model was made, and nothing about the machine.
 SETTINGS = (
-    *("method", "objective", "attack", "eps_warmup_steps", "negatives", "optimizer", "adapter"),
+    *("method", "objective", "attack", "optimizer", "adapter"),
     *("ema", "epochs", "steps", "batch_size", "precision", "attack_precision", "compile"),
     *("batch_norm", "preprocessing", "loader_resize", "templates", "hold_out", "seed"),
 )
-OF_THE_ATTACK = ("attack", "attack_precision", "eps_warmup_steps")
+OF_THE_ATTACK = ("attack", "attack_precision")
 
 
 def settings_of(request: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from zsrobust.config.run_folder import CONFIG
 from zsrobust.data.batch import Batch
 from zsrobust.training.finetune import trainer_of
 from zsrobust.training.non_finite import SCHEMA
-from zsrobust.training.schedule import attack_share
 from zsrobust.utils.devices import full_precision
 from zsrobust.utils.distributed import make_accelerator
 from zsrobust.utils.errors import NonFinite, RequestError
@@ -53,12 +52,7 @@ def replay(record: Path | str) -> dict[str, float]:
     with full_precision(), torch.random.fork_rng():
         torch.manual_seed(sample_key(config.seed, "dropout", about["step"] - 1, "0", 0))
         try:
-            return trainer.step(
-                parts,
-                epoch=about["epoch"],
-                global_batch=config.batch_size,
-                share=attack_share(about["step"] - 1, config.eps_warmup_steps),
-            )
+            return trainer.step(parts, epoch=about["epoch"], global_batch=config.batch_size)
         except NonFinite as error:
             return error.figures
 

@@ -1,4 +1,4 @@
-"""What changes from step to step: the learning rate, and how much of its radius the attack has."""
+"""The learning rate of every step."""
 
 from __future__ import annotations
 
@@ -16,8 +16,3 @@ def learning_rate(step: int, *, peak: float, warmup_steps: int, total_steps: int
         return peak * ((step + 1) / warmup_steps)
     progress = (step - warmup_steps) / (total_steps - warmup_steps)
     return peak * 0.5 * (1 + math.cos(math.pi * progress))
-
-
-def attack_share(step: int, warmup_steps: int) -> float:
-    """Of the attack's radius and step size, in step ``step`` from 0 on: above 0, at most 1."""
-    return min(1.0, (step + 1) / warmup_steps) if warmup_steps else 1.0

@@ -51,11 +51,9 @@ class TrainingStep:
     clip_norm: float | None = None
 
     def __call__(
-        self, parts: Sequence[Batch], *, epoch: int, global_batch: int, share: float = 1.0
+        self, parts: Sequence[Batch], *, epoch: int, global_batch: int
     ) -> dict[str, float]:
         """Move the weights once on this process's ``parts`` of a batch of ``global_batch``.
-
-        The attack has ``share`` of its radius and step size.
 
         Returns the loss parts, ``grad_norm``, and the accuracies that came for free, all over
         the global batch.
@@ -68,12 +66,11 @@ class TrainingStep:
         before = [buffer.clone() for buffer in self.student.buffers()]
         self.optimizer.zero_grad(set_to_none=True)
         sums: dict[str, Tensor] = {}
-        attack = self.attack.at(share)
         for index, loaded in enumerate(parts):
             batch = loaded.to(self.accelerator.device)
             last = index == len(parts) - 1
             with nullcontext() if last else self.accelerator.no_sync(self.student):
-                losses, accuracies = self._forward(batch, epoch, global_batch, attack)
+                losses, accuracies = self._forward(batch, epoch, global_batch)
                 # Data-parallel training averages gradients over processes; ours are shares of
                 # one global reduction and must add up. (accelerate's own backward would divide
                 # by an accumulation that its environment may ask for.)
@@ -95,12 +92,12 @@ class TrainingStep:
         return figures
 
     def _forward(
-        self, batch: Batch, epoch: int, global_batch: int, attack: PGD
+        self, batch: Batch, epoch: int, global_batch: int
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         needs = self.objective.needs
         images: dict[View, Tensor] = {"clean": batch.images}
         teacher, teacher_tokens = self._original(images, needs.teacher & {"clean"})
-        images["crafted"] = self._craft(batch, epoch, teacher, attack)
+        images["crafted"] = self._craft(batch, epoch, teacher)
         more, more_tokens = self._original(images, needs.teacher & {"crafted"})
         with self._autocast(self.bf16):
             student, student_tokens = self.student(
@@ -116,12 +113,10 @@ class TrainingStep:
             accuracies["adversarial_acc" if attacked else "clean_acc"] = right / global_batch
         return losses, accuracies
 
-    def _craft(
-        self, batch: Batch, epoch: int, teacher: Mapping[View, Tensor], attack: PGD
-    ) -> Tensor:
+    def _craft(self, batch: Batch, epoch: int, teacher: Mapping[View, Tensor]) -> Tensor:
         try:
             with self._autocast(self.attack_bf16):
-                return self.objective.craft(self.models, batch, attack, epoch, teacher)
+                return self.objective.craft(self.models, batch, self.attack, epoch, teacher)
         except Diverged:
             # Only this process knows. Images without a value make the loss of all without one.
             return torch.full_like(batch.images, float("nan"))

@@ -27,7 +27,7 @@ from zsrobust.training.held_out import HeldOut, evaluate_held_out
 from zsrobust.training.metrics import MetricsLog, shown
 from zsrobust.training.non_finite import NonFiniteSteps
 from zsrobust.training.record import content_hash, run_record
-from zsrobust.training.schedule import attack_share, learning_rate
+from zsrobust.training.schedule import learning_rate
 from zsrobust.training.sharding import Whole
 from zsrobust.training.step import TrainingStep
 from zsrobust.utils.distributed import on_first
@@ -146,10 +146,7 @@ class Trainer:
         rank = str(self.accelerator.process_index)
         torch.manual_seed(sample_key(self.config.seed, "dropout", self.done, rank, 0))
         try:
-            share = attack_share(self.done, self.config.eps_warmup_steps)
-            figures = self.step(
-                parts, epoch=epoch, global_batch=self.config.batch_size, share=share
-            )
+            figures = self.step(parts, epoch=epoch, global_batch=self.config.batch_size)
             self.non_finite.in_a_row = 0
             if self.average is not None:
                 self.average.update(self._encoder)

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 ROBUST = {
     "glyph-clip-robust": "glyph-clip",
-    "glyph-clip-zsrobust": "glyph-clip",
     "photo-lite-robust": "photo-lite",
 }
 """Their originals by their names, which are those of their folders here, too."""

@@ -29,8 +29,6 @@ WORDS = {
     **{"fare": "FARE", "sim_clip": "Sim-CLIP", "comp_tga": "Comp-TGA", "tga_zsr": "TGA-ZSR"},
     **{"saft": "SAFT", "agft": "AGFT", "trades": "TRADES"},
 }
-OURS = "sum[ce_adv + kl_teacher_clean + kl_clean_adv, logit_scale=30.0]"
-"""The recipe ``zsrobust``, as results name what it minimises."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +45,6 @@ _OWN = {
     "ft_clean": Look("#56b4e9", "s"),
     "tecoa": Look("#e69f00", "^"),
     "pmg_aft": Look("#0072b2", "D"),
-    # Not of Okabe and Ito, whose last colour, a yellow, is lost on white.
-    OURS: Look("#882255", "p"),
 }
 # Each colour once with each marker, every four in four colours and four markers.
 _COLOURS, _MARKERS = ("#d55e00", "#009e73", "#cc79a7", "#000000"), "vPX*"
@@ -71,8 +67,6 @@ def looks(methods: Sequence[str]) -> list[Look]:
 
 def method_words(method: str) -> str:
     """A method's name in results as papers write it: ``pmg_aft[paper]`` is PMG-AFT."""
-    if method == OURS:
-        return "zsrobust"
     plain = method.replace("[paper]", "")
     return re.sub(rf"\b({'|'.join(WORDS)})\b", lambda found: WORDS[found[0]], plain)
 
