@@ -5,8 +5,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
-from zsrobust.cli.doctor import checkup, machine, material, packages
 
+from zsrobust.cli.doctor import checkup, machine, material, packages
 from zsrobust.cli.doctor.finding import Finding
 from zsrobust.cli.main import main
 from zsrobust.data.published.table import TABLE
