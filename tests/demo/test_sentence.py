@@ -6,8 +6,8 @@ import pyarrow as pa
 import pytest
 
 from zsrobust.demo.sentence import Claim, find_claim, sentence
+from zsrobust.evaluation.comparison.gap import Gap
 from zsrobust.evaluation.evaluated_run import EvaluatedRun
-from zsrobust.evaluation.gap import Gap
 from zsrobust.evaluation.outcomes import Outcomes, table
 from zsrobust.evaluation.results import Results, Row
 from zsrobust.utils.errors import RequestError

@@ -10,8 +10,8 @@ from torch import nn
 
 from zsrobust.attacks import ThreatModel
 from zsrobust.data.registry import open_set
-from zsrobust.evaluation.diagnostics import CHECKS
-from zsrobust.evaluation.sanity import sanity
+from zsrobust.evaluation.checks.diagnostics import CHECKS
+from zsrobust.evaluation.checks.sanity import sanity
 
 DOCS = Path(__file__).parents[2] / "docs"
 GUIDE = (DOCS / "evaluation.md").read_text("utf-8")

@@ -7,10 +7,9 @@ import pytest
 
 from zsrobust.config.schema import FinetuneConfig
 from zsrobust.evaluation import cell as cell_module
-from zsrobust.evaluation.diagnostics import diagnose
+from zsrobust.evaluation.checks.diagnostics import diagnose
 from zsrobust.evaluation.evaluator import evaluate
-from zsrobust.evaluation.findings import failed
-from zsrobust.evaluation.results import Results, Row
+from zsrobust.evaluation.results import Results, Row, failed
 from zsrobust.reporting.tables import accuracy_table
 from zsrobust.training.finetune import finetune
 from zsrobust.utils.errors import RequestError

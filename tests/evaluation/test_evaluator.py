@@ -11,10 +11,9 @@ from safetensors.torch import load_file, save_file
 
 from zsrobust.attacks import PGD, ThreatModel
 from zsrobust.evaluation import cell as cell_module
-from zsrobust.evaluation import sanity_run
+from zsrobust.evaluation.checks import sanity as sanity_module
 from zsrobust.evaluation.evaluator import evaluate
-from zsrobust.evaluation.findings import Finding
-from zsrobust.evaluation.results import Results
+from zsrobust.evaluation.results import Finding, Results
 from zsrobust.models.loading import load
 from zsrobust.models.weights import save_model
 from zsrobust.models.zero_shot import ZeroShotClassifier
@@ -228,7 +227,7 @@ def test_sanity_checks_are_kept_and_not_repeated(config, monkeypatch):
             raise RequestError("too few")
         return [Finding("softmax range", False, "flat", {"spread": 0.1}, "rescale")]
 
-    monkeypatch.setattr(sanity_run, "sanity", checks)
+    monkeypatch.setattr(sanity_module, "sanity", checks)
     evaluate(config())
     assert given == []
     results = evaluate(config(sanity=True))

@@ -1,11 +1,10 @@
 import pytest
 from rich.console import Console
 
-from zsrobust.evaluation.compare import Line, Pair
-from zsrobust.evaluation.paired import Difference
-from zsrobust.evaluation.published import beside
+from zsrobust.evaluation.comparison.paired import Difference, Line, Pair
+from zsrobust.evaluation.comparison.published import beside
+from zsrobust.evaluation.comparison.seeds import OverSeeds, Spread
 from zsrobust.evaluation.results import Results, Row
-from zsrobust.evaluation.seeds import OverSeeds, Spread
 from zsrobust.reporting.compare import comparison_table, published_table, seeds_table
 
 

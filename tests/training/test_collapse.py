@@ -5,9 +5,9 @@ import pytest
 
 from zsrobust.cli.main import main
 from zsrobust.config.schema import EvaluateConfig, Optimizer
-from zsrobust.evaluation.compare import compare
+from zsrobust.evaluation.comparison.paired import compare
 from zsrobust.evaluation.evaluator import evaluate
-from zsrobust.evaluation.findings import failed
+from zsrobust.evaluation.results import failed
 from zsrobust.objectives import FTClean
 from zsrobust.training import trainer
 from zsrobust.training.finetune import finetune

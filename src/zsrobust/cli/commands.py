@@ -106,7 +106,7 @@ def _evaluate(words: list[str]) -> None:
 
 
 def _print_published(console: Console, results: Results) -> None:
-    from zsrobust.evaluation.published import beside
+    from zsrobust.evaluation.comparison.published import beside
     from zsrobust.reporting.compare import HOW_PUBLISHED, published_table
 
     table, notes = published_table(beside(results))
@@ -130,7 +130,7 @@ def _compare(words: list[str]) -> None:
             "models with each other"
         )
     require_folders(runs)
-    from zsrobust.evaluation.compare import compare
+    from zsrobust.evaluation.comparison.paired import compare
     from zsrobust.reporting.compare import HOW_COMPARED, comparison_table
 
     comparison = compare(*runs)
@@ -155,9 +155,9 @@ def _seeds(words: list[str]) -> None:
     if not folders:
         raise RequestError("write zsrobust seeds RUN RUN ... with one evaluation a seed")
     require_folders(folders)
-    from zsrobust.evaluation.collapsed import collapse_warnings
+    from zsrobust.evaluation.checks.collapse import collapse_warnings
+    from zsrobust.evaluation.comparison.seeds import aggregate_seeds
     from zsrobust.evaluation.results import Results
-    from zsrobust.evaluation.seeds import aggregate_seeds
     from zsrobust.reporting.compare import seeds_table
 
     runs = [Results.read(folder / "results.json") for folder in folders]

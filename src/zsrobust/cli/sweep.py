@@ -23,7 +23,7 @@ def sweep(words: Sequence[str], show: Say, figures: Say) -> None:
         check_training(config)
     # Which models are evaluated is not known before they are trained.
     check_evaluation(asked.evaluation, [])
-    from zsrobust.evaluation.collapsed import collapse_warnings
+    from zsrobust.evaluation.checks.collapse import collapse_warnings
     from zsrobust.sweep.run import run_sweep
 
     swept = run_sweep(asked)

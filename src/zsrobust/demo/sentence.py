@@ -8,8 +8,8 @@ from typing import Literal
 
 import numpy as np
 
+from zsrobust.evaluation.comparison.gap import Gap, average_rows, gaps
 from zsrobust.evaluation.evaluated_run import EvaluatedRun
-from zsrobust.evaluation.gap import Gap, average_rows, gaps
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,14 +16,132 @@ import torch
 
 from zsrobust._version import __version__
 from zsrobust.attacks import Attack, LibraryAttack, Transfer
+from zsrobust.attacks.frozen import frozen
+from zsrobust.attacks.losses import cross_entropy, margin
+from zsrobust.attacks.pgd import LossFunction, input_gradient
+from zsrobust.data.batch import Batch
 from zsrobust.data.image_set import ImageSet
-from zsrobust.evaluation.collapse import Predictions, count_predictions
-from zsrobust.evaluation.measure import Measurement
+from zsrobust.data.loading import load_batches
+from zsrobust.evaluation.checks.collapse import Predictions, count_predictions
 from zsrobust.evaluation.outcomes import Outcomes
 from zsrobust.evaluation.results import Row
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.weights import fingerprint
+from zsrobust.models.zero_shot import ZeroShotClassifier
+from zsrobust.utils.errors import RunError
 from zsrobust.utils.progress import Steps
+
+GRADIENTS = 32
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A classifier and the images to run it on.
+
+    Attributes:
+        classifier: in evaluation mode, on its device.
+        images: the data set.
+        batch_size: images at once.
+        resize, resolution: the loader's resize, and the attack resolution in pixels.
+        workers: processes that read images.
+        device: where the classifier is.
+    """
+
+    classifier: ZeroShotClassifier
+    images: ImageSet
+    batch_size: int
+    resize: str
+    resolution: int
+    workers: int
+    device: torch.device
+
+    def clean(self, indices: list[int]) -> Outcomes:
+        """Outcomes of the samples at ``indices`` as loaded."""
+        outcomes = Outcomes([], [], [], [], [], [])
+        for batch in self.batches(indices, self.batch_size):
+            predictions, losses, margins = self._look(batch, batch.images)
+            labels = batch.labels.tolist()
+            outcomes.sample_ids.extend(batch.sample_ids)
+            outcomes.labels.extend(labels)
+            outcomes.predictions.extend(predictions)
+            outcomes.losses.extend(losses)
+            outcomes.margins.extend(margins)
+            outcomes.fell_to.extend(
+                "" if label == found else "clean"
+                for label, found in zip(labels, predictions, strict=True)
+            )
+        return outcomes
+
+    def under(self, attack: Attack, before: Outcomes, indices: list[int]) -> Outcomes:
+        """Outcomes of the samples at ``indices`` after ``attack``, given those ``before`` it.
+
+        Samples that have fallen before are not attacked: they count as fallen either way.
+        """
+        after = Outcomes(
+            before.sample_ids,
+            before.labels,
+            list(before.predictions),
+            list(before.losses),
+            list(before.margins),
+            list(before.fell_to),
+        )
+        standing = [place for place, right in enumerate(before.right) if right]
+        places = iter(standing)
+        # An attack of fixed chunks draws its random numbers for all that it is given at once.
+        size = self.batch_size if attack.chunk is None else attack.chunk
+        for batch in self.batches([indices[place] for place in standing], size):
+            adversarial = attack(self.classifier, batch.images, batch.labels, batch.sample_ids)
+            predictions, losses, margins = self._look(batch, adversarial)
+            for label, found, loss, gap in zip(
+                batch.labels.tolist(), predictions, losses, margins, strict=True
+            ):
+                place = next(places)
+                after.predictions[place], after.losses[place] = found, loss
+                after.margins[place] = gap
+                after.fell_to[place] = "" if label == found else attack.name
+        return after
+
+    def zero_gradients(self, clean: Outcomes) -> float:
+        """Share of exactly zero entries in the cross-entropy's gradient at clean images.
+
+        Of the first samples that the model has right; nan if there are none. A gradient that is
+        zero gives an attack no direction, and its accuracy no meaning.
+        """
+        right = [index for index, standing in enumerate(clean.right) if standing]
+        for batch in self.batches(right[:GRADIENTS], GRADIENTS):
+            with frozen(self.classifier):
+                gradient = input_gradient(self._loss_with(batch.labels), batch.images)
+            return float((gradient == 0).float().mean())
+        return math.nan
+
+    def _loss_with(self, labels: torch.Tensor) -> LossFunction:
+        return lambda images: cross_entropy(self.classifier(images), labels)
+
+    @torch.no_grad()
+    def _look(
+        self, batch: Batch, images: torch.Tensor
+    ) -> tuple[list[int], list[float], list[float]]:
+        logits = self.classifier(images)
+        # NaN compares as no class at all, and would count as a mistake.
+        if bool(logits.isnan().any()):
+            first = batch.sample_ids[int(logits.isnan().any(-1).nonzero()[0])]
+            raise RunError(
+                f"a logit for {first} of {self.images.name} is not a number: check the weights"
+            )
+        losses, margins = cross_entropy(logits, batch.labels), -margin(logits, batch.labels)
+        return logits.argmax(-1).tolist(), losses.tolist(), margins.tolist()
+
+    def batches(self, indices: list[int], size: int) -> Iterator[Batch]:
+        """The samples at ``indices`` in batches of ``size``, on the classifier's device."""
+        loaded = load_batches(
+            self.images,
+            [indices[at : at + size] for at in range(0, len(indices), size)],
+            resize=self.resize,
+            resolution=self.resolution,
+            workers=self.workers,
+        )
+        return (batch.to(self.device) for batch in loaded)
+
 
 # Samples computed and kept at a time, and so the most that a kill can cost. Library attacks draw
 # their random numbers for one such chunk at a time.

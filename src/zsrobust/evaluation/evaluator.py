@@ -25,16 +25,13 @@ from zsrobust.data.open_readable import readable, say_notes
 from zsrobust.data.registry import opening
 from zsrobust.data.suites import expand
 from zsrobust.evaluation.attacks import RequestedAttacks
-from zsrobust.evaluation.black_box import probe_cell
-from zsrobust.evaluation.cell import Cell
-from zsrobust.evaluation.diagnostics import diagnose
-from zsrobust.evaluation.findings import failed
-from zsrobust.evaluation.fresh import kept_fresh
-from zsrobust.evaluation.length_findings import lengths_fit
-from zsrobust.evaluation.measure import Measurement
+from zsrobust.evaluation.cell import Cell, Measurement
+from zsrobust.evaluation.checks.black_box import probe_cell
+from zsrobust.evaluation.checks.diagnostics import diagnose, lengths_fit
+from zsrobust.evaluation.checks.sanity import check_cells
+from zsrobust.evaluation.checks.snapshot import kept_fresh
 from zsrobust.evaluation.outcomes import table
-from zsrobust.evaluation.results import BlackBoxProbe, Results
-from zsrobust.evaluation.sanity_run import check_cells
+from zsrobust.evaluation.results import BlackBoxProbe, Results, failed
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.folding import folded
 from zsrobust.models.loading import load

@@ -9,11 +9,35 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zsrobust.evaluation.findings import Finding
 from zsrobust.evaluation.statistics import Interval, average_interval, wilson_interval
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.files import write_text
 from zsrobust.utils.units import format_radius
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The outcome of one check.
+
+    Attributes:
+        check: its name, such as ``zero gradients``.
+        passed: whether nothing speaks against the numbers.
+        sentence: what was found, in plain words with the numbers.
+        figures: the numbers by name; shares and accuracies in [0, 1].
+        explanation: what it means, and what to do about it.
+    """
+
+    check: str
+    passed: bool
+    sentence: str
+    figures: dict[str, float]
+    explanation: str
+
+
+def failed(findings: list[Finding]) -> list[Finding]:
+    """Those that did not pass."""
+    return [finding for finding in findings if not finding.passed]
+
 
 SCHEMA = 1
 
@@ -42,7 +66,7 @@ class Row:
         after_part: of an ensemble, the robust accuracy once each part has run, in their order.
         adaptive: False where the model has a test-time defence and the images were made without.
         chance_acc, top_class, top_predicted, top_labelled: of the predictions on clean images, as
-            in :class:`zsrobust.evaluation.collapse.Counted`.
+            in :class:`zsrobust.evaluation.checks.collapse.Counted`.
     """
 
     dataset: str

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from zsrobust.evaluation.collapsed import collapse_warnings
-from zsrobust.evaluation.published import Published, load_published
+from zsrobust.evaluation.checks.collapse import collapse_warnings
+from zsrobust.evaluation.comparison.merge import Measured, measured_models, united
+from zsrobust.evaluation.comparison.protocol import attack_of
+from zsrobust.evaluation.comparison.published import Published, load_published
 from zsrobust.evaluation.results import Results, Row
-from zsrobust.evaluation.same_protocol import attack_of
-from zsrobust.evaluation.united import Measured, measured_models, united
 from zsrobust.reporting.commands import evaluate_command
 from zsrobust.reporting.figures.series import Place, Point, Series, accuracy_series, main_average
 from zsrobust.reporting.html.sections.protocol import (

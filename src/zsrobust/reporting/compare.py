@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from itertools import groupby
 
-from zsrobust.evaluation.compare import Line, Pair
-from zsrobust.evaluation.published import Beside
-from zsrobust.evaluation.seeds import OverSeeds, Spread
+from zsrobust.evaluation.comparison.paired import Line, Pair
+from zsrobust.evaluation.comparison.published import Beside
+from zsrobust.evaluation.comparison.seeds import OverSeeds, Spread
 from zsrobust.reporting.tables import TextTable, short_names
 from zsrobust.utils.units import Eps, format_radius
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from zsrobust.evaluation.findings import Finding, failed
-from zsrobust.evaluation.results import Results
+from zsrobust.evaluation.results import Finding, Results, failed
 from zsrobust.utils.units import Eps
 
 FEW = 30

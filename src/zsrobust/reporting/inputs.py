@@ -12,10 +12,10 @@ from typing import Any
 import yaml
 
 from zsrobust.config.run_folder import CONFIG, require_folders
+from zsrobust.evaluation.comparison.merge import alike, measured_models, united
+from zsrobust.evaluation.comparison.protocol import attack_of
 from zsrobust.evaluation.gallery import Gallery
 from zsrobust.evaluation.results import Results
-from zsrobust.evaluation.same_protocol import attack_of
-from zsrobust.evaluation.united import alike, measured_models, united
 from zsrobust.models.card import CARD, read_card
 from zsrobust.reporting.figures.distance import Moved, read_moved
 from zsrobust.training.metrics import read_metrics

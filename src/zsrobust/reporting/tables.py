@@ -13,7 +13,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from zsrobust.evaluation.collapsed import chance_notes
+from zsrobust.evaluation.checks.collapse import chance_notes
 from zsrobust.evaluation.results import Average, Results, Row
 
 WORDS = ("data set", "model", "under", "photograph")

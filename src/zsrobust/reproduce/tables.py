@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from zsrobust.evaluation.collapsed import collapse_warnings
+from zsrobust.evaluation.checks.collapse import collapse_warnings
+from zsrobust.evaluation.comparison.gap import gaps
 from zsrobust.evaluation.evaluated_run import EvaluatedRun
-from zsrobust.evaluation.gap import gaps
 from zsrobust.reporting.figures.series import accuracy_series, main_average
 from zsrobust.reporting.tables import TextTable
 

@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from zsrobust.evaluation.diagnostics import diagnose
+from zsrobust.evaluation.checks.diagnostics import diagnose
+from zsrobust.evaluation.comparison.merge import Measured, united
 from zsrobust.evaluation.evaluated_run import EvaluatedRun
 from zsrobust.evaluation.results import Results
-from zsrobust.evaluation.united import Measured, united
 from zsrobust.utils.files import written_whole
 
 # What a comparison needs; losses and margins stay in the evaluations.

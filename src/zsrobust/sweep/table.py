@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zsrobust.evaluation.collapsed import collapse_warnings
+from zsrobust.evaluation.checks.collapse import collapse_warnings
 from zsrobust.evaluation.results import Results
 from zsrobust.reporting.figures.series import Place, Series, accuracy_series, main_average
 from zsrobust.reporting.figures.tradeoff import Point

@@ -11,7 +11,7 @@ from accelerate import Accelerator
 
 from zsrobust.attacks import PGD
 from zsrobust.data.batch import Batch
-from zsrobust.evaluation.collapse import collapse, count_predictions
+from zsrobust.evaluation.checks.collapse import collapse, count_predictions
 from zsrobust.models.zero_shot import ZeroShotClassifier
 
 
@@ -23,7 +23,7 @@ class HeldOut:
         clean_acc, robust_acc: accuracies in [0, 1], clean and under attack.
         n: images.
         chance_acc, top_class, top_predicted, top_labelled: of the clean predictions, as in
-            :class:`zsrobust.evaluation.collapse.Counted`.
+            :class:`zsrobust.evaluation.checks.collapse.Counted`.
         warning: a sentence on how the model has collapsed; empty where it has not.
     """
 

@@ -6,7 +6,7 @@ from zsrobust.data.published.class_names import class_names, names_by_spelling, 
 from zsrobust.data.published.opening import READERS
 from zsrobust.data.published.table import TABLE, shortfall
 from zsrobust.data.registry import KINDS
-from zsrobust.evaluation.published import load_published
+from zsrobust.evaluation.comparison.published import load_published
 from zsrobust.utils.errors import RequestError
 
 OWN = ("tiny-imagenet", "cifar10", "cifar100")

@@ -8,9 +8,8 @@ import pytest
 import yaml
 
 from zsrobust.config.schema import EvaluateConfig, to_plain
-from zsrobust.evaluation.findings import Finding
 from zsrobust.evaluation.gallery import Gallery, Item, Prediction, View
-from zsrobust.evaluation.results import Results, Row
+from zsrobust.evaluation.results import Finding, Results, Row
 from zsrobust.reporting.report import write_report
 
 LINES = [

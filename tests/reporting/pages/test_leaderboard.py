@@ -136,7 +136,7 @@ def test_the_details_of_a_row_are_its_protocol(evaluation, tmp_path):
 
 
 def test_published_rows_are_the_printed_numbers():
-    file = resources.files("zsrobust.evaluation") / "published_results.csv"
+    file = resources.files("zsrobust.evaluation.comparison") / "published_results.csv"
     rows = list(csv.DictReader(file.read_text("utf-8").splitlines()))
     sets = list(rows[0])[12:]
     printed = {

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from zsrobust.evaluation.comparison.seeds import aggregate_seeds
 from zsrobust.evaluation.results import Results
-from zsrobust.evaluation.seeds import aggregate_seeds
 from zsrobust.reporting.attack_tables import attack_table, parts_table
 from zsrobust.reporting.compare import seeds_table
 from zsrobust.reporting.figures.accuracy import accuracy_figure

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from zsrobust.evaluation.findings import Finding, failed
+from zsrobust.evaluation.results import Finding, failed
 from zsrobust.reporting.findings import warnings
 from zsrobust.reporting.html.blocks import Block, Grid, Section, Words
 from zsrobust.reporting.inputs import Group

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from zsrobust.evaluation.comparison.protocol import attack_of
 from zsrobust.evaluation.results import Results
-from zsrobust.evaluation.same_protocol import attack_of
 from zsrobust.reporting.commands import evaluate_command
 from zsrobust.reporting.html.blocks import Block, Code, Grid, Section, Words
 from zsrobust.reporting.inputs import EvaluationRun, Group

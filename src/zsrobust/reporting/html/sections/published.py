@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from zsrobust.evaluation.published import beside
+from zsrobust.evaluation.comparison.published import beside
 from zsrobust.reporting.compare import HOW_PUBLISHED, published_table
 from zsrobust.reporting.html.blocks import Grid, Section, Words
 from zsrobust.reporting.inputs import Group

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from zsrobust.evaluation.comparison.protocol import require_same_protocol
 from zsrobust.evaluation.results import Results, Row
-from zsrobust.evaluation.same_protocol import require_same_protocol
 from zsrobust.evaluation.statistics import Interval, t_interval
 from zsrobust.utils.errors import RequestError
 

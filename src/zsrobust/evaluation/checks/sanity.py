@@ -20,7 +20,11 @@ from torch import Tensor, nn
 from zsrobust.attacks.frozen import frozen
 from zsrobust.attacks.samples import require_samples
 from zsrobust.attacks.threat_model import ThreatModel
-from zsrobust.evaluation.attack_checks import (
+from zsrobust.config.schema import EvaluateConfig
+from zsrobust.data.batch import Batch
+from zsrobust.data.split import keyed_order
+from zsrobust.evaluation.cell import Cell
+from zsrobust.evaluation.checks.attack_checks import (
     falls_along_eps,
     falls_at_large_eps,
     logit_scale,
@@ -28,21 +32,23 @@ from zsrobust.evaluation.attack_checks import (
     pgd_beats_black_box,
     pgd_beats_noise,
 )
-from zsrobust.evaluation.findings import Finding
-from zsrobust.evaluation.fresh import kept_fresh
-from zsrobust.evaluation.gradient_checks import (
+from zsrobust.evaluation.checks.gradient_checks import (
     finite_differences,
     repeatable,
     softmax_range,
     zero_gradients,
 )
+from zsrobust.evaluation.checks.probe import Probe, in_batches, spread
+from zsrobust.evaluation.checks.snapshot import kept_fresh
+from zsrobust.evaluation.checks.state_checks import batch_independent, stateless
 from zsrobust.evaluation.outcomes import TIE
-from zsrobust.evaluation.probe import Probe, in_batches, spread
-from zsrobust.evaluation.state_checks import batch_independent, stateless
+from zsrobust.evaluation.results import Finding, SanityReport
 from zsrobust.models.zero_shot import ZeroShotClassifier
 from zsrobust.utils.errors import RequestError, RunError
+from zsrobust.utils.progress import Steps
 
 FEWEST = 10
+SAMPLES = 100
 
 CHECKS: tuple[Callable[[Probe], Finding], ...] = (
     repeatable,
@@ -145,3 +151,54 @@ def _checked(check: Callable[[Probe], Finding], probe: Probe) -> Finding:
             "evaluation may end the same way: make it answer for any number of images."
         )
         return Finding(name, False, f"the check could not run: {error}", {}, why)
+
+
+def check_cells(cells: list[Cell], config: EvaluateConfig) -> list[SanityReport]:
+    """One report a cell, at the first radius above 0."""
+    eps = next(eps for eps in config.eps if eps > 0)
+    reports = []
+    with Steps("sanity checks", len(cells)) as progress:
+        for cell in cells:
+            reports.append(_check(cell, ThreatModel(config.norm, float(eps)), config.seed))
+            progress.advance()
+    return reports
+
+
+def _check(cell: Cell, threat: ThreatModel, seed: int) -> SanityReport:
+    batch = _drawn(cell, seed)
+    findings: list[Finding] = []
+    refused = ""
+    try:
+        findings = sanity(
+            cell.measurement.classifier,
+            batch.images,
+            batch.labels,
+            batch.sample_ids,
+            threat,
+            seed=seed,
+        )
+    except RequestError as error:
+        refused = str(error)
+    return SanityReport(
+        model=cell.model.name,
+        dataset=cell.images.name,
+        norm=threat.norm,
+        eps=threat.eps,
+        n=len(batch),
+        findings=findings,
+        refused=refused,
+    )
+
+
+def _drawn(cell: Cell, seed: int) -> Batch:
+    """Up to a hundred samples that the model has right, drawn by seed."""
+    drawn = keyed_order(cell.images.sample_ids, seed, "sanity")
+    right: list[int] = []
+    for at in range(0, len(drawn), SAMPLES):
+        some = drawn[at : at + SAMPLES]
+        stands = cell.measurement.clean(some).right
+        right += [index for index, standing in zip(some, stands, strict=True) if standing]
+        if len(right) >= SAMPLES:
+            break
+    # With nothing right the checks say so themselves; they need some images to say it of.
+    return next(cell.measurement.batches(right[:SAMPLES] or drawn[:1], SAMPLES))

@@ -1,8 +1,7 @@
 import pytest
 
-from zsrobust.evaluation.diagnostics import diagnose
-from zsrobust.evaluation.findings import failed
-from zsrobust.evaluation.results import Results, Row
+from zsrobust.evaluation.checks.diagnostics import diagnose
+from zsrobust.evaluation.results import Results, Row, failed
 from zsrobust.reporting.findings import findings_page
 
 

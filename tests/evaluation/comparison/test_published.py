@@ -3,7 +3,7 @@ from importlib import resources
 
 import pytest
 
-from zsrobust.evaluation.published import beside, load_published
+from zsrobust.evaluation.comparison.published import beside, load_published
 from zsrobust.evaluation.results import Results, Row
 
 STEPS = {"steps": 10, "step_size": 1 / 255, "random_start": True, "restarts": 1}
@@ -46,7 +46,11 @@ def results():
 
 
 def test_every_number_of_the_file_is_read():
-    text = resources.files("zsrobust.evaluation").joinpath("published_results.csv").read_text()
+    text = (
+        resources.files("zsrobust.evaluation.comparison")
+        .joinpath("published_results.csv")
+        .read_text()
+    )
     header, *rows = csv.reader(text.splitlines())
     published = load_published()
     assert len(published) == len(rows)

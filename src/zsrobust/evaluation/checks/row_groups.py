@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from zsrobust.evaluation.findings import Finding
-from zsrobust.evaluation.results import Results, Row
+from zsrobust.evaluation.results import Finding, Results, Row
 from zsrobust.utils.units import format_radius
+
+NOISE = r"noise-\d+"
+BLACK_BOX = rf"square|{NOISE}|transfer\(.*\)"
+"""Names of attacks that follow no gradient of the model, as regular expressions."""
 
 RISE_SHARE = 0.005
 """Attacks are not exact: one sample, or one in 200, may stand longer by bad luck alone."""

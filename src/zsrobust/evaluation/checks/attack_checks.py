@@ -10,14 +10,14 @@ from torch import Tensor
 from zsrobust.attacks.losses import cross_entropy, margin
 from zsrobust.attacks.pgd import pgd_until_wrong
 from zsrobust.attacks.threat_model import ThreatModel
-from zsrobust.evaluation.findings import Finding
-from zsrobust.evaluation.probe import (
+from zsrobust.evaluation.checks.probe import (
     Probe,
     in_batches,
+    random_search,
     rescaled_cross_entropy,
     surely_more,
 )
-from zsrobust.evaluation.random_search import random_search
+from zsrobust.evaluation.results import Finding
 from zsrobust.evaluation.statistics import wilson_interval
 from zsrobust.utils.noise import uniform_noise
 from zsrobust.utils.units import Eps

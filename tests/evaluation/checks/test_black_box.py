@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from zsrobust.config.schema import EvaluateConfig
-from zsrobust.evaluation import black_box, evaluator
-from zsrobust.evaluation.diagnostics import diagnose
+from zsrobust.evaluation import evaluator
+from zsrobust.evaluation.checks import black_box
+from zsrobust.evaluation.checks.diagnostics import diagnose
 from zsrobust.evaluation.evaluator import evaluate
-from zsrobust.evaluation.findings import failed
-from zsrobust.evaluation.results import Results
+from zsrobust.evaluation.results import Results, failed
 from zsrobust.models.loading import load
 from zsrobust.utils.units import Eps
 

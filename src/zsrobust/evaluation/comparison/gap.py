@@ -8,8 +8,8 @@ from typing import Literal
 
 import numpy as np
 
+from zsrobust.evaluation.comparison.paired import paired_difference
 from zsrobust.evaluation.evaluated_run import EvaluatedRun
-from zsrobust.evaluation.paired import paired_difference
 from zsrobust.evaluation.results import Row
 from zsrobust.evaluation.statistics import Interval, Outcome, seeds_interval
 from zsrobust.utils.errors import RequestError

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom, binomtest
 
-from zsrobust.evaluation.collapse import (
+from zsrobust.evaluation.checks.collapse import (
     collapse,
     count_predictions,
     is_at_chance,

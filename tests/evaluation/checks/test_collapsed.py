@@ -5,10 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from zsrobust.evaluation.collapsed import chance_notes, collapse_warnings, has_not_collapsed
+from zsrobust.evaluation.checks.collapse import chance_notes, collapse_warnings, has_not_collapsed
 from zsrobust.evaluation.evaluated_run import EvaluatedRun
-from zsrobust.evaluation.findings import failed
-from zsrobust.evaluation.results import Results, Row
+from zsrobust.evaluation.results import Results, Row, failed
 from zsrobust.reporting.findings import findings_page, warnings
 from zsrobust.reporting.tables import accuracy_table
 from zsrobust.reproduce.tables import Line, comparison_table

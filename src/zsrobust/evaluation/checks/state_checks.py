@@ -16,9 +16,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from zsrobust.evaluation.findings import Finding
-from zsrobust.evaluation.fresh import Fresh, fresh_of
-from zsrobust.evaluation.probe import Probe, spread, surely_more
+from zsrobust.evaluation.checks.probe import Probe, spread, surely_more
+from zsrobust.evaluation.checks.snapshot import Fresh, fresh_of
+from zsrobust.evaluation.results import Finding
 
 TOLERANCE = 1e-3
 """Of the spread of an image's logits: another batch or order of sums moves them by less."""

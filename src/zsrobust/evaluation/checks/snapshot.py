@@ -20,7 +20,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from zsrobust.evaluation.probe import in_batches
+from zsrobust.evaluation.checks.probe import in_batches
 
 PATIENCE = 600.0
 """Seconds that a forked process has for an answer; a copy answers then."""

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from zsrobust.attacks.losses import cross_entropy
-from zsrobust.evaluation.findings import Finding
-from zsrobust.evaluation.probe import Probe, spread
+from zsrobust.evaluation.checks.probe import Probe, spread
+from zsrobust.evaluation.results import Finding
 from zsrobust.utils.noise import uniform_noise
 
 ZERO_SAMPLES = 0.05

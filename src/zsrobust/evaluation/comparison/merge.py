@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from zsrobust.evaluation.comparison.protocol import same_protocol
 from zsrobust.evaluation.results import BlackBoxProbe, Results, Row
-from zsrobust.evaluation.same_protocol import same_protocol
 
 Place = tuple[str, str, str]
 

@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.stats import binomtest
 
-from zsrobust.evaluation.compare import compare
+from zsrobust.evaluation.comparison.paired import compare
+from zsrobust.evaluation.comparison.seeds import aggregate_seeds
 from zsrobust.evaluation.results import Results, Row
-from zsrobust.evaluation.seeds import aggregate_seeds
 from zsrobust.utils.errors import RequestError
 
 EPS = 1 / 255

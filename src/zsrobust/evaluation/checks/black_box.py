@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 
 import torch
+from scipy.stats import binomtest
 from torch import Tensor, nn
 
 from zsrobust.attacks import PGD, ThreatModel
@@ -27,17 +28,23 @@ from zsrobust.attacks.losses import margin
 from zsrobust.data.batch import Batch
 from zsrobust.data.split import keyed_order
 from zsrobust.evaluation.cell import Cell
-from zsrobust.evaluation.diagnostics import BLACK_BOX
-from zsrobust.evaluation.fresh import Fresh, fresh_of, logits_of
+from zsrobust.evaluation.checks.probe import SURE, Probe, random_search, spread, surely_more
+from zsrobust.evaluation.checks.row_groups import BLACK_BOX, passed
+from zsrobust.evaluation.checks.snapshot import Fresh, fresh_of, logits_of
+from zsrobust.evaluation.checks.state_checks import (
+    STATEFUL,
+    TOLERANCE,
+    TRANSDUCTIVE,
+    answers_alone,
+    changed,
+)
 from zsrobust.evaluation.outcomes import TIE
-from zsrobust.evaluation.probe import Probe, spread, surely_more
-from zsrobust.evaluation.random_search import random_search
-from zsrobust.evaluation.results import BlackBoxAttack, BlackBoxProbe, Dependence
-from zsrobust.evaluation.state_checks import TOLERANCE, answers_alone, changed
+from zsrobust.evaluation.results import BlackBoxAttack, BlackBoxProbe, Dependence, Finding, Results
 from zsrobust.models.zero_shot import ZeroShotClassifier
 from zsrobust.utils.errors import ZSRobustError
 from zsrobust.utils.files import write_text
 from zsrobust.utils.noise import uniform_noise
+from zsrobust.utils.units import format_radius
 
 FEWEST, MOST, SHARE = 16, 32, 8
 """Samples: an eighth of the set, at least 16 and at most 32, of those that the model has right."""
@@ -255,3 +262,87 @@ def _transferred(
 def _searched(model: nn.Module, batch: Batch, threat: ThreatModel, seed: int) -> Tensor:
     probe = Probe(model, batch.images, batch.labels, batch.sample_ids, threat, seed)
     return random_search(probe, lambda x: margin(probe.logits(x), probe.labels), queries=QUERIES)
+
+
+KINDS = {
+    "random": (
+        "the same question has another answer each time",
+        "The model draws random numbers. One gradient is a sample of many, and a prediction that "
+        "stood once may fall the next time: switch the randomness off, or average gradients over "
+        "draws (EOT) and say so beside the number.",
+    ),
+    "batch": ("answers depend on the other images of the batch", TRANSDUCTIVE),
+    "state": ("answers depend on what was asked before", STATEFUL),
+}
+
+
+def probe_goes_no_further(results: Results) -> list[Finding]:
+    """No attack without gradients surely takes more of the lead than the best with them.
+
+    An exact one-sided sign test at 1 %, on a few samples that the model has right.
+    """
+    wrong = [
+        Finding(
+            "black-box probe",
+            False,
+            f"{_where(probe)}: {attack.name}, without the model's gradient, goes further than "
+            f"{' and '.join(probe.compared_with)} on {attack.further} of {attack.asked} samples "
+            f"and less far on {attack.less_far}; {attack.fallen} fall to it, "
+            f"{probe.fallen} of {probe.n} to the attack with gradients",
+            {
+                "further": attack.further / attack.asked,
+                "fallen_to_black_box": attack.fallen / attack.asked,
+                "fallen_to_white_box": probe.fallen / probe.n,
+            },
+            "The gradients mislead the attack (gradient masking), or it has too few steps, so the "
+            "number says nothing about robustness. Run `--sanity` to see why, attack with "
+            "`square` and `transfer(...)`, and report the lowest accuracy that any attack reached.",
+        )
+        for probe in results.probes
+        for attack in probe.attacks
+        if _surely_further(attack)
+    ]
+    return wrong or passed(
+        "black-box probe",
+        len(results.probes),
+        "no attack without gradients goes surely further than those with them",
+    )
+
+
+def answers_repeat(results: Results) -> list[Finding]:
+    """A copy that was never asked answers as was counted, in another order and other batches."""
+    wrong = []
+    for probe in results.probes:
+        found = probe.dependence
+        if found.kind:
+            what, explanation = KINDS[found.kind]
+            wrong.append(
+                Finding(
+                    "answers repeat",
+                    False,
+                    f"{_where(probe)}: {what}: a fresh copy gives {found.clean} of {probe.n} clean "
+                    f"images other logits than were counted, and {found.adversarial} of "
+                    f"{found.shown} perturbed ones other logits than the model does by now",
+                    {
+                        "changed_clean": found.clean / probe.n,
+                        "changed_adversarial": found.adversarial / max(1, found.shown),
+                    },
+                    explanation,
+                )
+            )
+    return wrong or passed(
+        "answers repeat",
+        len(results.probes),
+        "a fresh copy, asked in another order and in other batches, answers as was counted",
+    )
+
+
+def _surely_further(attack: BlackBoxAttack) -> bool:
+    decided = attack.further + attack.less_far
+    if not decided:
+        return False
+    return bool(binomtest(attack.further, decided, alternative="greater").pvalue < SURE)
+
+
+def _where(probe: BlackBoxProbe) -> str:
+    return f"{probe.model} on {probe.dataset} at {format_radius(probe.norm, probe.eps)}"

@@ -8,8 +8,8 @@ from importlib import resources
 from pathlib import PurePath
 from typing import Any
 
+from zsrobust.evaluation.comparison.protocol import attack_of
 from zsrobust.evaluation.results import Results, Row
-from zsrobust.evaluation.same_protocol import attack_of
 from zsrobust.utils.units import Eps
 
 FIELDS = (
@@ -70,7 +70,7 @@ class Beside:
 
 def load_published() -> list[Published]:
     """All published rows that come with the package, in ``published_results.csv``."""
-    file = resources.files("zsrobust.evaluation").joinpath("published_results.csv")
+    file = resources.files("zsrobust.evaluation.comparison").joinpath("published_results.csv")
     rows = csv.DictReader(file.read_text("utf-8").splitlines())
     return [
         Published(

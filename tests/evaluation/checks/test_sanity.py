@@ -7,10 +7,10 @@ from torch.nn import functional as F
 
 from zsrobust.attacks import ThreatModel, pgd
 from zsrobust.attacks.losses import cross_entropy
-from zsrobust.evaluation import sanity as sanity_module
-from zsrobust.evaluation.findings import failed
-from zsrobust.evaluation.sanity import CHECKS, sanity
-from zsrobust.evaluation.state_checks import batch_independent, stateless
+from zsrobust.evaluation.checks import sanity as sanity_module
+from zsrobust.evaluation.checks.sanity import CHECKS, sanity
+from zsrobust.evaluation.checks.state_checks import batch_independent, stateless
+from zsrobust.evaluation.results import failed
 from zsrobust.models.zero_shot import ZeroShotClassifier
 from zsrobust.utils.errors import RequestError
 

@@ -1,0 +1,1 @@
+"""Checks: do these numbers contradict each other, and was the attack worth anything?"""

@@ -1,0 +1,1 @@
+"""Comparison: of models, of seeds, of evaluations, and with published numbers."""
