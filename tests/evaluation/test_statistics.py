@@ -2,12 +2,13 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zsrobust.evaluation.statistics import average_interval, seeds_interval, wilson_interval
 
 
+@settings(deadline=None)  # The first call imports scipy.
 @given(st.integers(1, 2000), st.data())
 def test_wilson_by_its_formula(n, data):
     correct = data.draw(st.integers(0, n))

@@ -110,6 +110,7 @@ def test_holm_by_its_example():
     assert holm([]) == []
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), max_size=8))
 def test_holm_lies_between_none_and_bonferroni(p_values):
     for p, adjusted in zip(p_values, holm(p_values), strict=True):
