@@ -15,8 +15,7 @@ from typing import Any
 
 from benchmarks.memory import MIB, resident
 from zsrobust.attacks.registry import EXAMPLES
-from zsrobust.cli.commands import COMMANDS
-from zsrobust.cli.data import data_parsers
+from zsrobust.cli.commands import command_names
 from zsrobust.config.parsing import evaluate_parser, finetune_parser, recipe_names
 from zsrobust.config.run_folder import claimed, find_run
 from zsrobust.config.schema import FinetuneConfig
@@ -60,7 +59,7 @@ def answered_at_once(here: Path) -> dict[str, list[list[str]]]:
             *([*FINETUNE, "--config", name, "--print_config"] for name in recipe_names("finetune")),
             *([*EVALUATE, "--config", name, "--print_config"] for name in recipe_names("evaluate")),
         ],
-        "wrong option": [[command, "--no-such-option"] for command in COMMANDS],
+        "wrong option": [[command, "--no-such-option"] for command in command_names()],
         "wrong value": list(_wrong_values()),
         "wrong name": list(_wrong_names()),
         "wrong folder": list(_wrong_folders()),
@@ -69,8 +68,8 @@ def answered_at_once(here: Path) -> dict[str, list[list[str]]]:
 
 def _help() -> Iterator[list[str]]:
     yield ["--help"]
-    yield from ([command, "--help"] for command in COMMANDS)
-    yield from (["data", name, "--help"] for name in data_parsers())
+    yield from ([command, "--help"] for command in command_names())
+    yield from (["data", name, "--help"] for name in ("list", "prepare", "verify", "shard"))
     yield from (["reproduce", world, "--help"] for world in WORLDS)
     yield from (["finetune", "--method", method, "--help"] for method in OBJECTIVES)
 

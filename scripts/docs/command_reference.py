@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -21,33 +20,32 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 def reference() -> str:
     """A section a command, in the order of ``zsrobust --help``."""
-    from zsrobust.cli.commands import COMMANDS
-    from zsrobust.cli.completion import OPTIONS
-    from zsrobust.cli.data import USAGE as DATA_USAGE
-    from zsrobust.cli.main import USAGE
+    from zsrobust.cli.commands import command_module, command_names, summary
     from zsrobust.config.parsing import recipe_titles
-    from zsrobust.config.schema import FinetuneConfig
     from zsrobust.objectives import OBJECTIVES
-    from zsrobust.reproduce.options import USAGE as REPRODUCE_USAGE
-    from zsrobust.sweep.request import USAGE as SWEEP_USAGE
 
-    usages = {"data": DATA_USAGE, "sweep": SWEEP_USAGE, "reproduce": REPRODUCE_USAGE}
     parts = []
-    for command in COMMANDS:
-        (summary,) = re.findall(rf"^  {command} +(.+)$", USAGE, re.MULTILINE)
-        parts += [f"## zsrobust {command}", f"{summary[0].upper()}{summary[1:]}."]
-        if command in usages:
-            parts.append(f"```text\n{usages[command]}\n```")
-            continue
-        parsers = list(OPTIONS.get(command, tuple)())
-        if command == "finetune":
-            usual = parsers[list(OBJECTIVES).index(FinetuneConfig.method)]
-            parts.append(table(action for action in options([usual]) if not _own(action)))
-            for method, parser in zip(OBJECTIVES, parsers, strict=True):
-                if own := [action for action in options([parser]) if _own(action)]:
+    for command in command_names():
+        module = command_module(command)
+        parts += [f"## zsrobust {command}", f"{summary(command)}."]
+        if usage := getattr(module, "USAGE", None):
+            parts.append(f"```text\n{usage}\n```")
+        elif command == "finetune":
+            parsers = dict(zip(OBJECTIVES, module.parsers(), strict=True))
+            shared = options(parsers["pmg_aft"])
+            parts.append(table(action for action in shared if not _own(action)))
+            for method, parser in parsers.items():
+                if own := [action for action in options(parser) if _own(action)]:
                     parts += [f"### --method {method}", table(own)]
-        elif parsers:
-            parts.append(table(options(parsers)))
+        else:
+            [parser] = module.parsers()
+            for action in parser._actions:
+                if isinstance(action, argparse._SubParsersAction):
+                    for name, below in action.choices.items():
+                        parts += [f"### {command} {name}", table(options(below))]
+                    break
+            else:
+                parts.append(table(options(parser)))
     for command in ("finetune", "evaluate"):
         parts.append(f"## Recipes of zsrobust {command}")
         titles = recipe_titles(command).items()
@@ -55,12 +53,11 @@ def reference() -> str:
     return "\n\n".join(parts)
 
 
-def options(parsers: Iterable[argparse.ArgumentParser]) -> Iterator[argparse.Action]:
-    """Every option and place, but for those that only group others, and for ``--help``."""
-    for parser in parsers:
-        for action in parser._actions:
-            if action.dest != "help" and action.metavar != "CONFIG":
-                yield action
+def options(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    """Every option and positional, but for those that only group others, and for ``--help``."""
+    for action in parser._actions:
+        if action.dest != "help" and action.metavar != "CONFIG":
+            yield action
 
 
 def _own(action: argparse.Action) -> bool:

@@ -81,7 +81,7 @@ def test_verify_a_whole_set(eurosat: Path, capsys) -> None:
     assert main(["data", "verify", "eurosat", "--root", str(eurosat)]) == 0
     shown = capsys.readouterr().out
     assert "eurosat/all: 30 images of 10 classes; all readable" in shown
-    assert "is whole" in shown
+    assert "is complete" in shown
 
 
 def test_verify_finds_what_is_wrong(eurosat: Path, capsys) -> None:
@@ -94,7 +94,7 @@ def test_verify_finds_what_is_wrong(eurosat: Path, capsys) -> None:
     assert "29 images of 10 classes; 30 are published; 1 of 29 images" in out
     assert "River_2.jpg" in out
     assert "eurosat/EuroSAT.zip: checksum not as published" in out
-    assert "is not whole" in err
+    assert "is not complete" in err
 
 
 def test_verify_compares_checksums(eurosat: Path, monkeypatch, capsys) -> None:
@@ -127,8 +127,8 @@ def test_a_missing_split_that_no_evaluation_needs_is_no_fault(
     ("words", "message"),
     [
         (["list", "x"], "unrecognized arguments: x"),
-        (["fetch"], "there is no command data 'fetch': choose list, prepare, verify"),
-        (["prepare"], "required: name"),
+        (["fetch"], "invalid choice: 'fetch' .choose from 'list', 'prepare'"),
+        (["prepare"], "required: NAME"),
         (["prepare", "cifar11"], "no published set 'cifar11': choose tiny-imagenet, imagenet"),
         (["prepare", "dtd", "--split", "half"], "dtd has no split 'half': it has train, val, test"),
         (["prepare", "imagenet"], "imagenet needs an account.*make an account at image-net.org"),

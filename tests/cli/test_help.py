@@ -2,19 +2,19 @@
 
 import pytest
 
-from zsrobust.cli.commands import COMMANDS
-from zsrobust.cli.data import data_parsers
+from zsrobust.cli.commands import command_names
 from zsrobust.cli.main import main
-from zsrobust.reproduce.request import WORLDS
+from zsrobust.reproduce.options import WORLDS
 
-BELOW = {"data": data_parsers(), "reproduce": WORLDS}
+COMMANDS = command_names()
+BELOW = {"data": ("list", "prepare", "verify", "shard"), "reproduce": WORLDS}
 EVERY = [(c,) for c in COMMANDS] + [(c, below) for c, names in BELOW.items() for below in names]
 
 
-def answer(words):
+def answer(argv):
     """The exit code, which argparse gives by an exception of its own."""
     try:
-        return main(words)
+        return main(argv)
     except SystemExit as stopped:
         return stopped.code
 
@@ -29,8 +29,23 @@ def test_help_comes_first(words, capsys):
             assert err == ""
 
 
-def test_a_value_before_it_is_not_asked_for(capsys):
-    assert answer(["evaluate", "--model", "nowhere", "-h"]) == 0
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["evaluate", "--model", "nowhere"],
+        ["finetune", "--config", "nope"],
+        ["finetune", "--method", "nope"],
+        ["completion", "cmd"],
+        ["export", "x", "--to", "pdf"],
+        ["sweep", "nope"],
+    ],
+)
+def test_help_comes_whatever_else_is_wrong(wrong, capsys):
+    assert answer([*wrong, "--help"]) == 0
+    assert capsys.readouterr().out.startswith(f"usage: zsrobust {wrong[0]}")
+
+
+def test_help_of_a_method_lists_its_options(capsys):
     assert answer(["finetune", "--method", "sum", "--help"]) == 0
     assert "--objective.terms" in capsys.readouterr().out
 

@@ -99,13 +99,13 @@ def test_colour_is_for_terminals_that_want_it(monkeypatch, capsys, colours, colo
     [
         (["--version"], 0, ""),
         ([], 0, ""),
-        (["finetun"], 2, "there is no command 'finetun': choose demo, finetune, evaluate"),
+        (["finetun"], 2, "there is no command 'finetun': did you mean finetune"),
         (["finetune", "--config", "nope"], 2, "--config nope is neither a file nor a recipe"),
         (["evaluate", "--model", "x"], 2, "missing: --data"),
         (["compare"], 2, "write zsrobust compare RUN_A RUN_B"),
         (["compare", "/nowhere"], 2, "/nowhere"),
         (["seeds"], 2, "write zsrobust seeds RUN RUN"),
-        (["recipes", "all"], 2, "write zsrobust recipes, with --json or nothing"),
+        (["recipes", "all"], 2, "unrecognized arguments: all"),
         (["evaluate", "--model", "ViT-Z/openai", "--data", "digits"], 2, "is unknown"),
     ],
 )

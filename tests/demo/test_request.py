@@ -2,8 +2,9 @@ import shlex
 
 import pytest
 
+from zsrobust.cli.commands.demo import parse
 from zsrobust.demo.clock import Clock, Stage, attack_steps, stages
-from zsrobust.demo.request import DemoRequest, parse_demo
+from zsrobust.demo.request import DemoRequest
 from zsrobust.utils.errors import RequestError
 
 
@@ -20,12 +21,12 @@ from zsrobust.utils.errors import RequestError
     ],
 )
 def test_words_to_a_request_and_back(words, folder, photos):
-    request = parse_demo(words)
+    request = parse(words)
     assert str(request.folder) == folder
     assert request.photos == photos
     program, demo, *again = shlex.split(request.command)
     assert (program, demo) == ("zsrobust", "demo")
-    assert parse_demo(again) == request
+    assert parse(again) == request
 
 
 @pytest.mark.parametrize(
@@ -39,7 +40,7 @@ def test_words_to_a_request_and_back(words, folder, photos):
 )
 def test_wrong_words_are_refused(words, message):
     with pytest.raises(RequestError) as refused:
-        parse_demo(words)
+        parse(words)
     assert message in str(refused.value)
 
 

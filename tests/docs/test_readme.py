@@ -7,13 +7,11 @@ from pathlib import Path
 import pytest
 
 from zsrobust.attacks.registry import EXAMPLES
-from zsrobust.cli.completion import OPTIONS
-from zsrobust.cli.data import data_parsers
+from zsrobust.cli.commands import command_module, demo
 from zsrobust.config.parsing import parse_evaluate, parse_finetune
 from zsrobust.data.own import OWN
 from zsrobust.data.registry import KINDS
 from zsrobust.data.suites import SUITES
-from zsrobust.demo.request import parse_demo
 from zsrobust.export.formats import FORMATS
 from zsrobust.models.adapters.registry import ADAPTERS
 from zsrobust.models.names import FORMS
@@ -28,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md"))]
 PARSED = {
-    "demo": parse_demo,
+    "demo": demo.parse,
     "evaluate": parse_evaluate,
     "finetune": parse_finetune,
     "reproduce": parse_reproduce,
@@ -58,10 +56,8 @@ def test_every_command_parses(words, tmp_path, monkeypatch):
         (tmp_path / "DIR" / part).mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     command, *options = words
-    if command == "data":
-        data_parsers()[options[0]].parse_args(options[1:])
-    elif command not in PARSED:
-        (parser,) = OPTIONS[command]()
+    if command not in PARSED:
+        [parser] = command_module(command).parsers()
         parser.parse_args(options)
     else:
         parsed = PARSED[command](options)

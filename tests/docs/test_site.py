@@ -1,5 +1,6 @@
 """The site is built whole: its links lead somewhere, it asks no other host, a phone can show it."""
 
+import argparse
 import functools
 import http.server
 import re
@@ -11,9 +12,8 @@ from mkdocs.commands.build import build
 from mkdocs.config import load_config
 from mkdocs.exceptions import Abort
 
-from zsrobust.cli.commands import COMMANDS
-from zsrobust.cli.completion import OPTIONS
-from zsrobust.cli.data import data_parsers
+from zsrobust.cli.commands import command_names
+from zsrobust.cli.commands.completion import whole_parser
 from zsrobust.objectives import OBJECTIVES
 
 pytestmark = pytest.mark.slow
@@ -45,18 +45,26 @@ def test_files_of_the_repository_are_pages_too(site):
 
 def test_every_command_and_option_is_described(site):
     page = (site / "cli" / "index.html").read_text("utf-8")
-    for command in COMMANDS:
+    for command in command_names():
         assert f'id="zsrobust-{command}"' in page
     for method in OBJECTIVES:
         assert method in page
     # Where a command explains its own words, it writes --dry-run for --dry_run.
     words = set(re.findall(r"--[a-z][\w.]*", page.replace("-", "_").replace("__", "--")))
-    parsers = [parser for make in OPTIONS.values() for parser in make()]
-    for parser in [*parsers, *data_parsers().values()]:
+    for parser in all_parsers(whole_parser()):
         for action in parser._actions:
-            for option in action.option_strings[:1] if action.metavar != "CONFIG" else []:
-                plain = option.replace("-", "_").replace("__", "--")
-                assert option == "-h" or plain in words, f"{parser.prog} {option}"
+            for option in action.option_strings[:1]:
+                if option not in ("--json", "--debug"):
+                    plain = option.replace("-", "_").replace("__", "--")
+                    assert plain in words, f"{parser.prog} {option}"
+
+
+def all_parsers(parser):
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for below in action.choices.values():
+                yield from all_parsers(below)
 
 
 def test_docstrings_are_there_without_their_markup(site):

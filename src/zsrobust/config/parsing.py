@@ -18,7 +18,7 @@ from jsonargparse import (  # type: ignore[attr-defined]
 from jsonargparse.typing import register_type
 
 from zsrobust.config.schema import EvaluateConfig, FinetuneConfig
-from zsrobust.objectives import objective_class
+from zsrobust.objectives import OBJECTIVES, objective_class
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.files import local_path
 from zsrobust.utils.plain_yaml import read_plain_yaml
@@ -285,6 +285,15 @@ def _with_recipe_paths(words: Sequence[str], command: str) -> list[str]:
             word = f"--config={recipe_path(word.removeprefix('--config='), command)}"
         paths.append(word)
     return paths
+
+
+def method_for_help(argv: Sequence[str]) -> str:
+    """The method whose options ``--help`` lists, whatever else is wrong with the arguments."""
+    try:
+        method = _method(_with_recipe_paths(argv, "finetune"))
+    except RequestError:
+        return FinetuneConfig.method
+    return method if method in OBJECTIVES else FinetuneConfig.method
 
 
 def _method(words: Sequence[str]) -> str:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from zsrobust.config.parsing import parse_options
 from zsrobust.config.schema import Device
 from zsrobust.demo.folder import check_folder
 from zsrobust.demo.own_photos import checked
@@ -88,23 +86,3 @@ def check_demo(request: DemoRequest) -> None:
     if request.photos:
         checked(local_path(request.photos))
     check_folder(request.folder)
-
-
-def parse_demo(words: Sequence[str]) -> DemoRequest:
-    """A demonstration from command-line words.
-
-    Raises:
-        RequestError: if a word or value is wrong; one sentence says which.
-    """
-    following = [*words, "--"][1:]
-    words = [
-        f"--photos={EXAMPLES}" if word == "--photos" and then.startswith("--") else word
-        for word, then in zip(words, following, strict=True)
-    ]
-    given = parse_options(
-        DemoRequest,
-        words,
-        command="demo",
-        description="Fine-tune three methods live and see what becomes of robustness.",
-    )
-    return DemoRequest(**given)

@@ -1,4 +1,4 @@
-"""Figures for machines: strict JSON, which has no word for a number that is none."""
+"""Results as strict JSON: ``json.dumps`` writes ``NaN``, which is none, or refuses it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def plain_json(value: Any) -> str:
-    """``value`` as one line of JSON; dataclasses as objects, nan and infinities as null."""
+    """``value`` as one line of JSON; dataclasses as objects, NaN and infinities as null."""
     return json.dumps(_plain(value), allow_nan=False)
 
 

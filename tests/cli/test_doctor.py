@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from zsrobust.cli.doctor import checkup, machine, material, packages
-from zsrobust.cli.doctor.finding import Finding
+from zsrobust.cli import checkup
+from zsrobust.cli.checkup import Finding
 from zsrobust.cli.main import main
 from zsrobust.data.published.table import TABLE
 
-PROJECT = Path(__file__).parents[3] / "pyproject.toml"
+PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
 
 def by_name(findings):
@@ -21,7 +21,7 @@ def by_name(findings):
 @pytest.fixture
 def asked_for(monkeypatch):
     """Puts other requirements in the place of the installed package's."""
-    return lambda *lines: monkeypatch.setattr(packages, "requires", lambda name: list(lines))
+    return lambda *lines: monkeypatch.setattr(checkup, "requires", lambda name: list(lines))
 
 
 @pytest.fixture
@@ -44,11 +44,11 @@ def test_this_machine_is_usable(without_network, tmp_path, capsys, monkeypatch):
     told = json.loads(out)
     assert told["usable"] is True
     found = {one["name"]: one for one in told["findings"]}
-    assert found["torch"]["words"] == version("torch")
-    assert found["glyph-clip"]["words"] == "loads, weights as shipped"
-    assert re.match(r"1 of \d+ below .*: eurosat$", found["published sets"]["words"])
-    assert found["ZSROBUST_DATA"]["words"].startswith(str(tmp_path))
-    assert f"{os.cpu_count()} cores" in found["cpu"]["words"]
+    assert found["torch"]["text"] == version("torch")
+    assert found["glyph-clip"]["text"] == "loads, weights as shipped"
+    assert re.match(r"1 of \d+ below .*: eurosat$", found["published sets"]["text"])
+    assert found["ZSROBUST_DATA"]["text"].startswith(str(tmp_path))
+    assert f"{os.cpu_count()} cores" in found["cpu"]["text"]
     # The words for people are there too, on the other stream.
     assert "loads, weights as shipped" in err
 
@@ -56,25 +56,25 @@ def test_this_machine_is_usable(without_network, tmp_path, capsys, monkeypatch):
 def test_every_extra_is_known_by_what_it_enables():
     tomllib = pytest.importorskip("tomllib", reason="needs Python 3.11")
     project = tomllib.loads(PROJECT.read_text("utf-8"))["project"]
-    assert set(packages.ENABLES) == set(project["optional-dependencies"])
+    assert set(checkup.ENABLES) == set(project["optional-dependencies"])
 
 
 def test_a_missing_and_an_old_package_are_broken(asked_for):
     asked_for("numpy>=1.26", "torch>=999", "no-such-thing>=1", 'winonly; sys_platform == "win32"')
-    found = by_name(packages.packages())
+    found = by_name(checkup.packages())
     assert found["numpy"].state == "ok"
     assert found["torch"].state == found["no-such-thing"].state == "broken"
-    assert found["torch"].words == f"{version('torch')}, needed is >=999"
-    assert found["no-such-thing"].words == "missing, needed is >=1"
+    assert found["torch"].text == f"{version('torch')}, needed is >=999"
+    assert found["no-such-thing"].text == "missing, needed is >=1"
     assert found["no-such-thing"].remedy == 'pip install "no-such-thing>=1"'
     assert "winonly" not in found
 
 
 def test_an_extra_that_is_not_installed_is_a_note(asked_for):
     asked_for('no-such-thing>=1; extra == "onnx"', 'numpy>=1; extra == "onnx"')
-    extra = by_name(packages.packages())["extra onnx"]
+    extra = by_name(checkup.packages())["extra onnx"]
     assert extra.state == "note"
-    assert extra.words == "not installed: no-such-thing (for zsrobust export --to onnx)"
+    assert extra.text == "not installed: no-such-thing (for zsrobust export --to onnx)"
     assert extra.remedy == 'pip install "zsrobust[onnx]"'
 
 
@@ -84,13 +84,13 @@ def test_versions_come_from_what_is_installed():
 
 
 def test_damaged_weights_are_broken(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(material, "GLYPH_CLIP", ("another", "one"))
-    found = by_name(material.models())["glyph-clip"]
-    assert (found.state, found.words) == ("broken", "its weights are not those shipped")
+    monkeypatch.setattr(checkup, "GLYPH_CLIP", ("another", "one"))
+    found = by_name(checkup.models())["glyph-clip"]
+    assert (found.state, found.text) == ("broken", "its weights are not those shipped")
     monkeypatch.setattr("zsrobust.models.glyph_clip.loading.WEIGHTS", tmp_path / "none")
-    found = by_name(material.models())["glyph-clip"]
+    found = by_name(checkup.models())["glyph-clip"]
     assert found.state == "broken"
-    assert "missing or damaged" in found.words
+    assert "missing or damaged" in found.text
 
 
 def test_models_in_the_caches_are_named(monkeypatch, tmp_path):
@@ -99,22 +99,22 @@ def test_models_in_the_caches_are_named(monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     (tmp_path / ".cache/clip").mkdir(parents=True)
     (tmp_path / ".cache/clip/RN50.pt").touch()
-    found = by_name(material.models())
-    assert found["hub cache"].words == f"org/name in {tmp_path / 'hub'}"
-    assert found["OpenAI's weights"].words == f"RN50.pt in {tmp_path / '.cache/clip'}"
+    found = by_name(checkup.models())
+    assert found["hub cache"].text == f"org/name in {tmp_path / 'hub'}"
+    assert found["OpenAI's weights"].text == f"RN50.pt in {tmp_path / '.cache/clip'}"
 
 
 def test_a_full_disk_and_a_wrong_limit_are_broken(monkeypatch, cache):
     monkeypatch.setattr(
         "shutil.disk_usage", lambda place: type("Usage", (), {"free": 5e8, "total": 1e12})
     )
-    found = by_name(machine.storage())
+    found = by_name(checkup.storage())
     assert found["disk of this folder"].state == "broken"
-    assert found["disk of this folder"].words.startswith("0.5 GB free at ")
+    assert found["disk of this folder"].text.startswith("0.5 GB free at ")
     monkeypatch.setenv("ZSROBUST_CACHE_GB", "lots")
-    found = by_name(machine.storage())
+    found = by_name(checkup.storage())
     assert found["cache"].state == "broken"
-    assert "ZSROBUST_CACHE_GB is 'lots'" in found["cache"].words
+    assert "ZSROBUST_CACHE_GB is 'lots'" in found["cache"].text
 
 
 def test_what_the_cache_holds_is_counted(cache, monkeypatch):
@@ -122,24 +122,24 @@ def test_what_the_cache_holds_is_counted(cache, monkeypatch):
     with (cache / "pixels" / "a").open("wb") as file:
         file.truncate(1_500_000_000)
     monkeypatch.setenv("ZSROBUST_CACHE_GB", "7.5")
-    assert by_name(machine.storage())["cache"].words == f"{cache}, 1.5 of 7.5 GB taken"
+    assert by_name(checkup.storage())["cache"].text == f"{cache}, 1.5 of 7.5 GB taken"
 
 
 def test_a_cache_that_cannot_be_written_costs_only_time(monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.setenv("ZSROBUST_CACHE", str(tmp_path / "file" / "cache"))
-    found = by_name(machine.storage())["cache"]
+    found = by_name(checkup.storage())["cache"]
     assert found.state == "note"
-    assert "nothing is kept" in found.words
+    assert "nothing is cached" in found.text
 
 
 def test_variables_are_shown_and_a_token_is_not(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     monkeypatch.setenv("ZSROBUST_DATA", str(tmp_path / "gone"))
-    found = list(machine.variables())
-    assert not any("hf_secret" in one.words for one in found)
-    assert by_name(found)["HF_TOKEN"].words == "set (for zsrobust push)"
-    assert by_name(found)["ZSROBUST_DATA"].words == f"{tmp_path / 'gone'} is no folder"
+    found = list(checkup.variables())
+    assert not any("hf_secret" in one.text for one in found)
+    assert by_name(found)["HF_TOKEN"].text == "set (for zsrobust push)"
+    assert by_name(found)["ZSROBUST_DATA"].text == f"{tmp_path / 'gone'} is not a folder"
 
 
 def test_a_part_that_fails_does_not_end_the_checkup(monkeypatch, tmp_path, capsys):
@@ -150,9 +150,9 @@ def test_a_part_that_fails_does_not_end_the_checkup(monkeypatch, tmp_path, capsy
     monkeypatch.setattr(checkup, "devices", fail)
     assert main(["doctor", "--root", str(tmp_path)]) == 1
     out, err = capsys.readouterr()
-    assert "this part: ImportError: libcudart.so.13: no such file; install zsrobust again" in out
-    assert "not usable until what is broken is mended" in out
-    assert err == "zsrobust: something needed is broken here: this part\n"
+    assert "this check: ImportError: libcudart.so.13: no such file; install zsrobust again" in out
+    assert "not usable until what is broken is repaired" in out
+    assert err == "zsrobust: something needed is broken here: this check\n"
     assert "glyph-clip" in out
 
 
@@ -165,8 +165,8 @@ def test_cuda_devices_are_told_with_their_memory(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: about)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda index: (10e9, 24e9))
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
-    found = by_name(machine.devices())["cuda:0"]
-    assert found.words == "Card 9000, 10.0 of 24.0 GB free, bfloat16 no"
+    found = by_name(checkup.devices())["cuda:0"]
+    assert found.text == "Card 9000, 10.0 of 24.0 GB free, bfloat16 no"
 
 
 def test_bad_words_are_one_sentence(capsys):

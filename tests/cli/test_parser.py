@@ -1,11 +1,11 @@
 import pytest
 
-from zsrobust.config.word_parser import WordParser
+from zsrobust.cli.parser import Parser
 from zsrobust.utils.errors import RequestError
 
 
 @pytest.mark.parametrize(
-    ("words", "found"),
+    ("argv", "found"),
     [
         (["run"], (False, "run")),
         (["run", "--overwrite"], (True, "run")),
@@ -16,16 +16,16 @@ from zsrobust.utils.errors import RequestError
         (["run", "--overwrite=no"], (False, "run")),
     ],
 )
-def test_a_switch_is_spelled_as_options_of_recipes_are(words, found):
-    parser = WordParser(prog="zsrobust")
+def test_a_switch_is_spelled_as_options_of_recipes_are(argv, found):
+    parser = Parser(prog="zsrobust")
     parser.add_argument("run")
     parser.add_switch("--overwrite", help="replace it")
-    given = parser.parse_args(words)
+    given = parser.parse_args(argv)
     assert (given.overwrite, given.run) == found
 
 
 def test_other_values_are_refused():
-    parser = WordParser(prog="zsrobust")
+    parser = Parser(prog="zsrobust")
     parser.add_switch("--overwrite", help="replace it")
     with pytest.raises(RequestError, match="--overwrite: is maybe: must be true or false"):
         parser.parse_args(["--overwrite=maybe"])

@@ -1,0 +1,305 @@
+"""The checks of ``zsrobust doctor``: packages, devices, models, data sets, disk, environment."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+from packaging.requirements import Requirement
+
+from zsrobust._version import __version__
+from zsrobust.utils.cache import LARGE, cache_folder, cache_limit
+from zsrobust.utils.errors import RequestError
+
+State = Literal["ok", "note", "broken"]
+LOW_DISK = 1_000_000_000
+VARIABLES = {
+    "ZSROBUST_CACHE": "where text embeddings, pixels and shards are cached",
+    "ZSROBUST_CACHE_GB": "how much pixels and shards may take",
+    "ZSROBUST_DATA": "where published sets are looked for",
+    "XDG_CACHE_HOME": "where caches are, unless ZSROBUST_CACHE says",
+    "HF_HOME": "where the hub's files are",
+    "HF_HUB_CACHE": "where the hub's files are, before HF_HOME",
+    "HF_HUB_OFFLINE": "whether the hub is never asked",
+    "HF_ENDPOINT": "which hub is asked",
+    "OMP_NUM_THREADS": "threads of torch on the CPU",
+    "CUDA_VISIBLE_DEVICES": "which GPUs torch sees",
+    "RANK": "which of several processes this is",
+    "NO_COLOR": "no colour in the terminal",
+}
+ENABLES = {
+    "photo": "the model photo-lite",
+    "pcam": "the data set pcam",
+    "huggingface": "data of huggingface:FOLDER",
+    "remote": "shards behind http addresses",
+    "onnx": "zsrobust export --to onnx",
+    "transformers": "zsrobust export --to transformers",
+    "serve": "zsrobust serve",
+    "docs": "building the documentation's site",
+    "test": "the test suite",
+}
+"""What each extra is for; one that is not named here is shown without it."""
+GLYPH_CLIP = ("b973cddc6b641990", "63c0a4558a6c82ec")
+"""Fingerprints of the shipped image encoder and text side."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        topic: what it belongs to, such as ``packages``.
+        name: what was looked at.
+        state: ``broken`` where something that is needed is not usable, ``note`` where an optional
+            thing is absent or something should be known.
+        text: what was found.
+        remedy: what to do; empty where nothing need be done.
+    """
+
+    topic: str
+    name: str
+    state: State
+    text: str
+    remedy: str = ""
+
+
+Check = Callable[[], Iterator[Finding]]
+
+
+@dataclass(frozen=True)
+class Checkup:
+    """Everything that was found."""
+
+    findings: list[Finding]
+
+    @property
+    def usable(self) -> bool:
+        """Whether nothing that is needed is broken."""
+        return all(finding.state != "broken" for finding in self.findings)
+
+    @property
+    def problems(self) -> list[Finding]:
+        """What is broken, and what has a remedy; the broken first."""
+        broken = [one for one in self.findings if one.state == "broken"]
+        return broken + [one for one in self.findings if one.state == "note" and one.remedy]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"usable": self.usable, "findings": [asdict(one) for one in self.findings]}
+
+
+def checkup(root: Path) -> Checkup:
+    """Look at everything; published sets are looked for below ``root``."""
+    checks: dict[str, Check] = {
+        "packages": packages,
+        "devices": devices,
+        "models": models,
+        "data": partial(data_sets, root),
+        "storage": storage,
+        "environment": variables,
+    }
+    return Checkup([found for topic, check in checks.items() for found in _guarded(topic, check)])
+
+
+def _guarded(topic: str, check: Check) -> list[Finding]:
+    found = []
+    try:
+        for finding in check():
+            found.append(finding)
+    # A broken installation fails in any way, and that is what is looked for.
+    except Exception as reason:
+        text = f"{type(reason).__name__}: {' '.join(str(reason).split())}"
+        remedy = "install zsrobust again in a new environment"
+        found.append(Finding(topic, "this check", "broken", text, remedy))
+    return found
+
+
+def packages() -> Iterator[Finding]:
+    """Versions of everything needed, and what each extra lacks."""
+    yield Finding(
+        "packages", "zsrobust", "ok", f"{__version__}, Python {platform.python_version()}"
+    )
+    extras: dict[str, list[Requirement]] = {}
+    for requirement in map(Requirement, requires("zsrobust") or ()):
+        extra = _extra(requirement)
+        if extra is None:
+            if requirement.marker is None or requirement.marker.evaluate():
+                yield _needed(requirement)
+        else:
+            extras.setdefault(extra, []).append(requirement)
+    for extra, wanted in extras.items():
+        yield _optional(extra, wanted)
+
+
+def _extra(requirement: Requirement) -> str | None:
+    """The extra that asks for it, if it takes one."""
+    marker = str(requirement.marker or "")
+    return marker.partition("extra == ")[2].strip("\"'() ") or None
+
+
+def _found(requirement: Requirement) -> str | None:
+    try:
+        return version(requirement.name)
+    except PackageNotFoundError:
+        return None
+
+
+def _fits(requirement: Requirement, found: str | None) -> bool:
+    return found is not None and requirement.specifier.contains(found, prereleases=True)
+
+
+def _needed(requirement: Requirement) -> Finding:
+    found, name = _found(requirement), requirement.name
+    if _fits(requirement, found):
+        return Finding("packages", name, "ok", str(found))
+    text = f"{found or 'missing'}, needed is {requirement.specifier}"
+    return Finding("packages", name, "broken", text, f'pip install "{name}{requirement.specifier}"')
+
+
+def _optional(extra: str, wanted: list[Requirement]) -> Finding:
+    lacking = [one.name for one in wanted if not _fits(one, _found(one))]
+    purpose = ENABLES.get(extra, "")
+    name = f"extra {extra}"
+    if not lacking:
+        return Finding("packages", name, "ok", f"installed: {purpose}" if purpose else "installed")
+    text = f"not installed: {', '.join(lacking)}" + (f" (for {purpose})" if purpose else "")
+    return Finding("packages", name, "note", text, f'pip install "zsrobust[{extra}]"')
+
+
+def devices() -> Iterator[Finding]:
+    """The CPU, every CUDA device, and Apple's GPU, each with what it can do."""
+    import torch
+
+    from zsrobust.utils.devices import bf16_works
+
+    topic = "devices"
+    threads = f"{torch.get_num_threads()} threads of {os.cpu_count()} cores"
+    bf16 = _yes(bf16_works(torch.device("cpu")))
+    yield Finding(topic, "cpu", "ok", f"{threads}, bfloat16 {bf16}")
+    if not torch.cuda.is_available():
+        built = torch.version.cuda
+        why = "torch is built without it" if built is None else f"torch is built for {built}"
+        yield Finding(topic, "cuda", "note", f"none here ({why}): everything runs on the CPU")
+    for index in range(torch.cuda.device_count()):
+        about = torch.cuda.get_device_properties(index)
+        free, total = torch.cuda.mem_get_info(index)
+        memory = f"{free / 1e9:.1f} of {total / 1e9:.1f} GB free"
+        bf16 = _yes(bf16_works(torch.device("cuda", index)))
+        yield Finding(topic, f"cuda:{index}", "ok", f"{about.name}, {memory}, bfloat16 {bf16}")
+    if torch.backends.mps.is_available():
+        yield Finding(topic, "mps", "ok", "Apple's GPU, for --device mps")
+
+
+def storage() -> Iterator[Finding]:
+    """The cache, and the disk of it and of run folders."""
+    folder = cache_folder()
+    yield _cache(folder)
+    for name, place in (("disk of the cache", folder), ("disk of this folder", Path.cwd())):
+        free = shutil.disk_usage(_existing(place)).free
+        text = f"{free / 1e9:.1f} GB free at {_existing(place)}"
+        if free < LOW_DISK:
+            yield Finding("storage", name, "broken", text, "free at least 1 GB")
+        else:
+            yield Finding("storage", name, "ok", text)
+
+
+def variables() -> Iterator[Finding]:
+    """Those that are set, and a token without its value."""
+    topic = "environment"
+    for name, meaning in VARIABLES.items():
+        if name in os.environ:
+            yield Finding(topic, name, "ok", f"{os.environ[name]} ({meaning})")
+    if os.environ.get("HF_TOKEN"):
+        yield Finding(topic, "HF_TOKEN", "ok", "set (for zsrobust push)")
+    root = os.environ.get("ZSROBUST_DATA")
+    if root and not Path(root).expanduser().is_dir():
+        text = f"{root} is not a folder"
+        yield Finding(topic, "ZSROBUST_DATA", "note", text, "make it, or unset the variable")
+
+
+def _cache(folder: Path) -> Finding:
+    topic, name = "storage", "cache"
+    try:
+        limit = cache_limit()
+    except RequestError as wrong:
+        return Finding(topic, name, "broken", str(wrong), "set ZSROBUST_CACHE_GB, or unset it")
+    files = [file for kind in LARGE for file in (folder / kind).glob("*") if file.is_file()]
+    taken = sum(file.stat().st_size for file in files)
+    text = f"{folder}, {taken / 1e9:.1f} of {limit / 1e9:g} GB taken"
+    place = _existing(folder)
+    if not (place.is_dir() and os.access(place, os.W_OK)):
+        text += "; it cannot be written, so nothing is cached"
+        remedy = "set ZSROBUST_CACHE to a folder that can be written"
+        return Finding(topic, name, "note", text, remedy)
+    return Finding(topic, name, "ok", text)
+
+
+def _existing(place: Path) -> Path:
+    """``place``, or the nearest parent folder that exists."""
+    while not place.exists():
+        place = place.parent
+    return place
+
+
+def _yes(works: bool) -> str:
+    return "yes" if works else "no"
+
+
+def models() -> Iterator[Finding]:
+    """The embedded models, and what the hub's cache and OpenAI's hold."""
+    from huggingface_hub import constants
+
+    from zsrobust.models import glyph_clip, photo_lite
+    from zsrobust.models.weights import fingerprint
+
+    topic = "models"
+    try:
+        model = glyph_clip.load("glyph-clip")
+        found = (fingerprint(model.encoder), model.text.fingerprint)
+        right = found == GLYPH_CLIP
+        text = "loads, weights as shipped" if right else "its weights are not those shipped"
+    except RequestError as wrong:
+        right, text = False, str(wrong)
+    yield Finding(
+        topic,
+        "glyph-clip",
+        "ok" if right else "broken",
+        text,
+        "" if right else "pip install --force-reinstall --no-deps zsrobust",
+    )
+    lacking = [package for package in photo_lite.PACKAGES if find_spec(package) is None]
+    if lacking:
+        yield Finding(topic, "photo-lite", "note", "not here, see the extra photo")
+    else:
+        yield Finding(topic, "photo-lite", "ok", "its packages are installed")
+    hub, openai = Path(constants.HF_HUB_CACHE), Path.home() / ".cache" / "clip"
+    cached = [folder.name.partition("--")[2].replace("--", "/") for folder in hub.glob("models--*")]
+    yield Finding(topic, "hub cache", "ok", _listed(cached, hub))
+    files = [file.name for file in openai.glob("*.pt")]
+    yield Finding(topic, "OpenAI's weights", "ok", _listed(files, openai))
+
+
+def data_sets(root: Path) -> Iterator[Finding]:
+    """The published sets below ``root``; those of other places are not looked for."""
+    from zsrobust.data.published.table import TABLE
+
+    here = [name for name, known in TABLE.items() if known.below(root)]
+    yield Finding("data", "embedded", "ok", "glyphs, glyph:SET, digits")
+    text = f"{len(here)} of {len(TABLE)} below {root}"
+    if here:
+        yield Finding("data", "published sets", "ok", f"{text}: {', '.join(here)}")
+    else:
+        remedy = "zsrobust data prepare NAME brings one, zsrobust data list names them"
+        yield Finding("data", "published sets", "note", text, remedy)
+
+
+def _listed(names: list[str], place: Path) -> str:
+    return f"{', '.join(sorted(names)) or 'nothing'} in {place}"

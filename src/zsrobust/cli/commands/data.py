@@ -1,0 +1,205 @@
+"""List, download and verify the published data sets, and write any set as shards.
+
+A set in ROOT/NAME is --data NAME:ROOT/NAME, and all of the paper's sixteen are --data paper16:ROOT.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from zsrobust.cli.output import Output
+from zsrobust.cli.parser import Parser
+from zsrobust.data.open_readable import open_readable
+from zsrobust.data.published.check import Verdict, file_verdicts, split_verdict, splits_to_check
+from zsrobust.data.published.prepare import prepare
+from zsrobust.data.published.published_set import PublishedSet
+from zsrobust.data.published.table import TABLE
+from zsrobust.utils.errors import RequestError, RunError
+from zsrobust.utils.files import as_argument, local_path
+from zsrobust.utils.progress import Steps
+
+SAMPLES_A_SHARD = 1000
+
+
+def parsers() -> list[Parser]:
+    """One, with a subcommand for each thing to do."""
+    parser = Parser(
+        prog="zsrobust data",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    below = parser.add_subparsers(metavar="SUBCOMMAND", required=True, dest="subcommand")
+
+    def add(name: str, do: Callable[[argparse.Namespace, Output], None], what: str) -> Parser:
+        added = below.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.")
+        added.set_defaults(do=do)
+        return added
+
+    listing = add("list", list_sets, "list the published sets: size, licence, and which are here")
+    preparing = add("prepare", prepare_set, "download a set into ROOT/NAME, or say how to get it")
+    verifying = add("verify", verify_set, "count images and classes, read all, compare checksums")
+    sharding = add("shard", shard, "write any set that --data takes as shards, to stream from")
+    for one in (preparing, verifying):
+        one.add_argument("name", metavar="NAME", help="a published set, see zsrobust data list")
+    preparing.add_argument("--split", help="the one to download (that of evaluations)")
+    root = os.environ.get("ZSROBUST_DATA", "data")
+    for one in (listing, preparing, verifying):
+        one.add_argument(
+            "--root",
+            default=root,
+            type=local_path,
+            metavar="ROOT",
+            help="where the sets are ($ZSROBUST_DATA, else ./data)",
+        )
+    sharding.add_argument("spec", metavar="SPEC", help="anything that --data takes")
+    sharding.add_argument(
+        "--out", required=True, type=local_path, metavar="DIR", help="a new folder"
+    )
+    sharding.add_argument(
+        "--shard-size",
+        default=SAMPLES_A_SHARD,
+        type=int,
+        metavar="N",
+        help=f"images a shard ({SAMPLES_A_SHARD})",
+    )
+    sharding.add_argument(
+        "--on_unreadable",
+        default="stop",
+        choices=("stop", "skip"),
+        help="what an unreadable image does",
+    )
+    return [parser]
+
+
+def run(argv: Sequence[str], output: Output) -> None:
+    """Run one of the subcommands."""
+    [parser] = parsers()
+    args = parser.parse_args(argv)
+    args.do(args, output)
+
+
+def list_sets(args: argparse.Namespace, output: Output) -> None:
+    """A row a set."""
+    root = args.root
+    table = Table(title=f"published sets, looked for below {root}", box=None)
+    for heading in ("set", "split", "n", "classes", "px", "GB", "licence", "here"):
+        table.add_column(heading, justify="right" if heading in ("n", "classes", "GB") else "left")
+    for known in TABLE.values():
+        table.add_row(
+            known.kind,
+            known.test,
+            f"{known.counts[known.test]:,}",
+            str(known.classes),
+            str(known.native or "model's"),
+            "" if known.gigabytes is None else f"{known.gigabytes:g}",
+            known.licence + (" (account)" if known.account else ""),
+            "yes" if known.below(root) else "no",
+        )
+    output.show(table)
+    output.result({"root": root, "sets": [_described(known, root) for known in TABLE.values()]})
+
+
+def _described(known: PublishedSet, root: Path) -> dict[str, Any]:
+    """What the list says of a set; sizes in gigabytes, null where it is not known."""
+    return {
+        "name": known.kind,
+        "split": known.test,
+        "n": known.counts[known.test],
+        "classes": known.classes,
+        "px": known.native,
+        "gigabytes": known.gigabytes,
+        "licence": known.licence,
+        "account": known.account,
+        "folder": known.below(root),
+    }
+
+
+def prepare_set(args: argparse.Namespace, output: Output) -> None:
+    """Download one set."""
+    known = _known(args.name)
+    folder = known.below(args.root)
+    found = folder is not None and args.split in (None, known.test)
+    if not found:
+        folder = prepare(known, args.root, args.split)
+    root = as_argument(args.root)
+    verify = shlex.join(["zsrobust", "data", "verify", args.name, "--root", root])
+    output.show(f"{known.kind} is in {folder}\nnext: {verify}")
+    output.result({"name": known.kind, "folder": folder, "downloaded": not found})
+
+
+def verify_set(args: argparse.Namespace, output: Output) -> None:
+    """Check one set, a line a split and file."""
+    known = _known(args.name)
+    folder = known.below(args.root)
+    if folder is None:
+        raise RequestError(
+            f"{known.kind} is not below {args.root}: {args.root / known.kind} must hold "
+            f"{known.layout}"
+        )
+    verdicts = []
+    for split in splits_to_check(known):
+        verdicts.append(found := _verdict(known, folder, split))
+        output.show(f"{known.kind}/{found.subject}: {found.text}")
+    for found in file_verdicts(known, args.root / known.kind):
+        verdicts.append(found)
+        output.show(f"{found.subject}: {found.text}")
+    whole = all(found.whole for found in verdicts)
+    if whole:
+        output.show(f"{known.kind} in {folder} is complete")
+    output.result({"name": known.kind, "folder": folder, "whole": whole, "checked": verdicts})
+    if not whole:
+        raise RunError(
+            f"{known.kind} in {folder} is not complete, see above: delete it and prepare it again, "
+            "or use it as it is, knowing that its numbers are of a part"
+        )
+
+
+def _verdict(known: PublishedSet, folder: Path, split: str) -> Verdict:
+    with Steps(f"reading {known.kind}/{split}", known.counts[split]) as steps:
+        return split_verdict(known, folder, split, lambda done, _: steps.advance(done - steps.done))
+
+
+def shard(args: argparse.Namespace, output: Output) -> None:
+    """Write any image set as shards.
+
+    Raises:
+        RequestError: if the set cannot be read, or the folder is not new.
+        RunError: if the disk is full.
+    """
+    from zsrobust.data.shards.write import refuse, write_shards
+
+    refuse(args.out, args.shard_size)
+    images = open_readable(args.spec, "train", args.on_unreadable)
+    with Steps(f"writing {args.out}", len(images)) as steps:
+        index = write_shards(
+            images, args.out, args.shard_size, lambda done: steps.advance(done - steps.done)
+        )
+    size = sum(shard.bytes for shard in index.shards)
+    output.show(
+        f"{len(images):,} images of {index.name}/{index.split} are in {len(index.shards)} shards, "
+        f"{size / 1e6:,.1f} MB, in {args.out}\nthey are --data "
+        f"{shlex.quote(f'webdataset:{args.out}')}; from a server, give the folder's URL instead"
+    )
+    output.result(
+        {
+            "folder": args.out,
+            "name": index.name,
+            "split": index.split,
+            "n": len(images),
+            "shards": len(index.shards),
+            "bytes": size,
+        }
+    )
+
+
+def _known(name: str) -> PublishedSet:
+    if name not in TABLE:
+        raise RequestError(f"there is no published set {name!r}: choose {', '.join(TABLE)}")
+    return TABLE[name]

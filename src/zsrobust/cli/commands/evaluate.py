@@ -1,0 +1,81 @@
+"""Measure clean and adversarial accuracy of zero-shot models."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from jsonargparse import ArgumentParser
+
+from zsrobust.cli.output import Output, is_first_process
+from zsrobust.cli.parser import Parser, asks_for_help
+from zsrobust.cli.preflight import check_evaluation
+from zsrobust.config.parsing import evaluate_parser, parse_evaluate
+from zsrobust.config.run_folder import check_out, find_run
+from zsrobust.utils.files import write_text
+
+if TYPE_CHECKING:
+    from zsrobust.evaluation.results import Results
+
+
+def parsers() -> list[ArgumentParser]:
+    """The options of an evaluation, and of what is printed."""
+    parser = evaluate_parser()
+    _add_compare(parser)
+    return [parser]
+
+
+def run(argv: Sequence[str], output: Output) -> None:
+    """Evaluate, and print the table of accuracies."""
+    if asks_for_help(argv):
+        parsers()[0].print_help()
+        return
+    # What is printed is no part of the configuration.
+    printing = Parser(prog="zsrobust evaluate", add_help=False)
+    _add_compare(printing)
+    args, argv = printing.parse_known_args(argv)
+    config = parse_evaluate(argv)
+    check_out(config)
+    check_evaluation(config, config.model)
+    from zsrobust.evaluation.evaluator import evaluate
+    from zsrobust.reporting.findings import sanity_page, warnings
+    from zsrobust.reporting.tables import accuracy_table
+
+    results = evaluate(config)
+    if not is_first_process():
+        return
+    for line in warnings(results):
+        output.warn(line)
+    if results.sanity:
+        page = find_run(config) / "sanity.md"
+        write_text(page, sanity_page(results))
+        output.warn(f"sanity checks: {page}")
+    table = accuracy_table(results)
+    output.show(table.for_terminal())
+    for note in table.notes:
+        output.show(note)
+    if args.compare:
+        _show_published(results, output)
+    output.result(results.as_dict())
+
+
+def _add_compare(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--compare",
+        choices=("published",),
+        help="print rows of papers on the same data sets and attacks below the results",
+    )
+
+
+def _show_published(results: Results, output: Output) -> None:
+    from zsrobust.evaluation.comparison.published import beside
+    from zsrobust.reporting.compare import HOW_PUBLISHED, published_table
+
+    table, notes = published_table(beside(results))
+    if not table.groups:
+        output.show("no published row has one of these data sets and attacks")
+        return
+    output.show(table.for_terminal())
+    for line in (*notes, HOW_PUBLISHED):
+        output.show(line)

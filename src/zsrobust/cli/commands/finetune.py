@@ -1,0 +1,50 @@
+"""Fine-tune a CLIP's image encoder for zero-shot adversarial robustness."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jsonargparse import ArgumentParser
+
+from zsrobust.cli.output import Output, is_first_process
+from zsrobust.cli.parser import asks_for_help
+from zsrobust.cli.preflight import check_training
+from zsrobust.config.parsing import finetune_parser, method_for_help, parse_finetune
+from zsrobust.config.run_folder import check_out
+from zsrobust.config.schema import to_plain
+from zsrobust.objectives import OBJECTIVES
+
+
+def parsers() -> list[ArgumentParser]:
+    """One for each method: it decides which options the objective has."""
+    return [finetune_parser(method) for method in OBJECTIVES]
+
+
+def run(argv: Sequence[str], output: Output) -> None:
+    """Fine-tune, and say where the model is and how to evaluate it."""
+    if asks_for_help(argv):
+        finetune_parser(method_for_help(argv)).print_help()
+        return
+    config = parse_finetune(argv)
+    check_out(config)
+    check_training(config)
+    from zsrobust.reporting.commands import command_after
+    from zsrobust.training.finetune import finetune
+
+    done = finetune(config)
+    if not is_first_process():
+        return
+    for line in done.warnings:
+        output.warn(f"warning: {line}: fine-tune again at a lower optimizer.lr")
+    output.show(
+        f"model in {done.folder}: on held-out images clean {done.clean_acc:.1%}, "
+        f"robust {done.robust_acc:.1%}\nnext: {command_after(to_plain(config), done.folder)}"
+    )
+    output.result(
+        {
+            "folder": done.folder,
+            "steps": done.steps,
+            "held_out": {"clean_acc": done.clean_acc, "robust_acc": done.robust_acc},
+            "warnings": done.warnings,
+        }
+    )

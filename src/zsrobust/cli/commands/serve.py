@@ -1,0 +1,70 @@
+"""Open a page in the browser that attacks your image and compares models.
+
+Drop in an image, write class names, choose an attack. Ctrl-C ends it.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Sequence
+
+from zsrobust.cli.output import Output
+from zsrobust.cli.parser import Parser
+from zsrobust.export.installed import require_installed
+from zsrobust.models.names import check_name
+from zsrobust.utils.errors import Stopped
+
+
+def parsers() -> list[Parser]:
+    """Models, and where the page is."""
+    parser = Parser(prog="zsrobust serve", description=__doc__)
+    parser.add_argument(
+        "model",
+        nargs="*",
+        metavar="MODEL",
+        help="up to four, anything --model takes (the embedded ones)",
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="who may reach it (127.0.0.1)")
+    parser.add_argument("--port", type=int, default=7860, help="where it listens (7860)")
+    parser.add_argument(
+        "--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where models run"
+    )
+    return [parser]
+
+
+def run(argv: Sequence[str], output: Output) -> None:
+    """Serve until Ctrl-C."""
+    [parser] = parsers()
+    args = parser.parse_args(argv)
+    require_installed("serve", "gradio")
+    for name in args.model:
+        check_name(name)
+    from zsrobust.serve.limits import Limits
+    from zsrobust.serve.served import load_served
+    from zsrobust.serve.server import address, claim, is_loopback, run_server
+    from zsrobust.utils.devices import torch_device
+
+    device = torch_device(args.device)
+    limits = Limits()
+    with claim(args.host, args.port) as listening:
+        if not is_loopback(args.host):
+            output.warn(
+                f"warning: {args.host} is open to other machines, and whoever reaches it may run "
+                "attacks here: there is no password"
+            )
+        models = load_served(args.model, device, limits)
+        for one in models:
+            if one.model.unfinished:
+                output.warn(f"warning: {one.name} is of a fine-tuning at {one.model.unfinished}")
+        at = address(args.host, args.port)
+
+        def ready() -> None:
+            names = [one.name for one in models]
+            output.show(f"serving {', '.join(names)}: open {at} (Ctrl-C ends it)")
+            output.result({"address": at, "models": names})
+
+        try:
+            run_server(models, listening, limits, ready)
+        except KeyboardInterrupt as ended:
+            by = ended.exit_code - 128 if isinstance(ended, Stopped) else signal.SIGINT
+            raise Stopped("stopped", by) from None

@@ -1,1 +1,0 @@
-"""``zsrobust doctor``: what is installed and at hand, and what is wrong."""

@@ -1,0 +1,69 @@
+"""argparse as the commands use it: an error is one sentence, and ``--help`` wins over errors."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from zsrobust.utils.errors import RequestError
+
+# As YAML reads them, and so the options of finetune and evaluate.
+BOOLEANS = {"true": True, "yes": True, "false": False, "no": False}
+
+
+def boolean(text: str) -> bool:
+    """``true`` or ``false``.
+
+    Raises:
+        ArgumentTypeError: for other values.
+    """
+    if text.lower() not in BOOLEANS:
+        raise argparse.ArgumentTypeError(f"is {text}: must be true or false")
+    return BOOLEANS[text.lower()]
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that raises where argparse prints an error and exits."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"allow_abbrev": False, **options})
+
+    def add_switch(self, name: str, *, help: str) -> None:
+        """Add an option that is given as ``NAME``, ``NAME true`` or ``NAME false``."""
+        self.add_argument(name, type=boolean, default=False, metavar="true|false", help=help)
+
+    def parse_known_args(  # type: ignore[override]
+        self, argv: Sequence[str], namespace: Any = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """As argparse's, with ``NAME`` for ``NAME=true`` where no truth value follows."""
+        if asks_for_help(argv) and not self._names_subcommand(argv):
+            self.print_help()
+            self.exit()
+        switches = {name for a in self._actions if a.type is boolean for name in a.option_strings}
+        following = [*argv, ""][1:]
+        explicit = [
+            f"{word}=true" if word in switches and then.lower() not in BOOLEANS else word
+            for word, then in zip(argv, following, strict=True)
+        ]
+        return super().parse_known_args(explicit, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the arguments.
+
+        Raises:
+            RequestError: always.
+        """
+        raise RequestError(f"{self.prog}: {message}")
+
+    def _names_subcommand(self, argv: Sequence[str]) -> bool:
+        return any(
+            argv[0] in action.choices
+            for action in self._actions
+            if isinstance(action, argparse._SubParsersAction)
+        )
+
+
+def asks_for_help(argv: Sequence[str]) -> bool:
+    """Whether ``--help`` or ``-h`` is among the arguments."""
+    return not {"--help", "-h"}.isdisjoint(argv)
