@@ -11,7 +11,6 @@ from zsrobust.attacks import PGD, ThreatModel
 from zsrobust.data.batch import Batch
 from zsrobust.models.folding import folded_in_training
 from zsrobust.objectives import PMGAFT, Objective, TeCoA
-from zsrobust.objectives.base import Models
 from zsrobust.training.compiling import compile_blocks
 from zsrobust.training.step import TrainingStep, make_optimizer
 from zsrobust.training.student import Student
@@ -50,7 +49,7 @@ def _made(setting: Setting, model, objective: Objective) -> TrainingStep:
         objective=objective,
         attack=PGD(ThreatModel(eps=EPS), steps=setting.attack_steps, step_size=EPS),
         student=accelerator.prepare(student),
-        models=Models(classifier),
+        classifier=classifier,
         original=original,
         optimizer=make_optimizer(student, "sgd", lr=LR, momentum=0.9, weight_decay=0.0),
         accelerator=accelerator,

@@ -7,8 +7,7 @@ from torch import nn
 from zsrobust.attacks import PGD, ThreatModel, Transfer, make_attack, pgd
 from zsrobust.attacks.registry import EXAMPLES
 from zsrobust.data.batch import Batch
-from zsrobust.objectives import FARE, TeCoA
-from zsrobust.objectives.base import Models
+from zsrobust.objectives import FARE, StepContext, TeCoA
 from zsrobust.utils.errors import Diverged, RequestError
 
 MEAN, STD = torch.tensor([0.48, 0.46, 0.41]), torch.tensor([0.27, 0.26, 0.28])
@@ -138,7 +137,7 @@ def test_objectives_and_the_loop_itself_refuse_such_images(classifier, samples, 
         (Batch(images, labels, ids[1:]), "number of sample_ids"),
     ]:
         with pytest.raises(RequestError, match=word):
-            objective.craft(Models(model), batch, attack, 0, teacher)
+            objective.adversarial(StepContext(model, batch, attack, teacher=teacher))
     with pytest.raises(RequestError, match="outside the pixel range"):
         pgd(lambda x: x.sum((1, 2, 3)), 255 * images, attack.threat, steps=1, step_size=8 / 255)
 

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from zsrobust.objectives.base import Models, Outputs
+from zsrobust.attacks import PGD, ThreatModel
+from zsrobust.data.batch import Batch
+from zsrobust.objectives import StepContext
 
 N, DIM, CLASSES, PATCHES, GLOBAL = 6, 6, 5, 9, 10
 
@@ -16,7 +18,7 @@ def case(classifier):
     model = classifier(logit_scale=7.0)
     views = {
         name: random.normal(size=(N, DIM))
-        for name in ("student_crafted", "student_clean", "teacher_crafted")
+        for name in ("student_adversarial", "student_clean", "teacher_adversarial")
     }
     labels = random.integers(0, CLASSES, N)
     views["teacher_clean"] = random.normal(size=(N, DIM))
@@ -37,14 +39,23 @@ def computed():
             for name, value in views.items()
         }
         needs = objective.needs
-        outputs = Outputs(
-            {view: tensors[f"student_{view}"] for view in needs.student},
-            {view: tensors[f"teacher_{view}"] for view in needs.teacher},
-            {view: tensors[f"student_{view}_tokens"] for view in needs.student if needs.tokens},
-            {view: tensors[f"teacher_{view}_tokens"] for view in needs.teacher if needs.tokens},
+        step = StepContext(
+            model,
+            Batch(torch.zeros(len(labels), 3, 1, 1), torch.tensor(labels), []),
+            PGD(ThreatModel()),
+            global_batch=GLOBAL,
+            texts=tuple(torch.tensor(text).float() for text in texts),
+            head=head,
+            student={view: tensors[f"student_{view}"] for view in needs.student},
+            teacher={view: tensors[f"teacher_{view}"] for view in needs.teacher},
+            student_tokens={
+                view: tensors[f"student_{view}_tokens"] for view in needs.student if needs.tokens
+            },
+            teacher_tokens={
+                view: tensors[f"teacher_{view}_tokens"] for view in needs.teacher if needs.tokens
+            },
         )
-        models = Models(model, tuple(torch.tensor(text).float() for text in texts), head)
-        parts = objective.loss(outputs, torch.tensor(labels), models, GLOBAL)
+        parts = objective.loss(step)
         parts["total"].backward()
         gradients = {name: value.grad for name, value in tensors.items() if value.grad is not None}
         return {name: float(value.detach()) for name, value in parts.items()}, gradients

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from zsrobust.objectives import PMGAFT, FTClean, TeCoA
-from zsrobust.objectives.base import kl_divergence
+from zsrobust.objectives.distances import kl_divergence
 from zsrobust.utils.errors import RequestError
 
 GLOBAL = 10
@@ -28,9 +28,9 @@ def kl(p, q):
 
 def written_out(views, labels, vectors, *, scale, general, clean, reduction, alpha=1.0, beta=1.0):
     """PMG-AFT's loss; ``general`` and ``clean`` take the two distributions in a fixed order."""
-    student = softmax_of(views["student_crafted"], vectors, scale)
+    student = softmax_of(views["student_adversarial"], vectors, scale)
     own_clean = softmax_of(views["student_clean"], vectors, scale)
-    teacher = softmax_of(views["teacher_crafted"], vectors, scale)
+    teacher = softmax_of(views["teacher_adversarial"], vectors, scale)
     reduce = (lambda x: x.sum() / GLOBAL) if reduction == "mean" else (lambda x: x.sum())
     loss = cross_entropy(student, labels).sum() / GLOBAL
     loss += alpha * reduce(general(teacher, student))
@@ -69,7 +69,7 @@ def test_pmg_aft_presets(case, preset, computed, differences):
 
     parts, gradients = computed(PMGAFT(preset=preset), model, views, labels)
     assert parts["total"] == pytest.approx(loss(views), rel=1e-5)
-    for name in ("student_crafted", "student_clean"):
+    for name in ("student_adversarial", "student_clean"):
         np.testing.assert_allclose(
             gradients[name].numpy(), differences(loss, views, name), rtol=2e-3, atol=2e-5
         )
@@ -106,7 +106,7 @@ def test_stop_gradient_holds_the_clean_prediction(case, computed):
 @pytest.mark.parametrize("general", ["l2", "cosine"])
 def test_general_term_on_features(case, general, computed):
     model, views, labels = case
-    student, teacher = views["student_crafted"], views["teacher_crafted"]
+    student, teacher = views["student_adversarial"], views["teacher_adversarial"]
     cosine = (student * teacher).sum(1) / (
         np.linalg.norm(student, axis=1) * np.linalg.norm(teacher, axis=1)
     )
@@ -118,11 +118,11 @@ def test_general_term_on_features(case, general, computed):
 def test_our_ft_standard_is_the_objective_on_clean_images(case, computed):
     model, views, labels = case
     objective = PMGAFT(preset="paper", images="clean")
-    assert objective.needs.student == {"crafted"}
+    assert objective.needs.student == {"adversarial"}
     parts, _ = computed(objective, model, views, labels)
     vectors = model.class_embeddings.double().numpy()
-    student = softmax_of(views["student_crafted"], vectors, 7.0)
-    teacher = softmax_of(views["teacher_crafted"], vectors, 7.0)
+    student = softmax_of(views["student_adversarial"], vectors, 7.0)
+    teacher = softmax_of(views["teacher_adversarial"], vectors, 7.0)
     expected = (cross_entropy(student, labels) + kl(teacher, student)).sum() / GLOBAL
     assert parts["total"] == pytest.approx(expected, rel=1e-5)
 
@@ -131,8 +131,8 @@ def test_our_ft_standard_is_the_objective_on_clean_images(case, computed):
     ("objective", "view", "scale"),
     [
         (FTClean(), "clean", 7.0),
-        (TeCoA(), "crafted", 7.0),
-        (TeCoA(logit_scale=1.0), "crafted", 1.0),
+        (TeCoA(), "adversarial", 7.0),
+        (TeCoA(logit_scale=1.0), "adversarial", 1.0),
     ],
 )
 def test_cross_entropy_objectives(case, objective, view, scale, computed, differences):

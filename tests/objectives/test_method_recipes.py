@@ -9,7 +9,7 @@ import yaml
 from zsrobust.config.parsing import parse_finetune, recipe
 from zsrobust.config.schema import to_plain
 from zsrobust.objectives import OBJECTIVES, PMGAFT, SumOfTerms, Term
-from zsrobust.objectives.terms import TERMS
+from zsrobust.objectives.sum import TERMS
 
 ROOT = Path(__file__).parents[2]
 FIDELITY = (ROOT / "docs" / "fidelity.md").read_text(encoding="utf-8")

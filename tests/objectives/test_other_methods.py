@@ -36,19 +36,19 @@ def pairwise_cosine(one, other):
 
 
 def fare(views, labels, vectors):
-    return ((views["student_crafted"] - views["teacher_clean"]) ** 2).sum(1)
+    return ((views["student_adversarial"] - views["teacher_clean"]) ** 2).sum(1)
 
 
 def trades(views, labels, vectors, scale=7.0, beta=6.0):
     clean = log_softmax(scale * cosines(views["student_clean"], vectors))
-    crafted = log_softmax(scale * cosines(views["student_crafted"], vectors))
+    adversarial = log_softmax(scale * cosines(views["student_adversarial"], vectors))
     natural = -clean[np.arange(len(labels)), labels]
-    return natural + beta * (np.exp(clean) * (clean - crafted)).sum(1)
+    return natural + beta * (np.exp(clean) * (clean - adversarial)).sum(1)
 
 
 def agft(views, labels, vectors, scale=180.0, softness=0.4):
     soft = np.exp(log_softmax(softness * scale * cosines(views["teacher_clean"], vectors)))
-    student = log_softmax(scale * cosines(views["student_crafted"], vectors))
+    student = log_softmax(scale * cosines(views["student_adversarial"], vectors))
     return -(soft * student).sum(1)
 
 
@@ -83,7 +83,7 @@ def text_guided(attention_of, alpha, beta, vectors_of=lambda vectors: [vectors])
         values = np.zeros(len(labels))
         matrices = vectors_of(vectors)
         for matrix in matrices:
-            values += cross_entropy(scale * cosines(views["student_crafted"], matrix), labels)
+            values += cross_entropy(scale * cosines(views["student_adversarial"], matrix), labels)
             for row, label in enumerate(labels):
 
                 def seen(view, row=row, label=label, matrix=matrix):
@@ -92,7 +92,7 @@ def text_guided(attention_of, alpha, beta, vectors_of=lambda vectors: [vectors])
                     )
 
                 original = seen("teacher_clean")
-                values[row] += alpha * np.linalg.norm(seen("student_crafted") - original)
+                values[row] += alpha * np.linalg.norm(seen("student_adversarial") - original)
                 values[row] += beta * np.linalg.norm(seen("student_clean") - original)
         return values / len(matrices)
 
@@ -114,10 +114,10 @@ def over_descriptions():
                 return ENLARGE @ alike.reshape(3, 3) @ ENLARGE.T
 
             original = seen("teacher_clean")
-            values[row] += 0.08 * np.linalg.norm(seen("student_crafted") - original)
+            values[row] += 0.08 * np.linalg.norm(seen("student_adversarial") - original)
             values[row] += 0.05 * np.linalg.norm(seen("student_clean") - original)
         for one in DESCRIPTIONS:
-            logits = scale * cosines(views["student_crafted"], one)
+            logits = scale * cosines(views["student_adversarial"], one)
             values += cross_entropy(logits, labels) / len(DESCRIPTIONS)
         return values
 
@@ -204,13 +204,13 @@ def test_ft_adv_has_a_linear_layer_of_its_own(case, computed, differences):
     weight, bias = (part.detach().double().numpy() for part in (head.weight, head.bias))
 
     def loss(at):
-        return cross_entropy(at["student_crafted"] @ weight.T + bias, labels).sum() / GLOBAL
+        return cross_entropy(at["student_adversarial"] @ weight.T + bias, labels).sum() / GLOBAL
 
     parts, gradients = computed(FTAdv(), model, views, labels, head=head)
     assert parts["total"] == pytest.approx(loss(views), rel=1e-5)
     np.testing.assert_allclose(
-        gradients["student_crafted"].numpy(),
-        differences(loss, views, "student_crafted"),
+        gradients["student_adversarial"].numpy(),
+        differences(loss, views, "student_adversarial"),
         rtol=2e-3,
         atol=2e-5,
     )
@@ -230,8 +230,8 @@ def test_ft_adv_draws_nothing_from_the_global_generator():
 @pytest.mark.parametrize(
     ("preset", "clean", "moving"),
     [
-        ("paper", "student_clean", {"student_crafted", "student_clean"}),
-        ("authors_code", "teacher_clean", {"student_crafted"}),
+        ("paper", "student_clean", {"student_adversarial", "student_clean"}),
+        ("authors_code", "teacher_clean", {"student_adversarial"}),
     ],
 )
 def test_sim_clip_holds_one_side_of_each_half(case, computed, differences, preset, clean, moving):
@@ -239,7 +239,7 @@ def test_sim_clip_holds_one_side_of_each_half(case, computed, differences, prese
 
     def loss(at):
         # Both halves have this value.
-        return -pairwise_cosine(at["student_crafted"], at[clean]).sum() / GLOBAL
+        return -pairwise_cosine(at["student_adversarial"], at[clean]).sum() / GLOBAL
 
     parts, gradients = computed(SimCLIP(preset=preset), model, views, labels)
     assert parts["total"] == pytest.approx(loss(views), rel=1e-5)

@@ -5,8 +5,7 @@ import torch
 
 from zsrobust.evaluation.evaluated_run import EvaluatedRun
 from zsrobust.models.loading import load
-from zsrobust.objectives import Term
-from zsrobust.objectives.registry import OBJECTIVES
+from zsrobust.objectives import OBJECTIVES, Term
 from zsrobust.reproduce import field, tuning
 from zsrobust.reproduce.field import Field
 from zsrobust.reproduce.methods import ADAPTED, FIELD, FT_CLEAN, PAPER, TECOA

@@ -1,7 +1,7 @@
 """Fine-tunes in one of several processes and writes down what happened, step by step.
 
 Started as ``observed_run.py RECIPE FOLDER``; leaves ``FOLDER/events-RANK.json``: for each step a
-list of ``craft``, ``crafted``, ``forward`` (of the student, as training calls it) and ``reduce``
+list of ``attack``, ``attacked``, ``forward`` (of the student, as training calls it) and ``reduce``
 (a bucket of gradients is sent).
 """
 
@@ -34,15 +34,15 @@ def observe(step: TrainingStep) -> None:
     if isinstance(step.student, DistributedDataParallel):
         step.student.register_comm_hook(None, reduce)
     step.student.register_forward_pre_hook(lambda *_: steps[-1].append("forward"))
-    craft = type(step.objective).craft
+    adversarial = type(step.objective).adversarial
 
-    def observed_craft(self, *given):
-        steps[-1].append("craft")
-        images = craft(self, *given)
-        steps[-1].append("crafted")
+    def observed(self, context):
+        steps[-1].append("attack")
+        images = adversarial(self, context)
+        steps[-1].append("attacked")
         return images
 
-    type(step.objective).craft = observed_craft
+    type(step.objective).adversarial = observed
 
 
 def observed_step(self, *given, **options):

@@ -53,7 +53,7 @@ def test_a_run_keeps_the_average_of_its_weights(config, weights, monkeypatch):
 
     def watched(self, *parts, **given):
         figures = step(self, *parts, **given)
-        seen.append(copy.deepcopy(self.models.classifier.encoder.state_dict()))
+        seen.append(copy.deepcopy(self.classifier.encoder.state_dict()))
         return figures
 
     with monkeypatch.context() as patch:

@@ -32,8 +32,8 @@ def test_a_short_fine_tuning(config, method):
     assert "proj" in moved
     assert len(moved) > len(before) / 2
     (row,) = [row for row in read_metrics(run.folder / "metrics.jsonl") if row["kind"] == "train"]
-    crafted = "crafted" in settings.objective.needs.student
-    assert ("adversarial_acc" in row) == crafted
+    attacked = "adversarial" in settings.objective.needs.student
+    assert ("adversarial_acc" in row) == attacked
 
 
 def test_a_head_is_resumed_with_the_encoder(config, weights, monkeypatch):

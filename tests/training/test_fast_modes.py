@@ -14,8 +14,7 @@ from zsrobust.data.registry import open_set
 from zsrobust.models.adapters.options import Adapter
 from zsrobust.models.loading import load
 from zsrobust.models.patch_tokens import embed_with_tokens
-from zsrobust.objectives import TeCoA
-from zsrobust.objectives.base import Models
+from zsrobust.objectives import StepContext, TeCoA
 from zsrobust.training import compiling
 from zsrobust.training import finetune as finetune_module
 from zsrobust.training.finetune import finetune
@@ -58,7 +57,7 @@ def test_a_run_with_compiled_towers_is_the_same_run(config, weights, graphs, cha
     usual = finetune(config("usual", steps=3, **changes))
     assert not graphs
     compiled = finetune(config("compiled", steps=3, compile=True, **changes))
-    # One probe; then crafting and update, whose blocks share what was compiled.
+    # One probe; then attack and update, whose blocks share what was compiled.
     assert len(graphs) >= 3
     for name, value in weights(usual.folder).items():
         torch.testing.assert_close(weights(compiled.folder)[name], value, atol=1e-6, rtol=1e-5)
@@ -133,12 +132,12 @@ def test_bf16_is_refused_where_it_is_not(config, monkeypatch, key):
 
 @dataclass(frozen=True)
 class Watched(TeCoA):
-    """TeCoA that keeps the images it crafted."""
+    """TeCoA that keeps its adversarial images."""
 
     kept: list = field(default_factory=list)
 
-    def craft(self, *given):
-        self.kept.append(super().craft(*given))
+    def adversarial(self, step):
+        self.kept.append(super().adversarial(step))
         return self.kept[-1]
 
 
@@ -148,7 +147,7 @@ def knows():
     images = open_set("glyph:greek", "test")
     (batch,) = load_batches(images, [list(range(48))], resize="clip", resolution=32, workers=0)
 
-    def crafted(attack_bf16, **attack):
+    def attacked(attack_bf16, **attack):
         model = load("glyph-clip")
         classifier = model.classifier(images.class_names)
         student = Student(model.encoder, model.preprocessing)
@@ -157,7 +156,7 @@ def knows():
             objective=objective,
             attack=PGD(ThreatModel(eps=1 / 255), **attack),
             student=student,
-            models=Models(classifier),
+            classifier=classifier,
             original=copy.deepcopy(model.encoder),
             optimizer=make_optimizer(student, "sgd", lr=0.1, momentum=0.0, weight_decay=0.0),
             accelerator=make_accelerator("cpu"),
@@ -171,16 +170,16 @@ def knows():
         before = loss(batch.images)
         kept = objective.kept
         given = Batch(batch.images, batch.labels, batch.sample_ids)
-        step._craft(given, 0, {}, step.attack)
+        step._adversarial(StepContext(classifier, given, step.attack))
         return kept[0], loss(kept[0]) - before
 
-    return batch.images, crafted
+    return batch.images, attacked
 
 
 def test_the_attack_in_bf16_is_as_strong(knows):
-    images, crafted = knows
+    images, attacked = knows
     attack = {"steps": 2, "step_size": 1 / 255}
-    (full, gain), (half, half_gain) = crafted(False, **attack), crafted(True, **attack)
+    (full, gain), (half, half_gain) = attacked(False, **attack), attacked(True, **attack)
     assert half.dtype == torch.float32
     assert not torch.equal(half, full), "or it ran in fp32"
     assert (half - images).abs().max() <= 1 / 255 + 1e-7
@@ -191,9 +190,9 @@ def test_the_attack_in_bf16_is_as_strong(knows):
 
 
 def test_the_attack_in_bf16_steps_in_the_same_direction(knows):
-    images, crafted = knows
+    images, attacked = knows
     attack = {"steps": 1, "step_size": 1 / 255, "random_start": False}
-    (full, _), (half, _) = crafted(False, **attack), crafted(True, **attack)
+    (full, _), (half, _) = attacked(False, **attack), attacked(True, **attack)
     # Where neither black nor white cuts the step off.
     free = (images > 1 / 255) & (images < 254 / 255)
     same = ((full - images).sign() == (half - images).sign())[free]

@@ -107,15 +107,15 @@ def test_bf16_update_stays_near_fp32(config, weights):
 
 def test_a_loss_that_is_not_finite_stops_the_run(config, weights, monkeypatch):
     whole = finetune(config("whole"))
-    craft, calls = PMGAFT.craft, []
+    adversarial, calls = PMGAFT.adversarial, []
 
     def breaking(self, *given):
         calls.append(1)
-        images = craft(self, *given)
+        images = adversarial(self, *given)
         return images * float("nan") if len(calls) == 5 else images
 
     with monkeypatch.context() as patch:
-        patch.setattr(PMGAFT, "craft", breaking)
+        patch.setattr(PMGAFT, "adversarial", breaking)
         with pytest.raises(RunError, match=r"loss is nan at step 5; the last good checkpoint in"):
             finetune(config("broken"))
     folder = Path(config("broken").out)

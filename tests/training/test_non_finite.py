@@ -15,7 +15,6 @@ from zsrobust.attacks import PGD, ThreatModel
 from zsrobust.config.schema import to_plain
 from zsrobust.data.batch import Batch
 from zsrobust.objectives import PMGAFT, TeCoA
-from zsrobust.objectives.base import Models
 from zsrobust.training import non_finite
 from zsrobust.training.finetune import finetune
 from zsrobust.training.metrics import read_metrics
@@ -31,17 +30,17 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def broken(monkeypatch):
-    """Puts nan into what is crafted in the steps of the given numbers, counted over all calls."""
+    """Puts NaN into the adversarial images of these steps, counted over all calls."""
 
     def at(*steps, how=lambda images: images * float("nan")):
-        craft, calls = PMGAFT.craft, []
+        adversarial, calls = PMGAFT.adversarial, []
 
         def breaking(self, *given):
             calls.append(1)
-            images = craft(self, *given)
+            images = adversarial(self, *given)
             return how(images) if len(calls) in steps else images
 
-        monkeypatch.setattr(PMGAFT, "craft", breaking)
+        monkeypatch.setattr(PMGAFT, "adversarial", breaking)
 
     return at
 
@@ -128,15 +127,15 @@ def test_a_damaged_record_is_refused(config, broken, tmp_path):
 
 
 def test_an_attack_without_a_gradient_is_met_by_the_same_policy(config, monkeypatch):
-    craft, calls = PMGAFT.craft, []
+    adversarial, calls = PMGAFT.adversarial, []
 
     def failing(self, *given):
         calls.append(1)
         if len(calls) == 2:
             raise Diverged("the attack met a gradient that is not a number")
-        return craft(self, *given)
+        return adversarial(self, *given)
 
-    monkeypatch.setattr(PMGAFT, "craft", failing)
+    monkeypatch.setattr(PMGAFT, "adversarial", failing)
     run = finetune(config(non_finite="skip"))
     rows = read_metrics(run.folder / "metrics.jsonl")
     assert [row["step"] for row in rows if row["kind"] == "non_finite"] == [2]
@@ -183,16 +182,16 @@ from zsrobust.objectives import PMGAFT
 from zsrobust.config.parsing import parse_finetune
 from zsrobust.training.finetune import finetune
 
-craft, calls = PMGAFT.craft, []
+adversarial, calls = PMGAFT.adversarial, []
 
 def breaking(self, *given):
     calls.append(1)
-    images = craft(self, *given)
+    images = adversarial(self, *given)
     if len(calls) == 2 and PartialState().process_index == 1:
         raise Diverged("the attack met a gradient that is not a number")
     return images
 
-PMGAFT.craft = breaking
+PMGAFT.adversarial = breaking
 finetune(parse_finetune(["--config", sys.argv[1]]))
 """
 
@@ -232,7 +231,7 @@ def test_stored_statistics_are_as_before(samples, classifier):
         objective=TeCoA(),
         attack=PGD(ThreatModel(eps=0.01), steps=1),
         student=student,
-        models=Models(zero_shot, texts=(), head=None),
+        classifier=zero_shot,
         original=zero_shot.encoder,
         optimizer=make_optimizer(student, "sgd", lr=0.1, momentum=0.0, weight_decay=0.0),
         accelerator=make_accelerator("cpu"),

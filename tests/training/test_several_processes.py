@@ -57,7 +57,7 @@ def test_any_number_of_processes_gives_the_curve_of_one(
         assert run.returncode == 0, run.stderr
         for rank in range(n if n > 1 else 0):
             steps = json.loads((tmp_path / str(n) / f"events-{rank}.json").read_text())
-            part = ["craft", "crafted", "forward"]
+            part = ["attack", "attacked", "forward"]
             # The small tower is one bucket: it is sent once, after the last part's forward.
             assert steps == 6 * [[*part, *part, "reduce"]]
         for key in ("total", "grad_norm", "relative_l2_distance"):
@@ -79,7 +79,7 @@ def test_weights_shared_out_are_the_same_weights(ema, config, recipe, processes,
     run = processes(2, OBSERVED, recipe(settings), str(tmp_path))
     assert run.returncode == 0, run.stderr
     steps = json.loads((tmp_path / "events-0.json").read_text())
-    assert steps == (2 if ema else 6) * [["craft", "crafted", "forward"]]
+    assert steps == (2 if ema else 6) * [["attack", "attacked", "forward"]]
     assert_same_run(settings.out, alone.folder, weights)
     kept = load(settings.out).encoder.state_dict()
     for name, value in load(str(alone.folder)).encoder.state_dict().items():

@@ -1,6 +1,5 @@
 """What a step shows to an objective: each encoder's embeddings and tokens of the right images."""
 
-from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 
@@ -12,7 +11,7 @@ from zsrobust.data.batch import Batch
 from zsrobust.models.loading import load
 from zsrobust.models.patch_tokens import embed_with_tokens
 from zsrobust.objectives import Objective
-from zsrobust.objectives.base import Models, Needs
+from zsrobust.objectives.base import Needs
 from zsrobust.training.step import TrainingStep, make_optimizer
 from zsrobust.training.student import Student
 from zsrobust.utils.distributed import make_accelerator
@@ -20,7 +19,7 @@ from zsrobust.utils.distributed import make_accelerator
 
 @dataclass(frozen=True)
 class Recorder(Objective):
-    """Darkens the images to craft, and keeps what it is given."""
+    """Darkens the images instead of an attack, and keeps what it is given."""
 
     asked: Needs
     kept: dict = field(default_factory=dict)
@@ -33,16 +32,16 @@ class Recorder(Objective):
     def needs(self):
         return self.asked
 
-    def craft(self, models, batch, attack, epoch, teacher: Mapping):
-        self.kept["teacher"] = teacher
-        return batch.images * 0.5
+    def adversarial(self, step):
+        self.kept["before"] = step
+        return step.batch.images * 0.5
 
-    def loss(self, outputs, labels, models, global_batch):
-        self.kept["outputs"] = outputs
-        return {"total": sum(part.square().mean() for part in outputs.student.values())}
+    def loss(self, step):
+        self.kept["step"] = step
+        return {"total": sum(part.square().mean() for part in step.student.values())}
 
 
-BOTH = frozenset({"crafted", "clean"})
+BOTH = frozenset({"adversarial", "clean"})
 
 
 @pytest.mark.parametrize(
@@ -50,8 +49,8 @@ BOTH = frozenset({"crafted", "clean"})
     [
         Needs(student=BOTH, teacher=BOTH, tokens=True),
         Needs(student=BOTH, teacher=frozenset({"clean"})),
-        Needs(student=frozenset({"clean"}), teacher=frozenset({"crafted"})),
-        Needs(student=frozenset({"crafted"})),
+        Needs(student=frozenset({"clean"}), teacher=frozenset({"adversarial"})),
+        Needs(student=frozenset({"adversarial"})),
     ],
 )
 def test_each_encoder_sees_what_was_asked_for(small_clip, needs):
@@ -66,7 +65,7 @@ def test_each_encoder_sees_what_was_asked_for(small_clip, needs):
         objective=recorder,
         attack=PGD(ThreatModel()),
         student=student,
-        models=Models(model.classifier(["cat", "dog"])),
+        classifier=model.classifier(["cat", "dog"]),
         original=original,
         optimizer=make_optimizer(student, "sgd", lr=0.1, momentum=0.0, weight_decay=0.0),
         accelerator=make_accelerator("cpu"),
@@ -74,11 +73,11 @@ def test_each_encoder_sees_what_was_asked_for(small_clip, needs):
     images = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     step([Batch(images, torch.tensor([0, 1, 0, 1]), list("abcd"))], epoch=0, global_batch=4)
 
-    shown = {"clean": images, "crafted": images * 0.5}
-    outputs = recorder.kept["outputs"]
+    shown = {"clean": images, "adversarial": images * 0.5}
+    given = recorder.kept["step"]
     for encoder, views, embeddings, tokens in (
-        (student_before, needs.student, outputs.student, outputs.student_tokens),
-        (original, needs.teacher, outputs.teacher, outputs.teacher_tokens),
+        (student_before, needs.student, given.student, given.student_tokens),
+        (original, needs.teacher, given.teacher, given.teacher_tokens),
     ):
         assert embeddings.keys() == views
         assert tokens.keys() == (views if needs.tokens else set())
@@ -88,8 +87,8 @@ def test_each_encoder_sees_what_was_asked_for(small_clip, needs):
             torch.testing.assert_close(embeddings[view], expected[0], atol=1e-4, rtol=1e-4)
             if needs.tokens:
                 torch.testing.assert_close(tokens[view], expected[1], atol=1e-4, rtol=1e-4)
-    assert not any(part.requires_grad for part in outputs.teacher.values())
-    given = recorder.kept["teacher"]
-    assert given.keys() == needs.teacher & {"clean"}
-    for view in given:
-        assert given[view] is outputs.teacher[view]
+    assert not any(part.requires_grad for part in given.teacher.values())
+    during_attack = recorder.kept["before"].teacher
+    assert during_attack.keys() == needs.teacher & {"clean"}
+    for view, embeddings in during_attack.items():
+        assert embeddings is given.teacher[view]

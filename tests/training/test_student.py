@@ -15,12 +15,12 @@ def student(classifier):
 
 def test_one_pass_equals_a_pass_for_each_view(student, samples):
     clean, _, _ = samples(5)
-    crafted = (clean + 0.03).clamp(0, 1)
+    adversarial = (clean + 0.03).clamp(0, 1)
     ours, theirs = student(), student()
-    both, tokens = ours({"crafted": crafted, "clean": clean})
+    both, tokens = ours({"adversarial": adversarial, "clean": clean})
     assert tokens == {}, "a convolutional tower has none, and none were asked for"
     apart = {
-        "crafted": theirs.encoder(crafted),
+        "adversarial": theirs.encoder(adversarial),
         "clean": theirs.encoder(clean),
     }
     for view, expected in apart.items():
@@ -46,6 +46,6 @@ def test_batch_norm_is_frozen_unless_asked_for(student, samples):
 def test_views_do_not_share_batch_statistics(student, samples):
     images, _, _ = samples(5)
     dark = images * 0.1
-    both, _ = student(train_batch_norm=True)({"crafted": dark, "clean": images})
+    both, _ = student(train_batch_norm=True)({"adversarial": dark, "clean": images})
     alone, _ = student(train_batch_norm=True)({"clean": images})
     torch.testing.assert_close(both["clean"], alone["clean"])

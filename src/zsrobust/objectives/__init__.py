@@ -1,13 +1,12 @@
-"""Fine-tuning objectives: one method, one file."""
+"""Fine-tuning objectives, one method a file. Importing them registers them, without torch."""
 
 from zsrobust.objectives.agft import AGFT
-from zsrobust.objectives.base import Objective
+from zsrobust.objectives.base import OBJECTIVES, Objective, StepContext, objective_class
 from zsrobust.objectives.comp_tga import CompTGA
 from zsrobust.objectives.fare import FARE
 from zsrobust.objectives.ft_adv import FTAdv
 from zsrobust.objectives.ft_clean import FTClean
 from zsrobust.objectives.pmg_aft import PMGAFT
-from zsrobust.objectives.registry import OBJECTIVES, objective_class
 from zsrobust.objectives.saft import SAFT
 from zsrobust.objectives.sim_clip import SimCLIP
 from zsrobust.objectives.sum import SumOfTerms, Term
@@ -28,6 +27,7 @@ __all__ = [
     "FTClean",
     "Objective",
     "SimCLIP",
+    "StepContext",
     "SumOfTerms",
     "TeCoA",
     "Term",

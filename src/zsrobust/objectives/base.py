@@ -1,23 +1,31 @@
-"""What every fine-tuning objective is: the images it trains on, what it reads, its loss."""
+"""The contract of a fine-tuning objective: what it reads, the images it trains on, its loss."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias, TypeVar
 
+from zsrobust.attacks.frozen import frozen
+from zsrobust.attacks.losses import cross_entropy
+from zsrobust.attacks.pgd import pgd
 from zsrobust.attacks.pgd_attack import PGD
+from zsrobust.attacks.samples import require_samples
 from zsrobust.data.batch import Batch
-from zsrobust.utils.lazy import F, Tensor, nn
-from zsrobust.utils.validation import require
+from zsrobust.utils.errors import RequestError
+from zsrobust.utils.lazy import Tensor, nn, torch
+from zsrobust.utils.noise import uniform_noise
+from zsrobust.utils.validation import check_types, require
 
 if TYPE_CHECKING:
     from zsrobust.models.zero_shot import ZeroShotClassifier
 
-View: TypeAlias = Literal["crafted", "clean"]
-"""``clean`` is the image x as loaded; ``crafted`` is x', what the objective made of it."""
+View: TypeAlias = Literal["adversarial", "clean"]
+"""``clean`` is the image x as loaded; ``adversarial`` is x', what the objective made of it."""
 
 Reduction: TypeAlias = Literal["mean", "sum"]
+LogitScale: TypeAlias = float | Literal["model"]
 
 
 @dataclass(frozen=True)
@@ -26,63 +34,138 @@ class Needs:
 
     Attributes:
         student: views for the model in training.
-        teacher: views for the frozen original; its clean embeddings are there before crafting.
+        teacher: views for the frozen original; its clean embeddings are there for the attack too.
         tokens: patch tokens of every view beside its embedding; only ViTs of open_clip have them.
-        attack: whether crafting attacks; else the crafted images are the clean ones.
-        random_start: the attack must start beside the image, where the gradient of what it makes
-            larger is zero.
-        clean_first: whether crafting begins with the student's own look at the clean images.
+        attack: what adversarial images move away from: ``labels``, true or soft; or what the
+            ``student`` or the ``teacher`` makes of the clean image. None trains on clean images.
     """
 
-    student: frozenset[View]
+    student: frozenset[View] = frozenset({"adversarial"})
     teacher: frozenset[View] = frozenset()
     tokens: bool = False
-    attack: bool = True
-    random_start: bool = False
-    clean_first: bool = False
+    attack: Literal["labels", "student", "teacher"] | None = "labels"
+
+    @property
+    def random_start(self) -> bool:
+        """Whether the attack must start beside the image: at it, a distance has no gradient."""
+        return self.attack in ("student", "teacher")
+
+    @property
+    def clean_first(self) -> bool:
+        """Whether the attack begins with a forward pass of the student on the clean images."""
+        return self.attack == "student"
 
 
 @dataclass(frozen=True)
-class Outputs:
-    """What the model in training and the frozen original made of each view.
-
-    ``student`` and ``teacher`` are raw embeddings (N, dim); ``student_tokens`` and
-    ``teacher_tokens``, where ``Needs.tokens`` asks for them, patch tokens (N, patches, dim).
-    """
-
-    student: dict[View, Tensor]
-    teacher: dict[View, Tensor]
-    student_tokens: dict[View, Tensor] = field(default_factory=dict)
-    teacher_tokens: dict[View, Tensor] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Models:
-    """What embeddings are compared with, the same in every step.
+class StepContext:
+    """All that an objective is given in a training step.
 
     Attributes:
-        classifier: the encoder in training as a zero-shot classifier; what attacks see.
-        texts: unit class vectors (C, dim) for each list of ``Objective.prompts``.
-        head: what ``Objective.head`` made, trained together with the encoder.
+        classifier: the model in training as a zero-shot classifier, which the attack sees.
+        batch: clean images (N, 3, H, W) in [0, 1], labels (N,), and the ids that key their noise.
+        attack: threat model, steps and random start of the attack; its own loss is not used.
+        epoch: gives each pass over the data new random starts.
+        global_batch: samples of the step, over all processes and accumulation steps.
+        texts: unit class vectors (C, dim) for each list of :meth:`Objective.prompts`.
+        head: what :meth:`Objective.head` made, trained together with the encoder.
+        student, teacher: raw embeddings (N, dim) by view, as ``Needs`` asks for them. During the
+            attack there are only clean ones: the teacher's, and the student's own without a
+            gradient where images move away from them.
+        student_tokens, teacher_tokens: patch tokens (N, patches, dim) by view, where needed.
     """
 
     classifier: ZeroShotClassifier
+    batch: Batch
+    attack: PGD
+    epoch: int = 0
+    global_batch: int = 1
     texts: tuple[Tensor, ...] = ()
     head: nn.Module | None = None
+    student: dict[View, Tensor] = field(default_factory=dict)
+    teacher: dict[View, Tensor] = field(default_factory=dict)
+    student_tokens: dict[View, Tensor] = field(default_factory=dict)
+    teacher_tokens: dict[View, Tensor] = field(default_factory=dict)
+
+    @property
+    def labels(self) -> Tensor:
+        """True classes (N,)."""
+        return self.batch.labels
+
+    def reduce(self, per_sample: Tensor, reduction: Reduction) -> Tensor:
+        """These samples' (N,) share of the sum or the mean over the global batch, in fp32.
+
+        Shares add up over processes and accumulation steps.
+        """
+        total = per_sample.float().sum()
+        return total / self.global_batch if reduction == "mean" else total
+
+    def mean(self, per_sample: Tensor) -> Tensor:
+        """These samples' (N,) share of the mean over the global batch, in fp32."""
+        return self.reduce(per_sample, "mean")
 
 
-class Objective(Protocol):
-    """A fine-tuning objective. A frozen dataclass: its fields are its options in a recipe."""
+@dataclass(frozen=True)
+class Objective(ABC):
+    """A fine-tuning objective. Its fields are its options in a recipe.
+
+    A new one is a :meth:`loss`. Where it reads more than the student on adversarial images it says
+    so in :attr:`needs`; where its attack maximises anything but the cross-entropy with the labels,
+    in :meth:`attack_loss`. Fields called ``alpha``, ``beta``, ``logit_scale`` and ``preset`` are
+    checked, used and named in results here.
+
+    Raises:
+        RequestError: if an option has a wrong type, a weight ``alpha`` or ``beta`` is negative or
+            infinite, or ``logit_scale`` is not above 0.
+    """
+
+    name: ClassVar[str]
+    """As in ``--method``."""
+    title: ClassVar[str]
+    """As papers write it."""
+    arxiv: ClassVar[str | None]
+    """The number of its paper."""
+
+    def __post_init__(self) -> None:
+        check_types(self, "objective.")
+        for key in ("alpha", "beta"):
+            weight = getattr(self, key, 0)
+            require(0 <= weight < float("inf"), f"objective.{key}", weight, "0 or more")
+        scale = getattr(self, "logit_scale", None)
+        require(
+            not isinstance(scale, int | float) or scale > 0,
+            "objective.logit_scale",
+            scale,
+            "above 0, or 'model' for the model's own",
+        )
 
     @property
     def label(self) -> str:
-        """Its name in results, with the preset and what departs from it."""
-        ...
+        """Its name in results: ``name``, or ``name[preset, alpha=0.0]``.
+
+        In brackets are the preset, if it has any, and all options that depart from it.
+        """
+        preset = {"preset": self.preset} if hasattr(self, "preset") else {}
+        usual = type(self)(**preset)
+        parts = [
+            *preset.values(),
+            *(
+                f"{part.name}={getattr(self, part.name)}"
+                for part in fields(self)
+                if getattr(self, part.name) != getattr(usual, part.name)
+            ),
+        ]
+        return f"{self.name}[{', '.join(parts)}]" if parts else self.name
 
     @property
     def needs(self) -> Needs:
-        """What :meth:`loss` reads."""
-        ...
+        """What :meth:`loss` and :meth:`attack_loss` read."""
+        return Needs()
+
+    @property
+    def scale(self) -> float | None:
+        """What multiplies cosines in the loss and in the attack; None for the model's own."""
+        scale = getattr(self, "logit_scale", None)
+        return None if scale in ("model", None) else float(scale)
 
     def prompts(self, class_names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
         """Further descriptions of the classes, each a list with one text a class; mostly none.
@@ -95,112 +178,97 @@ class Objective(Protocol):
     def head(self, dim: int, classes: int, seed: int) -> nn.Module | None:
         """A module to train beside the encoder, from embeddings (N, dim); mostly none.
 
-        It is kept in checkpoints and is no part of the fine-tuned model.
+        It is saved in checkpoints and is no part of the fine-tuned model.
         """
         return None
 
-    def craft(
-        self,
-        models: Models,
-        batch: Batch,
-        attack: PGD,
-        epoch: int,
-        teacher: Mapping[View, Tensor],
+    def attack_loss(self, embeddings: Tensor, step: StepContext) -> Tensor:
+        """What the attack maximises, one value a sample (N,): cross-entropy with the labels.
+
+        ``embeddings`` (N, dim) are the student's raw embeddings of the images under attack.
+        """
+        return cross_entropy(self.logits(embeddings, step), step.labels)
+
+    @abstractmethod
+    def loss(self, step: StepContext) -> dict[str, Tensor]:
+        """``total`` and its named parts, scalars in fp32, each by :meth:`StepContext.reduce`."""
+
+    def adversarial(self, step: StepContext) -> Tensor:
+        """The images x' to train on, (N, 3, H, W) in [0, 1]: by PGD on :meth:`attack_loss`.
+
+        Without an attack they are the clean images themselves. The random starts are those that
+        the attack itself would take, and the model is left as it was found.
+
+        Raises:
+            RequestError: if images, labels or ids of the batch are not as :class:`Batch` says.
+            RunError: if a pixel or a gradient is NaN.
+        """
+        attack, batch, classifier = step.attack, step.batch, step.classifier
+        if self.needs.attack is None:
+            return batch.images
+        require_samples(attack.threat, classifier, batch.images, batch.labels, batch.sample_ids)
+        noise = None
+        if attack.random_start:
+            noise = uniform_noise(
+                batch.images, batch.sample_ids, seed=attack.seed, purpose="pgd", epoch=step.epoch
+            )
+        with frozen(classifier):
+            if self.needs.clean_first:
+                with torch.no_grad():
+                    step = replace(step, student={"clean": classifier.embed(batch.images)})
+            return pgd(
+                lambda images: self.attack_loss(classifier.embed(images), step),
+                batch.images,
+                attack.threat,
+                steps=attack.steps,
+                step_size=attack.resolved_step_size,
+                noise=noise,
+            )
+
+    def logits(
+        self, embeddings: Tensor, step: StepContext, class_vectors: Tensor | None = None
     ) -> Tensor:
-        """The images x' to train on, (N, 3, H, W) in [0, 1]: adversarial ones, or the clean.
+        """Logits (N, C) in fp32 of raw embeddings (N, dim) at the objective's logit scale.
 
-        ``teacher`` holds the original's raw embeddings of the clean images where ``needs`` asks
-        for them.
+        ``class_vectors`` (C, dim) replace those of the classifier.
         """
-        ...
+        from zsrobust.models.zero_shot import cosine_logits
 
-    def loss(
-        self, outputs: Outputs, labels: Tensor, models: Models, global_batch: int
-    ) -> dict[str, Tensor]:
-        """``total`` and its named parts, scalars in fp32.
-
-        Each is this process's share of a reduction over all ``global_batch`` samples of a step,
-        so shares add up over processes and accumulation steps.
-        """
-        ...
+        if class_vectors is None:
+            return step.classifier.logits(embeddings, self.scale)
+        scale = step.classifier.logit_scale if self.scale is None else self.scale
+        return scale * cosine_logits(embeddings, class_vectors)
 
 
-def share(per_sample: Tensor, reduction: Reduction, global_batch: int) -> Tensor:
-    """These samples' (N,) share of the sum or the mean over a batch of ``global_batch``."""
-    total = per_sample.float().sum()
-    return total / global_batch if reduction == "mean" else total
+OBJECTIVES: dict[str, type[Objective]] = {}
+"""Every method by its name in recipes."""
+
+Kind = TypeVar("Kind", bound=Objective)
 
 
-def kl_divergence(p_logits: Tensor, q_logits: Tensor) -> Tensor:
-    """KL(P || Q) of the softmax of two logit tensors (N, C), one value a sample (N,), in fp32.
+def register(name: str, title: str, arxiv: str | None = None) -> Callable[[type[Kind]], type[Kind]]:
+    """Make a class the objective that ``--method`` calls ``name``.
 
-    From log-softmax: the quotient of two softmax outputs is NaN once one underflows.
+    Args:
+        name: in recipes and results.
+        title: in figures and tables.
+        arxiv: the number of its paper.
     """
-    log_p = F.log_softmax(p_logits.float(), dim=-1)
-    log_q = F.log_softmax(q_logits.float(), dim=-1)
-    return (log_p.exp() * (log_p - log_q)).sum(-1)
+
+    def add(kind: type[Kind]) -> type[Kind]:
+        kind.name, kind.title, kind.arxiv = name, title, arxiv
+        OBJECTIVES[name] = kind
+        return kind
+
+    return add
 
 
-def squared_distance(one: Tensor, other: Tensor) -> Tensor:
-    """Squared Euclidean distance of raw embeddings (N, dim), one value a sample (N,), in fp32."""
-    return (one.float() - other.float()).square().sum(-1)
-
-
-def cosine_distance(one: Tensor, other: Tensor) -> Tensor:
-    """1 - cosine of embeddings (N, dim), one value a sample (N,), in fp32."""
-    return 1 - F.cosine_similarity(one.float(), other.float(), dim=-1)
-
-
-def logits_of(
-    models: Models, embeddings: Tensor, vectors: Tensor, logit_scale: float | None
-) -> Tensor:
-    """Logits (N, C) of embeddings (N, dim) on other class vectors (C, dim) than the classifier's.
-
-    ``logit_scale`` None is the classifier's.
-    """
-    from zsrobust.models.zero_shot import cosine_logits
-
-    scale = models.classifier.logit_scale if logit_scale is None else logit_scale
-    return scale * cosine_logits(embeddings, vectors)
-
-
-def departures(objective: Objective, plain: Objective) -> list[str]:
-    """``alpha=0.0`` and so on, for every option in which ``objective`` departs from ``plain``."""
-    return [
-        f"{key}={value}" for key, value in vars(objective).items() if value != getattr(plain, key)
-    ]
-
-
-def bracketed(name: str, parts: list[str]) -> str:
-    """``name[a, b]``, or ``name`` alone where there are no parts."""
-    return f"{name}[{', '.join(parts)}]" if parts else name
-
-
-def check_weights(objective: Objective, *keys: str) -> None:
-    """Refuse weights of terms that are below 0 or infinite.
+def objective_class(method: str) -> type[Objective]:
+    """The objective called ``method``.
 
     Raises:
-        RequestError: naming the first.
+        RequestError: if there is none.
     """
-    for key in keys:
-        value = getattr(objective, key)
-        require(0 <= value < float("inf"), f"objective.{key}", value, "0 or more")
-
-
-def check_scale(value: float | Literal["model"] | None) -> None:
-    """Refuse a logit scale that is not above 0.
-
-    Raises:
-        RequestError: if it is 0 or less.
-    """
-    require(
-        not isinstance(value, int | float) or value > 0,
-        "objective.logit_scale",
-        value,
-        "above 0, or 'model' for the model's own",
-    )
-
-
-def scale_of(logit_scale: float | Literal["model"] | None) -> float | None:
-    """The number to hand to a classifier, where None means its own."""
-    return None if logit_scale in ("model", None) else float(logit_scale)
+    if method not in OBJECTIVES:
+        raise RequestError(f"method {method!r} is unknown: choose one of {', '.join(OBJECTIVES)}")
+    return OBJECTIVES[method]

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
-from zsrobust.objectives.base import Models
-from zsrobust.objectives.text_guided import TextGuided
+from zsrobust.objectives.base import StepContext, register
+from zsrobust.objectives.tga_zsr import TGAZSR
 from zsrobust.utils.lazy import Tensor
 from zsrobust.utils.validation import require_template
 
 
+@register("comp_tga", "Comp-TGA", arxiv="2603.18598")
 @dataclass(frozen=True)
-class CompTGA(TextGuided):
+class CompTGA(TGAZSR):
     """TGA-ZSR's loss with ``A = A_fg (1 - A_not)``, pixel by pixel of the up-sampled maps.
 
     ``A_fg`` is TGA-ZSR's map for the prompt of the true class, ``A_not`` that for its negation.
@@ -38,8 +38,6 @@ class CompTGA(TextGuided):
     beta: float = 0.07
     negation: str = "This is not a photo of a {}"
 
-    NAME: ClassVar[str] = "comp_tga"
-
     def __post_init__(self) -> None:
         super().__post_init__()
         require_template("objective.negation", self.negation)
@@ -48,9 +46,8 @@ class CompTGA(TextGuided):
         """The negated prompts."""
         return (tuple(self.negation.replace("{}", name) for name in class_names),)
 
-    def _guides(self, labels: Tensor, models: Models) -> tuple[tuple[Tensor, ...], ...]:
-        return ((models.classifier.class_embeddings[labels], models.texts[0][labels]),)
-
-    def _map(self, embeddings: Tensor, tokens: Tensor, guides: tuple[Tensor, ...]) -> Tensor:
-        foreground, negated = (self._attention(embeddings, tokens, text) for text in guides)
-        return foreground * (1 - negated)
+    def maps(self, embeddings: Tensor, tokens: Tensor, step: StepContext) -> list[Tensor]:
+        """One map (N, side, side): attention to the class, without attention to its negation."""
+        (foreground,) = super().maps(embeddings, tokens, step)
+        negated = self.attention(embeddings, tokens, step.texts[0][step.labels])
+        return [foreground * (1 - negated)]

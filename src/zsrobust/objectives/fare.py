@@ -4,24 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from zsrobust.attacks.pgd_attack import PGD
-from zsrobust.data.batch import Batch
-from zsrobust.objectives.base import (
-    Models,
-    Needs,
-    Objective,
-    Outputs,
-    View,
-    share,
-    squared_distance,
-)
-from zsrobust.objectives.crafting import away
+from zsrobust.objectives.base import Needs, Objective, StepContext, register
+from zsrobust.objectives.distances import squared_distance
 from zsrobust.utils.lazy import Tensor
 
 
+@register("fare", "FARE", arxiv="2402.12336")
 @dataclass(frozen=True)
 class FARE(Objective):
     """``|S(x') - T(x)|^2`` of raw embeddings, the mean over samples; no labels, no text.
@@ -30,38 +20,14 @@ class FARE(Objective):
     """
 
     @property
-    def label(self) -> str:
-        """Its name in results."""
-        return "fare"
-
-    @property
     def needs(self) -> Needs:
         """The student on x', the original on x."""
-        # Before the first update both encoders are one, and the distance is least at the image.
-        return Needs(
-            student=frozenset({"crafted"}), teacher=frozenset({"clean"}), random_start=True
-        )
+        return Needs(teacher=frozenset({"clean"}), attack="teacher")
 
-    def craft(
-        self,
-        models: Models,
-        batch: Batch,
-        attack: PGD,
-        epoch: int,
-        teacher: Mapping[View, Tensor],
-    ) -> Tensor:
-        """Images whose embeddings are far from the original's of the clean ones."""
-        return away(
-            models.classifier,
-            lambda embeddings: squared_distance(embeddings, teacher["clean"]),
-            batch,
-            attack,
-            epoch,
-        )
+    def attack_loss(self, embeddings: Tensor, step: StepContext) -> Tensor:
+        """Squared distance from the original's clean embeddings, one value a sample (N,)."""
+        return squared_distance(embeddings, step.teacher["clean"])
 
-    def loss(
-        self, outputs: Outputs, labels: Tensor, models: Models, global_batch: int
-    ) -> dict[str, Tensor]:
+    def loss(self, step: StepContext) -> dict[str, Tensor]:
         """Squared distance from the original's clean embeddings; labels are not read."""
-        distance = squared_distance(outputs.student["crafted"], outputs.teacher["clean"])
-        return {"total": share(distance, "mean", global_batch)}
+        return {"total": step.mean(self.attack_loss(step.student["adversarial"], step))}

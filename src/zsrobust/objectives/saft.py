@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
 
 import yaml
 
-from zsrobust.objectives.base import Models
-from zsrobust.objectives.text_guided import TextGuided
+from zsrobust.objectives.base import StepContext, register
+from zsrobust.objectives.tga_zsr import TGAZSR
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.lazy import Tensor, torch
 from zsrobust.utils.validation import require, require_template
@@ -24,8 +23,9 @@ PLAIN = (
 """What stands for descriptions where no file gives any."""
 
 
+@register("saft", "SAFT", arxiv="2602.12461")
 @dataclass(frozen=True)
-class SAFT(TextGuided):
+class SAFT(TGAZSR):
     """TGA-ZSR's loss over several descriptions of every class.
 
     ``mean over k of CE(P_S^k(x'), y) + alpha d(A_S^k(x'), A_T^k(x)) + beta d(A_S^k(x), A_T^k(x))``
@@ -53,8 +53,6 @@ class SAFT(TextGuided):
     descriptions: str | None = None
     plain: list[str] = field(default_factory=lambda: list(PLAIN))
 
-    NAME: ClassVar[str] = "saft"
-
     def __post_init__(self) -> None:
         super().__post_init__()
         require(len(self.plain) > 0, "objective.plain", self.plain, "a list of prompts")
@@ -74,14 +72,17 @@ class SAFT(TextGuided):
             )
         return described(Path(self.descriptions), class_names)
 
-    def _class_vectors(self, models: Models) -> tuple[Tensor, ...]:
-        return models.texts
+    def class_vectors(self, step: StepContext) -> tuple[Tensor, ...]:
+        """The vectors of every description."""
+        return step.texts
 
-    def _guides(self, labels: Tensor, models: Models) -> tuple[tuple[Tensor, ...], ...]:
+    def maps(self, embeddings: Tensor, tokens: Tensor, step: StepContext) -> list[Tensor]:
+        """A map (N, side, side) for each description, or by ``authors_code`` one for all."""
         if self.preset == "paper":
-            return super()._guides(labels, models)
+            return super().maps(embeddings, tokens, step)
         # Similarity is linear in the text: the mean over descriptions is that with their mean.
-        return ((torch.stack(models.texts).mean(0)[labels],),)
+        text = torch.stack(step.texts).mean(0)[step.labels]
+        return [self.attention(embeddings, tokens, text)]
 
 
 def described(path: Path, class_names: Sequence[str]) -> tuple[tuple[str, ...], ...]:

@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from zsrobust.attacks.pgd_attack import PGD
-from zsrobust.data.batch import Batch
-from zsrobust.objectives.base import (
-    Models,
-    Needs,
-    Objective,
-    Outputs,
-    View,
-    bracketed,
-    cosine_distance,
-    share,
-    squared_distance,
-)
-from zsrobust.objectives.crafting import away, clean_embeddings
+from zsrobust.objectives.base import Needs, Objective, StepContext, register
+from zsrobust.objectives.distances import cosine_distance, squared_distance
 from zsrobust.utils.lazy import Tensor
-from zsrobust.utils.validation import check_types
 
 
+@register("sim_clip", "Sim-CLIP", arxiv="2407.14971")
 @dataclass(frozen=True)
 class SimCLIP(Objective):
     """``-(cos(S(x'), sg S(x)) + cos(S(x), sg S(x'))) / 2``, the mean over samples; no labels.
@@ -42,52 +29,23 @@ class SimCLIP(Objective):
 
     preset: Literal["paper", "authors_code"] = "paper"
 
-    def __post_init__(self) -> None:
-        check_types(self, "objective.")
-
-    @property
-    def label(self) -> str:
-        """``sim_clip[paper]`` or ``sim_clip[authors_code]``."""
-        return bracketed("sim_clip", [self.preset])
-
     @property
     def needs(self) -> Needs:
         """The student on x', and on x the student or the original."""
         if self.preset == "authors_code":
-            return Needs(
-                student=frozenset({"crafted"}), teacher=frozenset({"clean"}), random_start=True
-            )
-        both: frozenset[View] = frozenset({"crafted", "clean"})
-        return Needs(student=both, random_start=True, clean_first=True)
+            return Needs(teacher=frozenset({"clean"}), attack="teacher")
+        return Needs(student=frozenset({"adversarial", "clean"}), attack="student")
 
-    def craft(
-        self,
-        models: Models,
-        batch: Batch,
-        attack: PGD,
-        epoch: int,
-        teacher: Mapping[View, Tensor],
-    ) -> Tensor:
-        """Images whose embeddings are far from those of the clean ones."""
+    def attack_loss(self, embeddings: Tensor, step: StepContext) -> Tensor:
+        """Distance from the clean embeddings, one value a sample (N,)."""
         if self.preset == "authors_code":
-            clean, distance = teacher["clean"], squared_distance
-        else:
-            clean, distance = clean_embeddings(models.classifier, batch), cosine_distance
-        return away(
-            models.classifier,
-            lambda embeddings: distance(embeddings, clean),
-            batch,
-            attack,
-            epoch,
-        )
+            return squared_distance(embeddings, step.teacher["clean"])
+        return cosine_distance(embeddings, step.student["clean"])
 
-    def loss(
-        self, outputs: Outputs, labels: Tensor, models: Models, global_batch: int
-    ) -> dict[str, Tensor]:
+    def loss(self, step: StepContext) -> dict[str, Tensor]:
         """Minus the symmetric cosine, from -1 to 1; labels are not read."""
-        crafted = outputs.student["crafted"]
-        beside = outputs.teacher if self.preset == "authors_code" else outputs.student
-        clean = beside["clean"]
-        one = cosine_distance(crafted, clean.detach())
-        other = cosine_distance(clean, crafted.detach())
-        return {"total": share((one + other) / 2 - 1, "mean", global_batch)}
+        adversarial = step.student["adversarial"]
+        clean = (step.teacher if self.preset == "authors_code" else step.student)["clean"]
+        one = cosine_distance(adversarial, clean.detach())
+        other = cosine_distance(clean, adversarial.detach())
+        return {"total": step.mean((one + other) / 2 - 1)}

@@ -27,7 +27,6 @@ from zsrobust.models.folding import folded_in_training
 from zsrobust.models.loading import load
 from zsrobust.models.patch_tokens import check_has_tokens
 from zsrobust.models.zero_shot import ZeroShotClassifier
-from zsrobust.objectives.base import Models
 from zsrobust.training.compiling import check_compiles, compile_blocks
 from zsrobust.training.ema import Average
 from zsrobust.training.feed import Feed
@@ -217,16 +216,7 @@ def _step(
     objective = config.objective
     assert objective is not None
     classifier = _classifier(model, data, config, accelerator)
-    models = Models(
-        classifier,
-        texts=tuple(
-            text_cache.encode(model.text, prompts, ("{}",)).to(accelerator.device)
-            for prompts in objective.prompts(data.class_names)
-        ),
-        head=objective.head(
-            classifier.class_embeddings.shape[1], len(data.class_names), config.seed
-        ),
-    )
+    head = objective.head(classifier.class_embeddings.shape[1], len(data.class_names), config.seed)
     if config.batch_norm == "frozen" and not shard:
         # Where weights are shared out, they are here only while their own module runs.
         classifier.encoder = folded_in_training(model.encoder)
@@ -235,13 +225,13 @@ def _step(
         model.preprocessing,
         train_batch_norm=config.batch_norm == "train",
         tokens=objective.needs.tokens,
-        head=models.head,
+        head=head,
     ).to(accelerator.device)
     if config.compile:
         for tower in (model.encoder, original):
             compile_blocks(tower)
-    if shard and models.head is not None:
-        share_out(models.head, accelerator.device, accelerator.num_processes)
+    if shard and head is not None:
+        share_out(head, accelerator.device, accelerator.num_processes)
     settings = config.optimizer
     optimizer = make_optimizer(
         student,
@@ -264,7 +254,12 @@ def _step(
         objective=objective,
         attack=attack,
         student=student if shard else accelerator.prepare(student),
-        models=models,
+        classifier=classifier,
+        texts=tuple(
+            text_cache.encode(model.text, prompts, ("{}",)).to(accelerator.device)
+            for prompts in objective.prompts(data.class_names)
+        ),
+        head=head,
         original=original,
         optimizer=optimizer,
         accelerator=accelerator,

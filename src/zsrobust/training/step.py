@@ -1,10 +1,10 @@
-"""One training step: craft, look, compare, and move the weights."""
+"""One training step: adversarial examples, forward, loss, backward, update."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 
 import torch
 from accelerate import Accelerator
@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from zsrobust.attacks import PGD
 from zsrobust.data.batch import Batch
 from zsrobust.models.patch_tokens import embed_with_tokens
-from zsrobust.objectives import Objective
-from zsrobust.objectives.base import Models, Outputs, View
+from zsrobust.models.zero_shot import ZeroShotClassifier
+from zsrobust.objectives import Objective, StepContext
+from zsrobust.objectives.base import View
 from zsrobust.training.sharding import put_together
 from zsrobust.training.student import Student
 from zsrobust.utils.errors import Diverged, NonFinite
@@ -25,11 +26,11 @@ class TrainingStep:
     """Everything a step needs, set up once.
 
     Attributes:
-        objective: what images to train on and what to lose.
+        objective: what images to train on, and the loss.
         attack: PGD as the objective may use it.
         student: the model in training, as prepared for several processes.
-        models: the same encoder as a zero-shot classifier, which the attack sees, and what else
-            the objective compares embeddings with.
+        classifier: the same encoder as a zero-shot classifier, which the attack sees.
+        texts, head: what else the objective reads, as in :class:`StepContext`.
         original: the frozen original encoder.
         optimizer: over the student's parameters.
         accelerator: devices and processes.
@@ -42,10 +43,12 @@ class TrainingStep:
     objective: Objective
     attack: PGD
     student: nn.Module
-    models: Models
+    classifier: ZeroShotClassifier
     original: nn.Module
     optimizer: torch.optim.Optimizer
     accelerator: Accelerator
+    texts: tuple[Tensor, ...] = ()
+    head: nn.Module | None = None
     bf16: bool = False
     attack_bf16: bool = False
     clip_norm: float | None = None
@@ -67,10 +70,18 @@ class TrainingStep:
         self.optimizer.zero_grad(set_to_none=True)
         sums: dict[str, Tensor] = {}
         for index, loaded in enumerate(parts):
-            batch = loaded.to(self.accelerator.device)
+            context = StepContext(
+                self.classifier,
+                loaded.to(self.accelerator.device),
+                self.attack,
+                epoch,
+                global_batch,
+                self.texts,
+                self.head,
+            )
             last = index == len(parts) - 1
             with nullcontext() if last else self.accelerator.no_sync(self.student):
-                losses, accuracies = self._forward(batch, epoch, global_batch)
+                losses, accuracies = self._forward(context)
                 # Data-parallel training averages gradients over processes; ours are shares of
                 # one global reduction and must add up. (accelerate's own backward would divide
                 # by an accumulation that its environment may ask for.)
@@ -91,55 +102,52 @@ class TrainingStep:
         self.optimizer.step()
         return figures
 
-    def _forward(
-        self, batch: Batch, epoch: int, global_batch: int
-    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        needs = self.objective.needs
+    def _forward(self, context: StepContext) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The loss and its parts, and accuracies, of one part of the batch."""
+        needs, batch = self.objective.needs, context.batch
         images: dict[View, Tensor] = {"clean": batch.images}
-        teacher, teacher_tokens = self._original(images, needs.teacher & {"clean"})
-        images["crafted"] = self._craft(batch, epoch, teacher)
-        more, more_tokens = self._original(images, needs.teacher & {"crafted"})
+        context = self._with_teacher(context, images, needs.teacher & {"clean"})
+        images["adversarial"] = self._adversarial(context)
+        context = self._with_teacher(context, images, needs.teacher & {"adversarial"})
+        # In this order: another would round the gradients of weights differently.
+        views: tuple[View, ...] = ("clean", "adversarial")
         with self._autocast(self.bf16):
-            student, student_tokens = self.student(
-                {view: images[view] for view in sorted(needs.student)}
+            student, tokens = self.student(
+                {view: images[view] for view in views if view in needs.student}
             )
-        outputs = Outputs(student, teacher | more, student_tokens, teacher_tokens | more_tokens)
-        losses = self.objective.loss(outputs, batch.labels, self.models, global_batch)
+        losses = self.objective.loss(replace(context, student=student, student_tokens=tokens))
         accuracies = {}
         for view, embeddings in student.items():
-            attacked = view == "crafted" and images["crafted"] is not batch.images
-            logits = self.models.classifier.logits(embeddings.detach())
-            right = (logits.argmax(-1) == batch.labels).sum()
-            accuracies["adversarial_acc" if attacked else "clean_acc"] = right / global_batch
+            attacked = view == "adversarial" and images["adversarial"] is not batch.images
+            correct = (self.classifier.logits(embeddings.detach()).argmax(-1) == batch.labels).sum()
+            key = "adversarial_acc" if attacked else "clean_acc"
+            accuracies[key] = correct / context.global_batch
         return losses, accuracies
 
-    def _craft(self, batch: Batch, epoch: int, teacher: Mapping[View, Tensor]) -> Tensor:
+    def _adversarial(self, context: StepContext) -> Tensor:
         try:
             with self._autocast(self.attack_bf16):
-                return self.objective.craft(self.models, batch, self.attack, epoch, teacher)
+                return self.objective.adversarial(context)
         except Diverged:
-            # Only this process knows. Images without a value make the loss of all without one.
-            return torch.full_like(batch.images, float("nan"))
+            # Only this process knows. Images of NaN make the loss of all processes NaN.
+            return torch.full_like(context.batch.images, float("nan"))
 
-    def _original(
-        self, images: dict[View, Tensor], views: Iterable[View]
-    ) -> tuple[dict[View, Tensor], dict[View, Tensor]]:
-        """The original's raw embeddings by view, and its patch tokens where needed."""
-        embeddings: dict[View, Tensor] = {}
-        tokens: dict[View, Tensor] = {}
+    def _with_teacher(
+        self, context: StepContext, images: dict[View, Tensor], views: Iterable[View]
+    ) -> StepContext:
+        """``context`` with the original's raw embeddings and patch tokens of these ``views``."""
+        embeddings, tokens = dict(context.teacher), dict(context.teacher_tokens)
         with self._autocast(self.bf16), torch.no_grad():
             for view in views:
-                pixels = self.models.classifier.preprocessing(images[view])
+                pixels = self.classifier.preprocessing(images[view])
                 if self.objective.needs.tokens:
                     embeddings[view], tokens[view] = embed_with_tokens(self.original, pixels)
                 else:
                     embeddings[view] = self.original(pixels)
-        return embeddings, tokens
+        return replace(context, teacher=embeddings, teacher_tokens=tokens)
 
-    @contextmanager
-    def _autocast(self, bf16: bool) -> Iterator[None]:
-        with torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=bf16):
-            yield
+    def _autocast(self, bf16: bool) -> torch.autocast:
+        return torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=bf16)
 
     def _over_processes(self, sums: dict[str, Tensor]) -> dict[str, float]:
         stacked: Tensor = self.accelerator.reduce(torch.stack(list(sums.values())), "sum")

@@ -274,7 +274,7 @@ class Trainer:
     @property
     def _encoder(self) -> nn.Module:
         """The encoder in training."""
-        return unfolded(self.step.models.classifier.encoder)
+        return unfolded(self.step.classifier.encoder)
 
     @cached_property
     def counts(self) -> tuple[int, int]:
@@ -289,8 +289,8 @@ class Trainer:
         The encoder, a head trained beside it, and an average, in this order.
         """
         parts = [self._encoder]
-        if self.step.models.head is not None:
-            parts.append(self.step.models.head)
+        if self.step.head is not None:
+            parts.append(self.step.head)
         if self.average is not None:
             parts.append(self.average.encoder)
         return nn.ModuleList(parts) if len(parts) > 1 else self._encoder
@@ -356,7 +356,7 @@ class Trainer:
             [list(part.sample_ids), list(part.labels)]
             for part in (self.feed.train_set, self.feed.held_out)
         ]
-        classifier = self.step.models.classifier
+        classifier = self.step.classifier
         # Not the vectors, whose last bits differ between processors: a run may move to another.
         prompts = [
             *(self.model.text.fingerprint, classifier.templates, classifier.class_names),
