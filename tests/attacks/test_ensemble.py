@@ -17,9 +17,9 @@ class Watched:
         self.name, self.threat, self.chunk = attack.name, attack.threat, attack.chunk
         self.describe = attack.describe
 
-    def __call__(self, classifier, images, labels, sample_ids):
+    def __call__(self, classifier, images, labels, sample_ids, epoch):
         self.seen.append(list(sample_ids))
-        return self.attack(classifier, images, labels, sample_ids)
+        return self.attack(classifier, images, labels, sample_ids, epoch)
 
 
 def test_verdicts_are_those_of_every_part_on_everything(of_classes):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from zsrobust.attacks.base import register_attack
 from zsrobust.attacks.losses import LossName
-from zsrobust.attacks.pgd_attack import PGD
+from zsrobust.attacks.pgd import PGD
 
 
+@register_attack(r"cw-(?P<steps>\d+)", "cw-10")
 @dataclass(frozen=True)
 class CW(PGD):
     """PGD on Carlini and Wagner's margin loss, the same images as ``pgd-K-margin``.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from zsrobust.attacks.apgd import APGD
 from zsrobust.attacks.base import Attack
-from zsrobust.attacks.frozen import frozen
-from zsrobust.attacks.samples import require_samples
+from zsrobust.attacks.library import LibraryAttack
 from zsrobust.attacks.threat_model import ThreatModel
 from zsrobust.attacks.worst import worst_of
 from zsrobust.utils.lazy import Tensor, torch
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Ensemble:
+class Ensemble(Attack):
     """Attacks one after the other, each on the samples that still stand.
 
     A sample is robust if it stands against every part, so the ensemble is never weaker than one.
@@ -50,15 +50,20 @@ class Ensemble:
 
     @property
     def chunk(self) -> int | None:
-        """That of the parts which have one, else None."""
+        """That of the parts that have one, else None."""
         return max(self._chunks, default=None)
+
+    @property
+    def fewest_classes(self) -> int:
+        """What the part with the least needs."""
+        return min(part.fewest_classes for part in self.parts)
 
     @property
     def _chunks(self) -> set[int]:
         return {part.chunk for part in self.parts if part.chunk is not None}
 
     def describe(self) -> dict[str, object]:
-        """Every parameter of every part, for the result file."""
+        """Every parameter of every part, for the results file."""
         return {
             "name": self.name,
             "threat": asdict(self.threat),
@@ -66,33 +71,48 @@ class Ensemble:
             "parts": [part.describe() for part in self.parts],
         }
 
-    def __call__(
+    def for_classes(self, classes: int) -> tuple[Attack | None, str]:
+        """The parts that are defined for so many classes; see :meth:`Attack.for_classes`.
+
+        With 3 classes ``apgd-dlr`` takes the place of ``apgd-t``.
+        """
+        if classes < self.fewest_classes:
+            return super().for_classes(classes)
+        parts, notes = [], []
+        for part in self.parts:
+            fitted, note = part.for_classes(classes)
+            if fitted is None and classes == 3 and isinstance(part, LibraryAttack | APGD):
+                # Only apgd-t needs more than 3.
+                chunk = part.chunk or LibraryAttack.chunk
+                stand_in = LibraryAttack("apgd-dlr", part.threat, part.seed, chunk)
+                if stand_in not in self.parts:
+                    fitted = stand_in
+                    note = f"{part.name} replaced by {fitted.name}: it needs 4 classes, here 3"
+            if fitted is not None:
+                parts.append(fitted)
+            notes.append(note)
+        note = "; ".join(filter(None, notes))
+        return (replace(self, parts=tuple(parts)) if parts else None), note
+
+    def perturb(
         self,
         classifier: ZeroShotClassifier,
         images: Tensor,
         labels: Tensor,
         sample_ids: Sequence[str],
+        epoch: int,
     ) -> Tensor:
-        """Each sample's image from the first part that fools, else from the last part.
-
-        ``images`` (N, 3, H, W) in [0, 1] with true ``labels`` (N,).
-
-        Raises:
-            RequestError: if a part is not defined for so few classes (see ``fit_to_classes``).
-            RunError: if a part meets a NaN.
-        """
-        require_samples(self.threat, classifier, images, labels, sample_ids)
+        """Each sample's image from the first part that succeeds, else from the last part."""
 
         def run(part: Attack, rows: Tensor) -> Tensor:
             ids = [sample_ids[row] for row in rows.tolist()]
-            return part(classifier, images[rows], labels[rows], ids)
+            return part(classifier, images[rows], labels[rows], ids, epoch)
 
-        with frozen(classifier):
-            return worst_of(
-                [partial(run, part) for part in self.parts],
-                classifier,
-                # No part is worse than another by anything but its verdict.
-                lambda logits, _: torch.zeros_like(logits[:, 0]),
-                images.detach(),
-                labels,
-            )
+        return worst_of(
+            [partial(run, part) for part in self.parts],
+            classifier,
+            # Parts are compared by success alone.
+            lambda logits, _: torch.zeros_like(logits[:, 0]),
+            images,
+            labels,
+        )

@@ -8,16 +8,14 @@ for FAB; Andriushchenko et al., "Square Attack" (ECCV 2020, arXiv 1912.00049).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from logging import Logger
 from typing import TYPE_CHECKING, Any
 
-from zsrobust.attacks.forked_rng import forked_rng
-from zsrobust.attacks.frozen import frozen
-from zsrobust.attacks.pgd import refuse_nan
-from zsrobust.attacks.samples import require_samples
+from zsrobust.attacks.base import Attack, refuse_nan, register_attack
 from zsrobust.attacks.threat_model import ThreatModel
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.lazy import Tensor, torch
@@ -57,8 +55,9 @@ FEWEST_CLASSES = {"apgd-dlr": 3, "apgd-t": 4}
 _NORMS = {"linf": "Linf", "l2": "L2"}
 
 
+@register_attack(f"(?P<name>{'|'.join(STANDARD)})", *STANDARD)
 @dataclass(frozen=True)
-class LibraryAttack:
+class LibraryAttack(Attack):
     """One of AutoAttack's attacks on a zero-shot classifier, at the classifier's logit scale.
 
     A sample's result depends on the others it is called with, because the library draws for a
@@ -90,11 +89,27 @@ class LibraryAttack:
 
     @property
     def fewest_classes(self) -> int:
-        """How many classes it needs."""
+        """3 for ``apgd-dlr``, 4 for ``apgd-t``, else 2."""
         return FEWEST_CLASSES.get(self.name, 2)
 
+    @property
+    def black_box(self) -> bool:
+        """Whether it is ``square``."""
+        return self.name == "square"
+
+    @property
+    def target_classes(self) -> int:
+        """The parameter ``n_target_classes``; 0 where there is none."""
+        count = self.parameters.get("n_target_classes", 0)
+        assert isinstance(count, int)
+        return count
+
+    def with_target_classes(self, count: int) -> LibraryAttack:
+        """This attack with ``count`` target classes."""
+        return replace(self, parameters={**self.parameters, "n_target_classes": count})
+
     def describe(self) -> dict[str, object]:
-        """Every parameter that changes a number, for the result file."""
+        """Every parameter that changes a number, for the results file."""
         return {
             "name": self.name,
             "threat": asdict(self.threat),
@@ -104,24 +119,20 @@ class LibraryAttack:
             "library": f"pyautoattack {version('pyautoattack')}",
         }
 
-    def __call__(
+    def perturb(
         self,
         classifier: ZeroShotClassifier,
         images: Tensor,
         labels: Tensor,
         sample_ids: Sequence[str],
+        epoch: int,
     ) -> Tensor:
-        """Adversarial images for ``images`` (N, 3, H, W) in [0, 1] with true ``labels`` (N,).
-
-        A sample that the attack does not fool, or only outside the threat model, comes back
-        clean. The model is left as it was found, and so is the global random state.
+        """Adversarial images; clean where the attack fails or leaves the threat model.
 
         Raises:
             RequestError: if there are more than ``chunk`` samples, too few classes, or, for
                 ``square`` in ``l2``, fewer than 5 pixels a side.
-            RunError: if a logit of the images is NaN.
         """
-        require_samples(self.threat, classifier, images, labels, sample_ids)
         classes = len(classifier.class_names)
         require(len(images) <= self.chunk, f"{self.name}: samples", len(images), self._one_chunk)
         require(
@@ -133,11 +144,9 @@ class LibraryAttack:
         if self.name == "square" and self.threat.norm == "l2" and min(images.shape[2:]) < 5:
             raise RequestError("square in l2 needs images of at least 5 x 5 pixels")
         # The library takes views of its images that only this layout allows.
-        images = images.detach().contiguous()
-        if len(images) == 0:
-            return images
-        seed = sample_key(self.seed, self._purpose, 0, "\x1f".join(sample_ids), 0)
-        with frozen(classifier), forked_rng(seed), torch.no_grad():
+        images = images.contiguous()
+        seed = sample_key(self.seed, self._purpose, epoch, "\x1f".join(sample_ids), 0)
+        with _forked_rng(seed), torch.no_grad():
             # Later on the library itself may ask about images of NaN.
             refuse_nan(classifier(images).isnan().any(), "logit")
             found = self._perturb(classifier, seed, classes)(images, labels)
@@ -194,3 +203,15 @@ class LibraryAttack:
         }[self.name](forward, **options)
         perturb: Callable[[Tensor, Tensor], Tensor] = attack.perturb
         return perturb
+
+
+@contextmanager
+def _forked_rng(seed: int) -> Iterator[None]:
+    """Seed the global generators inside; put the CPU's and every CUDA device's back after."""
+    # Seeding reaches all devices, not only the one in use. Before CUDA is initialised they have
+    # no state yet, and asking for it would initialise them.
+    initialised = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    devices = range(torch.cuda.device_count()) if initialised else ()
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield

@@ -3,34 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from difflib import get_close_matches
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any
 
-from zsrobust.attacks.apgd_attack import APGD, EARLY
-from zsrobust.attacks.base import Attack
-from zsrobust.attacks.cw import CW
+from zsrobust.attacks.base import REGISTERED, Attack
 from zsrobust.attacks.ensemble import Ensemble
-from zsrobust.attacks.library import STANDARD, LibraryAttack
-from zsrobust.attacks.noise_attack import Noise
-from zsrobust.attacks.pgd_attack import PGD
 from zsrobust.attacks.threat_model import ThreatModel
 from zsrobust.attacks.transfer import read_transfer
 from zsrobust.utils.errors import RequestError
 
-PGD_OPTIONS = frozenset({"step_size", "restarts", "random_start", "early_stop", "logit_scale"})
-"""What only the PGD family has; every other attack goes without."""
+# Every attack registers itself when its module is imported.
+for _module in iter_modules([str(Path(__file__).parent)]):
+    import_module(f"{__package__}.{_module.name}")
 
-PATTERNS: dict[str, Callable[..., Attack]] = {
-    r"pgd-(?P<steps>\d+)(-(?P<loss>margin|dlr|targeted))?": PGD,
-    r"cw-(?P<steps>\d+)": CW,
-    r"noise-(?P<draws>\d+)": Noise,
-}
+OPTIONS = frozenset().union(*(found.attack.options for found in REGISTERED))
+"""What may be set besides an attack's name; each attack takes those it has."""
+
 ENSEMBLES = {
     "autoattack": "apgd-ce+apgd-t+fab-t+square",
     "autoattack-early": "apgd-ce-early+apgd-t-early+fab-t+square",
 }
-"""AutoAttack's standard version, and the same with APGD that stops at a sample's first fall.
+"""AutoAttack's standard version, and the same with APGD that stops at the first success.
 
 Its ``rand`` version, for randomised models, is not offered.
 """
@@ -39,9 +35,7 @@ ALSO_CALLED = {"aa": "autoattack", "pgd": "pgd-10", "cw": "cw-10", "apgd": "apgd
 """What others call some of them, for a hint."""
 
 EXAMPLES = (
-    *("pgd-10", "pgd-10-margin", "pgd-10-dlr", "pgd-10-targeted", "cw-10", "noise-10"),
-    *STANDARD,
-    *EARLY,
+    *(name for found in REGISTERED for name in found.examples),
     *ENSEMBLES,
     "apgd-ce+apgd-dlr",
 )
@@ -53,35 +47,36 @@ def make_attack(name: str, threat: ThreatModel, **options: object) -> Attack:
     Args:
         name: one like ``EXAMPLES``; ``A+B`` is the worst of A and B on each sample.
         threat: norm, radius and pixel range.
-        options: ``seed``, and ``PGD_OPTIONS``, which reach the attacks of the PGD family alone.
+        options: of ``OPTIONS``; attacks that do not have one ignore it.
 
     Raises:
         RequestError: if the name or an option is unknown or a parameter is out of range.
     """
-    if unknown := options.keys() - PGD_OPTIONS - {"seed"}:
-        allowed = ", ".join(sorted({"seed", *PGD_OPTIONS}))
+    if unknown := options.keys() - OPTIONS:
+        allowed = ", ".join(sorted(OPTIONS))
         raise RequestError(f"attacks have no option {min(unknown)!r}: choose from {allowed}")
     combined = ENSEMBLES.get(name, name)
     if "+" in combined:
         made = [make_attack(part, threat, **options) for part in combined.split("+")]
         nested = [part.parts if isinstance(part, Ensemble) else (part,) for part in made]
         return Ensemble(name, tuple(part for parts in nested for part in parts))
-    for pattern, attack in PATTERNS.items():
-        if match := re.fullmatch(pattern, name):
-            given = {key: value for key, value in match.groupdict().items() if value is not None}
-            values = {key: int(text) if text.isdigit() else text for key, text in given.items()}
-            return attack(threat=threat, **values, **_known(attack, options))
-    if name in EARLY:
-        return APGD(name, threat, **_known(APGD, options))
-    if name in STANDARD:
-        return LibraryAttack(name, threat, **_known(LibraryAttack, options))
+    for found in REGISTERED:
+        if match := found.pattern.fullmatch(name):
+            values: dict[str, Any] = {"threat": threat}
+            values |= {key: options[key] for key in options.keys() & found.attack.options}
+            for key, text in match.groupdict().items():
+                if text is not None:
+                    values[key] = int(text) if text.isdigit() else text
+            return found.attack(**values)
     raise RequestError(_unknown(name))
 
 
-def _known(attack: object, options: dict[str, object]) -> dict[str, Any]:
-    if isinstance(attack, type) and issubclass(attack, PGD):
-        return options
-    return {key: value for key, value in options.items() if key == "seed"}
+def is_black_box(name: str) -> bool:
+    """Whether the attack called ``name`` uses no gradient; False for an unknown name."""
+    try:
+        return bool(read_transfer(name)) or make_attack(name, ThreatModel()).black_box
+    except RequestError:
+        return False
 
 
 def _unknown(name: str) -> str:
@@ -102,9 +97,9 @@ def _unknown(name: str) -> str:
 
 
 def _nearest(name: str) -> str | None:
-    """The attack that ``name`` most likely means, such as ``pgd-10`` for ``PGD_10``."""
+    """The attack that ``name`` is closest to, such as ``pgd-10`` for ``PGD_10``."""
     plain = re.sub(r"[\s_(]+", "-", name.strip().lower()).rstrip(")")
-    plain = re.sub(r"^(pgd|cw|noise)(?=\d)", r"\1-", plain)
+    plain = re.sub(r"^([a-z]+)(?=\d)", r"\1-", plain)
     plain = ALSO_CALLED.get(plain, plain)
     if plain != name:
         try:

@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from zsrobust.attacks.euclidean import points_of_unit_ball, unit
 from zsrobust.utils.errors import Diverged, RequestError
 from zsrobust.utils.lazy import Tensor, torch
 from zsrobust.utils.units import Eps
@@ -103,7 +102,7 @@ class ThreatModel:
             highest = (images + self.eps).clamp_max(self.bounds[1])
             return torch.minimum(torch.maximum(adversarial, lowest), highest)
         inside = self.distance(images, adversarial)[:, None, None, None] <= self.eps
-        shortened = images + self.eps * unit(adversarial - images)
+        shortened = images + self.eps * _unit(adversarial - images)
         return torch.where(inside, adversarial, shortened).clamp(*self.bounds)
 
     def start(self, images: Tensor, noise: Tensor | None) -> Tensor:
@@ -113,7 +112,7 @@ class ThreatModel:
         """
         if noise is None:
             return images
-        spread = noise if self.norm == "linf" else points_of_unit_ball(noise)
+        spread = noise if self.norm == "linf" else _points_of_unit_ball(noise)
         return self.project(images, images + self.eps * spread)
 
     def step(
@@ -124,5 +123,30 @@ class ThreatModel:
         ``step_size`` is the length of the step in ``norm``, one for all or each sample's own
         (N, 1, 1, 1).
         """
-        ascent = gradient.sign() if self.norm == "linf" else unit(gradient)
+        ascent = gradient.sign() if self.norm == "linf" else _unit(gradient)
         return self.project(images, adversarial + step_size * ascent)
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    """Each sample of ``vectors`` (N, 3, H, W) at Euclidean length 1; a zero stays zero."""
+    flat: Tensor = vectors.flatten(1)
+    tiny = torch.finfo(flat.dtype).tiny
+    # The largest entry first: the square of a gradient of 1e-25 is already 0.
+    flat = flat / flat.abs().amax(1, keepdim=True).clamp_min(tiny)
+    flat = flat / flat.norm(dim=1, keepdim=True).clamp_min(tiny)
+    return flat.view_as(vectors)
+
+
+def _points_of_unit_ball(noise: Tensor) -> Tensor:
+    """A point of the unit ball for each sample of ``noise`` (N, 3, H, W), uniform in [-1, 1).
+
+    If the noise is uniform in the cube, the points are uniform in the ball: normal deviates give
+    the direction, and u ** (1 / d) with uniform u the radius. Each sample's point depends on its
+    own noise alone.
+    """
+    # The noise has 23 bits below its sign, and -1 itself would be infinitely far out.
+    direction = _unit(torch.erfinv(noise.clamp_min(-1 + 2**-23)))
+    # u is the lower half of the first pixel's bits, of which its direction knows next to nothing.
+    u = torch.remainder(noise.flatten(1)[:, 0] * 2**11, 1)
+    radius = u ** (1 / noise[0].numel())
+    return radius[:, None, None, None] * direction

@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from zsrobust.attacks.base import Attack
-from zsrobust.attacks.samples import require_zero_shot
 from zsrobust.attacks.threat_model import ThreatModel
 from zsrobust.models.name_forms import split_arguments
 from zsrobust.utils.errors import RequestError
@@ -39,7 +38,7 @@ def read_transfer(name: str) -> tuple[str, str] | None:
 
 
 @dataclass(frozen=True)
-class Transfer:
+class Transfer(Attack):
     """Attack a surrogate and hand its adversarial images to the classifier under test.
 
     The classifier itself is never asked. A white-box attack that finds less than this one has
@@ -66,12 +65,17 @@ class Transfer:
         return self.attack.threat
 
     @property
+    def black_box(self) -> bool:
+        """True: the model that the images are meant for is never queried."""
+        return True
+
+    @property
     def chunk(self) -> int | None:
         """That of the attack on the surrogate."""
         return self.attack.chunk
 
     def describe(self) -> dict[str, object]:
-        """Every parameter that changes a number, for the result file; weights as a hash."""
+        """Every parameter that changes a number, for the results file; weights as a hash."""
         return {
             "name": self.name,
             "threat": asdict(self.threat),
@@ -87,25 +91,30 @@ class Transfer:
             },
         }
 
-    def __call__(
+    def for_classes(self, classes: int) -> tuple[Attack | None, str]:
+        """The same with the attack on the surrogate for so many classes."""
+        attack, note = self.attack.for_classes(classes)
+        return attack and replace(self, attack=attack), note
+
+    def perturb(
         self,
         classifier: ZeroShotClassifier,
         images: Tensor,
         labels: Tensor,
         sample_ids: Sequence[str],
+        epoch: int,
     ) -> Tensor:
-        """The surrogate's adversarial images for ``images`` (N, 3, H, W) with ``labels`` (N,).
+        """The surrogate's adversarial images.
 
         Raises:
             RequestError: if the two classifiers have different classes.
         """
-        require_zero_shot(classifier)
         if classifier.class_names != self.surrogate.class_names:
             raise RequestError(
                 f"{self.name}: the surrogate has other classes than the model under test; "
                 "build both with the same class names"
             )
-        return self.attack(self.surrogate, images, labels, sample_ids)
+        return self.attack(self.surrogate, images, labels, sample_ids, epoch)
 
     @property
     def _preprocessing(self) -> dict[str, object] | str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from zsrobust.attacks.pgd import refuse_nan
+from zsrobust.attacks.base import refuse_nan
 from zsrobust.utils.lazy import Tensor, torch
 
 Try = Callable[[Tensor], Tensor]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from zsrobust.attacks import PGD, Attack, ThreatModel, Transfer, fit_to_classes, make_attack
+from zsrobust.attacks import PGD, Attack, ThreatModel, Transfer, make_attack
 from zsrobust.attacks.transfer import read_transfer
 from zsrobust.config.schema import EvaluateConfig, PGDOptions
 from zsrobust.utils.errors import RequestError
@@ -84,7 +84,7 @@ class RequestedAttacks:
             for eps in self.config.eps:
                 threat = ThreatModel(self.config.norm, float(eps))
                 attack = self._on(name, threat, images)
-                fitted, note = fit_to_classes(attack, len(images.class_names))
+                fitted, note = attack.for_classes(len(images.class_names))
                 if note:
                     notes[attack.name] = note
                 if fitted is not None:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias, TypeVar
 
 from zsrobust.attacks.frozen import frozen
 from zsrobust.attacks.losses import cross_entropy
-from zsrobust.attacks.pgd import pgd
-from zsrobust.attacks.pgd_attack import PGD
+from zsrobust.attacks.pgd import PGD, pgd
 from zsrobust.attacks.samples import require_samples
 from zsrobust.data.batch import Batch
 from zsrobust.utils.errors import RequestError

@@ -12,8 +12,8 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 
+from zsrobust.attacks import is_black_box
 from zsrobust.evaluation.checks.row_groups import (
-    BLACK_BOX,
     NOISE,
     passed,
     radius,
@@ -104,7 +104,7 @@ def white_box_beats_black_box(results: Results) -> list[Finding]:
         if not white:
             continue
         best = min(white, key=lambda row: row.robust_acc)
-        for black in (row for row in rows if re.fullmatch(BLACK_BOX, row.attack)):
+        for black in (row for row in rows if is_black_box(row.attack)):
             if black.attack.endswith(f", {black.model})"):
                 continue  # Its own images: a white box under another name.
             if not black.adaptive:
@@ -140,7 +140,7 @@ def parts_beat_black_box(results: Results) -> list[Finding]:
     for row in results.rows:
         shares = list(row.after_part.items())
         for (_, before), (name, after) in pairwise(shares):
-            if not re.fullmatch(BLACK_BOX, name):
+            if not is_black_box(name):
                 continue
             compared += 1
             if after < wilson_interval(round(before * row.n), row.n)[0]:
@@ -205,7 +205,7 @@ def undefended_falls(results: Results) -> list[Finding]:
     """
     compared, wrong = 0, []
     for rows in row_groups(results, "norm", "eps"):
-        strong = [row for row in rows if not re.fullmatch(BLACK_BOX, row.attack)]
+        strong = [row for row in rows if not is_black_box(row.attack)]
         if not strong:
             continue
         best = min(strong, key=lambda row: row.robust_acc)
@@ -323,7 +323,7 @@ def _parts(results: Results) -> dict[str, Sequence[str]]:
     parts: dict[str, Sequence[str]] = {
         row.attack: row.attack.split("+")
         for row in results.rows
-        if "+" in row.attack and not re.fullmatch(BLACK_BOX, row.attack)
+        if "+" in row.attack and not is_black_box(row.attack)
     }
     for attack in results.protocol.get("attacks", ()):
         if named := attack.get("parts"):
@@ -336,11 +336,7 @@ def _parts(results: Results) -> dict[str, Sequence[str]]:
 def _white_box(results: Results, rows: Sequence[Row]) -> list[Row]:
     """Those that follow gradients and nothing else."""
     ensembles = _parts(results)
-    return [
-        row
-        for row in rows
-        if not re.fullmatch(BLACK_BOX, row.attack) and row.attack not in ensembles
-    ]
+    return [row for row in rows if not is_black_box(row.attack) and row.attack not in ensembles]
 
 
 def _chance(results: Results, dataset: str) -> float:

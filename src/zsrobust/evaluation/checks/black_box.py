@@ -13,7 +13,6 @@ protects it. Its answers are compared with those that were counted, too.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -29,7 +28,7 @@ from zsrobust.data.batch import Batch
 from zsrobust.data.split import keyed_order
 from zsrobust.evaluation.cell import Cell
 from zsrobust.evaluation.checks.probe import SURE, Probe, random_search, spread, surely_more
-from zsrobust.evaluation.checks.row_groups import BLACK_BOX, passed
+from zsrobust.evaluation.checks.row_groups import passed
 from zsrobust.evaluation.checks.snapshot import Fresh, fresh_of, logits_of
 from zsrobust.evaluation.checks.state_checks import (
     STATEFUL,
@@ -109,11 +108,7 @@ def probe_cell(
         seed: of every random number.
     """
     threat = next((one.threat for one in cell.attacks if one.threat.eps > 0), None)
-    attacks = [
-        one
-        for one in cell.attacks
-        if one.threat == threat and not re.fullmatch(BLACK_BOX, one.name)
-    ]
+    attacks = [one for one in cell.attacks if one.threat == threat and not one.black_box]
     if threat is None or not attacks:
         return None
     asked = [PARAMETERS, seed, sorted(surrogates), [one.describe() for one in attacks]]

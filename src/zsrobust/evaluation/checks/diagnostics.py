@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from zsrobust.attacks.pgd_attack import doubtful_lengths
+from zsrobust.attacks.pgd import doubtful_lengths
 from zsrobust.evaluation.checks.attack_strength import (
     adaptive_attack_finds_more,
     attack_beats_noise,

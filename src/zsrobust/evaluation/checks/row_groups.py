@@ -6,8 +6,7 @@ from zsrobust.evaluation.results import Finding, Results, Row
 from zsrobust.utils.units import format_radius
 
 NOISE = r"noise-\d+"
-BLACK_BOX = rf"square|{NOISE}|transfer\(.*\)"
-"""Names of attacks that follow no gradient of the model, as regular expressions."""
+"""Names of the attack by random noise, as a regular expression."""
 
 RISE_SHARE = 0.005
 """Attacks are not exact: one sample, or one in 200, may stand longer by bad luck alone."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from zsrobust.attacks.frozen import frozen
+from zsrobust.attacks.base import Attack, register_attack
 from zsrobust.attacks.losses import cross_entropy
-from zsrobust.attacks.samples import require_samples
 from zsrobust.attacks.threat_model import ThreatModel
 from zsrobust.attacks.worst import worst_of
 from zsrobust.utils.lazy import Tensor
@@ -20,8 +19,9 @@ if TYPE_CHECKING:
     from zsrobust.models.zero_shot import ZeroShotClassifier
 
 
+@register_attack(r"noise-(?P<draws>\d+)", "noise-10")
 @dataclass(frozen=True)
-class Noise:
+class Noise(Attack):
     """The worst of several uniform draws from the threat model; no gradient, no search.
 
     Attributes:
@@ -47,39 +47,31 @@ class Noise:
         return f"noise-{self.draws}"
 
     @property
-    def chunk(self) -> None:
-        """None: a sample is attacked alike in any company."""
-        return None
+    def black_box(self) -> bool:
+        """True."""
+        return True
 
-    def describe(self) -> dict[str, object]:
-        """Every parameter that changes a number, for the result file."""
-        return {**asdict(self), "name": self.name, "chunk": self.chunk}
-
-    def __call__(
+    def perturb(
         self,
         classifier: ZeroShotClassifier,
         images: Tensor,
         labels: Tensor,
         sample_ids: Sequence[str],
+        epoch: int,
     ) -> Tensor:
-        """Each sample's first draw that fools, else its draw of highest cross-entropy.
+        """Each sample's first misclassified draw, else its draw of highest cross-entropy."""
 
-        ``images`` (N, 3, H, W) in [0, 1] with true ``labels`` (N,).
+        def draw(rows: Tensor, number: int) -> Tensor:
+            ids = [sample_ids[row] for row in rows.tolist()]
+            noise = uniform_noise(
+                images[rows],
+                ids,
+                seed=self.seed,
+                purpose="noise",
+                epoch=epoch,
+                restart=number,
+            )
+            return self.threat.start(images[rows], noise)
 
-        Raises:
-            RunError: if a logit is NaN.
-        """
-        require_samples(self.threat, classifier, images, labels, sample_ids)
-        images = images.detach()
-        with frozen(classifier):
-            draws = [
-                partial(self._one_draw, images, sample_ids, number) for number in range(self.draws)
-            ]
-            return worst_of(draws, classifier, cross_entropy, images, labels)
-
-    def _one_draw(
-        self, images: Tensor, sample_ids: Sequence[str], number: int, rows: Tensor
-    ) -> Tensor:
-        ids = [sample_ids[row] for row in rows.tolist()]
-        noise = uniform_noise(images[rows], ids, seed=self.seed, purpose="noise", restart=number)
-        return self.threat.start(images[rows], noise)
+        draws = [partial(draw, number=number) for number in range(self.draws)]
+        return worst_of(draws, classifier, cross_entropy, images, labels)
