@@ -19,8 +19,7 @@ from zsrobust.cli.commands import command_names
 from zsrobust.config.parsing import evaluate_parser, finetune_parser, recipe_names
 from zsrobust.config.run_folder import claimed, find_run
 from zsrobust.config.schema import FinetuneConfig
-from zsrobust.data.own import OWN
-from zsrobust.data.registry import KINDS
+from zsrobust.data.registry import OWN, kinds
 from zsrobust.data.suites import SUITES
 from zsrobust.export.formats import FORMATS
 from zsrobust.models.adapters.registry import ADAPTERS
@@ -104,7 +103,7 @@ def _wrong_names() -> Iterator[list[str]]:
 
 
 def _wrong_folders() -> Iterator[list[str]]:
-    for kind in [name for name, known in KINDS.items() if known.layout] + [*OWN]:
+    for kind in [name for name, known in kinds().items() if known.layout] + [*OWN]:
         yield [*FINETUNE[:3], "--data", f"{kind}:none"]
         yield [*EVALUATE[:3], "--data", f"{kind}:none"]
     yield from (

@@ -39,7 +39,8 @@ from zsrobust.config.parsing import parse_evaluate, parse_finetune, recipe_names
 from zsrobust.data.csv_set import csv_set
 from zsrobust.data.image_set import ImageSet
 from zsrobust.data.loading import LOADER_RESIZES
-from zsrobust.data.names import clean_name, read_names
+from zsrobust.data.names import clean_name
+from zsrobust.data.names.name_file import read_names
 from zsrobust.data.readers import FileReader
 from zsrobust.data.specification import parse_specification
 from zsrobust.models.foreign import load_foreign

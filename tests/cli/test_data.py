@@ -17,8 +17,8 @@ import pytest
 from PIL import Image
 
 from zsrobust.cli.main import main
-from zsrobust.data.published.class_names import published_spellings
-from zsrobust.data.published.table import TABLE
+from zsrobust.data.names import published_spellings
+from zsrobust.data.published.sets import published_sets
 
 
 def jpeg() -> bytes:
@@ -35,8 +35,8 @@ def eurosat(tmp_path: Path, monkeypatch) -> Path:
         folder.mkdir(parents=True)
         for number in (1, 2, 3):
             (folder / f"{name}_{number}.jpg").write_bytes(jpeg())
-    known = replace(TABLE["eurosat"], counts={"train": 24, "test": 6, "all": 30})
-    monkeypatch.setitem(TABLE, "eurosat", known)
+    known = replace(published_sets()["eurosat"], counts={"train": 24, "test": 6, "all": 30})
+    monkeypatch.setitem(published_sets(), "eurosat", known)
     return tmp_path
 
 
@@ -46,7 +46,7 @@ def test_list_tells_what_is_here(eurosat: Path, capsys, monkeypatch) -> None:
     rows = {line.split()[0]: line.split() for line in shown.splitlines() if line.strip()}
     assert rows["eurosat"][-1] == "yes"
     assert rows["stl10"][1:5] == ["test", "8,000", "10", "96"]
-    assert {rows[kind][-1] for kind in TABLE if kind != "eurosat"} == {"no"}
+    assert {rows[kind][-1] for kind in published_sets() if kind != "eurosat"} == {"no"}
     monkeypatch.setenv("ZSROBUST_DATA", str(eurosat))
     assert main(["data", "list"]) == 0
     assert capsys.readouterr().out == shown
@@ -61,7 +61,7 @@ def test_figures_for_machines(eurosat: Path, tmp_path, capsys) -> None:
         return json.loads(capsys.readouterr().out)
 
     sets = {one["name"]: one for one in told("list", *root)["sets"]}
-    assert set(sets) == set(TABLE)
+    assert set(sets) == set(published_sets())
     assert (sets["eurosat"]["n"], sets["eurosat"]["folder"]) == (6, folder)
     assert (sets["stl10"]["px"], sets["stl10"]["folder"]) == (96, None)
     prepared = told("prepare", "eurosat", *root)
@@ -101,7 +101,9 @@ def test_verify_compares_checksums(eurosat: Path, monkeypatch, capsys) -> None:
     content = b"an archive"
     (eurosat / "eurosat/eurosat/EuroSAT.zip").write_bytes(content)
     sums = {"eurosat/EuroSAT.zip": hashlib.md5(content).hexdigest()}
-    monkeypatch.setitem(TABLE, "eurosat", replace(TABLE["eurosat"], checksums=sums))
+    monkeypatch.setitem(
+        published_sets(), "eurosat", replace(published_sets()["eurosat"], checksums=sums)
+    )
     assert main(["data", "verify", "eurosat", "--root", str(eurosat)]) == 0
     assert "eurosat/EuroSAT.zip: checksum as published" in capsys.readouterr().out
 
@@ -115,8 +117,8 @@ def test_a_missing_split_that_no_evaluation_needs_is_no_fault(
     (folder / "img/2.png").write_bytes(jpeg())
     lines = [f'{{"img": "img/{n}.png", "label": {n - 1}}}' for n in (1, 2)]
     (folder / "test_seen.jsonl").write_text("\n".join(lines))
-    known = replace(TABLE["hateful-memes"], counts={"train": 8500, "test_seen": 2})
-    monkeypatch.setitem(TABLE, "hateful-memes", known)
+    known = replace(published_sets()["hateful-memes"], counts={"train": 8500, "test_seen": 2})
+    monkeypatch.setitem(published_sets(), "hateful-memes", known)
     assert main(["data", "verify", "hateful-memes", "--root", str(tmp_path)]) == 0
     shown = capsys.readouterr().out
     assert "hateful-memes/train: not here" in shown
@@ -163,7 +165,7 @@ def test_without_a_network_prepare_says_so(tmp_path, offline, capsys, kind: str)
     err = capsys.readouterr().err
     assert f"cannot download {kind}" in err
     assert "is this machine online?" in err
-    assert TABLE[kind].source in err
+    assert published_sets()[kind].source in err
     assert err.count("\n") == 1
 
 
@@ -188,7 +190,7 @@ def test_a_download_that_fails_is_one_sentence(
     assert main(["data", "prepare", kind, "--root", str(tmp_path)]) == 1
     err = capsys.readouterr().err
     assert f"cannot bring {kind} into {tmp_path / kind}" in err
-    assert TABLE[kind].source in err
+    assert published_sets()[kind].source in err
     assert err.count("\n") == 1
     assert not (tmp_path / kind).exists()
 
@@ -198,8 +200,8 @@ def test_an_archive_that_is_none_is_told_and_can_be_fetched_anew(
 ) -> None:
     folder, address = served
     (folder / "imagenet-o.tar").write_text("<html>Come back later.</html>")
-    known = replace(TABLE["imagenet-o"], url=f"{address}/imagenet-o.tar")
-    monkeypatch.setitem(TABLE, "imagenet-o", known)
+    known = replace(published_sets()["imagenet-o"], url=f"{address}/imagenet-o.tar")
+    monkeypatch.setitem(published_sets(), "imagenet-o", known)
     words = ["data", "prepare", "imagenet-o", "--root", str(tmp_path)]
     assert main(words) == 1
     err = capsys.readouterr().err
@@ -237,8 +239,10 @@ def test_prepare_downloads_unpacks_and_is_done_once(tmp_path, served, monkeypatc
             entry = tarfile.TarInfo(f"imagenet-a/{wnid}/0.jpg")
             entry.size = len(jpeg())
             archive.addfile(entry, io.BytesIO(jpeg()))
-    published = replace(TABLE["imagenet-a"], url=f"{address}/imagenet-a.tar", gigabytes=0.0)
-    monkeypatch.setitem(TABLE, "imagenet-a", published)
+    published = replace(
+        published_sets()["imagenet-a"], url=f"{address}/imagenet-a.tar", gigabytes=0.0
+    )
+    monkeypatch.setitem(published_sets(), "imagenet-a", published)
     words = ["data", "prepare", "imagenet-a", "--root", str(tmp_path)]
     # The archive that is served is not the published one.
     assert main(words) == 1
@@ -246,7 +250,7 @@ def test_prepare_downloads_unpacks_and_is_done_once(tmp_path, served, monkeypatc
     content = (folder / "imagenet-a.tar").read_bytes()
     sums = {"imagenet-a.tar": hashlib.md5(content).hexdigest()}
     known = replace(published, checksums=sums, counts={"test": 200})
-    monkeypatch.setitem(TABLE, "imagenet-a", known)
+    monkeypatch.setitem(published_sets(), "imagenet-a", known)
     assert main(words) == 0
     assert f"imagenet-a is in {tmp_path}/imagenet-a/imagenet-a" in capsys.readouterr().out
     assert main(["data", "verify", "imagenet-a", "--root", str(tmp_path)]) == 0

@@ -9,7 +9,7 @@ import pytest
 from zsrobust.cli import checkup
 from zsrobust.cli.checkup import Finding
 from zsrobust.cli.main import main
-from zsrobust.data.published.table import TABLE
+from zsrobust.data.published.sets import published_sets
 
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
@@ -37,7 +37,7 @@ def without_network(monkeypatch):
 
 def test_this_machine_is_usable(without_network, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("ZSROBUST_DATA", str(tmp_path))
-    for name in TABLE["eurosat"].needs:
+    for name in published_sets()["eurosat"].needs:
         (tmp_path / "eurosat/eurosat/2750" / name).mkdir(parents=True)
     assert main(["doctor", "--json"]) == 0
     out, err = capsys.readouterr()

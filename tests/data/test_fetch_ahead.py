@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from zsrobust.data.fetch_ahead import AHEAD, fetched_ahead
+from zsrobust.data.loading import AHEAD, fetched_ahead
 from zsrobust.utils.errors import RunError
 
 

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zsrobust.data.names import clean_name, name_rows, read_names, tiny_imagenet_names
+from zsrobust.data.names import clean_name, tiny_imagenet_names
+from zsrobust.data.names.name_file import name_rows, read_names
 from zsrobust.utils.errors import RequestError
 
 FOLDERS = ["ant", "bee", "cow"]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from zsrobust.data.registry import KINDS, open_set
+from zsrobust.data.registry import kinds, open_set
 from zsrobust.utils.errors import RequestError
 
 
@@ -54,7 +54,7 @@ def test_a_path_with_commas_opens(folder_root: Path) -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("imagenets:/x", "unknown kind 'imagenets': the kinds are " + ", ".join(KINDS)),
+        ("imagenets:/x", "unknown kind 'imagenets': the kinds are " + ", ".join(kinds())),
         ("", "unknown kind ''"),
         ("imagefolder", "lacks its path: write imagefolder:PATH"),
         ("imagefolder:", "lacks its path"),

@@ -2,14 +2,14 @@ from pathlib import Path
 
 import pytest
 
-from zsrobust.data.published.table import TABLE
+from zsrobust.data.published.sets import published_sets
 from zsrobust.data.suites import SUITES, Suite, expand, single
 from zsrobust.utils.errors import RequestError
 
 
 def lay(folder: Path, kind: str) -> Path:
     """The files that tell a set is there, in its own folder below ``folder``."""
-    known = TABLE[kind]
+    known = published_sets()[kind]
     own = folder / known.places[0]
     for part in known.needs:
         (own / part).parent.mkdir(parents=True, exist_ok=True)
@@ -19,7 +19,7 @@ def lay(folder: Path, kind: str) -> Path:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    for kind in list(TABLE)[:16]:
+    for kind in list(published_sets())[:16]:
         lay(tmp_path / kind, kind)
     return tmp_path
 
@@ -32,7 +32,7 @@ def test_other_specifications_are_left_alone() -> None:
 def test_paper16_is_the_sixteen_those_without_a_split_whole(root: Path) -> None:
     specs = expand([f"paper16:{root}", "digits"])
     kinds = [spec.partition(":")[0] for spec in specs]
-    assert kinds == [*list(TABLE)[:16], "digits"]
+    assert kinds == [*list(published_sets())[:16], "digits"]
     whole = {spec.partition(":")[0] for spec in specs if spec.endswith(",split=all")}
     assert whole == {"sun397", "eurosat", "caltech101", "caltech256"}
     assert f"food101:{root}/food101/food-101" in specs
@@ -79,13 +79,13 @@ def test_everything_that_is_missing_is_named_at_once(root: Path) -> None:
     ],
 )
 def test_wrong_requests_are_refused_in_one_sentence(monkeypatch, spec: str, message: str) -> None:
-    monkeypatch.setitem(SUITES, "few", Suite(("digits", "digits,name=again")))
+    monkeypatch.setitem(SUITES, "few", Suite(lambda: ("digits", "digits,name=again")))
     with pytest.raises(RequestError, match=message):
         expand([spec])
 
 
 def test_a_suite_without_a_path(monkeypatch) -> None:
-    monkeypatch.setitem(SUITES, "few", Suite(("digits", "digits,name=again")))
+    monkeypatch.setitem(SUITES, "few", Suite(lambda: ("digits", "digits,name=again")))
     assert expand(["few,resolution=16"]) == [
         "digits,resolution=16",
         "digits,name=again,resolution=16",

@@ -7,8 +7,7 @@ from PIL import Image, ImageFile
 
 from zsrobust.data.image_folder import image_folder
 from zsrobust.data.image_set import ImageSet
-from zsrobust.data.open_readable import open_readable
-from zsrobust.data.verify import stamped, verify
+from zsrobust.data.verify import open_readable, stamped, verify
 from zsrobust.utils.errors import RequestError
 
 

@@ -9,8 +9,7 @@ import pytest
 from zsrobust.attacks.registry import EXAMPLES
 from zsrobust.cli.commands import command_module, demo
 from zsrobust.config.parsing import parse_evaluate, parse_finetune
-from zsrobust.data.own import OWN
-from zsrobust.data.registry import KINDS
+from zsrobust.data.registry import OWN, kinds
 from zsrobust.data.suites import SUITES
 from zsrobust.export.formats import FORMATS
 from zsrobust.models.adapters.registry import ADAPTERS
@@ -63,7 +62,7 @@ def test_every_command_parses(words, tmp_path, monkeypatch):
         parsed = PARSED[command](options)
         if command in ("evaluate", "finetune"):
             for spec in [parsed.data] if isinstance(parsed.data, str) else parsed.data:
-                assert spec.split(":")[0] in {*KINDS, *OWN, *SUITES}
+                assert spec.split(":")[0] in {*kinds(), *OWN, *SUITES}
 
 
 def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
@@ -86,7 +85,7 @@ def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
     ("page", "names"),
     [
         ("attacks", EXAMPLES),
-        ("data", [*KINDS, *OWN, *SUITES]),
+        ("data", [*kinds(), *OWN, *SUITES]),
         ("export", FORMATS),
         ("models", [*ROBUST, *FORMS, *PROTOCOLS]),
         ("training", [*OBJECTIVES, *PRESETS, *ADAPTERS]),

@@ -8,9 +8,9 @@ from PIL import Image
 
 from zsrobust.config.parsing import recipe
 from zsrobust.config.schema import EvaluateConfig
-from zsrobust.data.open_readable import open_readable
-from zsrobust.data.published.class_names import published_spellings
+from zsrobust.data.names import published_spellings
 from zsrobust.data.suites import SUITES, Suite
+from zsrobust.data.verify import open_readable
 from zsrobust.evaluation.evaluator import evaluate
 from zsrobust.reporting.tables import accuracy_table
 from zsrobust.training.finetune import finetune
@@ -36,7 +36,7 @@ def request(tmp_path: Path, model: str, *data: str) -> EvaluateConfig:
 
 def test_a_suite_becomes_rows(eurosat: Path, small_clip: str, tmp_path, monkeypatch) -> None:
     members = (f"eurosat:{eurosat}/eurosat/2750,split=all", "digits,name=again")
-    monkeypatch.setitem(SUITES, "few", Suite(members))
+    monkeypatch.setitem(SUITES, "few", Suite(lambda: members))
     results = evaluate(request(tmp_path, small_clip, "few,resolution=16"))
     rows = [(row.dataset, row.split, row.n, row.resolution) for row in results.rows]
     assert rows == [("eurosat", "all", 20, 16), ("again", "test", 359, 16)]

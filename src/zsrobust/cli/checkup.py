@@ -289,11 +289,12 @@ def models() -> Iterator[Finding]:
 
 def data_sets(root: Path) -> Iterator[Finding]:
     """The published sets below ``root``; those of other places are not looked for."""
-    from zsrobust.data.published.table import TABLE
+    from zsrobust.data.published.sets import published_sets
 
-    here = [name for name, known in TABLE.items() if known.below(root)]
+    sets = published_sets()
+    here = [name for name, known in sets.items() if known.below(root)]
     yield Finding("data", "embedded", "ok", "glyphs, glyph:SET, digits")
-    text = f"{len(here)} of {len(TABLE)} below {root}"
+    text = f"{len(here)} of {len(sets)} below {root}"
     if here:
         yield Finding("data", "published sets", "ok", f"{text}: {', '.join(here)}")
     else:

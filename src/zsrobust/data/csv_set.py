@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import codecs
+import csv
+import io
 import posixpath
+import re
 import unicodedata
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 
-from zsrobust.data.class_words import class_words
-from zsrobust.data.csv_table import read_table
+from zsrobust.data.class_labels import class_labels
 from zsrobust.data.image_set import ImageSet
-from zsrobust.data.own_split import choose_split
 from zsrobust.data.readers import FileReader
-from zsrobust.data.specification import Specification
+from zsrobust.data.specification import Specification, choose_split
 from zsrobust.utils.errors import RequestError
 
 LAYOUT = "a CSV file with the header path,label, or path,label,split, and paths relative to it"
+
+_DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+# Excel's own first line, which tells it the delimiter.
+_SEPARATOR = re.compile(r'"?sep=(.)"?[,;\t ]*[\r\n]+', re.IGNORECASE)
+_OTHER_FILES = {
+    b"PK\x03\x04": "an Excel workbook or a zip archive",
+    b"\xd0\xcf\x11\xe0": "an Excel workbook",
+    b"\x1f\x8b": "compressed",
+    b"PAR1": "a Parquet file",
+}
 
 # How programs write that there is no value; a class may well be called "none".
 _NO_VALUES = frozenset({"nan", "<na>", "#n/a", "n/a", "#ref!", "#value!", "#name?", "#div/0!"})
@@ -32,9 +45,9 @@ class _Row:
 def csv_set(asked: Specification, role: str) -> ImageSet:
     """The images that the file ``asked.place`` lists, in its order.
 
-    The file is as ``read_table`` reads it; columns other than ``path``, ``label`` and ``split``
+    The file is as ``_read_table`` reads it; columns other than ``path``, ``label`` and ``split``
     are left alone. Backslashes separate folders where no file is called so. Labels are as
-    ``class_words`` takes them; classes are those of the whole file, whatever the split.
+    ``class_labels`` takes them; classes are those of the whole file, whatever the split.
 
     Raises:
         RequestError: with the line, if the file is not as above, names an image that is not there
@@ -42,7 +55,7 @@ def csv_set(asked: Specification, role: str) -> ImageSet:
     """
     listing = Path(asked.place).expanduser()
     rows = _rows(listing)
-    words = class_words((row.label for row in rows), asked.names, str(listing))
+    words = class_labels((row.label for row in rows), asked.names, str(listing))
     if not asked.names:
         _refuse_no_values(listing, rows)
     labels = {row.line: words.label(row.label, f"{listing} line {row.line}") for row in rows}
@@ -79,7 +92,7 @@ def _rows(listing: Path) -> list[_Row]:
 def _read(listing: Path) -> list[_Row]:
     rows: list[_Row] = []
     first_line: dict[str, int] = {}
-    for found in read_table(listing, ("path", "label"), ("split",)):
+    for found in _read_table(listing, ("path", "label"), ("split",)):
         path, label = found.fields["path"], found.fields["label"]
         if not (path and label) or "\0" in path:
             raise RequestError(f"{listing} line {found.line} lacks its path or label")
@@ -154,3 +167,108 @@ def _advice(root: Path, path: str) -> str:
 def _folded(name: str) -> str:
     """``name`` without what differs between systems: case, and how accents are stored."""
     return unicodedata.normalize("NFC", name).casefold()
+
+
+@dataclass(frozen=True)
+class _Fields:
+    """One row: the number of its line, and the text of each column asked for, '' where none is."""
+
+    line: int
+    fields: dict[str, str]
+
+
+def _read_table(listing: Path, needed: Sequence[str], optional: Sequence[str]) -> Iterator[_Fields]:
+    """The rows of a CSV file that are not blank, with the columns ``needed`` and ``optional``.
+
+    Fields are separated by commas, semicolons, tabs or bars, whichever the header has ``needed``
+    with, in any case where only one column is called so. Text is UTF-8, or UTF-16 with its mark.
+
+    Raises:
+        RequestError: with the line, if it is not such a file, or a row has other fields than the
+            header.
+    """
+    text = _text(listing)
+    separator = _SEPARATOR.match(text)
+    begin = separator.end() if separator else 0
+    above = text[:begin].count("\n")
+    allowed = [separator[1]] if separator else list(_DELIMITERS)
+    readers = {delimiter: _reader(text[begin:], delimiter) for delimiter in allowed}
+    headers = {delimiter: _header(reader) for delimiter, reader in readers.items()}
+    for delimiter, header in headers.items():
+        columns = {name: _column(header, name) for name in (*needed, *optional)}
+        if all(columns[name] is not None for name in needed):
+            places = {name: place for name, place in columns.items() if place is not None}
+            return _table_rows(listing, readers[delimiter], delimiter, len(header), places, above)
+    found = max(headers.values(), key=len)
+    said = ", ".join(map(repr, found))[:200] or "empty"
+    if len(found) == 1 and any(delimiter in found[0] for delimiter in allowed):
+        said += ", one field in quotes"
+    raise RequestError(
+        f"{listing} line {above + 1} must be a header with the columns {' and '.join(needed)}, "
+        f"once each, and is {said}"
+    )
+
+
+def _text(listing: Path) -> str:
+    content = listing.read_bytes()
+    for begin, what in _OTHER_FILES.items():
+        if content.startswith(begin):
+            raise RequestError(f"{listing} is no CSV file but {what}: save it as CSV in UTF-8")
+    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        # The mark that some spreadsheets write before the header is no part of it.
+        text = content.decode("utf-16" if wide else "utf-8-sig")
+    except UnicodeDecodeError as reason:
+        line = content[: reason.start].count(b"\n") + 1
+        raise RequestError(
+            f"{listing} line {line} is not UTF-8: save it as UTF-8, in Excel as CSV UTF-8"
+        ) from None
+    if "\0" in text.partition("\n")[0]:
+        raise RequestError(f"{listing} is not UTF-8 but perhaps UTF-16: save it as UTF-8")
+    return text
+
+
+def _reader(text: str, delimiter: str) -> csv._reader:  # type: ignore[name-defined]
+    file = io.StringIO(text, newline="")
+    return csv.reader(file, delimiter=delimiter, strict=True, skipinitialspace=True)
+
+
+def _header(reader: csv._reader) -> list[str]:  # type: ignore[name-defined]
+    try:
+        return [name.strip() for name in next(reader, [])]
+    except csv.Error:
+        return []
+
+
+def _column(header: Sequence[str], name: str) -> int | None:
+    """The only column called ``name``, or else the only one called so in another case."""
+    exact = [place for place, found in enumerate(header) if found == name]
+    alike = [place for place, found in enumerate(header) if found.lower() == name]
+    found = exact or alike
+    return found[0] if len(found) == 1 else None
+
+
+def _table_rows(
+    listing: Path,
+    reader: csv._reader,  # type: ignore[name-defined]
+    delimiter: str,
+    width: int,
+    places: dict[str, int],
+    above: int,
+) -> Iterator[_Fields]:
+    try:
+        for fields in reader:
+            line = above + reader.line_num
+            if not any(map(str.strip, fields)):
+                continue
+            # Spreadsheets add or leave out empty fields at the end.
+            is_whole = max(places.values()) < len(fields) and not any(fields[width:])
+            if not is_whole:
+                raise RequestError(
+                    f"{listing} line {line} has {len(fields)} fields and the header {width}: put "
+                    f"fields that hold {_DELIMITERS.get(delimiter, repr(delimiter))} in quotes"
+                )
+            yield _Fields(line, {name: fields[place].strip() for name, place in places.items()})
+    except csv.Error as reason:
+        line = above + reader.line_num
+        raise RequestError(f"{listing} line {line} is no CSV: {reason}") from None

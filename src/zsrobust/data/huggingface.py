@@ -10,13 +10,13 @@ from typing import Any
 
 from PIL import Image
 
-from zsrobust.data.class_words import ClassWords, class_words, numbered
+from zsrobust.data.class_labels import ClassLabels, class_labels, numbered
 from zsrobust.data.image_set import ImageSet
-from zsrobust.data.names import clean_name, name_rows, read_names, spelling
+from zsrobust.data.names import clean_name, spelling
 from zsrobust.data.names.codes import code_notes
-from zsrobust.data.own_split import choose_split
+from zsrobust.data.names.name_file import name_rows, read_names
 from zsrobust.data.readers import decoded
-from zsrobust.data.specification import Specification
+from zsrobust.data.specification import Specification, choose_split
 from zsrobust.utils.errors import RequestError
 
 LAYOUT = "a folder that save_to_disk of a datasets.Dataset or DatasetDict wrote"
@@ -47,7 +47,7 @@ def huggingface(asked: Specification, role: str) -> ImageSet:
     The image column is the one whose feature is an ``Image``, the label column the one whose
     feature is a ``ClassLabel``; ``image=`` and ``label=`` name others. Class names are the
     feature's, cleaned, or come from ``names=``, joined to the feature's as ``read_names`` joins
-    them to folders; labels that are no ``ClassLabel`` are as ``class_words`` takes them.
+    them to folders; labels that are no ``ClassLabel`` are as ``class_labels`` takes them.
 
     Raises:
         RequestError: if ``datasets`` is not installed, the folder is not its own, its splits do
@@ -153,10 +153,10 @@ def _undecoded(rows: Any, column: str, asked: Specification) -> Any:
         ) from None
 
 
-def _words(feature: Any, values: Sequence[str], asked: Specification) -> ClassWords:
+def _words(feature: Any, values: Sequence[str], asked: Specification) -> ClassLabels:
     own: list[str] | None = getattr(feature, "names", None)
     if not own or (asked.names and _by_label(asked.names, own)):
-        return class_words(values, asked.names, asked.place)
+        return class_labels(values, asked.names, asked.place)
     notes: list[str] = []
     if asked.names:
         names = read_names(asked.names, own, notes.append, f"classes of {asked.place}")

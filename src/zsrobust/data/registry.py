@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from zsrobust.data import cifar, digits, image_folder, mnist_5k, tiny_imagenet
+from zsrobust.data import cifar, digits, image_folder, tiny_imagenet
 from zsrobust.data.image_set import ImageSet
-from zsrobust.data.own import OWN, OwnKind
-from zsrobust.data.published.opening import READERS, opener
+from zsrobust.data.published.opening import open_published
 from zsrobust.data.published.prompts import PROMPTS, with_prompts
-from zsrobust.data.published.table import TABLE
+from zsrobust.data.published.sets import published_sets
 from zsrobust.data.specification import Specification, exists, parse_specification
 from zsrobust.data.suites import SUITES
 from zsrobust.data.unknown_kind import unknown_kind
@@ -37,63 +37,103 @@ class Kind:
     """
 
     open: Callable[[Path, str, Path | None], ImageSet]
-    splits: dict[Role, str]
+    splits: dict[Role, str] = field(default_factory=lambda: {"train": "train", "test": "test"})
     layout: str = ""
     members: bool = False
     takes_names: bool = False
     more_splits: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class OwnKind:
+    """A kind of data for sets of the user's own; it reads its specification itself.
+
+    Attributes:
+        open: (specification, role) to the set.
+        layout: what stands after the colon.
+    """
+
+    open: Callable[[Specification, str], ImageSet]
+    layout: str
+
+
+def _glyph_set(name: Path, split: str, names: Path | None) -> ImageSet:
+    # It draws with torch, which --help does not wait for.
+    from zsrobust.data.glyphs.sets import glyph_set
+
+    return glyph_set(str(name), split)
+
+
+def _csv(asked: Specification, role: str) -> ImageSet:
+    from zsrobust.data.csv_set import csv_set
+
+    return csv_set(asked, role)
+
+
+def _huggingface(asked: Specification, role: str) -> ImageSet:
+    from zsrobust.data.huggingface import huggingface
+
+    return huggingface(asked, role)
+
+
+def _webdataset(asked: Specification, role: str) -> ImageSet:
+    from zsrobust.data.shards.webdataset import webdataset
+
+    return webdataset(asked, role)
+
+
+OWN: dict[str, OwnKind] = {
+    "csv": OwnKind(
+        _csv, "FILE.csv, with the header path,label or path,label,split and paths relative to it"
+    ),
+    "huggingface": OwnKind(_huggingface, "a folder that save_to_disk of datasets wrote"),
+    "webdataset": OwnKind(
+        _webdataset,
+        "a folder or URL with an index.json of zsrobust data shard, or a pattern of tar files such "
+        "as shards/train-{000..009}.tar",
+    ),
+}
+
+
+@functools.cache
+def kinds() -> dict[str, Kind]:
+    """Every kind of data but those of ``OWN``, by its word after ``--data``."""
+    return {
+        "tiny-imagenet": Kind(
+            lambda path, split, _: tiny_imagenet.tiny_imagenet(path, split),
+            {"train": "train", "test": "val"},
+            tiny_imagenet.LAYOUT,
+        ),
+        "imagefolder": Kind(
+            lambda path, _, names: image_folder.image_folder(path, names),
+            {"train": "all", "test": "all"},
+            image_folder.LAYOUT,
+            takes_names=True,
+        ),
+        "cifar10": Kind(
+            lambda path, split, _: cifar.cifar(10, path, split), layout=cifar.LAYOUTS[10]
+        ),
+        "cifar100": Kind(
+            lambda path, split, _: cifar.cifar(100, path, split), layout=cifar.LAYOUTS[100]
+        ),
+        "glyph": Kind(_glyph_set, members=True),
+        "digits": Kind(lambda _, split, __: digits.digits(split)),
+        "mnist-5k": Kind(lambda _, split, __: digits.mnist_5k(split)),
+    } | {kind: _published(kind) for kind in published_sets() if kind not in _OWN_READERS}
+
+
+_OWN_READERS = ("tiny-imagenet", "cifar10", "cifar100")
+"""Published sets that are read in the functions above."""
+
+
 def _published(kind: str) -> Kind:
-    known, open_it = TABLE[kind], opener(kind)
+    known = published_sets()[kind]
     return Kind(
-        lambda path, split, _: open_it(path, split),
+        lambda path, split, _: open_published(kind, path, split),
         {"train": known.train, "test": known.test},
         known.layout,
         more_splits=tuple(known.counts),
     )
-
-
-KINDS: dict[str, Kind] = {
-    "tiny-imagenet": Kind(
-        lambda path, split, _: tiny_imagenet.tiny_imagenet(path, split),
-        {"train": "train", "test": "val"},
-        tiny_imagenet.LAYOUT,
-    ),
-    "imagefolder": Kind(
-        lambda path, _, names: image_folder.image_folder(path, names),
-        {"train": "all", "test": "all"},
-        image_folder.LAYOUT,
-        takes_names=True,
-    ),
-    "cifar10": Kind(
-        lambda path, split, _: cifar.cifar(10, path, split),
-        {"train": "train", "test": "test"},
-        cifar.LAYOUTS[10],
-    ),
-    "cifar100": Kind(
-        lambda path, split, _: cifar.cifar(100, path, split),
-        {"train": "train", "test": "test"},
-        cifar.LAYOUTS[100],
-    ),
-    "glyph": Kind(
-        lambda name, split, _: _glyph_set(str(name), split),
-        {"train": "train", "test": "test"},
-        members=True,
-    ),
-    "digits": Kind(lambda _, split, __: digits.digits(split), {"train": "train", "test": "test"}),
-    "mnist-5k": Kind(
-        lambda _, split, __: mnist_5k.mnist_5k(split), {"train": "train", "test": "test"}
-    ),
-    **{kind: _published(kind) for kind in TABLE if kind in READERS},
-}
-
-
-def _glyph_set(name: str, split: str) -> ImageSet:
-    # It draws with torch, which a look at the help does not wait for.
-    from zsrobust.data.glyphs.sets import glyph_set
-
-    return glyph_set(name, split)
 
 
 def open_set(spec: str, role: Role) -> ImageSet:
@@ -146,7 +186,7 @@ def opening(spec: str, role: Role) -> Callable[[], ImageSet]:
 
     def open_it() -> ImageSet:
         opened = kind.open(folder, split, parsed.names)
-        if parsed.kind in TABLE:
+        if parsed.kind in published_sets():
             opened = with_prompts(opened, parsed.kind, parsed.prompts or "paper")
         return _with_options(opened, parsed)
 
@@ -185,9 +225,9 @@ def _with_options(opened: ImageSet, parsed: Specification) -> ImageSet:
 
 
 def _kind(parsed: Specification) -> Kind:
-    if parsed.kind not in KINDS:
-        raise unknown_kind(parsed, [*KINDS, *OWN, *SUITES])
-    return KINDS[parsed.kind]
+    if parsed.kind not in kinds():
+        raise unknown_kind(parsed, [*kinds(), *OWN, *SUITES])
+    return kinds()[parsed.kind]
 
 
 def _refuse_misplaced(parsed: Specification) -> None:
@@ -197,7 +237,7 @@ def _refuse_misplaced(parsed: Specification) -> None:
             raise RequestError(
                 f"data {parsed.text!r} gives {key}, which is for huggingface and webdataset"
             )
-    if parsed.prompts and parsed.kind not in TABLE:
+    if parsed.prompts and parsed.kind not in published_sets():
         raise RequestError(
             f"data {parsed.text!r} gives prompts, but {parsed.kind} is no published set: "
             "write templates=FILE, or names=FILE for an imagefolder"

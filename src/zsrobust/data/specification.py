@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,9 @@ MOST_RESOLUTION = 4096
 
 _KEY_AHEAD = re.compile(rf",(?=(?:{'|'.join(KEYS)})=)")
 _ANY_KEY = re.compile(r",([A-Za-z_]+)=")
+
+# What people call the images to test on, the likeliest first.
+_MEANT = {"train": ("train",), "test": ("test", "val", "validation", "valid")}
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,26 @@ def parse_specification(text: str) -> Specification:
         prompts=values.get("prompts"),
         image=values.get("image"),
         label=values.get("label"),
+    )
+
+
+def choose_split(asked: Specification, role: str, there: Collection[str]) -> str:
+    """The split asked for, ``all`` included, or else the one that ``role`` means.
+
+    Raises:
+        RequestError: if the set does not have it.
+    """
+    if asked.split:
+        if asked.split in (*there, "all"):
+            return asked.split
+        known = ", ".join([*there, "all"])
+        raise RequestError(f"data {asked.text!r} has no split {asked.split!r}: it has {known}")
+    for split in _MEANT[role]:
+        if split in there:
+            return split
+    raise RequestError(
+        f"data {asked.text!r} has no split called {_MEANT[role][0]}, but {', '.join(there)}: "
+        f"choose with split=NAME"
     )
 
 

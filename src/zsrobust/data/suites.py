@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from zsrobust.data.glyphs.suite import ZERO_SHOT_NAMES
-from zsrobust.data.published.sixteen import SIXTEEN
-from zsrobust.data.published.table import TABLE
+from zsrobust.data.published.sets import paper_sets, published_sets
 from zsrobust.data.specification import Specification, parse_specification, split_options
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.files import as_argument
@@ -20,22 +18,35 @@ class Suite:
     """A suite.
 
     Attributes:
-        members: data specifications without a path.
+        members: gives data specifications without a path.
         below: whether the suite is written with a path, below which its members lie.
     """
 
-    members: tuple[str, ...]
+    members: Callable[[], tuple[str, ...]]
     below: bool = False
 
 
-SUITES: dict[str, Suite] = {
+def _paper16() -> tuple[str, ...]:
     # Papers evaluate sets that have no test split whole.
-    "paper16": Suite(
-        tuple(known.kind + (",split=all" if known.own_split else "") for known in SIXTEEN),
-        below=True,
-    ),
+    return tuple(known.kind + (",split=all" if known.own_split else "") for known in paper_sets())
+
+
+GLYPH_SETS = (
+    *("capital-letters", "small-letters", "numerals", "greek", "cyrillic", "roman-numerals"),
+    *("fractions", "chess", "dice", "zodiac", "planets", "arrows", "crosses", "stars", "notes"),
+    *("currencies", "symbols", "shapes", "coloured-shapes", "papers", "counts", "positions"),
+    *("kinds", "unseen-fonts", "unseen-styles"),
+)
+"""The drawn sets of the suite ``glyphs``.
+
+``colours`` and ``grounds`` are not among them: 8/255 cannot hide a plain colour, so that even an
+undefended model keeps much of its accuracy there.
+"""
+
+SUITES: dict[str, Suite] = {
+    "paper16": Suite(_paper16, below=True),
     # Drawn sets, and handwriting, which is real.
-    "glyphs": Suite((*(f"glyph:{name}" for name in ZERO_SHOT_NAMES), "digits")),
+    "glyphs": Suite(lambda: (*(f"glyph:{name}" for name in GLYPH_SETS), "digits")),
 }
 
 # What may follow a suite: it then holds for each of its sets.
@@ -87,7 +98,7 @@ def _members(spec: str) -> list[str]:
         return [member + options for member in _located(parsed, suite)]
     if parsed.path:
         raise RequestError(f"data {spec!r} gives a path, which {word} has none of: write {word}")
-    return [member + options for member in suite.members]
+    return [member + options for member in suite.members()]
 
 
 def _located(parsed: Specification, suite: Suite) -> list[str]:
@@ -95,19 +106,19 @@ def _located(parsed: Specification, suite: Suite) -> list[str]:
     if root is None or not root.is_dir():
         raise RequestError(
             f"data {parsed.text!r} names no folder: write {parsed.kind}:ROOT, where ROOT holds "
-            f"one folder a set, such as ROOT/{suite.members[-1]}"
+            f"one folder a set, such as ROOT/{suite.members()[-1]}"
         )
     found, missing = [], []
-    for member in suite.members:
+    for member in suite.members():
         kind, comma, options = member.partition(",")
-        folder = TABLE[kind].below(root)
+        folder = published_sets()[kind].below(root)
         if folder:
             found.append(f"{kind}:{folder}{comma}{options}")
         else:
             missing.append(f"{kind} ({_absent(kind, root)})")
     if missing:
         raise RequestError(
-            f"data {parsed.text!r} lacks {len(missing)} of its {len(suite.members)} sets, "
+            f"data {parsed.text!r} lacks {len(missing)} of its {len(suite.members())} sets, "
             f"{', '.join(missing)}: zsrobust data prepare NAME --root "
             f"{shlex.quote(as_argument(root))} fetches one or says how"
         )
@@ -116,7 +127,7 @@ def _located(parsed: Specification, suite: Suite) -> list[str]:
 
 def _absent(kind: str, root: Path) -> str:
     """The first thing that a set lacks below ``root/<kind>``."""
-    known = TABLE[kind]
+    known = published_sets()[kind]
     folder = root / kind / known.places[0]
     parts = [folder / part for part in known.needs if not (folder / part).exists()]
     return str(parts[0] if folder.is_dir() or known.places[0] == "." else folder)

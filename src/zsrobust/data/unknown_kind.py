@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from zsrobust.data.published.table import TABLE
+from zsrobust.data.published.sets import published_sets
 from zsrobust.data.specification import Specification, exists, split_options
 from zsrobust.utils.errors import RequestError
 
@@ -72,7 +72,9 @@ def _kind_of_folder(folder: Path) -> str:
     for kind, name in (("cifar10", "cifar-10-batches-py"), ("cifar100", "cifar-100-python")):
         if folder.name == name or holds(name):
             return kind
-    published = (known.kind for known in TABLE.values() if known.locate(folder, by_name=True))
+    published = (
+        known.kind for known in published_sets().values() if known.locate(folder, by_name=True)
+    )
     return next(published, "imagefolder")
 
 

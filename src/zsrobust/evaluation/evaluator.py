@@ -21,9 +21,9 @@ from zsrobust.config.run_folder import claimed, find_run
 from zsrobust.config.schema import EvaluateConfig
 from zsrobust.data.image_set import ImageSet
 from zsrobust.data.loading import attack_resolution
-from zsrobust.data.open_readable import readable, say_notes
 from zsrobust.data.registry import opening
 from zsrobust.data.suites import expand
+from zsrobust.data.verify import readable, say_notes
 from zsrobust.evaluation.attacks import RequestedAttacks
 from zsrobust.evaluation.cell import Cell, Measurement
 from zsrobust.evaluation.checks.black_box import probe_cell

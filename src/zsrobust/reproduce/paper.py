@@ -9,8 +9,7 @@ from pathlib import Path
 
 from zsrobust.config.parsing import recipe
 from zsrobust.config.schema import EvaluateConfig, FinetuneConfig
-from zsrobust.data.published.sixteen import SIXTEEN
-from zsrobust.data.published.table import TABLE
+from zsrobust.data.published.sets import paper_sets, published_sets
 from zsrobust.reporting.tables import TextTable
 from zsrobust.reproduce.experiment import Stage
 from zsrobust.sweep.cost import passes_per_step
@@ -84,7 +83,7 @@ class Paper:
     @property
     def recipes(self) -> dict[str, FinetuneConfig]:
         """The packaged recipes, ten passes over TinyImageNet."""
-        place = TABLE[TRAIN].below(self.root) or self.root / TRAIN
+        place = published_sets()[TRAIN].below(self.root) or self.root / TRAIN
         found = {}
         for name in RECIPES:
             config = recipe(name, model=MODEL, data=f"{TRAIN}:{place}")
@@ -107,7 +106,7 @@ class Paper:
             load(MODEL)
         except RequestError as reason:
             yield f"{MODEL}, {WEIGHTS_GB:g} GB: {reason}"
-        for known in SIXTEEN:
+        for known in paper_sets():
             if known.below(self.root) is None:
                 size = "size not known" if known.gigabytes is None else f"{known.gigabytes:g} GB"
                 account = " (needs an account)" if known.account else ""
@@ -125,7 +124,7 @@ class Paper:
                 f"fine-tuning {name}: {config.steps} steps of {config.batch_size}",
                 passes * forward,
             )
-        counts = [known.counts["all" if known.own_split else known.test] for known in SIXTEEN]
+        counts = [known.counts["all" if known.own_split else known.test] for known in paper_sets()]
         models = 1 + len(RECIPES)
         images = sum(counts)
         yield (

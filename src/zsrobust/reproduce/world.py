@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zsrobust.config.schema import EvaluateConfig, FinetuneConfig, Optimizer, TrainingAttack
-from zsrobust.data.published.sixteen import SIXTEEN
-from zsrobust.data.published.table import TABLE
+from zsrobust.data.published.sets import paper_sets, published_sets
 from zsrobust.data.suites import expand
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.units import Eps
@@ -84,7 +83,7 @@ def photos_of(train: str, test: list[str]) -> World:
 
 
 def _photographs(folder: Path) -> tuple[str, list[str]]:
-    found = {known.kind: place for known in SIXTEEN if (place := known.below(folder))}
+    found = {known.kind: place for known in paper_sets() if (place := known.below(folder))}
     train = found.pop("tiny-imagenet", None)
     if train is None:
         raise RequestError(
@@ -93,7 +92,7 @@ def _photographs(folder: Path) -> tuple[str, list[str]]:
         )
     # Papers evaluate sets that have no test split whole.
     sets = [
-        f"{kind}:{place}" + (",split=all" if TABLE[kind].own_split else "")
+        f"{kind}:{place}" + (",split=all" if published_sets()[kind].own_split else "")
         for kind, place in found.items()
     ]
     if "cifar10" not in found and (folder / "cifar10" / "test").is_dir():
@@ -101,7 +100,7 @@ def _photographs(folder: Path) -> tuple[str, list[str]]:
     if not sets:
         raise RequestError(
             f"{folder} holds TinyImageNet alone: put there a set that the model is not fine-tuned "
-            f"on, such as {', '.join(known.kind for known in SIXTEEN[1:4])}"
+            f"on, such as {', '.join(known.kind for known in paper_sets()[1:4])}"
         )
     spec = f"tiny-imagenet:{train}"
     return spec, [spec, *sets]

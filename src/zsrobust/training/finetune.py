@@ -16,10 +16,10 @@ from zsrobust.config.run_folder import claimed, find_run
 from zsrobust.config.schema import FinetuneConfig, recipe_hash
 from zsrobust.data.image_set import ImageSet
 from zsrobust.data.loading import attack_resolution
-from zsrobust.data.open_readable import readable
 from zsrobust.data.registry import opening
 from zsrobust.data.split import hold_out
 from zsrobust.data.suites import single
+from zsrobust.data.verify import readable
 from zsrobust.models import text_cache
 from zsrobust.models.adapters.visual_prompt import VisualPrompt
 from zsrobust.models.clip import CLIPModel

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from zsrobust.data.glyphs import fonts, render, shapes
+from zsrobust.data.glyphs import fonts, render
 from zsrobust.data.glyphs.draws import stream
-from zsrobust.data.glyphs.masks import SIDE, bank
+from zsrobust.data.glyphs.masks import SIDE, bank, draw_shape
 from zsrobust.data.glyphs.palette import COLOURS, CONTRASTING, STYLES
 from zsrobust.data.glyphs.scenes import Recipe, draw_scenes
 from zsrobust.utils.errors import RequestError
@@ -90,7 +90,7 @@ def test_a_glyph_fills_its_mask_in_proportion() -> None:
     ],
 )
 def test_shapes_have_their_area(name: str, share: float) -> None:
-    assert shapes.draw(name, 64).mean() / 255 == pytest.approx(share, abs=0.012)
+    assert draw_shape(name, 64).mean() / 255 == pytest.approx(share, abs=0.012)
 
 
 def test_an_absent_font_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:

@@ -18,9 +18,8 @@ from zsrobust.data.glyphs.sets import (
     images_at,
     shown_in_pretraining,
 )
-from zsrobust.data.glyphs.suite import FURTHER_NAMES, ZERO_SHOT_NAMES
 from zsrobust.data.registry import open_set
-from zsrobust.data.suites import expand
+from zsrobust.data.suites import GLYPH_SETS, expand
 from zsrobust.utils.errors import RequestError
 
 NAMES = [concept.name for concept in concepts()]
@@ -47,17 +46,17 @@ def test_a_set_reads_the_images_it_renders() -> None:
 
 
 def test_at_least_fifteen_sets_share_no_class_with_the_fine_tuning_set() -> None:
-    assert len(ZERO_SHOT_NAMES) >= 15
+    assert len(GLYPH_SETS) >= 15
     training = set(SETS[TRAINING]().class_names)
     for make in ZERO_SHOT.values():
         assert training.isdisjoint(make().class_names)
 
 
 def test_the_suite_names_every_set_and_handwriting() -> None:
-    assert set(ZERO_SHOT) == {*ZERO_SHOT_NAMES, *FURTHER_NAMES}
-    assert set(ZERO_SHOT_NAMES).isdisjoint(FURTHER_NAMES)
+    assert set(ZERO_SHOT) == {*GLYPH_SETS, "colours", "grounds"}
+    assert set(GLYPH_SETS).isdisjoint(("colours", "grounds"))
     opened = [open_set(spec, "test") for spec in expand(["glyphs"])]
-    assert [images.name for images in opened] == [*ZERO_SHOT_NAMES, "digits"]
+    assert [images.name for images in opened] == [*GLYPH_SETS, "digits"]
     assert len({images.origin for images in opened}) == len(opened)
 
 

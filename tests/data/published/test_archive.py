@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from zsrobust.data.published.archive import bring
+from zsrobust.data.published.prepare import fetch_archive
 from zsrobust.utils.errors import RequestError, RunError
 
 # Does not compress, so that cutting the archive cuts the file.
@@ -78,7 +78,7 @@ def test_an_archive_is_fetched_once_and_unpacked_beside_itself(tmp_path, served,
     content = archive_of(name, {"set/a/0.bin": CONTENT})
     answers[name] = content, len(content)
     for _ in range(2):
-        bring(f"{address}/{name}", tmp_path / name, None)
+        fetch_archive(f"{address}/{name}", tmp_path / name, None)
     assert (tmp_path / "set/a/0.bin").read_bytes() == CONTENT
     assert asked == [f"/{name}"]
 
@@ -91,10 +91,10 @@ def test_a_connection_that_breaks_leaves_nothing_and_the_next_try_is_whole(
     content = archive_of(name, {"set/0.bin": CONTENT})
     answers[name] = content[:-100], len(content)
     with pytest.raises(RunError, match=f"{name} broke off 100 bytes before its end"):
-        bring(f"{address}/{name}", tmp_path / name, None)
+        fetch_archive(f"{address}/{name}", tmp_path / name, None)
     assert list(tmp_path.iterdir()) == []
     answers[name] = content, len(content)
-    bring(f"{address}/{name}", tmp_path / name, None)
+    fetch_archive(f"{address}/{name}", tmp_path / name, None)
     assert (tmp_path / "set/0.bin").read_bytes() == CONTENT
 
 
@@ -113,10 +113,10 @@ def test_an_archive_that_does_not_open_is_removed(tmp_path, served, name, damage
     }
     (tmp_path / name).write_bytes(damaged[damage])
     with pytest.raises(RunError, match=rf"{name} cannot be unpacked \(.*\) and was removed"):
-        bring(f"{address}/{name}", tmp_path / name, None)
+        fetch_archive(f"{address}/{name}", tmp_path / name, None)
     assert not (tmp_path / name).exists()
     answers[name] = content, len(content)
-    bring(f"{address}/{name}", tmp_path / name, None)
+    fetch_archive(f"{address}/{name}", tmp_path / name, None)
     assert (tmp_path / "set/0.bin").read_bytes() == CONTENT
 
 
@@ -130,10 +130,10 @@ def test_no_member_leads_outside(tmp_path: Path, served, name: str, away: str) -
     target.mkdir(parents=True)
     # zipfile drops the steps upwards and unpacks inside; tarfile refuses.
     if name.endswith(".zip"):
-        bring(f"{address}/{name}", target / name, None)
+        fetch_archive(f"{address}/{name}", target / name, None)
     else:
         with pytest.raises(RunError, match="outside the destination"):
-            bring(f"{address}/{name}", target / name, None)
+            fetch_archive(f"{address}/{name}", target / name, None)
     assert [path for path in tmp_path.rglob("out.bin") if target not in path.parents] == []
 
 
@@ -145,7 +145,7 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path: Path, served) -> None:
         link.type, link.linkname = tarfile.SYMTYPE, str(tmp_path)
         archive.addfile(link)
     with pytest.raises(RunError, match="cannot be unpacked"):
-        bring(f"{address}/set.tar", tmp_path / "target/set.tar", None)
+        fetch_archive(f"{address}/set.tar", tmp_path / "target/set.tar", None)
     assert not (tmp_path / "target/set").is_symlink()
 
 
@@ -158,10 +158,10 @@ def test_an_archive_of_more_than_the_disk_holds_is_refused_before_it_fills_it(
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=50_000))
     with pytest.raises(RunError, match=r"holds 50,001 bytes or more, and 50,000 are free"):
-        bring("http://127.0.0.1:9/not-asked", tmp_path / name, None)
+        fetch_archive("http://127.0.0.1:9/not-asked", tmp_path / name, None)
     assert not (tmp_path / "set/bomb.bin").exists()
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=50_001))
-    bring("http://127.0.0.1:9/not-asked", tmp_path / name, None)
+    fetch_archive("http://127.0.0.1:9/not-asked", tmp_path / name, None)
     assert (tmp_path / "set/bomb.bin").stat().st_size == 50_000
 
 
@@ -169,11 +169,11 @@ def test_a_python_that_cannot_unpack_safely_is_told_first(tmp_path, served, monk
     address, answers, asked = served
     monkeypatch.delattr(tarfile, "data_filter")
     with pytest.raises(RequestError, match=r"cannot unpack set\.tar safely: use 3\.10\.12"):
-        bring(f"{address}/set.tar", tmp_path / "set.tar", None)
+        fetch_archive(f"{address}/set.tar", tmp_path / "set.tar", None)
     assert asked == []
     content = zip_of({"set/0.bin": CONTENT})
     answers["set.zip"] = content, len(content)
-    bring(f"{address}/set.zip", tmp_path / "set.zip", None)
+    fetch_archive(f"{address}/set.zip", tmp_path / "set.zip", None)
     assert (tmp_path / "set/0.bin").read_bytes() == CONTENT
 
 
@@ -182,5 +182,5 @@ def test_another_checksum_keeps_nothing(tmp_path: Path, served) -> None:
     content = tar_of({"set/0.bin": CONTENT})
     answers["set.tar"] = content, len(content)
     with pytest.raises(RunError, match="corrupted archive"):
-        bring(f"{address}/set.tar", tmp_path / "set.tar", "0" * 32)
+        fetch_archive(f"{address}/set.tar", tmp_path / "set.tar", "0" * 32)
     assert list(tmp_path.iterdir()) == []

@@ -3,12 +3,12 @@ from pathlib import Path
 import pytest
 
 from zsrobust.data.published.prompts import PROMPTS, templates
-from zsrobust.data.published.table import TABLE
+from zsrobust.data.published.sets import published_sets
 
 PAGE = Path(__file__).parents[3] / "docs/data.md"
 
 
-@pytest.mark.parametrize("known", TABLE.values(), ids=list(TABLE))
+@pytest.mark.parametrize("known", published_sets().values(), ids=list(published_sets()))
 def test_the_page_says_what_the_table_says(known) -> None:
     text = PAGE.read_text("utf-8")
     (row,) = [line for line in text.splitlines() if line.startswith(f"| `{known.kind}` |")]

@@ -5,10 +5,9 @@ from collections import Counter
 import pytest
 
 from zsrobust.data.image_set import ImageSet
-from zsrobust.data.names import tiny_imagenet_names
-from zsrobust.data.published.class_names import class_names, published_spellings
+from zsrobust.data.names import class_names, published_spellings, tiny_imagenet_names
 from zsrobust.data.published.prompts import templates, with_prompts
-from zsrobust.data.published.table import TABLE
+from zsrobust.data.published.sets import published_sets
 from zsrobust.data.readers import FileReader
 from zsrobust.utils.errors import RequestError
 
@@ -156,7 +155,7 @@ def test_clips_ensembles(kind: str, n: int, one: str) -> None:
     assert one in found
 
 
-@pytest.mark.parametrize("kind", list(TABLE))
+@pytest.mark.parametrize("kind", list(published_sets()))
 def test_every_template_has_one_place_for_the_name(kind: str) -> None:
     assert templates("clip", kind)
     for template in (*templates("clip", kind), *templates("paper", kind)):

@@ -2,31 +2,32 @@ import re
 
 import pytest
 
-from zsrobust.data.published.class_names import class_names, names_by_spelling, published_spellings
-from zsrobust.data.published.opening import READERS
-from zsrobust.data.published.table import TABLE, shortfall
-from zsrobust.data.registry import KINDS
+from zsrobust.data.names import class_names, names_by_spelling, published_spellings
+from zsrobust.data.published.readers import READERS
+from zsrobust.data.published.sets import published_sets, shortfall
+from zsrobust.data.registry import kinds
 from zsrobust.evaluation.comparison.published import load_published
 from zsrobust.utils.errors import RequestError
 
 OWN = ("tiny-imagenet", "cifar10", "cifar100")
-NAMED = [kind for kind in TABLE if kind not in OWN]
+NAMED = [kind for kind in published_sets() if kind not in OWN]
 
 
 def test_the_sixteen_are_those_of_the_printed_tables() -> None:
     """And under names by which printed rows are found beside ours."""
     printed = {name for row in load_published() for name in row.accuracies}
     plain = {re.sub(r"\W", "", name).lower() for name in printed}
-    assert plain == {kind.replace("-", "") for kind in list(TABLE)[:16]}
+    assert plain == {kind.replace("-", "") for kind in list(published_sets())[:16]}
 
 
 def test_every_set_can_be_opened() -> None:
-    assert set(TABLE) == set(READERS) | set(OWN)
-    for kind, known in TABLE.items():
-        assert set(KINDS[kind].splits.values()) <= set(known.counts)
+    readers = {*READERS, "class_folders", "split_folders"}
+    assert {known.reader for known in published_sets().values()} == readers | set(OWN)
+    for kind, known in published_sets().items():
+        assert set(kinds()[kind].splits.values()) <= set(known.counts)
 
 
-@pytest.mark.parametrize("known", TABLE.values(), ids=list(TABLE))
+@pytest.mark.parametrize("known", published_sets().values(), ids=list(published_sets()))
 def test_counts_are_consistent(known) -> None:
     counts = known.counts
     if known.own_split:
@@ -43,7 +44,7 @@ def test_counts_are_consistent(known) -> None:
 @pytest.mark.parametrize("kind", NAMED)
 def test_every_class_has_a_name_of_its_own(kind: str) -> None:
     names = names_by_spelling(kind)
-    assert len(names) == TABLE[kind].classes
+    assert len(names) == published_sets()[kind].classes
     assert len({name.lower() for name in names.values()}) == len(names)
     for name in names.values():
         assert name == " ".join(name.split())

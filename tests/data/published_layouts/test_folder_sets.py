@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from torchvision import datasets
 
-from zsrobust.data.published.class_names import published_spellings
+from zsrobust.data.names import published_spellings
 from zsrobust.data.registry import open_set
 from zsrobust.data.verify import verify
 from zsrobust.utils.errors import RequestError

@@ -12,7 +12,7 @@ from scipy.io import savemat
 from torchvision.datasets import imagenet as theirs
 
 from zsrobust.cli.main import main
-from zsrobust.data.published.class_names import wordnet_ids
+from zsrobust.data.names import wordnet_ids
 from zsrobust.data.registry import open_set
 from zsrobust.utils.errors import RequestError
 
@@ -165,7 +165,7 @@ def test_relatives(tmp_path: Path, write_flat, agrees, kind, folder: str, classe
     found = open_set(f"{kind}:{tmp_path}", "test")
     assert agrees(found, range(classes), every=37)
     # Names are those of the same class of ImageNet.
-    from zsrobust.data.published.class_names import imagenet_names
+    from zsrobust.data.names import imagenet_names
 
     assert found.class_names == tuple(imagenet_names()[wnid] for wnid in wnids)
     assert open_set(f"{kind}:{tmp_path / folder}", "test").sample_ids == found.sample_ids

@@ -9,7 +9,7 @@ import pytest
 from scipy.io import savemat
 from torchvision import datasets
 
-from zsrobust.data.published.class_names import published_spellings
+from zsrobust.data.names import published_spellings
 from zsrobust.data.registry import open_set
 from zsrobust.utils.errors import RequestError
 
@@ -123,7 +123,7 @@ def test_flowers102(flowers102: Path, agrees) -> None:
 
 
 def test_flowers_names_are_torchvisions_but_for_two() -> None:
-    from zsrobust.data.published.class_names import class_names
+    from zsrobust.data.names import class_names
 
     ours = class_names("flowers102", datasets.Flowers102.classes)
     differing = [

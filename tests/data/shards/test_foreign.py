@@ -232,7 +232,7 @@ def test_headers_are_read_once_until_the_shard_changes(tar, names: Path, monkeyp
     spec = f"webdataset:{path},names={names}"
     before = open_set(spec, "test")
     with monkeypatch.context() as patch:
-        patch.setattr(scan, "read_rows", lambda *_: pytest.fail("read again"))
+        patch.setattr(scan, "_read_rows", lambda *_: pytest.fail("read again"))
         assert open_set(spec, "test").stamp == before.stamp
     tar("a.tar", [*GOOD, ("1.png", picture(1)), ("1.cls", b"1")])
     os.utime(path, ns=(1, 1))

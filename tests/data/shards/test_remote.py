@@ -10,11 +10,10 @@ import torch
 from PIL import Image
 
 from zsrobust.data import loading
-from zsrobust.data.fetch_ahead import AHEAD
-from zsrobust.data.loading import load_batches
+from zsrobust.data.loading import AHEAD, load_batches
 from zsrobust.data.registry import open_set
 from zsrobust.data.sampler import epoch_batches
-from zsrobust.data.shards import scan, shard_cache
+from zsrobust.data.shards import reader, scan
 from zsrobust.data.shards.write import write_shards
 from zsrobust.data.split import hold_out
 from zsrobust.data.verify import verify
@@ -32,7 +31,7 @@ def shards(tmp_path: Path, memory_set) -> Path:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch) -> None:
-    monkeypatch.setattr(shard_cache, "RETRIES", (0.0, 0.0))
+    monkeypatch.setattr(reader, "RETRIES", (0.0, 0.0))
 
 
 def level(sample_id: str) -> int:
@@ -91,7 +90,7 @@ def test_a_small_cache_gets_shards_again_and_gives_the_same(shards, served, monk
     for number in range(2):
         seen = [i for batch in epoch(images, 10, number=number) for i in batch.sample_ids]
         assert sorted(map(level, seen)) == list(range(120))
-    kept = [path for path in shard_cache.cache_folder().glob("shards/*") if path.suffix != ".lock"]
+    kept = [path for path in reader.cache_folder().glob("shards/*") if path.suffix != ".lock"]
     # A batch's reader and the fetchers ahead may each be writing one more.
     assert sum(path.stat().st_size for path in kept) <= (10.5 + AHEAD) * size
     assert len(got_shards(got)) > 20
@@ -130,7 +129,7 @@ def test_a_shard_that_is_not_the_indexs_is_refused(shards, served) -> None:
 
 def test_a_failing_server_is_asked_again(shards, served, monkeypatch) -> None:
     images = open_set(f"webdataset:{served[0]}/out", "train")
-    real, failures = shard_cache.file_system, [OSError("reset by peer"), TimeoutError()]
+    real, failures = reader.file_system, [OSError("reset by peer"), TimeoutError()]
 
     def flaky(url: str):
         fs, path = real(url)
@@ -144,16 +143,16 @@ def test_a_failing_server_is_asked_again(shards, served, monkeypatch) -> None:
 
         return Flaky(), path
 
-    monkeypatch.setattr(shard_cache, "file_system", flaky)
+    monkeypatch.setattr(reader, "file_system", flaky)
     assert images.read_rgb(0).size == (8, 8)
     assert not failures
-    assert not list(shard_cache.cache_folder().rglob("*.tmp"))
+    assert not list(reader.cache_folder().rglob("*.tmp"))
 
 
 def test_a_copy_that_vanishes_is_got_again(shards, served) -> None:
     images = open_set(f"webdataset:{served[0]}/out", "train")
     expected = images.read_rgb(0).tobytes()
-    shutil.rmtree(shard_cache.cache_folder() / "shards")
+    shutil.rmtree(reader.cache_folder() / "shards")
     assert images.read_rgb(0).tobytes() == expected
     assert len(got_shards(served[1])) == 2
 

@@ -17,8 +17,8 @@ from zsrobust.cli.commands import command_module, command_names, summary
 from zsrobust.cli.output import Output
 from zsrobust.cli.parser import Parser, boolean
 from zsrobust.config.parsing import REPEATABLE, recipe_names
-from zsrobust.data.published.table import TABLE
-from zsrobust.data.registry import KINDS
+from zsrobust.data.published.sets import published_sets
+from zsrobust.data.registry import OWN, kinds
 from zsrobust.data.suites import SUITES
 from zsrobust.models.names import PACKAGED
 from zsrobust.models.protocols import PROTOCOLS
@@ -101,8 +101,8 @@ def _values(command: str, action: Any) -> list[str]:
         "attack": lambda: EXAMPLES if command == "evaluate" else (),
         "preprocessing": lambda: PROTOCOLS,
         "model": _models,
-        "data": lambda: [*SUITES, *KINDS],
-        "name": lambda: TABLE,
+        "data": lambda: [*SUITES, *kinds(), *OWN],
+        "name": published_sets,
     }
     if action.dest in known:
         return list(known[action.dest]())

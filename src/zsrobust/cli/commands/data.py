@@ -16,11 +16,10 @@ from rich.table import Table
 
 from zsrobust.cli.output import Output
 from zsrobust.cli.parser import Parser
-from zsrobust.data.open_readable import open_readable
 from zsrobust.data.published.check import Verdict, file_verdicts, split_verdict, splits_to_check
 from zsrobust.data.published.prepare import prepare
-from zsrobust.data.published.published_set import PublishedSet
-from zsrobust.data.published.table import TABLE
+from zsrobust.data.published.sets import PublishedSet, published_sets
+from zsrobust.data.verify import open_readable
 from zsrobust.utils.errors import RequestError, RunError
 from zsrobust.utils.files import as_argument, local_path
 from zsrobust.utils.progress import Steps
@@ -91,7 +90,8 @@ def list_sets(args: argparse.Namespace, output: Output) -> None:
     table = Table(title=f"published sets, looked for below {root}", box=None)
     for heading in ("set", "split", "n", "classes", "px", "GB", "licence", "here"):
         table.add_column(heading, justify="right" if heading in ("n", "classes", "GB") else "left")
-    for known in TABLE.values():
+    sets = published_sets().values()
+    for known in sets:
         table.add_row(
             known.kind,
             known.test,
@@ -103,7 +103,7 @@ def list_sets(args: argparse.Namespace, output: Output) -> None:
             "yes" if known.below(root) else "no",
         )
     output.show(table)
-    output.result({"root": root, "sets": [_described(known, root) for known in TABLE.values()]})
+    output.result({"root": root, "sets": [_described(known, root) for known in sets]})
 
 
 def _described(known: PublishedSet, root: Path) -> dict[str, Any]:
@@ -200,6 +200,7 @@ def shard(args: argparse.Namespace, output: Output) -> None:
 
 
 def _known(name: str) -> PublishedSet:
-    if name not in TABLE:
-        raise RequestError(f"there is no published set {name!r}: choose {', '.join(TABLE)}")
-    return TABLE[name]
+    sets = published_sets()
+    if name not in sets:
+        raise RequestError(f"there is no published set {name!r}: choose {', '.join(sets)}")
+    return sets[name]

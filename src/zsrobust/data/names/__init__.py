@@ -1,16 +1,21 @@
-"""Class names: cleaning, the class-name file, and the names that come with the package."""
+"""Class names: how they are cleaned, and those of the published sets, which come with the package.
+
+A set's file is ``NAME.txt``: lines of the published spelling (a folder, mostly), tab, class name.
+"""
 
 from __future__ import annotations
 
-import re
+import functools
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import resources
-from pathlib import Path
+from typing import Any
 
-from zsrobust.data.names.syntax import refuse_codes, refuse_syntax
-from zsrobust.data.text_file import read_text
 from zsrobust.utils.errors import RequestError
+
+IMAGENET_FAMILY = frozenset({"imagenet", "imagenet-a", "imagenet-r", "imagenet-o"}) | frozenset(
+    {"imagenet-sketch", "imagenet-v2"}
+)
 
 
 def clean_name(name: str) -> str:
@@ -23,238 +28,74 @@ def spelling(name: str) -> str:
     return clean_name(unicodedata.normalize("NFC", name))
 
 
-def read_names(
-    path: Path,
-    folders: Sequence[str],
-    say: Callable[[str], object] = lambda sentence: None,
-    what: str = "class folders",
-) -> tuple[str, ...]:
-    """Class names from a class-name file, one for each of ``folders`` (C, sorted), in their order.
+def class_names(kind: str, published: Sequence[str]) -> tuple[str, ...]:
+    """One name for each of the ``published`` spellings (C, in label order).
 
-    The file is UTF-8. Either each line is ``folder<TAB>name``, in any order, or each line is a
-    name. Names that are the folders' own, cleaned, are joined to them by spelling; other names are
-    for the folders in sorted order, or by number where all folders are numbers. Names are used as
-    written. Lines that start with ``#`` are comments.
-
-    Args:
-        path: the file.
-        folders: the classes as the data spells them.
-        say: told what a reader should check, in a sentence.
-        what: how messages call ``folders``.
+    Names are joined by spelling, in lower case and with ``_ - /`` as spaces, and never by position,
+    so that they agree with the labels whatever order the set's files have.
 
     Raises:
-        RequestError: if the file cannot be read, has an empty line, a repeated or unknown folder,
-            two equal names (in any case), not exactly one name a folder, a name that is another
-            folder's, or names alone where it is unclear in which order folders stand.
+        RequestError: if the spellings are not exactly the classes of the set.
     """
-    rows = name_rows(path)
-    if rows and rows[0][1]:
-        names = _by_folder(path, rows, folders, what)
-        if note := swapped_note(path, folders, names):
-            say(note)
-        return names
-    if len(rows) != len(folders):
+    names = names_by_spelling(kind)
+    spelled = [clean_name(text) for text in published]
+    odd = sorted(set(names) ^ set(spelled))
+    if odd or len(spelled) != len(names):
+        where = "files lack" if odd and odd[0] in names else "files have"
         raise RequestError(
-            f"{path} holds {len(rows)} class names for {len(folders)} {what}: "
-            "write one line for each, in their sorted order"
+            f"the classes of {kind} are not the published {len(names)}: its {where} "
+            f"{odd[0] if odd else 'a class twice'!r}; unpack the set again, or read a set of "
+            "your own as imagefolder:PATH"
         )
-    listed = [name for *_, name in rows]
-    own = {spelling(name): name for name in listed}
-    if len(own) == len(listed) and set(own) == {spelling(folder) for folder in folders}:
-        return tuple(own[spelling(folder)] for folder in folders)
-    return _by_position(path, listed, folders, say, what)
+    return tuple(names[text] for text in spelled)
 
 
-def name_rows(path: Path) -> list[tuple[int, str, str]]:
-    """Line number, folder and name of each line of a class-name file; folders on all or none.
+@functools.cache
+def names_by_spelling(kind: str) -> dict[str, str]:
+    """Each class's name by its published spelling, cleaned; in label order where that is fixed."""
+    if kind in IMAGENET_FAMILY:
+        return {wnid: imagenet_names()[wnid] for wnid in wordnet_ids(kind)}
+    return {clean_name(published): name for published, name in _rows(kind.replace("-", "_"))}
 
-    The folder is empty where lines hold names alone.
 
-    Raises:
-        RequestError: if the file cannot be read, holds more than names (``refuse_syntax``), some
-            lines have a folder and others none, a line is empty, or two names are equal (in any
-            case).
+@functools.cache
+def published_spellings(kind: str) -> tuple[str, ...]:
+    """The folders or spellings of a set's classes, in the order of its names file."""
+    if kind in IMAGENET_FAMILY:
+        return wordnet_ids(kind)
+    return tuple(published for published, _ in _rows(kind.replace("-", "_")))
+
+
+@functools.cache
+def wordnet_ids(kind: str) -> tuple[str, ...]:
+    """The sorted WordNet ids of a set of ImageNet's family: 1,000, or its part of them."""
+    if kind in ("imagenet-a", "imagenet-r", "imagenet-o"):
+        return tuple(wnid for wnid, _ in _rows(kind.replace("-", "_")))
+    from timm.data.imagenet_info import ImageNetInfo
+
+    info: Any = ImageNetInfo()
+    return tuple(info.label_names())
+
+
+@functools.cache
+def imagenet_names() -> dict[str, str]:
+    """The cleaned names of ImageNet's 1,000 classes by WordNet id, all different.
+
+    They are open_clip's (CLIP's own list) but for ``names/imagenet_fixes.txt``.
     """
-    lines = _lines(path)
-    refuse_syntax(path, lines)
-    rows = [_row(path, number, line) for number, line in lines]
-    bare = [number for number, folder, _ in rows if not folder]
-    if 0 < len(bare) < len(rows):
-        raise RequestError(
-            f"{path} line {bare[0]} has no tab, but others have: write a name on every line, "
-            "or folder, tab and name on every line"
-        )
-    _refuse_equal_names(path, rows)
-    if bare:
-        refuse_codes(path, [(number, name) for number, _, name in rows])
-    return rows
+    import open_clip
+
+    listed = zip(wordnet_ids("imagenet"), open_clip.IMAGENET_CLASSNAMES, strict=True)
+    return {wnid: clean_name(name) for wnid, name in [*listed, *_rows("imagenet_fixes")]}
 
 
 def tiny_imagenet_names() -> dict[str, str]:
     """The cleaned names of TinyImageNet's 200 classes by WordNet id, such as ``n01443537``."""
-    text = resources.files(__name__).joinpath("tiny_imagenet.txt").read_text("utf-8")
-    rows = [line.split("\t") for line in text.splitlines() if not line.startswith("#")]
-    return {wnid: clean_name(name) for wnid, name in rows}
+    return {wnid: clean_name(name) for wnid, name in _rows("tiny_imagenet")}
 
 
-def _lines(path: Path) -> list[tuple[int, str]]:
-    """The lines of a UTF-8 file that are no comments, each with its number from 1."""
-    text = read_text(path, "class-name file")
-    lines = enumerate(text.splitlines(), start=1)
-    return [(number, line) for number, line in lines if not line.lstrip().startswith("#")]
-
-
-def _row(path: Path, number: int, line: str) -> tuple[int, str, str]:
-    """Line number, folder (empty where the line has none) and name."""
-    folder, _, name = line.rpartition("\t")
-    folder, name = folder.strip(), name.strip()
-    if not name or ("\t" in line and not folder):
-        raise RequestError(f"{path} line {number} is empty or lacks a name: write one name a line")
-    return number, folder, name
-
-
-def _by_folder(
-    path: Path, rows: Sequence[tuple[int, str, str]], folders: Sequence[str], what: str
-) -> tuple[str, ...]:
-    alike: dict[str, list[str]] = {}
-    for folder in folders:
-        alike.setdefault(_key(folder), []).append(folder)
-    names: dict[str, str] = {}
-    for number, word, name in rows:
-        # As it is spelled on disk, or the only one of that number or with those accents.
-        found = [word] if word in folders else alike.get(_key(word), [])
-        if len(found) != 1:
-            raise RequestError(
-                f"{path} line {number} names the folder {word!r}, which is not among the "
-                f"{len(folders)} {what}: write a folder as it is spelled on disk"
-            )
-        if found[0] in names:
-            raise RequestError(
-                f"{path} line {number} names the folder {word!r} again: write one line a folder"
-            )
-        names[found[0]] = name
-    missing = [folder for folder in folders if folder not in names]
-    if missing:
-        raise RequestError(
-            f"{path} lacks {len(missing)} of the {len(folders)} {what}, first "
-            f"{missing[0]!r}: write one line a folder"
-        )
-    return tuple(names[folder] for folder in folders)
-
-
-def _key(folder: str) -> str:
-    """Equal for folders that differ in zeros before a number, or in how accents are stored."""
-    return str(int(folder)) if is_whole(folder) else unicodedata.normalize("NFC", folder)
-
-
-def is_whole(word: str) -> bool:
-    """Whether it is a whole number without a sign, such as ``007``."""
-    return re.fullmatch("[0-9]{1,18}", word) is not None
-
-
-def _by_position(
-    path: Path,
-    names: Sequence[str],
-    folders: Sequence[str],
-    say: Callable[[str], object],
-    what: str,
-) -> tuple[str, ...]:
-    ordered = list(folders)
-    if all(map(is_whole, folders)):
-        ordered.sort(key=int)
-        unclear = len(set(map(int, folders))) < len(folders)
-    else:
-        unclear = ordered == sorted(ordered) != sorted(ordered, key=_natural)
-    if unclear:
-        raise RequestError(
-            f"{path} holds names alone, and the {what} have one order as text and another by "
-            f"their numbers ({', '.join(folders[:3])}, ...): write folder, tab and name on every "
-            "line"
-        )
-    if ordered == sorted(ordered) != sorted(ordered, key=str.casefold):
-        say(
-            f"{path} holds names alone, which are joined to the {what} with capitals first: "
-            f"{names[0]!r} is {ordered[0]!r} and {names[-1]!r} is {ordered[-1]!r}; if they are "
-            "not, write folder, tab and name on every line"
-        )
-    name_of = dict(zip(ordered, names, strict=True))
-    _refuse_contradiction(path, name_of)
-    _look_for_folders(path, name_of, say)
-    return tuple(name_of[folder] for folder in folders)
-
-
-def _natural(folder: str) -> list[tuple[int, str]]:
-    """Sorts text with the numbers in it by their value."""
-    parts = re.split("([0-9]+)", folder)
-    parts[1::2] = [digits.lstrip("0") for digits in parts[1::2]]
-    return [(len(part) if at % 2 else 0, part) for at, part in enumerate(parts)]
-
-
-def _refuse_contradiction(path: Path, name_of: dict[str, str]) -> None:
-    """A name that is another folder's, or has its words, was meant for that one."""
-    folder_of = {_singular(spelling(folder)): folder for folder in name_of}
-    said = {folder: _phrases(name) & set(folder_of) for folder, name in name_of.items()}
-    for folder, name in name_of.items():
-        if _singular(spelling(folder)) in said[folder]:
-            continue
-        for phrase in sorted(said[folder]):
-            whole = phrase == _singular(spelling(name))
-            words = bool(re.search(r"[^\W\d_]{3}", phrase))
-            if whole or (words and phrase not in said[folder_of[phrase]]):
-                raise RequestError(
-                    f"{path} gives {folder!r} the name {name!r}, which is that of "
-                    f"{folder_of[phrase]!r} by its spelling: write folder, tab and name on every "
-                    "line"
-                )
-
-
-def _look_for_folders(path: Path, name_of: dict[str, str], say: Callable[[str], object]) -> None:
-    """Whether names begin with all the folders, as in ``cat,tabby`` or ``cat: tabby``."""
-    heads = {folder: re.split(r"[,;:=|]|->", name)[0] for folder, name in name_of.items()}
-    begun = {folder: spelling(head) for folder, head in heads.items() if head != name_of[folder]}
-    right = {folder: spelling(folder) for folder in name_of}
-    if len(begun) < len(right) or set(begun.values()) != set(right.values()):
-        return
-    folder, name = next(iter(name_of.items()))
-    if begun != right:
-        folder = next(folder for folder in right if begun[folder] != right[folder])
-        raise RequestError(
-            f"{path} gives {folder!r} the name {name_of[folder]!r}, which begins with another "
-            "folder: write folder, tab and name on every line"
-        )
-    say(
-        f"every name in {path} begins with its folder, as {name!r}, and so does every prompt: if "
-        "that is not part of the name, write folder, tab and name on every line"
-    )
-
-
-def swapped_note(path: Path, words: Sequence[str], names: Sequence[str]) -> str:
-    """A sentence if names are the numbers of classes that are called by words; empty if not."""
-    if not all(map(is_whole, names)) or any(re.search("[0-9]", word) for word in words):
-        return ""
-    return (
-        f"{path} gives {words[0]!r} the name {names[0]!r}, and every class a number: if these are "
-        "labels, write label, tab and name on every line"
-    )
-
-
-def _phrases(name: str) -> set[str]:
-    """The words of a name, and all runs of them."""
-    words = spelling(name).split()
-    runs = [(a, b) for a in range(len(words)) for b in range(a + 1, min(len(words), a + 8) + 1)]
-    return {_singular(" ".join(words[a:b])) for a, b in runs}
-
-
-def _singular(phrase: str) -> str:
-    return phrase.removesuffix("s")
-
-
-def _refuse_equal_names(path: Path, rows: Sequence[tuple[int, str, str]]) -> None:
-    first: dict[str, int] = {}
-    for number, _, name in rows:
-        earlier = first.setdefault(unicodedata.normalize("NFC", name).lower(), number)
-        if earlier != number:
-            raise RequestError(
-                f"{path} line {number} repeats the class name {name!r} of line {earlier}: "
-                "give every class a name of its own"
-            )
+def _rows(stem: str) -> list[tuple[str, str]]:
+    """(spelling, name) of a packaged names file; the name is empty where a line has no tab."""
+    text = resources.files(__name__).joinpath(f"{stem}.txt").read_text("utf-8")
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    return [(spelling, name) for spelling, _, name in (line.partition("\t") for line in lines)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from zsrobust.data.names import imagenet_names, tiny_imagenet_names
 from zsrobust.utils.errors import RequestError
 
 SHOWN = 3
@@ -72,7 +73,7 @@ def _notes(names: Sequence[str], what: str, chosen: bool, where: str) -> tuple[s
             f"the class names of {what} are a letter and a number each ({_some(names)}), which a "
             f"model does not know: give names{where}",
         )
-    if code := code_and_blank(names, blank=r"[\s.,;:)_-]+"):
+    if code := code_before_names(names, blank=r"[\s.,;:)_-]+"):
         return (
             f"a code stands before every class name of {what}, as {code!r} of {names[0]!r}, and "
             f"so in every prompt: give the names alone{where}",
@@ -85,7 +86,7 @@ def _notes(names: Sequence[str], what: str, chosen: bool, where: str) -> tuple[s
     return ()
 
 
-def code_and_blank(names: Sequence[str], blank: str = r"[\s,;:]+") -> str:
+def code_before_names(names: Sequence[str], blank: str = r"[\s,;:]+") -> str:
     """The first code, if one and a ``blank`` stand before every name; empty if not."""
     found = [_BEFORE.fullmatch(name) for name in names]
     first = found[0] if found else None
@@ -126,9 +127,6 @@ def _runs(numbers: Sequence[str]) -> bool:
 
 def _where_known(wnids: Sequence[str]) -> str:
     """Which kinds of data know the names of all these ids."""
-    from zsrobust.data.names import tiny_imagenet_names
-    from zsrobust.data.published.class_names import imagenet_names
-
     if set(wnids) <= set(tiny_imagenet_names()):
         return "if this is that set, read it as tiny-imagenet:FOLDER; else "
     if set(wnids) <= set(imagenet_names()):

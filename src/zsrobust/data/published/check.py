@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zsrobust.data.image_set import ImageSet
-from zsrobust.data.published.published_set import PublishedSet
-from zsrobust.data.registry import KINDS
+from zsrobust.data.published.sets import PublishedSet
+from zsrobust.data.registry import kinds
 from zsrobust.data.verify import verify
 from zsrobust.utils.errors import RequestError
 
@@ -38,7 +38,7 @@ def split_verdict(
     read).
     """
     try:
-        images = KINDS[known.kind].open(path, split, None)
+        images = kinds()[known.kind].open(path, split, None)
     except RequestError as reason:
         needed = split == known.test or known.own_split
         return Verdict(split, str(reason) if needed else f"not here: {reason}", not needed)

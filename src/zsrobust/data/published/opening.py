@@ -2,42 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 from zsrobust.data.image_set import ImageSet
-from zsrobust.data.published.class_names import class_names, published_spellings
-from zsrobust.data.published.hateful_memes import hateful_memes
-from zsrobust.data.published.imagenet import imagenet, imagenet_v2
-from zsrobust.data.published.listing import Listing, class_folders
-from zsrobust.data.published.pcam import pcam
-from zsrobust.data.published.published_set import PublishedSet
-from zsrobust.data.published.table import TABLE
-from zsrobust.data.published.torchvision_sets import READERS as TORCHVISION
+from zsrobust.data.names import class_names, published_spellings
+from zsrobust.data.published.readers import READERS, Listing, class_folders
+from zsrobust.data.published.sets import PublishedSet, published_sets
 from zsrobust.data.readers import FileReader
 from zsrobust.data.split import hold_out
 from zsrobust.utils.errors import RequestError
-
-
-def _whole(kind: str) -> Callable[[Path, str], Listing]:
-    """A set that is one folder of class folders."""
-    return lambda base, _: class_folders(base, ".", published_spellings(kind))
-
-
-READERS: dict[str, Callable[[Path, str], Listing]] = {
-    **TORCHVISION,
-    # Class folders are read here and not through torchvision, which takes Caltech's files to be
-    # numbered from 1 without a gap, makes folders when it finds none, and names no empty class.
-    **{kind: _whole(kind) for kind in ("eurosat", "caltech101", "caltech256")},
-    **{kind: _whole(kind) for kind in ("imagenet-a", "imagenet-r", "imagenet-o")},
-    "imagenet-sketch": _whole("imagenet-sketch"),
-    "country211": lambda base, split: class_folders(base, split, published_spellings("country211")),
-    "imagenet": imagenet,
-    "imagenet-v2": lambda base, _: imagenet_v2(base),
-    "pcam": pcam,
-    "hateful-memes": hateful_memes,
-}
 
 
 def open_published(kind: str, path: Path, split: str) -> ImageSet:
@@ -50,7 +23,7 @@ def open_published(kind: str, path: Path, split: str) -> ImageSet:
     Raises:
         RequestError: if the set is not there, not whole, or not the published one.
     """
-    known = TABLE[kind]
+    known = published_sets()[kind]
     base = known.locate(path)
     if base is None:
         raise RequestError(f"{kind} is not in {path}: PATH must hold {known.layout}")
@@ -75,14 +48,16 @@ def open_published(kind: str, path: Path, split: str) -> ImageSet:
     return train if split == "train" else test
 
 
-def opener(kind: str) -> Callable[[Path, str], ImageSet]:
-    """``open_published`` of one kind."""
-    return partial(open_published, kind)
-
-
 def _read(known: PublishedSet, base: Path, split: str) -> Listing:
     try:
-        listing = READERS[known.kind](base, split)
+        # Class folders are read here and not through torchvision, which takes Caltech's files to be
+        # numbered from 1 without a gap, makes folders when it finds none, and names no empty class.
+        if known.reader == "class_folders":
+            listing = class_folders(base, ".", published_spellings(known.kind))
+        elif known.reader == "split_folders":
+            listing = class_folders(base, split, published_spellings(known.kind))
+        else:
+            listing = READERS[known.reader](base, split)
     except RequestError:
         raise
     # torchvision, SciPy and h5py each raise their own on files that are cut off or not theirs.

@@ -6,11 +6,11 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
-from zsrobust.data.class_words import class_words, numbered
+from zsrobust.data.class_labels import class_labels, numbered
 from zsrobust.data.image_set import ImageSet
 from zsrobust.data.names.codes import code_notes
 from zsrobust.data.sampler import WINDOW
-from zsrobust.data.shards.contents import INDEX, SAMPLES, Fields, Index, Rows, Shard
+from zsrobust.data.shards.index import INDEX, SAMPLES, Index, Rows, Shard
 from zsrobust.data.shards.places import (
     below,
     folder_of,
@@ -20,7 +20,7 @@ from zsrobust.data.shards.places import (
     spelled_out,
 )
 from zsrobust.data.shards.reader import ShardReader
-from zsrobust.data.shards.scan import scan
+from zsrobust.data.shards.scan import Fields, scan
 from zsrobust.data.specification import Specification
 from zsrobust.utils.cache import cache_limit
 from zsrobust.utils.errors import RequestError
@@ -137,7 +137,7 @@ def _foreign(asked: Specification, places: list[str]) -> ImageSet:
             Fields(asked.image, asked.label),
             lambda done: steps.advance(done - steps.done),
         )
-    words = class_words(rows.labels, asked.names, asked.place)
+    words = class_labels(rows.labels, asked.names, asked.place)
     labels = tuple(
         words.label(word, f"{places[number]} sample {sample_id!r}")
         for word, number, sample_id in zip(rows.labels, rows.shard, rows.ids, strict=True)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from zsrobust.data.image_set import ImageSet
 from zsrobust.data.readers import EncodedReader, SubsetReader, decoded, opened
-from zsrobust.data.shards.contents import INDEX, SAMPLES, Index, Rows, Shard, plain
+from zsrobust.data.shards.index import INDEX, SAMPLES, Index, Rows, Shard, plain
 from zsrobust.data.split import keyed_order
 from zsrobust.utils.errors import RequestError, RunError
 from zsrobust.utils.files import folder_written_whole, sha256_of

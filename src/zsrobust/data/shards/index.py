@@ -1,30 +1,22 @@
-"""What shards hold: a row a sample, and how it is written beside them or found in them."""
+"""The index beside shards: which shards there are, and a row a sample."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import json
-import posixpath
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from zsrobust.data.readers import IMAGE_SUFFIXES
-from zsrobust.data.shards.tar_members import Member, tar_members
 from zsrobust.utils.errors import RequestError
 
 INDEX = "index.json"
 SAMPLES = "samples.parquet"
 SCHEMA = 1
-
-# A label is a word or a few fields; more is no label, and is not read into memory.
-_LABEL_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -169,93 +161,7 @@ class Rows:
         return cls(**pq.read_table(io.BytesIO(content)).to_pydict())
 
 
-@dataclass(frozen=True)
-class Fields:
-    """Which members of a foreign sample are meant.
-
-    Attributes:
-        image: extension of its image; None for the only one that is an image's.
-        label: field of its ``.json`` that holds the label; None for its ``.cls``, else the field
-            ``label`` of its ``.json``.
-    """
-
-    image: str | None = None
-    label: str | None = None
-
-
-def read_rows(file: BinaryIO, path: str | Path, name: str, fields: Fields) -> Rows:
-    """The samples of the tar file ``path``, open as ``file``, found by its headers.
-
-    As in WebDataset, the members of a sample are alike up to the first dot of the file name; the
-    rest is the extension. Ids are ``<name of the shard>/<key>``; the shard is number 0.
-
-    Raises:
-        RequestError: naming the member, if a sample lacks its image or label, or has one twice.
-    """
-    samples: dict[str, dict[str, Member]] = {}
-    for member in tar_members(file, path):
-        folder, base = posixpath.split(member.name)
-        stem, _, extension = base.partition(".")
-        members = samples.setdefault(posixpath.join(folder, stem), {})
-        if extension.lower() in members:
-            raise RequestError(f"{path} holds {member.name!r} twice: write it once")
-        members[extension.lower()] = member
-    rows = Rows()
-    for key, members in samples.items():
-        where = f"{path} sample {key!r}"
-        image = _image(members, where, fields.image)
-        rows.ids.append(f"{name}/{key}")
-        rows.labels.append(_label(file, members, where, fields.label))
-        rows.shard.append(0)
-        rows.offset.append(image.offset)
-        rows.size.append(image.size)
-    if not samples:
-        raise RequestError(f"{path} holds no samples")
-    return rows
-
-
 def joined(parts: Sequence[Rows]) -> Rows:
     """All rows, one part after the other."""
     columns = vars(Rows())
     return Rows(**{name: [v for part in parts for v in getattr(part, name)] for name in columns})
-
-
-def _image(members: dict[str, Member], where: str, wanted: str | None) -> Member:
-    if wanted:
-        found = [extension for extension in members if extension == wanted.lower().lstrip(".")]
-    else:
-        found = [extension for extension in members if f".{extension}" in IMAGE_SUFFIXES]
-    if len(found) == 1:
-        return members[found[0]]
-    what = f"{len(found)} images" if found else "no image" + (f" .{wanted}" if wanted else "")
-    raise RequestError(
-        f"{where} has {what} ({', '.join(members)}): name the one meant with image=EXTENSION"
-    )
-
-
-def _label(file: BinaryIO, members: dict[str, Member], where: str, wanted: str | None) -> str:
-    if wanted is None and "cls" in members:
-        return _text(file, members["cls"], where).strip()
-    if "json" not in members:
-        raise RequestError(f"{where} has no label: it needs a member .cls, or .json with label")
-    try:
-        found: Any = json.loads(_text(file, members["json"], where))
-        value = found[wanted or "label"]
-    except (ValueError, KeyError, TypeError):
-        raise RequestError(
-            f"{where} has a .json without the field {wanted or 'label'!r}: name the one meant "
-            "with label=FIELD"
-        ) from None
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise RequestError(f"{where} has the label {value!r}: it must be a number or a word")
-    return str(value)
-
-
-def _text(file: BinaryIO, member: Member, where: str) -> str:
-    if member.size > _LABEL_BYTES:
-        raise RequestError(f"{where} has a label of {member.size:,} bytes: it is none")
-    file.seek(member.offset)
-    try:
-        return file.read(member.size).decode("utf-8")
-    except UnicodeDecodeError:
-        raise RequestError(f"{where} has a label that is not UTF-8") from None

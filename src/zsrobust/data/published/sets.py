@@ -1,27 +1,34 @@
-"""What is known of a published data set before any of its files is read."""
+"""The published data sets, read from ``sets.yaml``: one entry a set."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import yaml
+
+from zsrobust.data.image_set import ImageSet
 
 
 @dataclass(frozen=True)
 class PublishedSet:
-    """One published set.
+    """What is known of a published set before any of its files is read.
 
     Attributes:
         kind: its word after ``--data``.
         title: its name as its authors write it.
         classes: number of classes.
         counts: images in each split. ``train`` and ``test`` of a set with ``own_split`` are ours.
-        train, test: the split that fine-tuning and evaluation take unless told otherwise.
         source: the page it is published on; the counts are that page's or torchvision's.
         licence: in a few words, as its authors put it.
         places: where the set's own folder may lie, relative to PATH; PATH may be that folder too if
             it has its name, or any name where ``.`` is listed.
         needs: what that folder must hold for the test split, relative to it.
+        train, test: the split that fine-tuning and evaluation take unless told otherwise.
+        reader: its name in ``readers.READERS``; by default ``kind``.
         gigabytes: size of the download in GB (1e9 bytes), about; None where not known.
         native: side in pixels if attacks are defined on the stored pixels; None where images are
             brought to the model's input size first.
@@ -34,18 +41,21 @@ class PublishedSet:
         account: whether an account is needed.
         checksums: MD5 of files as published, by path below PATH.
         note: what else a reader of its numbers should know.
+        paper_template: the prompt of PMG-AFT's script; empty for the model's default.
+        clip_templates: OpenAI's prompts; empty for the model's default.
     """
 
     kind: str
     title: str
     classes: int
     counts: Mapping[str, int]
-    train: str
-    test: str
     source: str
     licence: str
     places: tuple[str, ...]
     needs: tuple[str, ...]
+    train: str = "train"
+    test: str = "test"
+    reader: str = ""
     gigabytes: float | None = None
     native: int | None = None
     own_split: bool = False
@@ -55,6 +65,8 @@ class PublishedSet:
     account: bool = False
     checksums: Mapping[str, str] = field(default_factory=dict)
     note: str = ""
+    paper_template: str = ""
+    clip_templates: tuple[str, ...] = ()
 
     @property
     def layout(self) -> str:
@@ -77,3 +89,43 @@ class PublishedSet:
     def below(self, root: Path) -> Path | None:
         """The set's own folder in ``root/<kind>``, or where ``root`` holds it itself."""
         return self.locate(root / self.kind) or self.locate(root, by_name=True)
+
+
+@functools.cache
+def _groups() -> dict[str, dict[str, PublishedSet]]:
+    text = Path(__file__).with_name("sets.yaml").read_text("utf-8")
+    # Eight times as fast, where PyYAML was built with libyaml.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    groups: dict[str, dict[str, dict[str, Any]]] = yaml.load(text, loader)
+    return {
+        group: {kind: _published_set(kind, entry) for kind, entry in entries.items()}
+        for group, entries in groups.items()
+    }
+
+
+def _published_set(kind: str, entry: dict[str, Any]) -> PublishedSet:
+    lists = {key: tuple(value) for key, value in entry.items() if isinstance(value, list)}
+    return PublishedSet(kind=kind, **{"reader": kind, **entry, **lists})
+
+
+@functools.cache
+def published_sets() -> dict[str, PublishedSet]:
+    """Every published set by kind, the sixteen of PMG-AFT's tables first."""
+    return {kind: known for group in _groups().values() for kind, known in group.items()}
+
+
+def paper_sets() -> tuple[PublishedSet, ...]:
+    """The sixteen sets of PMG-AFT's tables: TinyImageNet first, then the fifteen unseen ones."""
+    return tuple(_groups()["paper16"].values())
+
+
+def shortfall(images: ImageSet) -> str:
+    """In how many images the split of a published set differs from the published one, in a line.
+
+    Empty where it does not, and for a set of one's own.
+    """
+    known = published_sets().get(images.origin)
+    published = known.counts.get(images.split) if known else None
+    if published in (None, len(images)):
+        return ""
+    return f"{images.name}/{images.split} has {len(images)} images, the published one {published}"

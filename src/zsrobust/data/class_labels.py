@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from zsrobust.data.names import clean_name, is_whole, name_rows, spelling, swapped_note
+from zsrobust.data.names import clean_name, spelling
 from zsrobust.data.names.codes import code_notes
+from zsrobust.data.names.name_file import is_whole, name_rows, swapped_note
 from zsrobust.utils.errors import RequestError
 
 # A table that holds numbers with missing ones among them writes 1 as 1.0, or as 1,0.
@@ -21,7 +22,7 @@ _HEADERS = frozenset(
 
 
 @dataclass(frozen=True)
-class ClassWords:
+class ClassLabels:
     """Which label each word means.
 
     Attributes:
@@ -51,7 +52,7 @@ class ClassWords:
         return label
 
 
-def class_words(words: Iterable[str], names: Path | None, what: str) -> ClassWords:
+def class_labels(words: Iterable[str], names: Path | None, what: str) -> ClassLabels:
     """The classes of a set ``what`` in which the labels ``words`` occur.
 
     Without a class-name file, the distinct words are the classes, sorted and cleaned. A file of
@@ -69,8 +70,8 @@ def class_words(words: Iterable[str], names: Path | None, what: str) -> ClassWor
     return replace(found, notes=(*found.notes, *notes, *further))
 
 
-def named(path: Path) -> ClassWords:
-    """The classes of a class-name file, as ``class_words`` reads it.
+def named(path: Path) -> ClassLabels:
+    """The classes of a class-name file, as ``class_labels`` reads it.
 
     Raises:
         RequestError: if the file cannot be read or is not in order.
@@ -83,22 +84,22 @@ def named(path: Path) -> ClassWords:
         _refuse_numbers_out_of_place(path, rows)
         label_of = {**{name: label for label, name in enumerate(names)}, **_numbered(len(names))}
         said = f"{path} names {_range(len(names))}; for others write label, tab and name on a line"
-        return ClassWords(names, label_of, said)
+        return ClassLabels(names, label_of, said)
     label_of = {}
     for label, (number, word, _) in enumerate(rows):
         word = str(int(word)) if _is_number(word) else word
         if label_of.setdefault(word, label) != label:
             raise RequestError(f"{path} line {number} names the label {word!r} again")
     note = swapped_note(path, list(label_of), names)
-    return ClassWords(names, label_of, f"{path} does not name it", (note,) if note else ())
+    return ClassLabels(names, label_of, f"{path} does not name it", (note,) if note else ())
 
 
-def numbered(names: tuple[str, ...], what: str) -> ClassWords:
+def numbered(names: tuple[str, ...], what: str) -> ClassLabels:
     """Classes whose names a set brings along; words are numbers."""
-    return ClassWords(names, _numbered(len(names)), f"{what} has {_range(len(names))}")
+    return ClassLabels(names, _numbered(len(names)), f"{what} has {_range(len(names))}")
 
 
-def _label_0_notes(distinct: set[str], found: ClassWords, what: str) -> tuple[str, ...]:
+def _label_0_notes(distinct: set[str], found: ClassLabels, what: str) -> tuple[str, ...]:
     """Whether labels are counted from 1 where a list of names begins with that of label 0."""
     numbers = {int(word) for word in distinct if _is_number(word)}
     classes = len(found.names)
@@ -111,7 +112,7 @@ def _label_0_notes(distinct: set[str], found: ClassWords, what: str) -> tuple[st
     )
 
 
-def _header_notes(distinct: set[str], found: ClassWords, names: Path | None) -> tuple[str, ...]:
+def _header_notes(distinct: set[str], found: ClassLabels, names: Path | None) -> tuple[str, ...]:
     """Whether the first line of a class-name file is a header, or names a class without images."""
     first, *others = found.label_of
     numbers = {int(word) for word in distinct if _is_number(word)}
@@ -126,7 +127,7 @@ def _header_notes(distinct: set[str], found: ClassWords, names: Path | None) -> 
     )
 
 
-def _from_words(words: Iterable[str], what: str) -> ClassWords:
+def _from_words(words: Iterable[str], what: str) -> ClassLabels:
     distinct = sorted(words)
     if all(_is_number(word) for word in distinct):
         raise RequestError(
@@ -153,7 +154,7 @@ def _from_words(words: Iterable[str], what: str) -> ClassWords:
                 f"class name {name!r}: write them alike, or tell them apart with names=FILE"
             )
     label_of = {word: label for label, word in enumerate(distinct)}
-    return ClassWords(tuple(map(clean_name, distinct)), label_of, f"{what} does not name it")
+    return ClassLabels(tuple(map(clean_name, distinct)), label_of, f"{what} does not name it")
 
 
 def _refuse_numbers_out_of_place(path: Path, rows: list[tuple[int, str, str]]) -> None:

@@ -1,1 +1,0 @@
-"""Prompts of the published sets, one file a preset: set to templates, each with one ``{}``."""
