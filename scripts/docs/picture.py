@@ -33,7 +33,7 @@ def picture() -> Figure:
     for axes, (name, title) in zip(panels, PANELS.items(), strict=True):
         path = DOCS / "replication" / name / "results" / "equal-steps" / "results.json"
         results = Results.read(path)
-        (under,) = {row.under for row in results.rows}
+        (under,) = {row.condition for row in results.rows}
         places, series = accuracy_series(results, under)
         place = main_average(places).name
         by_method = {one.method: one for one in series}

@@ -62,7 +62,7 @@ def test_rows_say_which_attack_knew_of_the_defence(asked, small_clip):
     assert by_attack["pgd-3"].robust_acc == by_attack[through].robust_acc, "the same images"
     table = accuracy_table(results)
     marked = [(line[1], line[3].endswith("†")) for group in table.groups for line in group]
-    assert {under for under, mark in marked if mark} == {f"{around} 4/255"}
+    assert {condition for condition, mark in marked if mark} == {f"{around} 4/255"}
     assert not any(line[2].endswith("†") for group in table.groups for line in group)
     words = f"images of {around} were made without the test-time defence of {defended}"
     assert [note for note in table.notes if note.startswith("† not adaptive") and words in note]
@@ -75,7 +75,7 @@ def test_another_defence_is_another_key(asked, small_clip, monkeypatch):
     keys = {(row.model, row.attack): row.key for row in results.rows}
     assert len(set(keys.values())) == 12
     # The same again under the same names is answered from disk, another parameter is not.
-    monkeypatch.setattr(cell_module.Cell, "under", None)
+    monkeypatch.setattr(cell_module.Cell, "attacked", None)
     again = evaluate(asked(*names, attack=["pgd-3", *surrogates], baseline=False))
     assert [row.key for row in again.rows] == [row.key for row in results.rows]
 

@@ -42,9 +42,9 @@ def test_a_suite_becomes_rows(eurosat: Path, small_clip: str, tmp_path, monkeypa
     assert rows == [("eurosat", "all", 20, 16), ("again", "test", 359, 16)]
     seen = results.protocol["data"]["eurosat"]
     assert seen["class_names"][0] == "annual crop land"
-    under = seen[f"under {small_clip}"]
-    assert under["templates"] == ["A centered satellite photo of {}."]
-    assert under["attack_resolution"] == 16
+    settings = seen[f"under {small_clip}"]
+    assert settings["templates"] == ["A centered satellite photo of {}."]
+    assert settings["attack_resolution"] == 16
 
 
 def test_missing_sets_are_told_before_a_model_is_loaded(tmp_path: Path) -> None:

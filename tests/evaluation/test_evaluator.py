@@ -119,23 +119,23 @@ def test_both_averages_are_over_the_same_sets_for_every_model(config, tuned):
 def test_interrupted_it_goes_on_from_the_last_finished_part(config, monkeypatch):
     whole = evaluate(config(out=str(Path(config().out).with_name("whole"))))
     monkeypatch.setattr(cell_module, "CHUNK", 4)
-    under, calls = cell_module.Measurement.under, []
+    attacked, calls = cell_module.Measurement.attacked, []
 
     def failing(self, *given):
         calls.append(given)
         if len(calls) == 6:
             raise KeyboardInterrupt
-        return under(self, *given)
+        return attacked(self, *given)
 
     with monkeypatch.context() as patch:
-        patch.setattr(cell_module.Measurement, "under", failing)
+        patch.setattr(cell_module.Measurement, "attacked", failing)
         with pytest.raises(KeyboardInterrupt):
             evaluate(config())
     calls.clear()
     monkeypatch.setattr(
         cell_module.Measurement,
-        "under",
-        lambda *a: calls.append(1) or under(*a),
+        "attacked",
+        lambda *a: calls.append(1) or attacked(*a),
     )
     again = evaluate(config())
     # Chunks of 4 make 2 of one's 6 samples and 3 of two's 9: 10 in all at two radii, 5 done.
@@ -152,7 +152,7 @@ def test_what_is_evaluated_is_not_evaluated_again_on_another_processor(
 ):
     before = evaluate(config())
     another_processor()
-    monkeypatch.setattr(cell_module.Measurement, "under", lambda *_: pytest.fail("attacked"))
+    monkeypatch.setattr(cell_module.Measurement, "attacked", lambda *_: pytest.fail("attacked"))
     assert [row.key for row in evaluate(config()).rows] == [row.key for row in before.rows]
 
 
@@ -266,7 +266,7 @@ def test_bad_requests(config, sets, tmp_path):
         evaluate(config(seed=1))
 
 
-def test_a_logit_that_is_no_number_is_no_mistake_of_the_model(config, monkeypatch):
+def test_a_nan_logit_is_an_error_and_not_a_wrong_prediction(config, monkeypatch):
     logits = ZeroShotClassifier.forward
 
     def broken(self, images):
@@ -275,5 +275,5 @@ def test_a_logit_that_is_no_number_is_no_mistake_of_the_model(config, monkeypatc
         return found
 
     monkeypatch.setattr(ZeroShotClassifier, "forward", broken)
-    with pytest.raises(RunError, match=r"a logit for .*\.png of one is not a number"):
+    with pytest.raises(RunError, match=r"a logit for .*\.png of one is NaN"):
         evaluate(config())

@@ -2,7 +2,7 @@ import pytest
 from rich.console import Console
 
 from zsrobust.evaluation.comparison.paired import Difference, Line, Pair
-from zsrobust.evaluation.comparison.published import beside
+from zsrobust.evaluation.comparison.published import match_published
 from zsrobust.evaluation.comparison.seeds import OverSeeds, Spread
 from zsrobust.evaluation.results import Results, Row
 from zsrobust.reporting.compare import comparison_table, published_table, seeds_table
@@ -10,9 +10,9 @@ from zsrobust.reporting.compare import comparison_table, published_table, seeds_
 
 @pytest.fixture
 def pair():
-    def line(dataset, under, first, second, p):
+    def line(dataset, condition, first, second, p):
         difference = Difference(first, second, (second - first - 0.02, second - first + 0.03), p)
-        return Line(dataset, under, dataset == "cats", 200, difference, p)
+        return Line(dataset, condition, dataset == "cats", 200, difference, p)
 
     lines = [
         line("birds", "clean", 0.5, 0.4, 0.04),
@@ -65,7 +65,7 @@ def test_published_rows_follow_ours_and_name_their_footnotes():
     attack = {"name": "pgd-10", "threat": {"norm": "linf", "eps": 1 / 255}, "loss": "x"}
     model = {"source": "photo-lite", "method": "original", "logit_scale": 30.0, "seen": []}
     protocol = {"attacks": [attack], "precision": "fp32", "models": {"clip": model}}
-    table, notes = published_table(beside(Results(protocol, {}, rows)))
+    table, notes = published_table(match_published(Results(protocol, {}, rows)))
     assert [len(group) for group in table.groups] == 4 * [8]
     assert table.groups[0][0] == ["cifar10", "clip", "clean", "60.0", "here", ""]
     clip = table.groups[2][1]

@@ -88,7 +88,7 @@ def test_with_many_attacks_each_has_a_line():
         for attack in ("pgd-10", "cw-10", "square")
     ]
     table = accuracy_table(Results({}, {}, rows))
-    assert table.columns == ["data set", "under", "a", "b"]
+    assert table.columns == ["data set", "attack", "a", "b"]
     assert [line[0] for group in table.groups for line in group][::4] == [
         "tiny (seen), n 200, 224 px",
         "birds (seen), n 200, 224 px",

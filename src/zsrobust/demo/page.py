@@ -10,7 +10,7 @@ from zsrobust.demo.request import DemoRequest
 from zsrobust.demo.run import Shown
 from zsrobust.demo.sentence import sentence
 from zsrobust.evaluation.gallery import Gallery
-from zsrobust.reporting.figures.style import method_words
+from zsrobust.reporting.figures.style import method_title
 from zsrobust.reporting.findings import warnings
 from zsrobust.reporting.summary import summary_table
 from zsrobust.reporting.tables import TextTable
@@ -77,12 +77,12 @@ def examples_page(gallery: Gallery, request: DemoRequest) -> Page:
     rows = [[item.label] for item in gallery.items]
     lines, counts = [], []
     for index, (model, method) in enumerate(gallery.methods.items()):
-        name = method_words(method)
+        name = method_title(method)
         columns += [f"{name}, clean", f"{name}, attacked"]
         before = [item.views[0].predictions[model] for item in gallery.items]
         after = [item.views[1 + index].predictions[model] for item in gallery.items]
         for row, clean, robust in zip(rows, before, after, strict=True):
-            row += [clean.words, robust.words]
+            row += [clean.caption, robust.caption]
         right = sum(one.right for one in before)
         still = sum(a.right and b.right for a, b in zip(before, after, strict=True))
         counts.append({"model": model, "n": len(rows), "clean": right, "robust": still})

@@ -17,7 +17,7 @@ class Claim:
     """All that the sentence says.
 
     Attributes:
-        under: attack and radius.
+        condition: attack and radius.
         over: ``unseen`` sets, or ``all`` where every set was seen.
         sets, n: how many sets and samples the averages are over.
         seeds: training runs of each method; intervals are over samples, and over these too where
@@ -26,7 +26,7 @@ class Claim:
         clean, robust: PMG-AFT against TeCoA.
     """
 
-    under: str
+    condition: str
     over: Literal["unseen", "all"]
     sets: int
     n: int
@@ -46,24 +46,24 @@ class Claim:
 
 
 def find_claim(
-    run: EvaluatedRun, under: str, original: str, pairs: Sequence[tuple[str, str]]
+    run: EvaluatedRun, condition: str, original: str, pairs: Sequence[tuple[str, str]]
 ) -> Claim:
     """Compare on the average over unseen sets; over all where there is no unseen one.
 
     Args:
         run: the evaluation.
-        under: attack and radius, such as ``pgd-10 1/255``.
+        condition: attack and radius, such as ``pgd-10 1/255``.
         original: name of the undefended model.
         pairs: names of TeCoA's and PMG-AFT's model, a pair a seed.
 
     Raises:
         RequestError: if a model or the attack is not in the evaluation.
     """
-    rows = average_rows(run, under, [original])[original]
+    rows = average_rows(run, condition, [original])[original]
     seen = {row.dataset for row in run.results.rows if row.seen}
-    clean, robust = gaps(run, under, pairs)
+    clean, robust = gaps(run, condition, pairs)
     return Claim(
-        under=under,
+        condition=condition,
         over="all" if rows[0].dataset in seen else "unseen",
         sets=len(rows),
         n=sum(row.n for row in rows),
@@ -82,7 +82,7 @@ def sentence(claim: Claim) -> str:
         where = "the one unseen set" if claim.over == "unseen" else "the one set"
     seeds = f", mean of {claim.seeds} seeds" if claim.seeds > 1 else ""
     return (
-        f"On {where} (n {claim.n}{seeds}), where {claim.under} takes the original from "
+        f"On {where} (n {claim.n}{seeds}), where {claim.condition} takes the original from "
         f"{claim.original_clean:.1%} to {claim.original_robust:.1%}, "
         f"{_compared(claim.clean, 'clean')} and {_compared(claim.robust, 'robust')}: the paper's "
         f"claim that PMG-AFT is better than TeCoA in both {claim.verdict} here."

@@ -1,4 +1,4 @@
-"""One model on one data set: the unit that is computed, kept, and found again."""
+"""One model on one data set: the unit that is computed, cached and resumed."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Measurement:
         """Outcomes of the samples at ``indices`` as loaded."""
         outcomes = Outcomes([], [], [], [], [], [])
         for batch in self.batches(indices, self.batch_size):
-            predictions, losses, margins = self._look(batch, batch.images)
+            predictions, losses, margins = self._predict(batch, batch.images)
             labels = batch.labels.tolist()
             outcomes.sample_ids.extend(batch.sample_ids)
             outcomes.labels.extend(labels)
@@ -72,7 +72,7 @@ class Measurement:
             )
         return outcomes
 
-    def under(self, attack: Attack, before: Outcomes, indices: list[int]) -> Outcomes:
+    def attacked(self, attack: Attack, before: Outcomes, indices: list[int]) -> Outcomes:
         """Outcomes of the samples at ``indices`` after ``attack``, given those ``before`` it.
 
         Samples that have fallen before are not attacked: they count as fallen either way.
@@ -91,7 +91,7 @@ class Measurement:
         size = self.batch_size if attack.chunk is None else attack.chunk
         for batch in self.batches([indices[place] for place in standing], size):
             adversarial = attack(self.classifier, batch.images, batch.labels, batch.sample_ids)
-            predictions, losses, margins = self._look(batch, adversarial)
+            predictions, losses, margins = self._predict(batch, adversarial)
             for label, found, loss, gap in zip(
                 batch.labels.tolist(), predictions, losses, margins, strict=True
             ):
@@ -118,16 +118,14 @@ class Measurement:
         return lambda images: cross_entropy(self.classifier(images), labels)
 
     @torch.no_grad()
-    def _look(
+    def _predict(
         self, batch: Batch, images: torch.Tensor
     ) -> tuple[list[int], list[float], list[float]]:
         logits = self.classifier(images)
         # NaN compares as no class at all, and would count as a mistake.
         if bool(logits.isnan().any()):
             first = batch.sample_ids[int(logits.isnan().any(-1).nonzero()[0])]
-            raise RunError(
-                f"a logit for {first} of {self.images.name} is not a number: check the weights"
-            )
+            raise RunError(f"a logit for {first} of {self.images.name} is NaN: check the weights")
         losses, margins = cross_entropy(logits, batch.labels), -margin(logits, batch.labels)
         return logits.argmax(-1).tolist(), losses.tolist(), margins.tolist()
 
@@ -143,7 +141,7 @@ class Measurement:
         return (batch.to(self.device) for batch in loaded)
 
 
-# Samples computed and kept at a time, and so the most that a kill can cost. Library attacks draw
+# Samples computed and cached at a time: the most work a kill can lose. Library attacks draw
 # their random numbers for one such chunk at a time.
 CHUNK = LibraryAttack.chunk
 
@@ -183,15 +181,15 @@ class Cell:
         """Outcomes without attack; what is on disk is not computed again."""
         return Outcomes.joined(self._clean(at, progress) for at in self.chunks)
 
-    def under(self, attack: Attack, progress: Steps | None = None) -> Outcomes:
+    def attacked(self, attack: Attack, progress: Steps | None = None) -> Outcomes:
         """Outcomes under ``attack``; what is on disk is not computed again."""
-        return Outcomes.joined(self._under(attack, at, progress) for at in self.chunks)
+        return Outcomes.joined(self._attacked(attack, at, progress) for at in self.chunks)
 
     def compute(self, at: range, progress: Steps) -> None:
         """Put the chunk ``at`` on disk, clean and under every attack."""
         self._clean(at, progress)
         for attack in self.attacks:
-            self._under(attack, at, progress)
+            self._attacked(attack, at, progress)
 
     def row(self, attack: Attack, clean: Outcomes, after: Outcomes, zero_gradients: float) -> Row:
         """The result of one attack."""
@@ -254,24 +252,24 @@ class Cell:
 
     @property
     def chunks(self) -> list[range]:
-        """Fixed runs of samples, aligned to the set: what is computed and kept at a time."""
+        """Fixed runs of samples, aligned to the set: what is computed and cached at a time."""
         n = len(self.images)
         return [range(at, min(at + CHUNK, n)) for at in range(0, n, CHUNK)]
 
     def _clean(self, at: range, progress: Steps | None = None) -> Outcomes:
-        return self._kept(None, at, progress, lambda: self.measurement.clean(list(at)))
+        return self._cached(None, at, progress, lambda: self.measurement.clean(list(at)))
 
-    def _under(self, attack: Attack, at: range, progress: Steps | None) -> Outcomes:
+    def _attacked(self, attack: Attack, at: range, progress: Steps | None) -> Outcomes:
         def compute() -> Outcomes:
             outcomes = self._clean(at)
             # The parts of an ensemble run in turn, each on what still stands of the chunk.
             for part in getattr(attack, "parts", [attack]):
-                outcomes = self.measurement.under(part, outcomes, list(at))
+                outcomes = self.measurement.attacked(part, outcomes, list(at))
             return outcomes
 
-        return self._kept(attack, at, progress, compute)
+        return self._cached(attack, at, progress, compute)
 
-    def _kept(
+    def _cached(
         self,
         attack: Attack | None,
         at: range,

@@ -29,7 +29,7 @@ from zsrobust.evaluation.cell import Cell, Measurement
 from zsrobust.evaluation.checks.black_box import probe_cell
 from zsrobust.evaluation.checks.diagnostics import diagnose, lengths_fit
 from zsrobust.evaluation.checks.sanity import check_cells
-from zsrobust.evaluation.checks.snapshot import kept_fresh
+from zsrobust.evaluation.checks.snapshot import snapshots
 from zsrobust.evaluation.outcomes import table
 from zsrobust.evaluation.results import BlackBoxProbe, Results, failed
 from zsrobust.models.clip import CLIPModel
@@ -79,41 +79,41 @@ def _evaluate(config: EvaluateConfig, accelerator: Accelerator) -> Results:
         on_first(accelerator, lambda: stack.enter_context(claimed(folder, config)))
         stack.enter_context(full_precision())
         classifiers = [cell.measurement.classifier for cell in cells]
-        stack.enter_context(kept_fresh(classifiers, fork=accelerator.is_main_process))
+        stack.enter_context(snapshots(classifiers, fork=accelerator.is_main_process))
         finished = folder / "results.json"
         results = on_first(accelerator, lambda: _answered(finished, cells))
         if results is None:
             probing = _Probing(config, models, device)
-            _share(cells, probing, accelerator)
+            _compute_chunks(cells, probing, accelerator)
             here = environment(device, accelerator.num_processes)
             empty = Results(_protocol(config, cells), here, [])
             results = on_first(accelerator, lambda: _compute(cells, empty, probing, folder))
         return on_first(accelerator, lambda: _finished(results, cells, config, folder))
 
 
-def _share(cells: list[Cell], probing: _Probing, accelerator: Accelerator) -> None:
+def _compute_chunks(cells: list[Cell], probing: _Probing, accelerator: Accelerator) -> None:
     """Each of several processes computes its chunks; the files they leave are then put together."""
-    rank, world = accelerator.process_index, accelerator.num_processes
-    if world == 1:
+    rank, world_size = accelerator.process_index, accelerator.num_processes
+    if world_size == 1:
         return
-    mine = shares(cells, world)[rank]
+    mine = assign_chunks(cells, world_size)[rank]
     total = sum(len(at) * (1 + len(cell.attacks)) for cell, at in mine)
-    with Steps(f"evaluating, 1 of {world} processes", total, quiet=rank > 0) as progress:
+    with Steps(f"evaluating, 1 of {world_size} processes", total, quiet=rank > 0) as progress:
         for cell, at in mine:
             cell.compute(at, progress)
     accelerator.wait_for_everyone()
-    for cell in cells[rank::world]:
+    for cell in cells[rank::world_size]:
         probing.of(cell)
     accelerator.wait_for_everyone()
 
 
-def shares(cells: Sequence[Cell], world: int) -> list[list[tuple[Cell, range]]]:
-    """All chunks of all cells, dealt to ``world`` processes so that each has about as much to do.
+def assign_chunks(cells: Sequence[Cell], world_size: int) -> list[list[tuple[Cell, range]]]:
+    """All chunks of all cells, by process, so that each has about as much work.
 
     The largest first, each to the process that has least; work is counted in samples and attacks.
     """
-    dealt: list[list[tuple[Cell, range]]] = [[] for _ in range(world)]
-    loads = [(0, rank) for rank in range(world)]
+    dealt: list[list[tuple[Cell, range]]] = [[] for _ in range(world_size)]
+    loads = [(0, rank) for rank in range(world_size)]
     pieces = [(len(at) * (1 + len(cell.attacks)), cell, at) for cell in cells for at in cell.chunks]
     for work, cell, at in sorted(pieces, key=lambda piece: -piece[0]):
         load, rank = heapq.heappop(loads)
@@ -153,7 +153,7 @@ def _compute(cells: list[Cell], results: Results, probing: _Probing, folder: Pat
         for cell in cells:
             clean = cell.clean(progress)
             zero = cell.measurement.zero_gradients(clean)
-            found = [(attack, cell.under(attack, progress)) for attack in cell.attacks]
+            found = [(attack, cell.attacked(attack, progress)) for attack in cell.attacks]
             for attack, after in found:
                 # A part that was also run alone may have fallen upon more: the worst counts.
                 parts = {part.name for part in getattr(attack, "parts", ())}

@@ -1,4 +1,4 @@
-"""A few images before and after the attack, with what each model says: ``gallery.npz``.
+"""A few images before and after the attack, with each model's predictions: ``gallery.npz``.
 
 One NumPy archive holds the pixels as float32 and, under ``about``, everything else as JSON text,
 so it is whole or absent and is read without pickle.
@@ -48,7 +48,7 @@ _DAMAGED = (
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says of an image.
+    """The prediction of a model for an image.
 
     Attributes:
         name: the class it finds likeliest.
@@ -61,7 +61,7 @@ class Prediction:
     right: bool
 
     @property
-    def words(self) -> str:
+    def caption(self) -> str:
         """Both in short, with a tick where it is right."""
         return f"{'✓' if self.right else '✗'} {self.name} {self.probability:.0%}"
 
@@ -104,7 +104,7 @@ class Gallery:
     Attributes:
         attack: attack and radius, such as ``pgd-10 1/255``.
         methods: how each model's weights came about, as in results; the models in order.
-        chosen: how the samples were chosen, in words.
+        chosen: a sentence on how the samples were chosen.
         items: the samples.
     """
 
@@ -170,7 +170,7 @@ def attacked_item(
     classifiers: Mapping[str, ZeroShotClassifier],
     attack: Attack,
 ) -> Item:
-    """One sample attacked against each model in turn, and every model's word on every view.
+    """One sample attacked against each model in turn, and every model's prediction on every view.
 
     Args:
         dataset, sample_id: which sample; the id keys the attack's noise.

@@ -107,7 +107,7 @@ class Row:
         )
 
     @property
-    def under(self) -> str:
+    def condition(self) -> str:
         """Attack and radius, such as ``pgd-10 1/255``."""
         return f"{self.attack} {format_radius(self.norm, self.eps)}"
 
@@ -115,7 +115,7 @@ class Row:
         """The row in words, for progress."""
         return (
             f"{self.model} on {self.dataset} at {self.resolution} px: n {self.n}, "
-            f"clean {self.clean_acc:.1%}, {self.under} {self.robust_acc:.1%}"
+            f"clean {self.clean_acc:.1%}, {self.condition} {self.robust_acc:.1%}"
         )
 
 
@@ -144,7 +144,7 @@ class Average:
     adaptive: bool = True
 
     @property
-    def under(self) -> str:
+    def condition(self) -> str:
         """Attack and radius, such as ``pgd-10 1/255``."""
         return f"{self.attack} {format_radius(self.norm, self.eps)}"
 
@@ -314,8 +314,7 @@ class Results:
                     SanityReport(**{**report, "findings": _findings(report["findings"])})
                     for report in content["sanity"]
                 ],
-                # Evaluations before there were any have none.
-                [BlackBoxProbe.of_plain(probe) for probe in content.get("probes", [])],
+                [BlackBoxProbe.of_plain(probe) for probe in content["probes"]],
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RequestError(f"{path} is missing or damaged: {error}") from None

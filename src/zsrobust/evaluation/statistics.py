@@ -1,4 +1,4 @@
-"""How sure an accuracy is: 95 % intervals for one data set, for an average, and over seeds."""
+"""95 % intervals of accuracies: for one data set, for an average, and over seeds."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def percentile_interval(draws: NDArray[np.float64]) -> Interval:
 def t_interval(values: Sequence[float]) -> Interval:
     """Student's 95 % interval of the mean of ``values``, such as accuracies over seeds.
 
-    One value says nothing about spread: its interval is (nan, nan).
+    The interval of one value is (nan, nan).
     """
     if len(values) < 2:
         return math.nan, math.nan

@@ -14,24 +14,24 @@ def attack_table(results: Results) -> TextTable:
     """
     lines: dict[str, dict[str, Point]] = {}
     places: dict[str, Place] = {}
-    for under in dict.fromkeys(row.under for row in results.rows):
-        all_places, series = accuracy_series(results, under)
-        place = places[under] = main_average(all_places)
+    for condition in dict.fromkeys(row.condition for row in results.rows):
+        all_places, series = accuracy_series(results, condition)
+        place = places[condition] = main_average(all_places)
         lines["clean"] = {one.legend: one.clean[place.name] for one in series}
-        lines[under] = {one.legend: one.robust[place.name] for one in series}
+        lines[condition] = {one.legend: one.robust[place.name] for one in series}
     widest = max(places.values(), key=lambda place: place.n)
     methods = list(dict.fromkeys(method for line in lines.values() for method in line))
-    order = sorted(lines, key=lambda under: -sum(p.accuracy for p in lines[under].values()))
+    order = sorted(lines, key=lambda condition: -sum(p.accuracy for p in lines[condition].values()))
     rows = [
         [
-            f"{under} [n {places[under].n}]"
-            if under in places and places[under].n < widest.n
-            else under,
-            *(_figure(lines[under].get(method)) for method in methods),
+            f"{condition} [n {places[condition].n}]"
+            if condition in places and places[condition].n < widest.n
+            else condition,
+            *(_figure(lines[condition].get(method)) for method in methods),
         ]
-        for under in order
+        for condition in order
     ]
-    return TextTable(["under", *methods], [rows])
+    return TextTable(["attack", *methods], [rows])
 
 
 def parts_table(results: Results) -> TextTable | None:
@@ -39,7 +39,7 @@ def parts_table(results: Results) -> TextTable | None:
     short = short_names(list(dict.fromkeys(row.model for row in results.rows)))
     rows = [
         [
-            *(row.dataset, short[row.model], row.under, f"{100 * row.clean_acc:.1f}"),
+            *(row.dataset, short[row.model], row.condition, f"{100 * row.clean_acc:.1f}"),
             ", ".join(f"{part} {100 * left:.1f}" for part, left in row.after_part.items()),
         ]
         for row in results.rows
@@ -47,7 +47,7 @@ def parts_table(results: Results) -> TextTable | None:
     ]
     if not rows:
         return None
-    return TextTable(["data set", "model", "under", "clean", "left after each part"], [rows])
+    return TextTable(["data set", "model", "attack", "clean", "left after each part"], [rows])
 
 
 def _figure(point: Point | None) -> str:

@@ -8,16 +8,16 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from zsrobust.evaluation.checks.collapse import collapse_warnings
-from zsrobust.evaluation.comparison.merge import Measured, measured_models, united
+from zsrobust.evaluation.comparison.merge import ModelResults, merge_results, split_by_model
 from zsrobust.evaluation.comparison.protocol import attack_of
 from zsrobust.evaluation.comparison.published import Published, load_published
 from zsrobust.evaluation.results import Results, Row
 from zsrobust.reporting.commands import evaluate_command
 from zsrobust.reporting.figures.series import Place, Point, Series, accuracy_series, main_average
 from zsrobust.reporting.html.sections.protocol import (
-    attack_in_words,
-    defence_in_words,
-    preprocessing_in_words,
+    describe_attack,
+    describe_defence,
+    describe_preprocessing,
 )
 from zsrobust.reporting.inputs import EvaluationRun
 from zsrobust.utils.errors import RequestError
@@ -79,16 +79,16 @@ def our_boards(runs: Sequence[EvaluationRun]) -> list[Board]:
     shares at least half of the sets that they have in common: so a model on one set alone does not
     shrink what the others are ranked by. Models on most sets come first.
     """
-    by_attack: dict[str, list[Measured]] = {}
+    by_attack: dict[str, list[ModelResults]] = {}
     for run in runs:
-        for model in measured_models(str(run.folder), run.results):
-            for under in dict.fromkeys(row.under for row in model.rows):
-                rows = tuple(row for row in model.rows if row.under == under)
-                by_attack.setdefault(under, []).append(replace(model, rows=rows))
+        for model in split_by_model(str(run.folder), run.results):
+            for condition in dict.fromkeys(row.condition for row in model.rows):
+                rows = tuple(row for row in model.rows if row.condition == condition)
+                by_attack.setdefault(condition, []).append(replace(model, rows=rows))
     requests = {str(run.folder): run for run in runs}
     boards = []
     for parts in by_attack.values():
-        groups: list[list[Measured]] = []
+        groups: list[list[ModelResults]] = []
         for part in sorted(parts, key=lambda part: -len(part.rows)):
             fitting = (group for group in groups if _fits(part, group))
             group = next(fitting, None)
@@ -100,26 +100,26 @@ def our_boards(runs: Sequence[EvaluationRun]) -> list[Board]:
     return boards
 
 
-def _fits(part: Measured, group: Sequence[Measured]) -> bool:
+def _fits(part: ModelResults, group: Sequence[ModelResults]) -> bool:
     common = _common(group)
     return 2 * len(common & part.places.keys()) >= len(common) and all(
         part.is_comparable(other) for other in group
     )
 
 
-def _common(group: Sequence[Measured]) -> set[tuple[str, str, str]]:
+def _common(group: Sequence[ModelResults]) -> set[tuple[str, str, str]]:
     return set.intersection(*(set(part.places) for part in group))
 
 
-def _board(group: Sequence[Measured], runs: dict[str, EvaluationRun]) -> Board:
-    results, parts = united(group)
-    under = results.rows[0].under
+def _board(group: Sequence[ModelResults], runs: dict[str, EvaluationRun]) -> Board:
+    results, parts = merge_results(group)
+    condition = results.rows[0].condition
     of_model = {
         model: {row.dataset for row in results.rows if row.model == model} for model in parts
     }
     in_common = set.intersection(*of_model.values())
     rows = [row for row in results.rows if row.dataset in in_common]
-    places, series = accuracy_series(replace(results, rows=rows), under)
+    places, series = accuracy_series(replace(results, rows=rows), condition)
     sets = list(dict.fromkeys(row.dataset for row in results.rows))
     averages = _averages(places)
     entries = [
@@ -137,11 +137,11 @@ def _board(group: Sequence[Measured], runs: dict[str, EvaluationRun]) -> Board:
     first = group[0]
     attack = attack_of(first.results, first.rows[0])
     return Board(
-        attack=under,
+        attack=condition,
         averages=averages,
         common=[dataset for dataset in sets if dataset in in_common],
         sets=sets,
-        protocol=f"{attack['name']}: {attack_in_words(attack)}; "
+        protocol=f"{attack['name']}: {describe_attack(attack)}; "
         f"precision {first.results.protocol['precision']}; a sample counts as robust if it is "
         f"{first.results.protocol['robust']}",
         entries=entries,
@@ -169,14 +169,14 @@ def _on(results: Results, one: Series, dataset: str) -> Pair | None:
 
 
 def _details(
-    parts: Sequence[Measured], runs: dict[str, EvaluationRun]
+    parts: Sequence[ModelResults], runs: dict[str, EvaluationRun]
 ) -> Iterator[tuple[str, str]]:
     """The protocol of one row, a model and evaluation after the other."""
     for part in parts:
         about = part.results.protocol["models"][part.model]
         data = part.results.protocol["data"]
         run = runs[part.run]
-        under = [data[row.dataset][f"under {part.model}"] for row in part.rows]
+        settings = [data[row.dataset][f"under {part.model}"] for row in part.rows]
         yield "model", f"{part.model}, evaluated in {part.run}"
         yield "method", about["method"]
         if about.get("unfinished"):
@@ -185,20 +185,20 @@ def _details(
         yield "seen in training", ", ".join(map(str, about["seen"])) or "-"
         yield "weights, recipe", f"{about['weights']}, {about['recipe'] or '-'}"
         yield "logit scale", f"{about['logit_scale']:.6g}"
-        if defence := defence_in_words(about):
+        if defence := describe_defence(about):
             yield "defence at test time", defence
         if not all(row.adaptive for row in part.rows):
             yield "† not adaptive", "the attacked images were made without that defence"
-        yield "preprocessing", preprocessing_in_words(about["preprocessing"])
+        yield "preprocessing", describe_preprocessing(about["preprocessing"])
         yield (
             "loader's resize",
-            " / ".join(dict.fromkeys(str(one["loader_resize"]) for one in under)),
+            " / ".join(dict.fromkeys(str(one["loader_resize"]) for one in settings)),
         )
-        prompts = dict.fromkeys("; ".join(one["templates"]) for one in under)
+        prompts = dict.fromkeys("; ".join(one["templates"]) for one in settings)
         yield "prompts", " / ".join(prompts)
         sets = (f"{row.dataset} {row.split} n {row.n} at {row.resolution} px" for row in part.rows)
         yield "sets", ", ".join(sets)
-        attacks = (attack_in_words(attack_of(part.results, row)) for row in part.rows)
+        attacks = (describe_attack(attack_of(part.results, row)) for row in part.rows)
         yield "attack", " / ".join(dict.fromkeys(attacks))
         for line in collapse_warnings(part.results, [part.model]):
             yield "warning", line

@@ -1,4 +1,4 @@
-"""Commands that can be copied: what gives a row again, and what follows a fine-tuning."""
+"""Commands to copy: what gives a row again, and what follows a fine-tuning."""
 
 from __future__ import annotations
 

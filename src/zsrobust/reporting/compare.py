@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from zsrobust.evaluation.comparison.paired import Line, Pair
-from zsrobust.evaluation.comparison.published import Beside
+from zsrobust.evaluation.comparison.published import PublishedMatch
 from zsrobust.evaluation.comparison.seeds import OverSeeds, Spread
 from zsrobust.reporting.tables import TextTable, short_names
 from zsrobust.utils.units import Eps, format_radius
@@ -28,13 +28,13 @@ HOW_PUBLISHED = (
 def comparison_table(pair: Pair) -> TextTable:
     """One line a set (or average) and attack: both accuracies, difference, p and verdict."""
     short = short_names([pair.first, pair.second])
-    columns = ["data set", "under", "n", short[pair.first], short[pair.second]]
+    columns = ["data set", "attack", "n", short[pair.first], short[pair.second]]
     columns += ["difference", "p", "difference is"]
     by_set = groupby(pair.lines, key=lambda line: line.dataset)
     return TextTable(columns, [[_line(line) for line in lines] for _, lines in by_set])
 
 
-def published_table(found: Sequence[Beside]) -> tuple[TextTable, list[str]]:
+def published_table(found: Sequence[PublishedMatch]) -> tuple[TextTable, list[str]]:
     """Ours, then the published rows of the same set, attack kind and eps; and the footnotes.
 
     The last column names the footnotes that say in what a published row's protocol differs.
@@ -43,19 +43,21 @@ def published_table(found: Sequence[Beside]) -> tuple[TextTable, list[str]]:
     groups = []
     short = short_names(list(dict.fromkeys(one.ours.model for one in found)))
     for (row, clean), rows in groupby(found, key=lambda one: (one.ours, one.clean)):
-        under = "clean" if clean else f"{row.attack} {Eps(row.eps)}"
+        condition = "clean" if clean else f"{row.attack} {Eps(row.eps)}"
         ours = f"{100 * (row.clean_acc if clean else row.robust_acc):.1f}"
-        group = [[row.dataset, short[row.model], under, ours, "here", ""]]
+        group = [[row.dataset, short[row.model], condition, ours, "here", ""]]
         for one in rows:
             for words in one.differs:
                 marks.setdefault(words, str(len(marks) + 1))
             printed = one.published
-            under = "clean" if clean else f"{printed.attack} {printed.eps_255}/255"
+            condition = "clean" if clean else f"{printed.attack} {printed.eps_255}/255"
             differs = " ".join(sorted((marks[words] for words in one.differs), key=int))
             accuracy = f"{100 * one.accuracy:.1f}"
-            group.append([row.dataset, printed.method, under, accuracy, printed.source, differs])
+            group.append(
+                [row.dataset, printed.method, condition, accuracy, printed.source, differs]
+            )
         groups.append(group)
-    columns = ["data set", "model", "under", "accuracy", "source", "differs in"]
+    columns = ["data set", "model", "attack", "accuracy", "source", "differs in"]
     return TextTable(columns, groups), [f"{mark}: {words}" for words, mark in marks.items()]
 
 
@@ -63,10 +65,10 @@ def seeds_table(summaries: Sequence[OverSeeds]) -> TextTable:
     """Mean over seeds, in per cent, with its standard deviation and Student's 95 % interval."""
     by_set: dict[str, list[list[str]]] = {}
     for one in summaries:
-        under = f"{one.attack} {format_radius(one.norm, one.eps)}"
-        figures = [str(one.seeds), _spread(one.clean), under, _spread(one.robust)]
+        condition = f"{one.attack} {format_radius(one.norm, one.eps)}"
+        figures = [str(one.seeds), _spread(one.clean), condition, _spread(one.robust)]
         by_set.setdefault(one.dataset, []).append([one.dataset, one.method, *figures])
-    columns = ["data set", "model", "seeds", "clean", "under", "robust"]
+    columns = ["data set", "model", "seeds", "clean", "attack", "robust"]
     return TextTable(columns, list(by_set.values()))
 
 
@@ -82,7 +84,7 @@ def _line(line: Line) -> list[str]:
     found = line.difference
     low, high = (100 * limit for limit in found.interval)
     return [
-        *(_name(line), line.under, str(line.n)),
+        *(_name(line), line.condition, str(line.n)),
         *(f"{100 * found.first:.1f}", f"{100 * found.second:.1f}"),
         f"{100 * found.difference:+.1f} ({low:+.1f} to {high:+.1f})",
         "<0.001" if line.p < 0.001 else f"{line.p:.3f}",

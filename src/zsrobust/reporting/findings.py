@@ -29,10 +29,10 @@ def warnings(results: Results) -> list[str]:
 
 
 def sanity_page(results: Results) -> str:
-    """What the results say by themselves, and every sanity report, one below the other."""
+    """The findings on the results, then every sanity report."""
     pages = []
     if results.findings:
-        pages.append(findings_page(results.findings, {"of": "the results by themselves"}))
+        pages.append(findings_page(results.findings, {"of": "the results"}))
     for report in results.sanity:
         protocol = {
             "model": report.model,

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from zsrobust.config.run_folder import CONFIG, require_folders
-from zsrobust.evaluation.comparison.merge import alike, measured_models, united
+from zsrobust.evaluation.comparison.merge import group_by_protocol, merge_results, split_by_model
 from zsrobust.evaluation.comparison.protocol import attack_of
 from zsrobust.evaluation.gallery import Gallery
 from zsrobust.evaluation.results import Results
@@ -167,11 +167,11 @@ def _require_whole(path: Path, results: Results) -> None:
             data = results.protocol["data"][row.dataset]
             words = [row.model, row.dataset, row.attack, row.method, about["source"]]
             words += [about["weights"], about["method"], data["origin"], data["split"]]
-            under = data[f"under {row.model}"]
+            settings = data[f"under {row.model}"]
             fits = all(isinstance(word, str) for word in words) and isinstance(row.n, int)
             fits = fits and {"logit_scale", "preprocessing", "seen", "recipe"} <= about.keys()
             fits = fits and {"class_names", "skipped", "n"} <= data.keys()
-            fits = fits and {"templates", "loader_resize"} <= under.keys()
+            fits = fits and {"templates", "loader_resize"} <= settings.keys()
             accuracies = (row.clean_acc, row.robust_acc, *row.ci95_clean, *row.ci95_robust)
             if not (fits and row.n > 0 and all(0 <= one <= 1 for one in accuracies)):
                 raise ValueError(f"the row of {row.model} on {row.dataset}")
@@ -217,11 +217,11 @@ class Group:
 def grouped(evaluations: Sequence[EvaluationRun]) -> list[Group]:
     """The evaluations in groups; what was measured differently is never in one."""
     named = [(str(run.folder), run.results) for run in evaluations]
-    indices = alike(named)
+    indices = group_by_protocol(named)
     groups = []
     for number, of in enumerate(indices, 1):
         runs = [evaluations[index] for index in of]
-        parts = [part for index in of for part in measured_models(*named[index])]
+        parts = [part for index in of for part in split_by_model(*named[index])]
         prefix = f"evaluation-{number}-" if len(indices) > 1 else ""
-        groups.append(Group(runs, united(parts)[0], prefix))
+        groups.append(Group(runs, merge_results(parts)[0], prefix))
     return groups

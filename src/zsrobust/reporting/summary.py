@@ -14,19 +14,19 @@ def summary_table(results: Results) -> TextTable:
 
     Where a method was trained with several seeds, it is their mean, with ``seeds_interval``.
     """
-    attacks = list(dict.fromkeys(row.under for row in results.rows))
-    found = {under: accuracy_series(results, under) for under in attacks}
+    attacks = list(dict.fromkeys(row.condition for row in results.rows))
+    found = {condition: accuracy_series(results, condition) for condition in attacks}
     groups = []
     for over in ("all", "unseen"):
         of = {
-            under: place
-            for under, (places, _) in found.items()
+            condition: place
+            for condition, (places, _) in found.items()
             for place in places
             if place.over == over
         }
         if not of:
             continue
-        widest = max(of, key=lambda under: of[under].n)
+        widest = max(of, key=lambda condition: of[condition].n)
         whole = of[widest]
         groups.append(
             [
@@ -37,7 +37,10 @@ def summary_table(results: Results) -> TextTable:
                         str(whole.n),
                         method.clean[whole.name].in_per_cent(),
                     ),
-                    *(_robust(method, found[under][1], of.get(under), whole) for under in attacks),
+                    *(
+                        _robust(method, found[condition][1], of.get(condition), whole)
+                        for condition in attacks
+                    ),
                 ]
                 for method in found[widest][1]
             ]
@@ -45,9 +48,9 @@ def summary_table(results: Results) -> TextTable:
     return TextTable(["data set", "model", "n", "clean", *attacks], groups)
 
 
-def _robust(method: Series, under: Sequence[Series], place: Place | None, whole: Place) -> str:
+def _robust(method: Series, condition: Sequence[Series], place: Place | None, whole: Place) -> str:
     """The method's figure under one attack, which may not be defined on every set."""
-    same = [one for one in under if one.models == method.models]
+    same = [one for one in condition if one.models == method.models]
     if not same or place is None:
         return "-"
     fewer = f" [n {place.n}]" if place.name != whole.name else ""

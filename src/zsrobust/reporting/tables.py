@@ -1,4 +1,8 @@
-"""Tables of results, built once as cells of text and rendered for terminal, Markdown and so on."""
+"""Tables of results: built once as cells of text, rendered for terminal, Markdown, CSV and LaTeX.
+
+pandas was tried for the last three. Its ``to_latex`` escapes neither the caption nor ``< > | ± [``,
+and has no rules between groups and no notes; its ``to_markdown`` needs tabulate.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ from rich.table import Table
 from zsrobust.evaluation.checks.collapse import chance_notes
 from zsrobust.evaluation.results import Average, Results, Row
 
-WORDS = ("data set", "model", "under", "photograph")
+TEXT_COLUMNS = ("data set", "model", "attack", "photograph")
 LONG = 28
 """Letters from which on a cell may be broken into lines."""
 # 12, <0.001, 3.11.7, 84.7 (83.4-85.6), +7.8 (+6.4 to +8.9), 5.0 ± 0.3, 12.0* [of 3], 30 [n 200]
@@ -50,7 +54,7 @@ class TextTable:
         """With rules between the groups; what a row shares with the one above is left blank."""
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
         for column in self.columns:
-            words = column in WORDS
+            words = column in TEXT_COLUMNS
             table.add_column(column, justify="left" if words else "right", no_wrap=not words)
         for group in self.groups:
             above = ""
@@ -62,7 +66,7 @@ class TextTable:
 
     def as_markdown(self) -> str:
         """As a pipe table."""
-        rule = ["---" if column in WORDS else "--:" for column in self.columns]
+        rule = ["---" if column in TEXT_COLUMNS else "--:" for column in self.columns]
         rows = [self.columns, rule, *(row for group in self.groups for row in group)]
         lines = [
             f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows
@@ -127,7 +131,7 @@ def accuracy_table(results: Results) -> TextTable:
     A line a model and a column an attack where there are few attacks; where there are many, a
     line an attack and a column a model.
     """
-    attacks = list(dict.fromkeys(row.under for row in results.rows))
+    attacks = list(dict.fromkeys(row.condition for row in results.rows))
     models = list(dict.fromkeys(row.model for row in results.rows))
     few = len(attacks) <= 2
     table = _by_model(results, attacks) if few else _by_attack(results, attacks, models)
@@ -158,7 +162,7 @@ def _by_model(results: Results, attacks: list[str]) -> TextTable:
 
 
 def _by_attack(results: Results, attacks: list[str], models: list[str]) -> TextTable:
-    columns = ["data set", "under", *short_names(models).values()]
+    columns = ["data set", "attack", *short_names(models).values()]
     blocks: list[tuple[str, dict[str, list[Row]] | dict[str, list[Average]]]] = []
     for by_model in _by_set(results).values():
         first = next(iter(by_model.values()))[0]
@@ -173,9 +177,9 @@ def _by_attack(results: Results, attacks: list[str], models: list[str]) -> TextT
     groups = []
     for name, block in blocks:
         lines = [_line([], block[model], attacks) for model in models]
-        under = ["clean", *attacks]
+        condition = ["clean", *attacks]
         groups.append(
-            [[name, word, *figures] for word, *figures in zip(under, *lines, strict=True)]
+            [[name, word, *figures] for word, *figures in zip(condition, *lines, strict=True)]
         )
     return TextTable(columns, groups)
 
@@ -222,7 +226,7 @@ def _name(row: Row) -> str:
 def _line(
     words: list[str], rows: Sequence[Row] | Sequence[Average], attacks: list[str]
 ) -> list[str]:
-    found = {row.under: _robust(row, rows[0]) for row in rows}
+    found = {row.condition: _robust(row, rows[0]) for row in rows}
     clean = _percent(rows[0].clean_acc, rows[0].ci95_clean)
     return [*words, clean, *(found.get(attack, "-") for attack in attacks)]
 
@@ -255,10 +259,10 @@ def _notes(results: Results) -> list[str]:
     notes += [
         f"{row.dataset}: {doubt}"
         for row in results.rows
-        for doubt in _under(results, row).get("class_name_warnings", ())
+        for doubt in _model_settings(results, row).get("class_name_warnings", ())
     ]
     notes += [
-        f"{row.model} on {row.dataset}, {row.under}: {row.ties} within float noise of a tie"
+        f"{row.model} on {row.dataset}, {row.condition}: {row.ties} within float noise of a tie"
         for row in results.rows
         if row.ties
     ]
@@ -278,7 +282,7 @@ def _notes(results: Results) -> list[str]:
     return list(dict.fromkeys(notes))
 
 
-def _under(results: Results, row: Row) -> dict[str, Any]:
+def _model_settings(results: Results, row: Row) -> dict[str, Any]:
     """What the protocol says of the row's model on its data set."""
     data = results.protocol.get("data", {}).get(row.dataset, {})
     return dict(data.get(f"under {row.model}", {}))

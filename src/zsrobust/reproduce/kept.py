@@ -19,7 +19,7 @@ def evaluated_before(folder: Path, asked: EvaluateConfig) -> set[str]:
         return set()
     results = Results.read(folder / "results.json")
     found = {"samples": results.protocol["samples"], "seed": results.protocol["seed"]}
-    found["attacks"] = sorted({row.under for row in results.rows})
+    found["attacks"] = sorted({row.condition for row in results.rows})
     attacks = [f"{attack} {eps}" for attack in asked.attack for eps in asked.eps]
     expected = {"samples": asked.samples, "seed": asked.seed, "attacks": sorted(attacks)}
     if found != expected:

@@ -169,11 +169,11 @@ def _planes(run: EvaluatedRun, stage: Stage, stem: Path) -> list[Path]:
     """Clean against robust accuracy under each attack."""
     titles = dict(zip(stage.sweep.recipes, stage.titles, strict=True))
     figures = []
-    attacks = list(dict.fromkeys(row.under for row in run.results.rows))
+    attacks = list(dict.fromkeys(row.condition for row in run.results.rows))
     for under in attacks:
         place, points = sweep_points(stage.sweep, run.results, under)
         named = [replace(point, label=titles.get(point.label, point.label)) for point in points]
-        figure = tradeoff_figure(named, under=f"{under}, {place.name}")
+        figure = tradeoff_figure(named, condition=f"{under}, {place.name}")
         name = stem.name if len(attacks) == 1 else f"{stem.name}-{under.replace('/', '-')}"
         figures += save_figure(figure, stem.with_name(name))
     return figures

@@ -38,7 +38,7 @@ def comparison_table(run: EvaluatedRun, lines: Sequence[Line], reference: Line) 
         lines: the systems, the reference among them.
         reference: what differences are to; systems with as many seeds have them.
     """
-    attacks = list(dict.fromkeys(row.under for row in run.results.rows))
+    attacks = list(dict.fromkeys(row.condition for row in run.results.rows))
     columns = ["model", *BUDGET, "seeds", "n", "clean", *attacks]
     for under in ("clean", *attacks):
         columns.append(f"{under} against {reference.title}")

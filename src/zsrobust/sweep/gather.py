@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from zsrobust.evaluation.checks.diagnostics import diagnose
-from zsrobust.evaluation.comparison.merge import Measured, united
+from zsrobust.evaluation.comparison.merge import ModelResults, merge_results
 from zsrobust.evaluation.evaluated_run import EvaluatedRun
 from zsrobust.evaluation.results import Results
 from zsrobust.utils.files import written_whole
@@ -42,11 +42,11 @@ def gather(evaluations: Mapping[str, Path], out: Path) -> EvaluatedRun:
         model = name if name in run.models else run.models[0]
         results = _renamed(run.results, model, name)
         rows = tuple(row for row in results.rows if row.model == name)
-        parts.append(Measured(name, results, name, rows))
+        parts.append(ModelResults(name, results, name, rows))
         table = run.outcomes.select(KEPT).filter(pc.field("model") == model)
         names = pa.array([name] * len(table))
         tables.append(table.set_column(KEPT.index("model"), "model", names))
-    results, _ = united(parts)
+    results, _ = merge_results(parts)
     results = replace(results, findings=diagnose(results))
     out.mkdir(parents=True, exist_ok=True)
     with written_whole(out / "outcomes.parquet") as temporary:

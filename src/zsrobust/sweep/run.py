@@ -62,9 +62,9 @@ def run_sweep(sweep: Sweep) -> Swept:
     table_file = sweep.out / "table.md"
     write_text(table_file, table.as_markdown())
     figures = []
-    for under in dict.fromkeys(row.under for row in run.results.rows):
+    for under in dict.fromkeys(row.condition for row in run.results.rows):
         place, points = sweep_points(sweep, run.results, under)
-        figure = tradeoff_figure(points, under=f"{under}, {place.name}")
+        figure = tradeoff_figure(points, condition=f"{under}, {place.name}")
         stem = under.replace("/", "-").replace(" ", "-")
         figures += save_figure(figure, sweep.out / f"tradeoff-{stem}")
     return Swept(run, table, table_file, figures, sweep.diverged())

@@ -13,7 +13,7 @@ from zsrobust.sweep.plan import Sweep, run_name
 
 def sweep_table(sweep: Sweep, results: Results) -> TextTable:
     """A line a recipe, on the average over unseen sets (over all where there is no unseen one)."""
-    attacks = list(dict.fromkeys(row.under for row in results.rows))
+    attacks = list(dict.fromkeys(row.condition for row in results.rows))
     found = {under: _named(sweep, results, under) for under in attacks}
     lines = []
     for name in found[attacks[0]][1]:
@@ -48,7 +48,9 @@ def sweep_points(sweep: Sweep, results: Results, under: str) -> tuple[Place, lis
         seeds = [
             (average.clean_acc, average.robust_acc)
             for average in results.averages
-            if average.model in one.models and average.under == under and average.over == place.over
+            if average.model in one.models
+            and average.condition == under
+            and average.over == place.over
         ]
         clean, robust = one.clean[place.name], one.robust[place.name]
         points.append(

@@ -1,6 +1,5 @@
 """The black-box probe of an evaluation warns of gradients that lie and of answers that change."""
 
-import json
 from dataclasses import replace
 
 import pytest
@@ -10,7 +9,6 @@ from torch import nn
 from zsrobust.config.schema import EvaluateConfig
 from zsrobust.evaluation import evaluator
 from zsrobust.evaluation.checks import black_box
-from zsrobust.evaluation.checks.diagnostics import diagnose
 from zsrobust.evaluation.evaluator import evaluate
 from zsrobust.evaluation.results import Results, failed
 from zsrobust.models.loading import load
@@ -173,17 +171,6 @@ def test_a_probe_is_kept_and_depends_on_neither_batches_nor_processes(asked, tmp
     assert asked(model=["glyph-clip-robust"], batch_size=7, out="b").probes == first.probes
     monkeypatch.setattr(black_box, "_probed", lambda *_: pytest.fail("probed again"))
     assert asked(model=["glyph-clip-robust"]).probes == first.probes
-
-
-def test_results_without_probes_are_read(asked, tmp_path):
-    asked(attack=["pgd-1"])
-    path = tmp_path / "out" / "results.json"
-    plain = json.loads(path.read_text())
-    del plain["probes"]
-    path.write_text(json.dumps(plain))
-    old = Results.read(path)
-    assert old.probes == []
-    assert {PROBE, REPEAT}.isdisjoint(found.check for found in diagnose(old))
 
 
 def test_nothing_is_probed_without_an_attack_to_compare_with(asked):

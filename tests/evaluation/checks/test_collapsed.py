@@ -35,10 +35,10 @@ def results(*rows, templates=("a {}",), **changes):
         name: {"source": "clip", "method": method, "preprocessing": {"protocol": "clip"}}
         for name, method in names.items()
     }
-    under = {f"under {name}": {"templates": list(templates)} for name in names}
+    settings = {f"under {name}": {"templates": list(templates)} for name in names}
     for name, about in changes.items():
         models[name] |= about
-    data = {one.dataset: {"class_names": ["seven", "eight"], **under} for one in rows}
+    data = {one.dataset: {"class_names": ["seven", "eight"], **settings} for one in rows}
     return Results({"models": models, "data": data}, {}, list(rows))
 
 

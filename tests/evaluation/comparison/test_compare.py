@@ -103,7 +103,7 @@ def write_run(tmp_path):
 
 
 def lines_of(pair):
-    return {(line.dataset, line.under): line for line in pair.lines}
+    return {(line.dataset, line.condition): line for line in pair.lines}
 
 
 def test_every_model_is_compared_with_every_later_one(write_run):
@@ -138,10 +138,10 @@ def test_averages_are_plain_means_over_all_sets_and_over_unseen_ones(write_run):
     (pair,) = compare(write_run("run", models, seen=("cats",))).pairs
     lines = lines_of(pair)
     for average, sets in (("average of 3 all", SIZES), ("average of 2 unseen", ("birds", "dogs"))):
-        for under in ("clean", "pgd-10 1/255"):
-            expected = np.mean([lines[name, under].difference.difference for name in sets])
-            assert lines[average, under].difference.difference == pytest.approx(expected)
-            assert lines[average, under].n == sum(SIZES[name] for name in sets)
+        for condition in ("clean", "pgd-10 1/255"):
+            expected = np.mean([lines[name, condition].difference.difference for name in sets])
+            assert lines[average, condition].difference.difference == pytest.approx(expected)
+            assert lines[average, condition].n == sum(SIZES[name] for name in sets)
     assert lines["average of 3 all", "clean"].difference.second == pytest.approx(
         np.mean([models["pmg"][1][name][0].mean() for name in SIZES])
     )

@@ -3,7 +3,7 @@ from importlib import resources
 
 import pytest
 
-from zsrobust.evaluation.comparison.published import beside, load_published
+from zsrobust.evaluation.comparison.published import load_published, match_published
 from zsrobust.evaluation.results import Results, Row
 
 STEPS = {"steps": 10, "step_size": 1 / 255, "random_start": True, "restarts": 1}
@@ -81,7 +81,11 @@ def test_averages_over_the_sets_are_those_of_the_paper():
     ],
 )
 def test_sets_match_whatever_case_and_punctuation(results, dataset, tecoa):
-    found = [b for b in beside(results(dataset)) if not b.clean and b.published.method == "TeCoA"]
+    found = [
+        b
+        for b in match_published(results(dataset))
+        if not b.clean and b.published.method == "TeCoA"
+    ]
     (one,) = found
     assert 100 * one.accuracy == pytest.approx(tecoa)
     assert one.published.source == "arXiv:2410.21802 table 1"
@@ -91,7 +95,7 @@ def test_clean_is_beside_clean_once_and_robust_beside_the_same_attack_and_eps(re
     both = results()
     both.rows.append(results(attack="autoattack").rows[0])
     both.protocol["attacks"].append(results(attack="autoattack").protocol["attacks"][0])
-    found = beside(both)
+    found = match_published(both)
     methods = ["CLIP", "FT-Clean", "FT-Adv", "TeCoA", "FARE", "PMG-AFT", "TGA-ZSR"]
     assert [b.published.method for b in found if b.clean] == methods
     robust = [(b.ours.attack, b.published.attack) for b in found if not b.clean]
@@ -112,13 +116,15 @@ def test_clean_is_beside_clean_once_and_robust_beside_the_same_attack_and_eps(re
     ],
 )
 def test_what_nobody_printed_has_nothing_beside_it(results, changes, robust):
-    found = beside(results(**changes))
+    found = match_published(results(**changes))
     assert len([b for b in found if not b.clean]) == robust
     assert len([b for b in found if b.clean]) == (0 if "dataset" in changes else 7)
 
 
 def words(results, method="TeCoA", clean=False):
-    (one,) = [b for b in beside(results) if b.clean == clean and b.published.method == method]
+    (one,) = [
+        b for b in match_published(results) if b.clean == clean and b.published.method == method
+    ]
     return {way.split(":")[0]: way for way in one.differs}
 
 

@@ -2,7 +2,7 @@ import pytest
 
 from zsrobust.reporting.figures.curves import curves_figure
 from zsrobust.reporting.figures.eps_curve import eps_figure
-from zsrobust.reporting.figures.style import looks
+from zsrobust.reporting.figures.style import styles
 from zsrobust.utils.errors import RequestError
 
 METRICS = [
@@ -36,7 +36,7 @@ def test_seeds_share_a_look_and_stand_in_the_legend_once():
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
     assert texts == ["TeCoA, 2 seeds", "FARE"]
     colours = [line.get_color() for line in figure.axes[0].lines if len(line.get_xdata())]
-    tecoa, fare = looks(["tecoa", "fare"])
+    tecoa, fare = styles(["tecoa", "fare"])
     assert colours == [tecoa.colour, tecoa.colour, fare.colour]
 
 

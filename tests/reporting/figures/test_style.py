@@ -1,18 +1,18 @@
 import pytest
 
 from zsrobust.objectives import OBJECTIVES
-from zsrobust.reporting.figures.style import looks, method_words
+from zsrobust.reporting.figures.style import method_title, styles
 
 
 def test_every_method_can_be_told_from_every_other() -> None:
     methods = ["original", *OBJECTIVES, "pmg_aft[ttc]", "pmg_aft[authors_code]"]
-    assert len(set(looks(methods))) == len(methods)
+    assert len(set(styles(methods))) == len(methods)
 
 
 def test_the_eight_systems_of_a_replication_have_a_colour_each() -> None:
     presets = ("paper, images=clean", "paper", "authors_code", "authors_first_revision", "ttc")
     methods = ["original", "ft_clean", "tecoa", *(f"pmg_aft[{one}]" for one in presets)]
-    assert len({look.colour for look in looks(methods)}) == len(methods) == 8
+    assert len({style.colour for style in styles(methods)}) == len(methods) == 8
 
 
 @pytest.mark.parametrize(
@@ -25,4 +25,4 @@ def test_the_eight_systems_of_a_replication_have_a_colour_each() -> None:
     ],
 )
 def test_methods_are_called_as_papers_call_them(method: str, words: str) -> None:
-    assert method_words(method) == words
+    assert method_title(method) == words

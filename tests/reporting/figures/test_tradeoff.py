@@ -22,7 +22,7 @@ def test_a_point_is_a_cross_of_its_intervals():
         Point("original", 0.8, 0.01, (0.75, 0.85), (0.0, 0.04), method="original"),
         Point("tuned", 0.7, 0.3, (0.6, 0.8), (0.25, 0.35)),
     ]
-    (axes,) = tradeoff_figure(points, under="pgd-10 1/255").axes
+    (axes,) = tradeoff_figure(points, condition="pgd-10 1/255").axes
     (x, y), (across, along) = crosses(axes)["tuned"]
     assert (x, y) == pytest.approx((70, 30))
     assert across[:, 0] == pytest.approx([60, 80])
@@ -36,7 +36,7 @@ def test_a_point_is_a_cross_of_its_intervals():
 
 def test_seeds_are_faint_dots_and_no_interval_is_no_whisker():
     point = Point("m", 0.6, 0.2, NONE, NONE, seeds=((0.5, 0.1), (0.7, 0.3)))
-    (axes,) = tradeoff_figure([point], under="x").axes
+    (axes,) = tradeoff_figure([point], condition="x").axes
     dots = [line for line in axes.lines if line.get_marker() == "."]
     assert [(dot.get_xdata()[0], dot.get_ydata()[0]) for dot in dots] == [
         pytest.approx((50, 10)),
@@ -52,7 +52,7 @@ def test_twenty_labels_are_in_the_order_of_robustness_and_none_covers_another():
         Point(f"method {i} of a long name that needs two lines", 0.5, i / 40, NONE, NONE)
         for i in range(20)
     ]
-    figure = tradeoff_figure(points, under="x")
+    figure = tradeoff_figure(points, condition="x")
     figure.draw_without_rendering()
     (legend,) = figure.legends
     texts = legend.get_texts()
@@ -67,4 +67,4 @@ def test_twenty_labels_are_in_the_order_of_robustness_and_none_covers_another():
 
 def test_nothing_to_draw_is_refused():
     with pytest.raises(RequestError, match="no point to draw"):
-        tradeoff_figure([], under="x")
+        tradeoff_figure([], condition="x")

@@ -147,7 +147,11 @@ def evaluation():
             }
             for row in rows
         }
-        under = {"attack_resolution": px, "loader_resize": "clip", "templates": ["a photo of {}"]}
+        settings = {
+            "attack_resolution": px,
+            "loader_resize": "clip",
+            "templates": ["a photo of {}"],
+        }
         data = {
             row.dataset: {
                 "split": "test",
@@ -157,7 +161,7 @@ def evaluation():
                 "class_names": list(classes),
                 "attacks": attacks,
                 "attack_notes": {},
-                **{f"under {model}": under for model in models},
+                **{f"under {model}": settings for model in models},
             }
             for row in rows
         }

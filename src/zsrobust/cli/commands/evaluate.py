@@ -69,10 +69,10 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
 
 
 def _show_published(results: Results, output: Output) -> None:
-    from zsrobust.evaluation.comparison.published import beside
+    from zsrobust.evaluation.comparison.published import match_published
     from zsrobust.reporting.compare import HOW_PUBLISHED, published_table
 
-    table, notes = published_table(beside(results))
+    table, notes = published_table(match_published(results))
     if not table.groups:
         output.show("no published row has one of these data sets and attacks")
         return

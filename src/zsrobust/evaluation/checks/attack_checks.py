@@ -15,7 +15,7 @@ from zsrobust.evaluation.checks.probe import (
     in_batches,
     random_search,
     rescaled_cross_entropy,
-    surely_more,
+    significantly_more,
 )
 from zsrobust.evaluation.results import Finding
 from zsrobust.evaluation.statistics import wilson_interval
@@ -105,7 +105,7 @@ def falls_along_eps(probe: Probe) -> Finding:
     radii = [probe.threat.eps * factor for factor in (0.5, 1.0, 2.0, 4.0)]
     threats = [probe.at(eps) for eps in radii if eps < largest]
     fallen = [probe.fallen(probe.attacked(10, threat=threat)) for threat in threats]
-    passed = not any(surely_more(small, large) for small, large in pairwise(fallen))
+    passed = not any(significantly_more(small, large) for small, large in pairwise(fallen))
     standing = [1 - float(which.float().mean()) for which in fallen]
     return Finding(
         "falls along eps",
@@ -154,7 +154,7 @@ def pgd_beats_black_box(probe: Probe) -> Finding:
     """Random search, which sees logits alone, surely fells no more samples than PGD-40."""
     found = random_search(probe, lambda x: margin(probe.logits(x), probe.labels), queries=QUERIES)
     black, white = probe.fallen(found), probe.fallen(probe.attacked(STEPS[-1]))
-    passed = not surely_more(black, white)
+    passed = not significantly_more(black, white)
     n = len(black)
     return Finding(
         "PGD beats a black box",
@@ -182,7 +182,7 @@ def logit_scale(probe: Probe) -> Finding:
     own = probe.fallen(probe.attacked(10))
     by_margin = probe.fallen(probe.attacked(10, loss=margin))
     rescaled = probe.fallen(probe.attacked(10, loss=rescaled_cross_entropy))
-    passed = not (surely_more(by_margin, own) or surely_more(rescaled, own))
+    passed = not (significantly_more(by_margin, own) or significantly_more(rescaled, own))
     counts = [int(which.sum()) for which in (own, by_margin, rescaled)]
     n = len(own)
     return Finding(

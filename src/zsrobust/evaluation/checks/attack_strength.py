@@ -18,8 +18,8 @@ from zsrobust.evaluation.checks.row_groups import (
     passed,
     radius,
     row_groups,
+    significantly_above,
     standing,
-    surely_above,
     where,
 )
 from zsrobust.evaluation.results import Finding, Results, Row
@@ -71,7 +71,7 @@ def falls_with_eps(results: Results) -> list[Finding]:
     for rows in row_groups(results, "norm", "attack"):
         for small, large in pairwise(sorted(rows, key=lambda row: row.eps)):
             compared += 1
-            if surely_above(large, small):
+            if significantly_above(large, small):
                 wrong.append(
                     Finding(
                         "falls with eps",
@@ -291,7 +291,7 @@ def adaptive_attack_finds_more(results: Results) -> list[Finding]:
             continue
         compared += 1
         through, around = (min(kind, key=standing) for kind in (adaptive, others))
-        if surely_above(through, around):
+        if significantly_above(through, around):
             wrong.append(
                 Finding(
                     "adaptive attack finds more",

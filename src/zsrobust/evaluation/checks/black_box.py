@@ -1,13 +1,13 @@
-"""The black-box probe of every evaluation: does an attack without gradients go further?
+"""The black-box probe of every evaluation: is an attack without gradients stronger?
 
-A gradient that misleads leaves an attack that follows it with nothing, and the accuracy looks
-robust (Athalye, Carlini and Wagner, "Obfuscated gradients give a false sense of security", ICML
-2018). So a few samples are attacked without it as well: by images that were made on the model's
-original, and by random search. What counts is which attack took more of the true class's lead, on
-the same samples: that tells a useless gradient long before so weak an attack fells anything.
+An attack that follows a misleading gradient fails, and the model looks robust (Athalye, Carlini and
+Wagner, "Obfuscated gradients give a false sense of security", ICML 2018). So a few samples are
+attacked without it as well: by images that were made on the model's original, and by random search.
+What counts is which attack took more of the true class's lead, on the same samples: that tells a
+useless gradient long before so weak an attack fells anything.
 
-The model that answers is a fresh copy, so that nothing it learned from the evaluation's own attacks
-protects it. Its answers are compared with those that were counted, too.
+The model that answers is a copy that has not been queried, so that nothing it learned from the
+evaluation's own attacks protects it. Its answers are compared with the counted ones, too.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from zsrobust.attacks.losses import margin
 from zsrobust.data.batch import Batch
 from zsrobust.data.split import keyed_order
 from zsrobust.evaluation.cell import Cell
-from zsrobust.evaluation.checks.probe import SURE, Probe, random_search, spread, surely_more
+from zsrobust.evaluation.checks.probe import SURE, Probe, random_search, significantly_more, spread
 from zsrobust.evaluation.checks.row_groups import passed
-from zsrobust.evaluation.checks.snapshot import Fresh, fresh_of, logits_of
+from zsrobust.evaluation.checks.snapshot import Snapshot, logits_of, snapshot_of
 from zsrobust.evaluation.checks.state_checks import (
     STATEFUL,
     TOLERANCE,
@@ -117,7 +117,7 @@ def probe_cell(
         return BlackBoxProbe.of_plain(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError):
         pass  # Not probed yet.
-    clean, after = cell.clean(), [cell.under(attack) for attack in attacks]
+    clean, after = cell.clean(), [cell.attacked(attack) for attack in attacks]
     order = keyed_order(clean.sample_ids, seed, "probe")
     most = min(MOST, max(FEWEST, len(order) // SHARE))
     rows = [row for row in order if clean.right[row]][:most]
@@ -164,13 +164,13 @@ def probe_cell(
 def _probed(
     model: nn.Module, drawn: Drawn, makers: Mapping[str, Make], threat: ThreatModel, seed: int
 ) -> tuple[list[BlackBoxAttack], Dependence]:
-    fresh, standing = fresh_of(model), drawn.only(~drawn.fell)
+    snapshot, standing = snapshot_of(model), drawn.only(~drawn.fell)
     found: list[BlackBoxAttack] = []
     shown: Tensor | None = None
     for name, make in makers.items() if len(standing.batch) >= NEEDED else ():
 
         def answers(part: Drawn, make: Make = make) -> tuple[Tensor, Tensor]:
-            asked = fresh.copy(model)
+            asked = snapshot.copy(model)
             images = _moved(part.batch, make(asked, part.batch), threat, seed)
             return images, logits_of(asked, images)
 
@@ -182,7 +182,7 @@ def _probed(
         further, fallen = _further(standing, logits)
         less_far = ~further
         # Those that fell before can only speak against it, and are asked where that matters.
-        if surely_more(further, less_far) and bool(drawn.fell.any()):
+        if significantly_more(further, less_far) and bool(drawn.fell.any()):
             others = drawn.only(drawn.fell)
             _, rest = _further(others, answers(others)[1])
             less_far = torch.cat([less_far, ~rest])
@@ -190,11 +190,11 @@ def _probed(
             fallen = torch.cat([fallen, rest])
         counts = [int(which.sum()) for which in (further, less_far, fallen)]
         found.append(BlackBoxAttack(name, len(further), *counts))
-        if surely_more(further, less_far):
+        if significantly_more(further, less_far):
             break  # That is enough to warn.
     if shown is None:  # Too few stand to attack them.
         shown = threat.start(drawn.batch.images, _noise(drawn.batch, seed))
-    return found, _dependence(fresh, model, drawn, shown)
+    return found, _dependence(snapshot, model, drawn, shown)
 
 
 def _further(drawn: Drawn, logits: Tensor) -> tuple[Tensor, Tensor]:
@@ -205,34 +205,34 @@ def _further(drawn: Drawn, logits: Tensor) -> tuple[Tensor, Tensor]:
     return ~drawn.fell & (fallen | more), fallen
 
 
-def _dependence(fresh: Fresh, model: nn.Module, drawn: Drawn, shown: Tensor) -> Dependence:
+def _dependence(snapshot: Snapshot, model: nn.Module, drawn: Drawn, shown: Tensor) -> Dependence:
     """Whether what was counted is what a copy answers that has not been asked anything else.
 
     Asked about the clean images backwards and a few at a time, against what was counted; and about
     the changed images ``shown``, against what the model says of them by now.
     """
     images, labels = drawn.batch.images, drawn.batch.labels
-    asked = fresh.copy(model)
+    asked = snapshot.copy(model)
     parts = images.flip(0).tensor_split(len(images) // OTHER_BATCH)
     logits = torch.cat([logits_of(asked, part) for part in parts]).flip(0)
     difference = (-margin(logits, labels) - drawn.clean).abs()
     clean = difference > TOLERANCE * spread(logits).mean()
-    adversarial = changed(fresh.answers(model, shown), logits_of(model, shown))
+    adversarial = changed(snapshot.answers(model, shown), logits_of(model, shown))
     kind = ""
-    if fresh.weights_moved(model):
+    if snapshot.weights_moved(model):
         kind = "state"
     elif _many(clean) or _many(adversarial):
         at = images if _many(clean) else shown
-        first, again = (logits_of(fresh.copy(model), at) for _ in range(2))
+        first, again = (logits_of(snapshot.copy(model), at) for _ in range(2))
         if _many(changed(first, again)):
             kind = "random"
         else:
-            kind = "batch" if _many(changed(first, answers_alone(fresh, model, at))) else "state"
+            kind = "batch" if _many(changed(first, answers_alone(snapshot, model, at))) else "state"
     return Dependence(kind, int(clean.sum()), int(adversarial.sum()), len(adversarial))
 
 
 def _many(which: Tensor) -> bool:
-    return surely_more(which, torch.zeros_like(which))
+    return significantly_more(which, torch.zeros_like(which))
 
 
 def _moved(batch: Batch, adversarial: Tensor, threat: ThreatModel, seed: int) -> Tensor:
@@ -295,7 +295,7 @@ def probe_goes_no_further(results: Results) -> list[Finding]:
         )
         for probe in results.probes
         for attack in probe.attacks
-        if _surely_further(attack)
+        if _significantly_further(attack)
     ]
     return wrong or passed(
         "black-box probe",
@@ -315,8 +315,8 @@ def answers_repeat(results: Results) -> list[Finding]:
                 Finding(
                     "answers repeat",
                     False,
-                    f"{_where(probe)}: {what}: a fresh copy gives {found.clean} of {probe.n} clean "
-                    f"images other logits than were counted, and {found.adversarial} of "
+                    f"{_where(probe)}: {what}: an unqueried copy gives {found.clean} of {probe.n} "
+                    f"clean images other logits than were counted, and {found.adversarial} of "
                     f"{found.shown} perturbed ones other logits than the model does by now",
                     {
                         "changed_clean": found.clean / probe.n,
@@ -328,11 +328,11 @@ def answers_repeat(results: Results) -> list[Finding]:
     return wrong or passed(
         "answers repeat",
         len(results.probes),
-        "a fresh copy, asked in another order and in other batches, answers as was counted",
+        "an unqueried copy, asked in another order and in other batches, answers as was counted",
     )
 
 
-def _surely_further(attack: BlackBoxAttack) -> bool:
+def _significantly_further(attack: BlackBoxAttack) -> bool:
     decided = attack.further + attack.less_far
     if not decided:
         return False

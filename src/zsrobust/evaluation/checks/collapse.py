@@ -16,6 +16,7 @@ from typing import Protocol, TypedDict
 
 from zsrobust.evaluation.checks.row_groups import passed
 from zsrobust.evaluation.results import Finding, Results, Row
+from zsrobust.evaluation.statistics import Interval
 
 LEVEL = 0.001
 NEARLY = 0.9
@@ -110,7 +111,7 @@ def is_one_class(found: Counted) -> bool:
 
 def is_at_chance(found: Counted) -> bool:
     """Whether the 95 % interval of the accuracy does not lie above chance."""
-    return _lowest(found, 0.05) <= found.chance_acc
+    return _interval(found, 0.05)[0] <= found.chance_acc
 
 
 def is_near_chance(found: Counted) -> bool:
@@ -123,8 +124,8 @@ def is_below(found: Counted, original: Counted, share: float = 1.0) -> bool:
 
     Never where the original is not surely above chance itself.
     """
-    had = _lowest(original, LEVEL) - original.chance_acc
-    has = _highest(found, LEVEL) - found.chance_acc
+    had = _interval(original, LEVEL)[0] - original.chance_acc
+    has = _interval(found, LEVEL)[1] - found.chance_acc
     return had > 0 and has < share * had
 
 
@@ -135,7 +136,7 @@ def collapse(found: Counted, original: Counted | None, images: str) -> list[Prob
         found: of the model.
         original: of what it was made from, on the same images; None where that is not known, and
             then, as of one that is near chance itself, a single class alone is found.
-        images: which these are, in words.
+        images: what they are called in messages.
     """
     problems = []
     if is_one_class(found):
@@ -165,19 +166,16 @@ def collapse(found: Counted, original: Counted | None, images: str) -> list[Prob
     return problems
 
 
-def _lowest(found: Counted, level: float) -> float:
-    """Lower limit of the accuracy's two-sided interval of confidence 1 - ``level``."""
-    right = round(found.clean_acc * found.n)
+def _interval(found: Counted, level: float) -> Interval:
+    """Clopper and Pearson's two-sided interval of the accuracy, of confidence 1 - ``level``."""
+    # binomtest(...).proportion_ci finds the same limits by root finding, a hundred times slower.
     from scipy.stats import beta
 
-    return float(beta.ppf(level / 2, right, found.n - right + 1)) if right else 0.0
-
-
-def _highest(found: Counted, level: float) -> float:
     right = round(found.clean_acc * found.n)
-    from scipy.stats import beta
-
-    return float(beta.ppf(1 - level / 2, right + 1, found.n - right)) if right < found.n else 1.0
+    wrong = found.n - right
+    low = float(beta.ppf(level / 2, right, wrong + 1)) if right else 0.0
+    high = float(beta.ppf(1 - level / 2, right + 1, wrong)) if wrong else 1.0
+    return low, high
 
 
 _AGAIN = "fine-tune again at a lower optimizer.lr"
@@ -283,13 +281,13 @@ def _cases(results: Results) -> Iterator[tuple[Row, Row | None]]:
         if not math.isnan(row.chance_acc):
             rows.setdefault((row.model, row.dataset, row.split), row)
 
-    def seen_alike(row: Row) -> tuple[object, ...]:
+    def inputs(row: Row) -> tuple[object, ...]:
         """What a model and its original share: weights aside, all that decides a prediction."""
         about = models.get(row.model, {})
-        under = data.get(row.dataset, {}).get(f"under {row.model}")
+        settings = data.get(row.dataset, {}).get(f"under {row.model}")
         place = (row.dataset, row.split, row.n, row.resolution)
-        return (*place, about.get("source"), str(about.get("preprocessing")), str(under))
+        return (*place, about.get("source"), str(about.get("preprocessing")), str(settings))
 
-    originals = {seen_alike(row): row for row in rows.values() if row.method == "original"}
+    originals = {inputs(row): row for row in rows.values() if row.method == "original"}
     for row in rows.values():
-        yield row, None if row.method == "original" else originals.get(seen_alike(row))
+        yield row, None if row.method == "original" else originals.get(inputs(row))

@@ -1,4 +1,4 @@
-"""A model and a few samples it has right: what the sanity checks question."""
+"""A model and a few samples that it classifies correctly: what the sanity checks attack."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def in_batches(compute: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
     return torch.cat([compute(*(whole[at : at + BATCH] for whole in tensors)) for at in starts])
 
 
-def surely_more(first: Tensor, second: Tensor) -> bool:
+def significantly_more(first: Tensor, second: Tensor) -> bool:
     """Whether ``first`` holds for more samples than ``second`` (N,) beyond chance.
 
     A one-sided sign test on the samples where the two differ, at 1 %.

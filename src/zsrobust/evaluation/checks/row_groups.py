@@ -1,4 +1,4 @@
-"""Rows that may be compared with each other, and the words for what a comparison found."""
+"""Groups of rows that may be compared with each other, and how findings describe them."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ def standing(row: Row) -> int:
     return round(row.robust_acc * row.n)
 
 
-def surely_above(row: Row, other: Row) -> bool:
+def significantly_above(row: Row, other: Row) -> bool:
     """Whether more stand ``row`` than ``other`` by more than bad luck explains."""
     return standing(row) - standing(other) > max(1, RISE_SHARE * row.n)
 
 
 def radius(row: Row) -> str:
-    """The radius in words."""
+    """The radius as text."""
     return format_radius(row.norm, row.eps)
 
 
 def where(row: Row) -> str:
-    """Model, data set and n in words."""
+    """Model, data set and n as text."""
     return f"{row.model} on {row.dataset} (n {row.n})"
 
 

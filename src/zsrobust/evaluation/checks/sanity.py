@@ -1,8 +1,8 @@
-"""Is an attack on this model worth anything? A list of checks that run attacks of their own.
+"""Sanity checks of a model, which run attacks of their own.
 
 A model can defeat an attack without being robust: zero or shattered gradients, randomness, logits
-on a scale where cross-entropy is flat or underflows, a memory of what it was asked. Each check
-looks for a trace that such a model leaves and an honest one does not.
+on a scale where cross-entropy is flat or underflows, state kept between queries. Each check looks
+for evidence of one of these.
 
 Sources: Athalye, Carlini and Wagner, "Obfuscated gradients give a false sense of security" (ICML
 2018); Carlini et al., "On evaluating adversarial robustness" (2019); Tramer et al., "On adaptive
@@ -39,7 +39,7 @@ from zsrobust.evaluation.checks.gradient_checks import (
     zero_gradients,
 )
 from zsrobust.evaluation.checks.probe import Probe, in_batches, spread
-from zsrobust.evaluation.checks.snapshot import kept_fresh
+from zsrobust.evaluation.checks.snapshot import snapshots
 from zsrobust.evaluation.checks.state_checks import batch_independent, stateless
 from zsrobust.evaluation.outcomes import TIE
 from zsrobust.evaluation.results import Finding, SanityReport
@@ -101,7 +101,7 @@ def sanity(
     with (
         frozen(classifier),
         torch.random.fork_rng(devices),
-        kept_fresh([classifier], fork=True),
+        snapshots([classifier], fork=True),
     ):
         # A randomised model draws from the global stream: the same findings every time.
         torch.manual_seed(seed)
@@ -141,7 +141,7 @@ def _checked(check: Callable[[Probe], Finding], probe: Probe) -> Finding:
         return check(probe)
     except RunError as error:
         why = (
-            "A gradient that is not a number stops every attack here, and makes others leave the "
+            "A NaN gradient stops every attack here, and makes other implementations leave the "
             "image as it is. Find where the model divides by zero or overflows."
         )
         return Finding(name, False, f"the check could not run: {error}", {}, why)
@@ -200,5 +200,5 @@ def _drawn(cell: Cell, seed: int) -> Batch:
         right += [index for index, standing in zip(some, stands, strict=True) if standing]
         if len(right) >= SAMPLES:
             break
-    # With nothing right the checks say so themselves; they need some images to say it of.
+    # Where no sample is right, ``sanity`` refuses by itself; it needs an image to do so.
     return next(cell.measurement.batches(right[:SAMPLES] or drawn[:1], SAMPLES))

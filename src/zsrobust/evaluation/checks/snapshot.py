@@ -1,8 +1,8 @@
-"""A model as it was before it was asked anything, to tell one that remembers what it was asked.
+"""Snapshots of models from before their first query, to detect models that keep state.
 
-A copy of a module has no part in what the module learns afterwards, but for what lies outside of
-it: a global, or a variable of a function that it calls. A process forked before the first question
-has none of that either.
+A copy of a module does not share what the module learns afterwards, except what lies outside of
+it: a global, or a variable of a function that it calls. A process forked before the first query
+shares none of that either.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ PATIENCE = 600.0
 """Seconds that a forked process has for an answer; a copy answers then."""
 
 
-class Fresh:
-    """What a model answers that has never been asked.
+class Snapshot:
+    """A model as it was before its first query.
 
     Args:
-        model: images (N, 3, H, W) to logits (N, C); not asked yet.
+        model: images (N, 3, H, W) to logits (N, C); not queried yet.
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self._kept = _copied(model)
+        self._model = _copied(model)
         self._weights = _versions(model)
         self.forked: tuple[Connection, int] | None = None
 
     def copy(self, model: nn.Module) -> nn.Module:
-        """A copy that has not been asked anything; ``model`` itself where it cannot be copied."""
-        return (_copied(self._kept) if self._kept is not None else None) or model
+        """A copy that has not been queried; ``model`` itself where it cannot be copied."""
+        return (_copied(self._model) if self._model is not None else None) or model
 
     def answers(self, model: nn.Module, images: Tensor) -> Tensor:
-        """Logits (N, C) of a model that is asked nothing but ``images`` (N, 3, H, W)."""
+        """Logits (N, C) for ``images`` (N, 3, H, W) of a model that has seen no other query."""
         if self.forked is not None:
             found = _asked(*self.forked, images)
             if found is not None:
@@ -56,33 +56,33 @@ class Fresh:
         return _versions(model) != self._weights
 
 
-_KEPT: WeakKeyDictionary[nn.Module, Fresh] = WeakKeyDictionary()
+_SNAPSHOTS: WeakKeyDictionary[nn.Module, Snapshot] = WeakKeyDictionary()
 
 
-def fresh_of(model: nn.Module) -> Fresh:
-    """What :func:`kept_fresh` keeps of ``model``."""
-    return _KEPT[model]
+def snapshot_of(model: nn.Module) -> Snapshot:
+    """The snapshot that :func:`snapshots` took of ``model``."""
+    return _SNAPSHOTS[model]
 
 
 @contextmanager
-def kept_fresh(models: Sequence[nn.Module], *, fork: bool) -> Iterator[None]:
-    """Keep ``models`` for the block as they are at its beginning, before they are asked.
+def snapshots(models: Sequence[nn.Module], *, fork: bool) -> Iterator[None]:
+    """Take snapshots of ``models``, before their first query, for the length of the block.
 
-    What an outer block keeps of one of them stays.
+    A model that an outer block took a snapshot of keeps that one.
 
     Args:
         models: images (N, 3, H, W) to logits (N, C).
         fork: let processes that are forked now answer for them; on Linux alone, and of models on
             the CPU alone.
     """
-    new = [model for model in models if model not in _KEPT]
-    _KEPT.update({model: Fresh(model) for model in new})
+    new = [model for model in models if model not in _SNAPSHOTS]
+    _SNAPSHOTS.update({model: Snapshot(model) for model in new})
     try:
         with _forked(new) if fork and new and _may_fork(new) else nullcontext():
             yield
     finally:
         for model in new:
-            del _KEPT[model]
+            del _SNAPSHOTS[model]
 
 
 @contextmanager
@@ -97,7 +97,7 @@ def _forked(models: Sequence[nn.Module]) -> Iterator[None]:
         return
     theirs.close()
     for place, model in enumerate(models):
-        _KEPT[model].forked = (ours, place)
+        _SNAPSHOTS[model].forked = (ours, place)
     try:
         yield
     finally:

@@ -1,12 +1,12 @@
-"""Sanity checks of what an answer depends on besides the image: other images, and earlier ones.
+"""Sanity checks of whether predictions depend on other images of the batch, or on earlier queries.
 
-What stands an attack because the model has seen the attack at work falls to one who makes his
-images elsewhere. Chen, Carlini and Wagner, "Stateful detection of black-box adversarial attacks"
-(2019, arXiv 1907.05587), and Li et al., "Blacklight: scalable defense for neural networks against
-query-based black-box attacks" (USENIX Security 2022) are such defences, meant for attacks of many
-queries. Of models that adapt to their test batch: Wang et al., "Tent: fully test-time adaptation by
-entropy minimization" (ICLR 2021); Chen et al., "Towards evaluating the robustness of neural
-networks learned by transduction" (ICLR 2022).
+A model may withstand an attack only because it has seen the queries of the attack; adversarial
+images generated on another copy then succeed. Chen, Carlini and Wagner, "Stateful detection of
+black-box adversarial attacks" (2019, arXiv 1907.05587), and Li et al., "Blacklight: scalable
+defense for neural networks against query-based black-box attacks" (USENIX Security 2022) are such
+defences, meant for attacks of many queries. Of models that adapt to their test batch: Wang et al.,
+"Tent: fully test-time adaptation by entropy minimization" (ICLR 2021); Chen et al., "Towards
+evaluating the robustness of neural networks learned by transduction" (ICLR 2022).
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from zsrobust.evaluation.checks.probe import Probe, spread, surely_more
-from zsrobust.evaluation.checks.snapshot import Fresh, fresh_of
+from zsrobust.evaluation.checks.probe import Probe, significantly_more, spread
+from zsrobust.evaluation.checks.snapshot import Snapshot, snapshot_of
 from zsrobust.evaluation.results import Finding
 
 TOLERANCE = 1e-3
@@ -34,7 +34,7 @@ STATEFUL = (
     "The model keeps state: its answers depend on what it was asked before (a memory, a counter, "
     "detection of similar queries, adaptation at test time). Robust accuracy counts answers that "
     "the attack itself has changed; images that were made on another copy meet none of that. "
-    "Evaluate with a fresh copy for each image, on images attacked elsewhere."
+    "Evaluate with an unqueried copy for each image, on images attacked elsewhere."
 )
 
 
@@ -44,31 +44,31 @@ def changed(first: Tensor, second: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def answers_alone(fresh: Fresh, model: nn.Module, images: Tensor) -> Tensor:
+def answers_alone(snapshot: Snapshot, model: nn.Module, images: Tensor) -> Tensor:
     """Logits (N, C) of ``images``, each shown to a copy of its own; infinite where it refuses."""
     try:
-        return torch.cat([fresh.copy(model)(image[None]).float() for image in images])
+        return torch.cat([snapshot.copy(model)(image[None]).float() for image in images])
     except (RuntimeError, ValueError):
         # Batch statistics of one image are none: such a model cannot be asked about it.
-        logits: Tensor = fresh.copy(model)(images).float()
+        logits: Tensor = snapshot.copy(model)(images).float()
         return torch.full_like(logits, torch.inf)
 
 
 @torch.no_grad()
 def batch_independent(probe: Probe) -> Finding:
-    """An image alone has the logits that it has in a batch, each asked of a fresh copy."""
-    fresh, images = fresh_of(probe.model), probe.images[:TOGETHER]
+    """An image alone has the logits that it has in a batch, each asked of an unqueried copy."""
+    snapshot, images = snapshot_of(probe.model), probe.images[:TOGETHER]
 
     def asked(images: Tensor) -> Tensor:
-        logits: Tensor = fresh.copy(probe.model)(images).float()
+        logits: Tensor = snapshot.copy(probe.model)(images).float()
         return logits
 
     together = asked(images)
     n = len(together)
-    alone = answers_alone(fresh, probe.model, images)
+    alone = answers_alone(snapshot, probe.model, images)
     other, redrawn = changed(together, alone), changed(together, asked(images))
     flips = float((together.argmax(-1) != alone.argmax(-1)).float().mean())
-    passed = not surely_more(other, redrawn)
+    passed = not significantly_more(other, redrawn)
     return Finding(
         "independent of the batch",
         passed,
@@ -80,12 +80,12 @@ def batch_independent(probe: Probe) -> Finding:
 
 
 def stateless(probe: Probe) -> Finding:
-    """After all attacks the model answers as a fresh copy does that has never been asked.
+    """After all attacks the model answers as an unqueried copy does that has never been asked.
 
     A copy each is asked about the clean images alone, and about PGD's images alone: of these
     images, and of their mirror images, which nobody can have asked about before.
     """
-    fresh = fresh_of(probe.model)
+    snapshot = snapshot_of(probe.model)
     seen = probe.images.flip(-1)
     mirrored = replace(
         probe, images=seen, labels=probe.logits(seen).argmax(-1), _attacked={}
@@ -94,14 +94,14 @@ def stateless(probe: Probe) -> Finding:
     figures: dict[str, float] = {}
     found = []
     for place, images in places.items():
-        before, again = (fresh.answers(probe.model, images) for _ in range(2))
+        before, again = (snapshot.answers(probe.model, images) for _ in range(2))
         now = probe.logits(images)
         other = changed(before, now)
-        found.append(surely_more(other, changed(before, again)))
+        found.append(significantly_more(other, changed(before, again)))
         flips = before.argmax(-1) != now.argmax(-1)
         figures[f"changed_{place}"] = float(other.float().mean())
         figures[f"changed_predictions_{place}"] = float(flips.float().mean())
-    moved = fresh.weights_moved(probe.model)
+    moved = snapshot.weights_moved(probe.model)
     passed = not (any(found) or moved)
     shares = ", ".join(
         f"{figures[f'changed_{place}']:.0%} ({figures[f'changed_predictions_{place}']:.0%})"
@@ -110,8 +110,8 @@ def stateless(probe: Probe) -> Finding:
     return Finding(
         "keeps no state",
         passed,
-        "after all attacks the logits (the prediction) differ from a fresh copy's for these shares "
-        f"of clean images, PGD-10's, and PGD-10's of mirror images: {shares}"
+        "after all attacks the logits (the prediction) differ from an unqueried copy's for these "
+        f"shares of clean images, PGD-10's, and PGD-10's of mirror images: {shares}"
         + ("; weights were written to" if moved else ""),
         {**figures, "weights_moved": float(moved)},
         "It does not matter what the model was asked before." if passed else STATEFUL,

@@ -47,36 +47,36 @@ class Gap:
         return f"{100 * self.difference:+.1f} ({low:+.1f} to {high:+.1f})"
 
 
-def average_rows(run: EvaluatedRun, under: str, models: Sequence[str]) -> dict[str, list[Row]]:
+def average_rows(run: EvaluatedRun, condition: str, models: Sequence[str]) -> dict[str, list[Row]]:
     """Each model's rows that an average is over: of sets unseen by all, or of all where none is.
 
     Raises:
         RequestError: if a model or the attack is not in the evaluation.
     """
-    rows = [row for row in run.results.rows if row.under == under]
+    rows = [row for row in run.results.rows if row.condition == condition]
     seen = {row.dataset for row in rows if row.seen}
     unseen = [row for row in rows if row.dataset not in seen]
     of = {model: [row for row in unseen or rows if row.model == model] for model in models}
     for model, found in of.items():
         if not found:
-            raise RequestError(f"{run.folder} holds no result of {model} under {under}")
+            raise RequestError(f"{run.folder} holds no result of {model} under {condition}")
     return of
 
 
-def gaps(run: EvaluatedRun, under: str, pairs: Sequence[tuple[str, str]]) -> tuple[Gap, Gap]:
+def gaps(run: EvaluatedRun, condition: str, pairs: Sequence[tuple[str, str]]) -> tuple[Gap, Gap]:
     """The clean and the robust gap on the average over sets.
 
     Within a seed samples are paired; over seeds the interval is ``seeds_interval``'s.
 
     Args:
         run: the evaluation.
-        under: attack and radius, such as ``pgd-10 1/255``.
+        condition: attack and radius, such as ``pgd-10 1/255``.
         pairs: names of the first and the second method's model, a pair a seed.
 
     Raises:
         RequestError: if a model or the attack is not in the evaluation.
     """
-    of = average_rows(run, under, [model for pair in pairs for model in pair])
+    of = average_rows(run, condition, [model for pair in pairs for model in pair])
     clean: dict[str, list[Outcome]] = {}
     robust: dict[str, list[Outcome]] = {}
     for model, rows in of.items():

@@ -1,4 +1,4 @@
-"""Several evaluations as one: models that were measured the same way, side by side."""
+"""Merge evaluations with the same protocol into one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Place = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
-class Measured:
+class ModelResults:
     """One model of one evaluation.
 
     Attributes:
@@ -31,9 +31,9 @@ class Measured:
     @property
     def places(self) -> dict[Place, Row]:
         """The rows by data set, split, and attack with its radius."""
-        return {(row.dataset, row.split, row.under): row for row in self.rows}
+        return {(row.dataset, row.split, row.condition): row for row in self.rows}
 
-    def is_same(self, other: Measured) -> bool:
+    def is_same(self, other: ModelResults) -> bool:
         """Whether both are one model: the same weights, settings and prompts, by any name."""
         mine, theirs = (one.results.protocol["models"][one.model] for one in (self, other))
         return bool(mine == theirs) and all(
@@ -41,7 +41,7 @@ class Measured:
             for dataset in {row.dataset for row in self.rows} & {row.dataset for row in other.rows}
         )
 
-    def is_comparable(self, other: Measured) -> bool:
+    def is_comparable(self, other: ModelResults) -> bool:
         """Whether they have a place in common, and were measured the same way wherever they do."""
         here, there = self.places, other.places
         common = here.keys() & there.keys()
@@ -54,20 +54,17 @@ class Measured:
         return self.results.protocol["data"][dataset][f"under {self.model}"]["templates"]
 
 
-def measured_models(run: str, results: Results) -> Iterator[Measured]:
+def split_by_model(run: str, results: Results) -> Iterator[ModelResults]:
     """Every model of an evaluation, in the order of its rows."""
     for model in dict.fromkeys(row.model for row in results.rows):
         rows = tuple(row for row in results.rows if row.model == model)
-        yield Measured(run, results, model, rows)
+        yield ModelResults(run, results, model, rows)
 
 
-def alike(runs: Sequence[tuple[str, Results]]) -> list[list[int]]:
-    """Which of ``runs``, by index, are one evaluation made in parts, such as one a seed.
-
-    They have the same sets and attacks, all measured the same way.
-    """
+def group_by_protocol(runs: Sequence[tuple[str, Results]]) -> list[list[int]]:
+    """Indices of ``runs`` in groups of the same sets, attacks and protocol, as one run a seed."""
     groups: list[list[int]] = []
-    parts = [list(measured_models(*run)) for run in runs]
+    parts = [list(split_by_model(*run)) for run in runs]
     for index, models in enumerate(parts):
         for group in groups:
             firsts = parts[group[0]]
@@ -79,18 +76,18 @@ def alike(runs: Sequence[tuple[str, Results]]) -> list[list[int]]:
     return groups
 
 
-def _same_places(one: Measured, other: Measured) -> bool:
+def _same_places(one: ModelResults, other: ModelResults) -> bool:
     return one.places.keys() == other.places.keys() and one.is_comparable(other)
 
 
-def united(parts: Sequence[Measured]) -> tuple[Results, dict[str, list[Measured]]]:
+def merge_results(parts: Sequence[ModelResults]) -> tuple[Results, dict[str, list[ModelResults]]]:
     """One ``Results`` of pairwise comparable models, and by name there what each is made of.
 
     A model that several evaluations hold, as an original, is in it once, and what was measured
     first counts. Different models of one name get their evaluation's name beside it. Findings and
     sanity reports stay with the evaluations.
     """
-    together: list[list[Measured]] = []
+    together: list[list[ModelResults]] = []
     for part in parts:
         same = next((found for found in together if found[0].is_same(part)), None)
         if same is None:
@@ -102,7 +99,7 @@ def united(parts: Sequence[Measured]) -> tuple[Results, dict[str, list[Measured]
     data: dict[str, Any] = {}
     rows: list[Row] = []
     probes: list[BlackBoxProbe] = []
-    of: dict[str, list[Measured]] = {}
+    of: dict[str, list[ModelResults]] = {}
     for found in together:
         first = found[0]
         clash = many.count(first.model) > 1

@@ -1,4 +1,4 @@
-"""Which differences between evaluated models are real: paired on the same samples."""
+"""Significance of differences between evaluated models, paired on the same samples."""
 
 from __future__ import annotations
 
@@ -94,8 +94,10 @@ def paired_difference(first: Sequence[Outcome], second: Sequence[Outcome]) -> Di
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's adjusted p-values, in the order given: the k-th smallest of m times m - k + 1.
 
-    Whoever calls those below 0.05 real is wrong about any of them in at most 5 % of cases
+    Rejecting those below 0.05 bounds the family-wise error rate by 5 %
     (Holm, "A simple sequentially rejective multiple test procedure", Scand. J. Stat. 1979).
+    scipy corrects for the false discovery rate only; statsmodels has Holm's, but would be a further
+    dependency for these lines alone.
     """
     adjusted, largest = [0.0] * len(p_values), 0.0
     for rank, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
@@ -114,15 +116,15 @@ class Line:
 
     Attributes:
         dataset: its name, or ``average of K all`` or ``unseen`` sets.
-        under: ``clean``, or attack and radius.
+        condition: ``clean``, or attack and radius.
         seen: whether either model was trained on that set; of an average, on any of its sets.
         n: samples; of an average, those of its sets together.
         difference: accuracies, interval and p of this line alone.
-        p: Holm's over the sets of one ``under``; of an average, which is one test, as it is.
+        p: Holm's over the sets of one ``condition``; of an average, which is one test, as it is.
     """
 
     dataset: str
-    under: str
+    condition: str
     seen: bool
     n: int
     difference: Difference
@@ -168,7 +170,7 @@ class Comparison:
                     "lines": [
                         {
                             "dataset": line.dataset,
-                            "under": line.under,
+                            "condition": line.condition,
                             "seen": line.seen,
                             "n": line.n,
                             "first": line.difference.first,
@@ -231,11 +233,13 @@ def _pair(a: EvaluatedRun, model_a: str, b: EvaluatedRun, model_b: str) -> Pair:
         ids_a, *right_a = a.right(row)
         ids_b, *right_b = b.right(rows_b[key])
         _require_same_samples(names, row.dataset, ids_a, ids_b)
-        for under, pairs in zip(
-            ("clean", row.under), zip(right_a, right_b, strict=True), strict=True
+        for condition, pairs in zip(
+            ("clean", row.condition), zip(right_a, right_b, strict=True), strict=True
         ):
-            outcomes.setdefault(under, {})[row.dataset] = pairs
-    lines = [line for under, by_set in outcomes.items() for line in _lines(under, by_set, seen)]
+            outcomes.setdefault(condition, {})[row.dataset] = pairs
+    lines = [
+        line for condition, by_set in outcomes.items() for line in _lines(condition, by_set, seen)
+    ]
     sets = dict.fromkeys(row.dataset for row in rows_a.values())
     averages = dict.fromkeys(line.dataset for line in lines if line.dataset not in sets)
     order = [*sets, *sorted(averages, key=lambda name: name.endswith("unseen"))]
@@ -255,12 +259,12 @@ def _rows(run: EvaluatedRun, model: str) -> dict[tuple[str, ...], Row]:
     }
 
 
-def _lines(under: str, by_set: dict[str, Pairs], seen: set[str]) -> list[Line]:
+def _lines(condition: str, by_set: dict[str, Pairs], seen: set[str]) -> list[Line]:
     """The sets under one attack, Holm's correction over them, and both averages."""
     alone = {name: paired_difference([first], [second]) for name, (first, second) in by_set.items()}
     adjusted = holm([difference.p for difference in alone.values()])
     lines = [
-        Line(name, under, name in seen, len(by_set[name][0]), difference, p)
+        Line(name, condition, name in seen, len(by_set[name][0]), difference, p)
         for (name, difference), p in zip(alone.items(), adjusted, strict=True)
     ]
     unseen = [name for name in by_set if name not in seen]
@@ -270,7 +274,7 @@ def _lines(under: str, by_set: dict[str, Pairs], seen: set[str]) -> list[Line]:
             average = paired_difference(first, second)
             n = sum(map(len, first))
             name = f"average of {len(names)} {over}"
-            lines.append(Line(name, under, not seen.isdisjoint(names), n, average, average.p))
+            lines.append(Line(name, condition, not seen.isdisjoint(names), n, average, average.p))
     return lines
 
 
@@ -291,7 +295,7 @@ def _left_out(a: dict[tuple[str, ...], Row], b: dict[tuple[str, ...], Row]) -> l
 
 
 def _listed(rows: dict[tuple[str, ...], Row]) -> str:
-    return ", ".join(f"{row.dataset} ({row.split}) under {row.under}" for row in rows.values())
+    return ", ".join(f"{row.dataset} ({row.split}) under {row.condition}" for row in rows.values())
 
 
 def _classifiers(a: EvaluatedRun, model_a: str, b: EvaluatedRun, model_b: str) -> list[str]:

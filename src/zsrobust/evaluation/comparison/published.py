@@ -1,4 +1,4 @@
-"""Numbers that papers printed, beside ours, and in what the protocols differ."""
+"""Published numbers beside ours, and how the protocols differ."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Published:
 
 
 @dataclass(frozen=True)
-class Beside:
+class PublishedMatch:
     """One of our accuracies and one published.
 
     Attributes:
@@ -58,7 +58,7 @@ class Beside:
         clean: whether its clean accuracy is meant, or its robust one.
         published: the published row.
         accuracy: what that row says of this data set, in [0, 1].
-        differs: in words, each way in which the protocols differ as far as both tell.
+        differs: a sentence for each known difference of the protocols.
     """
 
     ours: Row
@@ -85,7 +85,7 @@ def load_published() -> list[Published]:
     ]
 
 
-def beside(results: Results) -> list[Beside]:
+def match_published(results: Results) -> list[PublishedMatch]:
     """For each accuracy of ``results``, the published ones of the same set, attack kind and eps.
 
     Sets match by name, whatever its case and punctuation: ``tiny-imagenet`` is TinyImageNet. A
@@ -98,7 +98,7 @@ def beside(results: Results) -> list[Beside]:
     ours = [(row, True) for row in reversed(once.values())]
     ours += [(row, False) for row in results.rows]
     return [
-        Beside(row, clean, printed, accuracy, _differs(results, row, clean, printed))
+        PublishedMatch(row, clean, printed, accuracy, _differs(results, row, clean, printed))
         for row, clean in ours
         for printed in published
         if printed.metric == ("clean" if clean else "robust")
@@ -138,7 +138,7 @@ def _differs(results: Results, row: Row, clean: bool, printed: Published) -> tup
         attack = attack_of(results, row)
         scale = attack.get("logit_scale") or model["logit_scale"]
         ways += [
-            ("attack", printed.attack_as_released, _attack_in_words(attack)),
+            ("attack", printed.attack_as_released, _describe_attack(attack)),
             # OpenAI's learned scale is 100 but for rounding.
             ("logit scale", printed.logit_scale, f"{scale:.4g}"),
             ("precision", printed.precision, results.protocol["precision"]),
@@ -165,8 +165,8 @@ def _tuned_on(model: dict[str, Any], printed: Published) -> tuple[str, str]:
     return there, there if _plain(here) == _plain(there) else here
 
 
-def _attack_in_words(attack: dict[str, Any]) -> str:
-    """In the words of the published rows, so that equal attacks are equal text."""
+def _describe_attack(attack: dict[str, Any]) -> str:
+    """As the published rows write it, so that equal attacks are equal text."""
     if attack.get("loss") != "ce" or "step_size" not in attack:
         return str(attack["name"])
     start = " random start" if attack["random_start"] else ""

@@ -1,4 +1,4 @@
-"""Several runs of one method, alike but for the seed: mean and spread."""
+"""Runs of one method that differ in their seed: mean and spread."""
 
 from __future__ import annotations
 

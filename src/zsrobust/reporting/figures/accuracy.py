@@ -22,10 +22,10 @@ from zsrobust.reporting.figures.style import (
     FAINT,
     SMALL,
     TEXT,
-    Look,
+    Style,
     bare,
-    looks,
     new_figure,
+    styles,
 )
 
 ROW, LEAST_ROW, PAGE = 0.4, 0.3, 9.5
@@ -38,7 +38,7 @@ COLUMNS = 4
 """Of the legend, at most."""
 
 
-def accuracy_figure(results: Results, under: str | None = None) -> Figure:
+def accuracy_figure(results: Results, condition: str | None = None) -> Figure:
     """A row a set and, set apart, the averages; clean accuracy left, robust accuracy right.
 
     A point is an accuracy in per cent and its whisker the 95 % interval: Wilson's for a set and
@@ -46,13 +46,13 @@ def accuracy_figure(results: Results, under: str | None = None) -> Figure:
 
     Args:
         results: of an evaluation.
-        under: the attack, such as ``pgd-10 1/255``; by default the one that leaves least.
+        condition: the attack, such as ``pgd-10 1/255``; by default the one that leaves least.
 
     Raises:
         RequestError: if no row has that attack.
     """
-    under = under or strongest(results)
-    places, series = accuracy_series(results, under)
+    condition = condition or strongest(results)
+    places, series = accuracy_series(results, condition)
     heights = np.array([index + GAP * place.average for index, place in enumerate(places)])
     rows = float(heights[-1]) + 1
     row = min(ROW, max(LEAST_ROW, PAGE / rows))
@@ -63,8 +63,8 @@ def accuracy_figure(results: Results, under: str | None = None) -> Figure:
     for panel, kind in zip(panels, ("clean", "robust"), strict=True):
         bare(panel)
         _stripes(panel, places, heights)
-        for one, look, offset in zip(
-            series, looks([s.method for s in series]), _offsets(len(series)), strict=True
+        for one, style, offset in zip(
+            series, styles([s.method for s in series]), _offsets(len(series)), strict=True
         ):
             points = getattr(one, kind)
             at = [
@@ -72,8 +72,8 @@ def accuracy_figure(results: Results, under: str | None = None) -> Figure:
                 for p, y in zip(places, heights, strict=True)
                 if p.name in points
             ]
-            _whiskers(panel, at, offset, look, size, one.legend)
-        panel.set_title(kind if kind == "clean" else f"under {under}", fontsize=TEXT)
+            _whiskers(panel, at, offset, style, size, one.legend)
+        panel.set_title(kind if kind == "clean" else f"under {condition}", fontsize=TEXT)
         panel.set_xlabel("accuracy, %", fontsize=SMALL)
         panel.set_xlim(0, _end(series, kind))
     panels[0].set_yticks(heights, [_words(place) for place in places])
@@ -122,7 +122,7 @@ def _whiskers(
     panel: Axes,
     at: Sequence[tuple[Point, float]],
     offset: float,
-    look: Look,
+    style: Style,
     size: float,
     label: str,
 ) -> None:
@@ -133,8 +133,8 @@ def _whiskers(
         x,
         [y + offset for _, y in at],
         xerr=lengths,
-        fmt=look.marker,
-        color=look.colour,
+        fmt=style.marker,
+        color=style.colour,
         markersize=size,
         markeredgecolor="white",
         markeredgewidth=0.4,

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from zsrobust.reporting.figures.style import FAINT, SMALL, TEXT, Look, bare, looks, new_figure
+from zsrobust.reporting.figures.style import FAINT, SMALL, TEXT, Style, bare, new_figure, styles
 from zsrobust.utils.errors import RequestError
 
 Lines = Sequence[dict[str, Any]]
@@ -38,7 +38,7 @@ def curves_figure(runs: Sequence[tuple[str, str, Lines]]) -> Figure:
     figure = new_figure(2.9)
     panels = cast(Sequence[Axes], figure.subplots(1, len(_PANELS)))
     methods = {label: method for label, method, _ in runs}
-    of = dict(zip(methods, looks(list(methods.values())), strict=True))
+    of = dict(zip(methods, styles(list(methods.values())), strict=True))
     for axes, (title, trained, held_out) in zip(panels, _PANELS, strict=True):
         bare(axes)
         axes.grid(axis="y", color=FAINT, linewidth=0.6)
@@ -59,26 +59,26 @@ def curves_figure(runs: Sequence[tuple[str, str, Lines]]) -> Figure:
     return figure
 
 
-def _curve(axes: Axes, lines: Lines, key: str, look: Look) -> None:
+def _curve(axes: Axes, lines: Lines, key: str, style: Style) -> None:
     found = [line for line in lines if line.get("kind") == "train" and key in line]
     factor = 1 if key == "total" else 100
     axes.plot(
         [line["step"] for line in found],
         [factor * line[key] for line in found],
-        color=look.colour,
+        color=style.colour,
         linewidth=0.9,
         alpha=0.75,
         label="_nolegend_",
     )
 
 
-def _marks(axes: Axes, lines: Lines, key: str, look: Look, label: str) -> None:
+def _marks(axes: Axes, lines: Lines, key: str, style: Style, label: str) -> None:
     found = [line for line in lines if line.get("kind") == "held_out" and key in line]
     axes.plot(
         [line["step"] for line in found],
         [100 * line[key] for line in found],
-        color=look.colour,
-        marker=look.marker,
+        color=style.colour,
+        marker=style.marker,
         markersize=5,
         linestyle="none",
         label=label,

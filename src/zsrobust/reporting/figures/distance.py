@@ -17,11 +17,11 @@ from zsrobust.reporting.figures.style import (
     FAINT,
     SMALL,
     TEXT,
-    Look,
+    Style,
     bare,
-    looks,
-    method_words,
+    method_title,
     new_figure,
+    styles,
 )
 from zsrobust.training.metrics import read_metrics
 from zsrobust.utils.errors import RequestError
@@ -91,12 +91,12 @@ def distance_figure(runs: Sequence[Path]) -> Figure:
     for axes in (bars, lines):
         bare(axes)
         axes.grid(axis="y", color=FAINT, linewidth=0.6)
-    of = dict(zip(groups, looks(list(groups)), strict=True))
+    of = dict(zip(groups, styles(list(groups)), strict=True))
     for place, (method, found) in enumerate(groups.items()):
         _bar(bars, place, found, of[method])
         for index, moved in enumerate(found):
-            _line(lines, moved, of[method], method_words(method) if index == 0 else "")
-    bars.set_xticks(range(len(groups)), [method_words(method) for method in groups])
+            _line(lines, moved, of[method], method_title(method) if index == 0 else "")
+    bars.set_xticks(range(len(groups)), [method_title(method) for method in groups])
     if many:
         bars.tick_params(axis="x", rotation=40)
         for label in bars.get_xticklabels():
@@ -115,10 +115,10 @@ def distance_figure(runs: Sequence[Path]) -> Figure:
     return figure
 
 
-def _bar(axes: Axes, place: int, found: Sequence[Moved], look: Look) -> None:
+def _bar(axes: Axes, place: int, found: Sequence[Moved], style: Style) -> None:
     values = [100 * moved.distance for moved in found]
     mean = float(np.mean(values))
-    axes.bar(place, mean, width=0.6, color=look.colour)
+    axes.bar(place, mean, width=0.6, color=style.colour)
     if len(values) > 1:
         axes.plot([place] * len(values), values, "o", color="black", markersize=3)
     axes.annotate(
@@ -131,12 +131,12 @@ def _bar(axes: Axes, place: int, found: Sequence[Moved], look: Look) -> None:
     )
 
 
-def _line(axes: Axes, moved: Moved, look: Look, label: str) -> None:
+def _line(axes: Axes, moved: Moved, style: Style, label: str) -> None:
     axes.plot(
         moved.steps,
         [100 * distance for distance in moved.distances],
-        color=look.colour,
-        marker=look.marker,
+        color=style.colour,
+        marker=style.marker,
         markersize=3,
         linewidth=1.4,
         label=label or "_nolegend_",
@@ -147,5 +147,5 @@ def _line(axes: Axes, moved: Moved, look: Look, label: str) -> None:
         "o",
         markersize=9,
         markerfacecolor="none",
-        markeredgecolor=look.colour,
+        markeredgecolor=style.colour,
     )

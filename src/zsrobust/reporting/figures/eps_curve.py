@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from zsrobust.evaluation.results import Results
 from zsrobust.reporting.figures.series import Point, accuracy_series, main_average
-from zsrobust.reporting.figures.style import FAINT, SMALL, TEXT, bare, looks, new_figure
+from zsrobust.reporting.figures.style import FAINT, SMALL, TEXT, bare, new_figure, styles
 from zsrobust.utils.errors import RequestError
 
 COLUMNS = 2
@@ -19,10 +19,10 @@ Curves = dict[str, tuple[str, list[tuple[float, Point]]]]
 
 
 def attacks_with_radii(results: Results) -> dict[tuple[str, str], dict[float, str]]:
-    """By attack and norm, what stands in ``Row.under`` for each radius, of those with several."""
+    """By attack and norm, ``Row.condition`` by radius, of attacks with several radii."""
     found: dict[tuple[str, str], dict[float, str]] = {}
     for row in results.rows:
-        found.setdefault((row.attack, row.norm), {})[row.eps] = row.under
+        found.setdefault((row.attack, row.norm), {})[row.eps] = row.condition
     return {
         attack: dict(sorted(radii.items())) for attack, radii in found.items() if len(radii) > 1
     }
@@ -66,8 +66,8 @@ def _curves(results: Results, radii: dict[float, str]) -> tuple[Curves, str]:
     """By label, the method and its points in order of radius; and what they are averaged over."""
     curves: Curves = {}
     name = ""
-    for eps, under in radii.items():
-        places, series = accuracy_series(results, under)
+    for eps, condition in radii.items():
+        places, series = accuracy_series(results, condition)
         name = main_average(places).name
         for one in series:
             _, points = curves.setdefault(one.legend, (one.method, []))
@@ -80,8 +80,8 @@ def _curves(results: Results, radii: dict[float, str]) -> tuple[Curves, str]:
 def _panel(axes: Axes, curves: Curves, levels: int) -> None:
     bare(axes)
     axes.grid(color=FAINT, linewidth=0.6)
-    for (label, (_, points)), look in zip(
-        curves.items(), looks([method for method, _ in curves.values()]), strict=True
+    for (label, (_, points)), style in zip(
+        curves.items(), styles([method for method, _ in curves.values()]), strict=True
     ):
         y = np.array([100 * point.accuracy for _, point in points])
         limits = np.array([[100 * limit for limit in point.interval] for _, point in points])
@@ -89,8 +89,8 @@ def _panel(axes: Axes, curves: Curves, levels: int) -> None:
             [levels * eps for eps, _ in points],
             y,
             yerr=np.abs(np.stack([y - limits[:, 0], limits[:, 1] - y])),
-            marker=look.marker,
-            color=look.colour,
+            marker=style.marker,
+            color=style.colour,
             markersize=4,
             linewidth=1.2,
             elinewidth=0.9,

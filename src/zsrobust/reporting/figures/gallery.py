@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from zsrobust.evaluation.gallery import Gallery, Item, View
-from zsrobust.reporting.figures.style import SMALL, TEXT, WIDTH, method_words, new_figure
+from zsrobust.reporting.figures.style import SMALL, TEXT, WIDTH, method_title, new_figure
 
 # Inches. What is said below an attacked image may run on below its change; below the first image
 # it may not, so that its column is wider, as wide as that needs.
@@ -33,7 +33,7 @@ def gallery_figure(gallery: Gallery) -> Figure:
     nothing is mid-grey; the factor is one for all.
     """
     factor = magnification(gallery)
-    words = [method_words(method) for method in gallery.methods.values()]
+    words = [method_title(method) for method in gallery.methods.values()]
     headings = [""]
     for name in words:
         # A preset stands in a line of its own: the column is as wide as a picture.
@@ -88,7 +88,7 @@ def said(view: View, gallery: Gallery) -> list[str]:
     for model, method in gallery.methods.items():
         found = view.predictions[model]
         short = replace(found, name=textwrap.shorten(found.name, LETTERS, placeholder="…"))
-        lines.append(f"{method_words(method)}: {short.words}")
+        lines.append(f"{method_title(method)}: {short.caption}")
     return lines
 
 

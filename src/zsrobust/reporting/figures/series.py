@@ -10,7 +10,7 @@ import numpy as np
 
 from zsrobust.evaluation.results import Average, Results, Row
 from zsrobust.evaluation.statistics import Interval, seeds_interval
-from zsrobust.reporting.figures.style import method_words
+from zsrobust.reporting.figures.style import method_title
 from zsrobust.reporting.tables import short_names
 from zsrobust.utils.errors import RequestError
 
@@ -74,17 +74,17 @@ class Series:
         return f"{self.label}, {len(self.models)} seeds" if several else self.label
 
 
-def accuracy_series(results: Results, under: str) -> tuple[list[Place], list[Series]]:
+def accuracy_series(results: Results, condition: str) -> tuple[list[Place], list[Series]]:
     """The lines and the series of one attack and radius, such as ``pgd-10 1/255``.
 
     Raises:
         RequestError: if no row has that attack.
     """
-    rows = [row for row in results.rows if row.under == under]
+    rows = [row for row in results.rows if row.condition == condition]
     if not rows:
-        there = ", ".join(dict.fromkeys(row.under for row in results.rows))
-        raise RequestError(f"no result is under {under}: there are {there}")
-    averages = [one for one in results.averages if one.under == under]
+        there = ", ".join(dict.fromkeys(row.condition for row in results.rows))
+        raise RequestError(f"no result is under {condition}: there are {there}")
+    averages = [one for one in results.averages if one.condition == condition]
     seen = {row.dataset for row in results.rows if row.seen}
     places = {row.dataset: Place(row.dataset, row.n, row.dataset in seen) for row in rows}
     for one in averages:
@@ -122,10 +122,10 @@ def main_average(places: Sequence[Place]) -> Place:
 
 def strongest(results: Results) -> str:
     """The attack and radius under which the models keep least, on average over rows."""
-    under: dict[str, list[float]] = {}
+    condition: dict[str, list[float]] = {}
     for row in results.rows:
-        under.setdefault(row.under, []).append(row.robust_acc)
-    return min(under, key=lambda name: float(np.mean(under[name])))
+        condition.setdefault(row.condition, []).append(row.robust_acc)
+    return min(condition, key=lambda name: float(np.mean(condition[name])))
 
 
 def _name(average: Average) -> str:
@@ -149,7 +149,7 @@ def _groups(results: Results, models: Sequence[str]) -> list[list[str]]:
 
 def _labels(results: Results, groups: Sequence[Sequence[str]]) -> dict[str, str]:
     """The method in words where that tells the groups apart, else with the model's short name."""
-    words = {group[0]: method_words(_method(results, group[0])) for group in groups}
+    words = {group[0]: method_title(_method(results, group[0])) for group in groups}
     many = Counter(words.values())
     short = short_names([group[0] for group in groups])
     return {

@@ -1,6 +1,6 @@
 """What all figures share: size, colours, markers, names of methods, and how they are saved.
 
-Colours are those of Okabe and Ito, told apart by every kind of colour vision ("Color universal
+Colours are those of Okabe and Ito, distinct for every kind of colour vision ("Color universal
 design", 2008); markers differ as well, so that a grey print loses nothing.
 """
 
@@ -24,7 +24,7 @@ WIDTH = 7.5
 TEXT, SMALL = 9.0, 8.0
 FAINT = "#d9d9d9"
 
-WORDS = {
+TITLES = {
     **{"ft_clean": "FT-Clean", "ft_adv": "FT-Adv", "tecoa": "TeCoA", "pmg_aft": "PMG-AFT"},
     **{"fare": "FARE", "sim_clip": "Sim-CLIP", "comp_tga": "Comp-TGA", "tga_zsr": "TGA-ZSR"},
     **{"saft": "SAFT", "agft": "AGFT", "trades": "TRADES"},
@@ -32,7 +32,7 @@ WORDS = {
 
 
 @dataclass(frozen=True)
-class Look:
+class Style:
     """Colour and marker of one series."""
 
     colour: str
@@ -41,23 +41,23 @@ class Look:
 
 # Dark and light alternate, so that neighbours differ in grey as well.
 _OWN = {
-    "original": Look("#595959", "o"),
-    "ft_clean": Look("#56b4e9", "s"),
-    "tecoa": Look("#e69f00", "^"),
-    "pmg_aft": Look("#0072b2", "D"),
+    "original": Style("#595959", "o"),
+    "ft_clean": Style("#56b4e9", "s"),
+    "tecoa": Style("#e69f00", "^"),
+    "pmg_aft": Style("#0072b2", "D"),
 }
 # Each colour once with each marker, every four in four colours and four markers.
 _COLOURS, _MARKERS = ("#d55e00", "#009e73", "#cc79a7", "#000000"), "vPX*"
 _OTHERS = tuple(
-    Look(colour, _MARKERS[(number + turn) % 4])
+    Style(colour, _MARKERS[(number + turn) % 4])
     for turn in range(4)
     for number, colour in enumerate(_COLOURS)
 )
 
 
-def looks(methods: Sequence[str]) -> list[Look]:
-    """A look for each method, in order: a known one's own where it is free, else another."""
-    given: list[Look] = []
+def styles(methods: Sequence[str]) -> list[Style]:
+    """A style for each method, in order: a known one's own where it is free, else another."""
+    given: list[Style] = []
     others = cycle(_OTHERS)
     for method in methods:
         own = _OWN.get(method, _OWN.get(method.partition("[")[0]))
@@ -65,10 +65,10 @@ def looks(methods: Sequence[str]) -> list[Look]:
     return given
 
 
-def method_words(method: str) -> str:
+def method_title(method: str) -> str:
     """A method's name in results as papers write it: ``pmg_aft[paper]`` is PMG-AFT."""
     plain = method.replace("[paper]", "")
-    return re.sub(rf"\b({'|'.join(WORDS)})\b", lambda found: WORDS[found[0]], plain)
+    return re.sub(rf"\b({'|'.join(TITLES)})\b", lambda found: TITLES[found[0]], plain)
 
 
 def new_figure(height: float, width: float = WIDTH, *, arranged: bool = True) -> Figure:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from zsrobust.evaluation.statistics import Interval
-from zsrobust.reporting.figures.style import FAINT, SMALL, TEXT, Look, bare, looks, new_figure
+from zsrobust.reporting.figures.style import FAINT, SMALL, TEXT, Style, bare, new_figure, styles
 from zsrobust.utils.errors import RequestError
 
 PLANE = 4.0
@@ -31,7 +31,7 @@ class Point:
         clean, robust: its accuracies; means where there are ``seeds``.
         ci_clean, ci_robust: their 95 % intervals; (nan, nan) where there is none.
         seeds: (clean, robust) of each seed, where there are several.
-        method: as in results, such as ``pmg_aft[paper]``: gives the look that it has in the other
+        method: as in results, such as ``pmg_aft[paper]``: gives the style that it has in the other
             figures; by default the label's.
     """
 
@@ -44,7 +44,7 @@ class Point:
     method: str = ""
 
 
-def tradeoff_figure(points: Sequence[Point], *, under: str) -> Figure:
+def tradeoff_figure(points: Sequence[Point], *, condition: str) -> Figure:
     """A marker a point with its 95 % intervals as a cross, its seeds as faint dots.
 
     Dashed lines go through every ``original``: left of the upright one clean accuracy was paid,
@@ -53,7 +53,7 @@ def tradeoff_figure(points: Sequence[Point], *, under: str) -> Figure:
 
     Args:
         points: what to show, one or more.
-        under: the attack in words, such as ``pgd-10 1/255, average of 5 unseen``.
+        condition: the attack, such as ``pgd-10 1/255, average of 5 unseen``.
 
     Raises:
         RequestError: if there is no point.
@@ -66,11 +66,11 @@ def tradeoff_figure(points: Sequence[Point], *, under: str) -> Figure:
     axes = figure.add_subplot()
     bare(axes)
     axes.grid(color=FAINT, linewidth=0.6)
-    given = looks([point.method or point.label for point in points])
+    given = styles([point.method or point.label for point in points])
     shown = zip(points, given, labels, strict=True)
-    for point, look, label in sorted(shown, key=lambda one: -one[0].robust):
-        _cross(axes, point, look, label)
-    axes.set_title(f"under {under}", fontsize=TEXT)
+    for point, style, label in sorted(shown, key=lambda one: -one[0].robust):
+        _cross(axes, point, style, label)
+    axes.set_title(f"under {condition}", fontsize=TEXT)
     axes.set_xlabel("clean accuracy, %", fontsize=SMALL)
     axes.set_ylabel("robust accuracy, %", fontsize=SMALL)
     _within_accuracies(axes)
@@ -78,16 +78,16 @@ def tradeoff_figure(points: Sequence[Point], *, under: str) -> Figure:
     return figure
 
 
-def _cross(axes: Axes, point: Point, look: Look, label: str) -> None:
+def _cross(axes: Axes, point: Point, style: Style, label: str) -> None:
     x, y = 100 * point.clean, 100 * point.robust
     if point.method == "original":
-        axes.axvline(x, color=look.colour, linestyle="--", linewidth=0.8, zorder=1)
-        axes.axhline(y, color=look.colour, linestyle="--", linewidth=0.8, zorder=1)
+        axes.axvline(x, color=style.colour, linestyle="--", linewidth=0.8, zorder=1)
+        axes.axhline(y, color=style.colour, linestyle="--", linewidth=0.8, zorder=1)
     for clean, robust in point.seeds:
         axes.plot(
             *(100 * clean, 100 * robust),
             marker=".",
-            color=look.colour,
+            color=style.colour,
             alpha=0.45,
             markersize=5,
             linestyle="none",
@@ -98,8 +98,8 @@ def _cross(axes: Axes, point: Point, look: Look, label: str) -> None:
         y,
         xerr=_lengths(x, point.ci_clean),
         yerr=_lengths(y, point.ci_robust),
-        fmt=look.marker,
-        color=look.colour,
+        fmt=style.marker,
+        color=style.colour,
         markersize=6,
         markeredgecolor="white",
         markeredgewidth=0.5,

@@ -1,4 +1,4 @@
-"""What a page is made of: words, tables, figures and pictures, in sections."""
+"""What a page is made of: paragraphs, tables, figures and pictures, in sections."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from zsrobust.reporting.tables import TextTable
 
 
 @dataclass(frozen=True)
-class Words:
+class Paragraph:
     """A paragraph; ``warning`` sets it apart as one."""
 
     text: str
@@ -92,7 +92,7 @@ class Pictures:
     pictures: list[Picture]
 
 
-Block = Words | Code | Chart | Grid | Pictures
+Block = Paragraph | Code | Chart | Grid | Pictures
 
 
 @dataclass(frozen=True)

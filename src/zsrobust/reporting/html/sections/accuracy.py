@@ -10,7 +10,7 @@ from zsrobust.reporting.figures.accuracy import accuracy_figure
 from zsrobust.reporting.figures.eps_curve import attacks_with_radii, eps_figure
 from zsrobust.reporting.figures.series import Series, accuracy_series, main_average, strongest
 from zsrobust.reporting.figures.tradeoff import Point, tradeoff_figure
-from zsrobust.reporting.html.blocks import Block, Chart, Grid, Section, Words
+from zsrobust.reporting.html.blocks import Block, Chart, Grid, Paragraph, Section
 from zsrobust.reporting.inputs import Group
 from zsrobust.reporting.summary import summary_table
 from zsrobust.reporting.tables import accuracy_table
@@ -21,7 +21,7 @@ def accuracy_sections(group: Group) -> list[Section]:
     sections = [_every_set(group), _tradeoff(group)]
     if attacks_with_radii(group.results):
         sections.append(_radii(group))
-    if len({row.under for row in group.results.rows}) > 1 or parts_table(group.results):
+    if len({row.condition for row in group.results.rows}) > 1 or parts_table(group.results):
         sections.append(_attacks(group))
     if any(one.seeds > 1 for one in aggregate_seeds([run.results for run in group.runs])):
         sections.append(_seeds(group))
@@ -36,17 +36,17 @@ def summary_blocks(group: Group) -> list[Block]:
 
 def _every_set(group: Group) -> Section:
     results = group.results
-    under = strongest(results)
-    attacks = dict.fromkeys(row.under for row in results.rows)
+    condition = strongest(results)
+    attacks = dict.fromkeys(row.condition for row in results.rows)
     others = f", {len(attacks)} attacks and radii" if len(attacks) > 1 else ""
     blocks: list[Block] = [
         Chart(
             f"{group.prefix}accuracy",
-            f"Clean accuracy and accuracy under {under} of every method on every set, with 95 % "
-            "intervals",
-            f"A row a data set, with its averages below: {_averages_in_words(results, under)}. "
+            f"Clean accuracy and accuracy under {condition} of every method on every set, with "
+            "95 % intervals",
+            f"A row a data set, with its averages below: {_describe_averages(results, condition)}. "
             "The table below has every figure.",
-            accuracy_figure(results, under),
+            accuracy_figure(results, condition),
         ),
         Grid(
             f"{group.prefix}accuracy-table",
@@ -60,27 +60,27 @@ def _every_set(group: Group) -> Section:
 
 def _tradeoff(group: Group) -> Section:
     results = group.results
-    under = strongest(results)
-    place = main_average(accuracy_series(results, under)[0])
-    title = f"{under}, {place.name}"
+    condition = strongest(results)
+    place = main_average(accuracy_series(results, condition)[0])
+    title = f"{condition}, {place.name}"
     chart = Chart(
         f"{group.prefix}tradeoff",
         f"Clean against robust accuracy under {title}; crosses are 95 % intervals, dashed lines "
         "the original, faint dots seeds",
-        f"A marker a method: {_averages_in_words(results, under)}.",
-        tradeoff_figure(tradeoff_points(results, under), under=title),
+        f"A marker a method: {_describe_averages(results, condition)}.",
+        tradeoff_figure(tradeoff_points(results, condition), condition=title),
     )
     return Section("Trade-off", f"{group.prefix}trade-off", [chart])
 
 
-def tradeoff_points(results: Results, under: str) -> list[Point]:
+def tradeoff_points(results: Results, condition: str) -> list[Point]:
     """A point a method, its average as in :func:`main_average`, and its seeds."""
-    places, series = accuracy_series(results, under)
+    places, series = accuracy_series(results, condition)
     place = main_average(places)
     of = {
         average.model: (average.clean_acc, average.robust_acc)
         for average in results.averages
-        if average.under == under and average.over == place.over
+        if average.condition == condition and average.over == place.over
     }
     return [
         Point(
@@ -102,7 +102,7 @@ def _radii(group: Group) -> Section:
         f"{name} at {', '.join(radii.values())}" for (name, _), radii in attacks.items()
     )
     last = [
-        _averages_in_words(group.results, list(radii.values())[-1]) for radii in attacks.values()
+        _describe_averages(group.results, list(radii.values())[-1]) for radii in attacks.values()
     ]
     chart = Chart(
         f"{group.prefix}eps",
@@ -116,7 +116,7 @@ def _radii(group: Group) -> Section:
 def _attacks(group: Group) -> Section:
     name = main_average(accuracy_series(group.results, strongest(group.results))[0]).name
     blocks: list[Block] = []
-    if len({row.under for row in group.results.rows}) > 1:
+    if len({row.condition for row in group.results.rows}) > 1:
         caption = f"What each attack leaves, {name}: accuracy in per cent with 95 % intervals"
         blocks.append(Grid(f"{group.prefix}attacks", caption, attack_table(group.results)))
     parts = parts_table(group.results)
@@ -133,17 +133,17 @@ def _seeds(group: Group) -> Section:
         "Seeds",
         f"{group.prefix}over-seeds",
         [
-            Words("Models of one recipe that differ in their seed alone count as its seeds."),
+            Paragraph("Models of one recipe that differ in their seed alone count as its seeds."),
             Grid(f"{group.prefix}seeds", caption, seeds_table(summaries), folded=True),
         ],
     )
 
 
-def _averages_in_words(results: Results, under: str) -> str:
-    places, series = accuracy_series(results, under)
+def _describe_averages(results: Results, condition: str) -> str:
+    places, series = accuracy_series(results, condition)
     name = main_average(places).name
     each = "; ".join(f"{one.legend} {_pair(one, name)}" for one in series)
-    return f"{name}, clean and under {under}: {each}"
+    return f"{name}, clean and under {condition}: {each}"
 
 
 def _pair(one: Series, name: str) -> str:

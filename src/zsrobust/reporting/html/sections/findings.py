@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from zsrobust.evaluation.results import Finding, failed
 from zsrobust.reporting.findings import warnings
-from zsrobust.reporting.html.blocks import Block, Grid, Section, Words
+from zsrobust.reporting.html.blocks import Block, Grid, Paragraph, Section
 from zsrobust.reporting.inputs import Group
 from zsrobust.reporting.tables import TextTable
 from zsrobust.utils.units import format_radius
@@ -22,7 +22,7 @@ def warning_blocks(group: Group) -> list[Block]:
         checked = [report for report in run.results.sanity if not report.refused]
         where = "" if len(group.runs) == 1 else f"{run.folder}: "
         for line in warnings(replace(run.results, sanity=checked)):
-            blocks.append(Words(f"{where}{line}", warning=True))
+            blocks.append(Paragraph(f"{where}{line}", warning=True))
     return blocks
 
 
@@ -43,10 +43,10 @@ def findings_section(group: Group) -> Section:
         table = TextTable(columns, [rows])
         blocks.append(Grid(f"{group.prefix}findings", "Checks and what they found", table))
     else:
-        blocks.append(Words("No check was run."))
+        blocks.append(Paragraph("No check was run."))
     if not any(run.results.sanity for run in group.runs):
         blocks.append(
-            Words(
+            Paragraph(
                 "The sanity checks, which attack each model anew, were not run: the command of "
                 "the evaluation with --sanity true runs them."
             )

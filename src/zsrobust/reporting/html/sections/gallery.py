@@ -12,8 +12,8 @@ from PIL import Image
 
 from zsrobust.evaluation.gallery import Gallery, Item, View
 from zsrobust.reporting.figures.gallery import change, gallery_figure, magnification
-from zsrobust.reporting.figures.style import method_words
-from zsrobust.reporting.html.blocks import Block, Chart, Picture, Pictures, Section, Words
+from zsrobust.reporting.figures.style import method_title
+from zsrobust.reporting.html.blocks import Block, Chart, Paragraph, Picture, Pictures, Section
 
 SMALL = 96
 """Pixels of a side up to which an image is kept exactly; larger ones are kept as JPEG."""
@@ -32,7 +32,7 @@ def gallery_section(folder: Path, gallery: Gallery, name: str, *, most: int = MO
     """
     factor = magnification(gallery)
     blocks: list[Block] = [
-        Words(
+        Paragraph(
             f"Attack: {gallery.attack}, anew against each model. {gallery.chosen} Below an image "
             "stands what each model says of it, with a tick where it is right; a change is shown "
             f"{factor} times as large, on grey, which is no change."
@@ -44,7 +44,7 @@ def gallery_section(folder: Path, gallery: Gallery, name: str, *, most: int = MO
         size += sum(len(picture.source) for picture in pictures)
         if size > most:
             left_out = len(gallery.items) - (len(blocks) - 1)
-            blocks.append(Words(f"{left_out} samples are left out, to keep this page small."))
+            blocks.append(Paragraph(f"{left_out} samples are left out, to keep this page small."))
             break
         blocks.append(Pictures(f"{item.label} ({item.dataset})", pictures))
     return Section(f"Gallery of {folder}", name, blocks)
@@ -58,7 +58,7 @@ def gallery_chart(gallery: Gallery, name: str) -> Chart:
 def _pictures(item: Item, gallery: Gallery, factor: int) -> list[Picture]:
     pictures = []
     for view in item.views:
-        against = method_words(gallery.methods[view.against]) if view.against else ""
+        against = method_title(gallery.methods[view.against]) if view.against else ""
         heading = f"attacked against {against}" if against else "before the attack"
         alt = f"{item.label} of {item.dataset}, {heading}"
         pictures.append(Picture(_address(view.pixels), alt, heading, _said(view, gallery)))
@@ -71,7 +71,7 @@ def _pictures(item: Item, gallery: Gallery, factor: int) -> list[Picture]:
 
 def _said(view: View, gallery: Gallery) -> list[tuple[str, bool]]:
     return [
-        (f"{method_words(method)}: {found.words}", found.right)
+        (f"{method_title(method)}: {found.caption}", found.right)
         for model, method in gallery.methods.items()
         for found in [view.predictions[model]]
     ]

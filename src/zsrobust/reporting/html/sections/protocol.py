@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 from zsrobust.evaluation.comparison.protocol import attack_of
 from zsrobust.evaluation.results import Results
 from zsrobust.reporting.commands import evaluate_command
-from zsrobust.reporting.html.blocks import Block, Code, Grid, Section, Words
+from zsrobust.reporting.html.blocks import Block, Code, Grid, Paragraph, Section
 from zsrobust.reporting.inputs import EvaluationRun, Group
 from zsrobust.reporting.tables import TextTable
 from zsrobust.utils.units import Eps, format_radius
@@ -26,7 +27,7 @@ def protocol_section(group: Group) -> Section:
     samples = protocol.get("samples")
     some = "all samples" if samples is None else f"{samples} samples a set, balanced over classes"
     blocks: list[Block] = [
-        Words(
+        Paragraph(
             f"A sample counts as robust if it is {protocol['robust']}. Intervals are "
             f"{protocol['interval']}. Precision is {protocol['precision']}; evaluated are {some}."
         ),
@@ -34,7 +35,7 @@ def protocol_section(group: Group) -> Section:
         _grid(group, "protocol-models", "Models", _models(group.results)),
         _grid(group, "protocol-sets", "Data sets", _sets(group.results)),
         _grid(group, "protocol-runs", "Seeds and versions", _runs(group)),
-        Words(f"Every row with its key and its command is in {group.prefix}rows.csv."),
+        Paragraph(f"Every row with its key and its command is in {group.prefix}rows.csv."),
     ]
     for run in group.runs:
         blocks += _again(run)
@@ -42,36 +43,36 @@ def protocol_section(group: Group) -> Section:
 
 
 def rows_table(group: Group) -> TextTable:
-    """Every row as it was measured, accuracies in [0, 1], with the command that gives it again."""
-    columns = ["data set", "split", "model", "method", "seen", "px", "attack", "norm", "eps", "n"]
-    columns += ["clean", "clean low", "clean high", "robust", "robust low", "robust high"]
-    columns += ["note", "ties", "key", "run", "command"]
-    rows = []
+    """Every field of :class:`Row`, accuracies in [0, 1], with the command that repeats the row."""
+    lines = []
     for run in group.runs:
         for row in run.results.rows:
-            command = evaluate_command(run.request, [row]) if run.request else ""
-            values = [
-                *(row.dataset, row.split, row.model, row.method, row.seen, row.resolution),
-                *(row.attack, row.norm, row.eps, row.n, row.clean_acc, *row.ci95_clean),
-                *(row.robust_acc, *row.ci95_robust, row.note, row.ties, row.key),
-                *(run.folder, command),
-            ]
-            rows.append([str(value) for value in values])
-    return TextTable(columns, [rows])
+            cells: dict[str, Any] = {}
+            for name, value in asdict(row).items():
+                if name.startswith("ci95_"):
+                    cells[f"{name}_low"], cells[f"{name}_high"] = value
+                elif isinstance(value, dict):
+                    cells[name] = "; ".join(f"{key} {part}" for key, part in value.items())
+                else:
+                    cells[name] = value
+            cells["run"] = run.folder
+            cells["command"] = evaluate_command(run.request, [row]) if run.request else ""
+            lines.append(cells)
+    return TextTable(list(lines[0]), [[[str(cell) for cell in line.values()] for line in lines]])
 
 
-def attack_in_words(attack: dict[str, Any]) -> str:
+def describe_attack(attack: dict[str, Any]) -> str:
     """All parameters of an attack, such as ``steps 10, step size 2/255``."""
     plain = {key: value for key, value in attack.items() if key not in ("name", "threat")}
     return ", ".join(_flat(plain))
 
 
-def preprocessing_in_words(about: Any) -> str:
+def describe_preprocessing(about: Any) -> str:
     """How a model is given its pixels."""
     return ", ".join(_flat(about)) if isinstance(about, dict) else str(about)
 
 
-def defence_in_words(about: dict[str, Any]) -> str:
+def describe_defence(about: dict[str, Any]) -> str:
     """What a model's protocol holds beyond what every model's does: a defence at test time."""
     return ", ".join(_flat({key: value for key, value in about.items() if key not in USUAL}))
 
@@ -110,7 +111,7 @@ def _attacks(group: Group) -> TextTable:
     for run in group.runs:
         for row in run.results.rows:
             attack = attack_of(run.results, row)
-            words = attack_in_words(attack)
+            words = describe_attack(attack)
             threat = attack["threat"]
             low, high = threat.get("bounds", (0, 1))
             model = f"{row.norm} {format_radius(row.norm, row.eps)}, pixels in [{low:g}, {high:g}]"
@@ -132,10 +133,10 @@ def _models(results: Results) -> TextTable:
         [
             *(name, about["method"], about["source"], about["weights"]),
             _number(about["logit_scale"]),
-            preprocessing_in_words(about["preprocessing"]),
+            describe_preprocessing(about["preprocessing"]),
             ", ".join(map(str, about["seen"])) or ("not recorded" if "@" in name else "-"),
             about["recipe"] or "-",
-            defence_in_words(about) or "-",
+            describe_defence(about) or "-",
         ]
         for name, about in results.protocol["models"].items()
     ]
@@ -175,6 +176,6 @@ def _runs(group: Group) -> TextTable:
 
 def _again(run: EvaluationRun) -> list[Block]:
     if not run.request:
-        return [Words(f"{run.folder} holds no config.yaml: its command is unknown.")]
+        return [Paragraph(f"{run.folder} holds no config.yaml: its command is unknown.")]
     command = evaluate_command(run.request, run.results.rows)
-    return [Words(f"{run.folder} is made again by:"), Code(command, f"Command of {run.folder}")]
+    return [Paragraph(f"{run.folder} is made again by:"), Code(command, f"Command of {run.folder}")]

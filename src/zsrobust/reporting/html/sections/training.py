@@ -10,8 +10,8 @@ import yaml
 from zsrobust.reporting.commands import repeating_command
 from zsrobust.reporting.figures.curves import curves_figure
 from zsrobust.reporting.figures.distance import distance_figure
-from zsrobust.reporting.figures.style import method_words
-from zsrobust.reporting.html.blocks import Block, Chart, Code, Grid, Section, Words
+from zsrobust.reporting.figures.style import method_title
+from zsrobust.reporting.html.blocks import Block, Chart, Code, Grid, Paragraph, Section
 from zsrobust.reporting.inputs import TrainingRun
 from zsrobust.reporting.tables import TextTable
 
@@ -23,7 +23,7 @@ def training_section(runs: Sequence[TrainingRun]) -> Section:
         runs: one or more.
     """
     distances = "; ".join(
-        f"{method_words(run.moved.method)} {run.moved.distance:.2%} at step {run.moved.step}"
+        f"{method_title(run.moved.method)} {run.moved.distance:.2%} at step {run.moved.step}"
         for run in runs
     )
     distance: list[Block] = [
@@ -57,12 +57,14 @@ def training_section(runs: Sequence[TrainingRun]) -> Section:
             label = f"How {run.folder} is made again: the command, and the config.yaml it names"
             settings.append(Code(f"{command}\n\n{text}", label, folded=True))
         else:
-            settings.append(Words(f"{run.folder} holds no config.yaml: what was asked is unknown."))
+            settings.append(
+                Paragraph(f"{run.folder} holds no config.yaml: what was asked is unknown.")
+            )
     return Section(
         "Fine-tuning",
         "fine-tuning",
         [
-            Words(f"warning: {run.folder}: {line}", warning=True)
+            Paragraph(f"warning: {run.folder}: {line}", warning=True)
             for run in runs
             if (line := run.card.get("held_out", {}).get("warning"))
         ],
@@ -82,7 +84,7 @@ def _labels(runs: Sequence[TrainingRun]) -> list[str]:
     labels = []
     for run in runs:
         key = (run.moved.method, run.card["source"], run.card["recipe"])
-        words = method_words(run.moved.method)
+        words = method_title(run.moved.method)
         if many[run.moved.method] > 1:
             labels.append(f"{words} ({run.folder})")
         else:
@@ -94,7 +96,7 @@ def _held_out(run: TrainingRun) -> str:
     held_out = run.card.get("held_out", {})
     found = [held_out[key] for key in ("clean_acc", "robust_acc") if key in held_out]
     figures = " and ".join(f"{float(value):.1%}" for value in found)
-    return f"{method_words(run.moved.method)} {figures or 'not recorded'}"
+    return f"{method_title(run.moved.method)} {figures or 'not recorded'}"
 
 
 def _table(runs: Sequence[TrainingRun]) -> TextTable:
