@@ -11,7 +11,7 @@ def test_no_flipped_bit_of_a_value_passes(tmp_path):
     whole = path.read_bytes()
     assert Outcomes.read(path) == written
     unread = 0
-    for bit in range(0, 8 * len(whole), 7):
+    for bit in range(0, 8 * len(whole), 37):
         content = bytearray(whole)
         content[bit // 8] ^= 1 << bit % 8
         path.write_bytes(content)
@@ -19,4 +19,4 @@ def test_no_flipped_bit_of_a_value_passes(tmp_path):
         # Some bits mean nothing, such as those of statistics; no value comes out changed.
         assert found in (None, written)
         unread += found is None
-    assert unread > 50
+    assert unread > 10

@@ -14,7 +14,7 @@ from zsrobust.config.schema import EvaluateConfig, to_plain
 from zsrobust.models.loading import folder_name
 from zsrobust.reporting.commands import evaluate_command
 
-FOLDERS = ("my runs/it's $HOME", "ViT-B-32/openai", "-a;b", "[a]")
+FOLDERS = ("-my runs/it's $HOME;[a]", "ViT-B-32/openai")
 
 
 @pytest.fixture

@@ -61,6 +61,7 @@ def test_the_interval_covers_the_true_difference_as_often_as_it_says():
     assert covered >= 181
 
 
+@pytest.mark.slow
 def test_equal_models_are_told_apart_as_seldom_as_it_says():
     random = np.random.default_rng(2)
     below = 0
