@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 
 from benchmarks.authors_way import LR, TEMPLATE
 from benchmarks.setting import EPS, Setting
 from zsrobust.attacks import PGD, ThreatModel
 from zsrobust.data.batch import Batch
-from zsrobust.models.folding import folded_in_training
 from zsrobust.objectives import PMGAFT, Objective, TeCoA
 from zsrobust.training.compiling import compile_blocks
+from zsrobust.training.encoder import TrainedEncoder
 from zsrobust.training.step import TrainingStep, make_optimizer
-from zsrobust.training.student import Student
 from zsrobust.utils.distributed import make_accelerator
 
 
@@ -38,20 +38,19 @@ def our_step(setting: Setting, guided: bool) -> Callable[[], object]:
 
 def _made(setting: Setting, model, objective: Objective) -> TrainingStep:
     original = copy.deepcopy(model.encoder).eval().requires_grad_(False)
-    classifier = model.classifier(setting.class_names(), (TEMPLATE,)).to(setting.device)
-    if setting.compiled:
-        for tower in (model.encoder, original):
-            compile_blocks(tower)
     accelerator = make_accelerator(setting.device)
-    classifier.encoder = folded_in_training(model.encoder)
-    student = Student(classifier.encoder, model.preprocessing).to(setting.device)
+    encoder = TrainedEncoder(model.encoder, model.preprocessing, accelerator)
+    if setting.compiled:
+        for tower in (encoder.raw, original):
+            compile_blocks(tower)
+    trained = replace(model, encoder=encoder.forward)
     return TrainingStep(
         objective=objective,
         attack=PGD(ThreatModel(eps=EPS), steps=setting.attack_steps, step_size=EPS),
-        student=accelerator.prepare(student),
-        classifier=classifier,
+        encoder=encoder,
+        classifier=trained.classifier(setting.class_names(), (TEMPLATE,)).to(setting.device),
         original=original,
-        optimizer=make_optimizer(student, "sgd", lr=LR, momentum=0.9, weight_decay=0.0),
+        optimizer=make_optimizer(encoder, "sgd", lr=LR, momentum=0.9, weight_decay=0.0),
         accelerator=accelerator,
         bf16=setting.precision == "bf16",
         attack_bf16=setting.attack_precision == "bf16",

@@ -11,7 +11,7 @@ from zsrobust.reproduce.field import Field
 from zsrobust.reproduce.methods import ADAPTED, FIELD, FT_CLEAN, PAPER, TECOA
 from zsrobust.reproduce.run import reproduce
 from zsrobust.reproduce.world import glyphs
-from zsrobust.training.student import Student
+from zsrobust.training.encoder import Student
 
 pytestmark = pytest.mark.slow
 

@@ -31,9 +31,9 @@ def observe(step: TrainingStep) -> None:
         steps[-1].append("reduce")
         return allreduce_hook(state, bucket)
 
-    if isinstance(step.student, DistributedDataParallel):
-        step.student.register_comm_hook(None, reduce)
-    step.student.register_forward_pre_hook(lambda *_: steps[-1].append("forward"))
+    if isinstance(step.encoder.student, DistributedDataParallel):
+        step.encoder.student.register_comm_hook(None, reduce)
+    step.encoder.student.register_forward_pre_hook(lambda *_: steps[-1].append("forward"))
     adversarial = type(step.objective).adversarial
 
     def observed(self, context):

@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from zsrobust.models.loading import load
-from zsrobust.training.ema import Average
+from zsrobust.training.encoder import Average
 from zsrobust.training.finetune import finetune
 from zsrobust.training.metrics import read_metrics
 from zsrobust.training.step import TrainingStep
@@ -53,7 +53,7 @@ def test_a_run_keeps_the_average_of_its_weights(config, weights, monkeypatch):
 
     def watched(self, *parts, **given):
         figures = step(self, *parts, **given)
-        seen.append(copy.deepcopy(self.classifier.encoder.state_dict()))
+        seen.append(copy.deepcopy(self.encoder.raw.state_dict()))
         return figures
 
     with monkeypatch.context() as patch:

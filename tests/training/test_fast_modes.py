@@ -17,9 +17,9 @@ from zsrobust.models.patch_tokens import embed_with_tokens
 from zsrobust.objectives import StepContext, TeCoA
 from zsrobust.training import compiling
 from zsrobust.training import finetune as finetune_module
+from zsrobust.training.encoder import TrainedEncoder
 from zsrobust.training.finetune import finetune
 from zsrobust.training.step import TrainingStep, make_optimizer
-from zsrobust.training.student import Student
 from zsrobust.utils import devices
 from zsrobust.utils.distributed import make_accelerator
 from zsrobust.utils.errors import RequestError
@@ -150,16 +150,17 @@ def knows():
     def attacked(attack_bf16, **attack):
         model = load("glyph-clip")
         classifier = model.classifier(images.class_names)
-        student = Student(model.encoder, model.preprocessing)
+        accelerator = make_accelerator("cpu")
+        encoder = TrainedEncoder(model.encoder, model.preprocessing, accelerator)
         objective = Watched()
         step = TrainingStep(
             objective=objective,
             attack=PGD(ThreatModel(eps=1 / 255), **attack),
-            student=student,
+            encoder=encoder,
             classifier=classifier,
             original=copy.deepcopy(model.encoder),
-            optimizer=make_optimizer(student, "sgd", lr=0.1, momentum=0.0, weight_decay=0.0),
-            accelerator=make_accelerator("cpu"),
+            optimizer=make_optimizer(encoder, "sgd", lr=0.1, momentum=0.0, weight_decay=0.0),
+            accelerator=accelerator,
             attack_bf16=attack_bf16,
         )
 

@@ -31,7 +31,7 @@ def steps(data: ImageSet, rank: int, world: int, parts: int, first: int, end: in
         batch_size=12,
         parts=parts,
         rank=rank,
-        world=world,
+        world_size=world,
         seed=5,
         resize="clip",
         resolution=1,
@@ -63,7 +63,7 @@ def test_ranks_and_epochs_part_the_images(sizes, layout, data) -> None:
         assert {at for at, _ in mine} == {epoch}
         assert {len(part) for _, cut in mine for part in cut} == {12 // world // parts}
         together = [sample for _, cut in mine for part in cut for sample in part]
-        assert sorted(together) == sorted(batch[0]), "the same global batch for any world"
+        assert sorted(together) == sorted(batch[0]), "the same global batch for any world size"
     for epoch in range(2):
         drawn = [sample for at, batch in alone if at == epoch for sample in batch[0]]
         assert len(drawn) == len(set(drawn)) == per_epoch * 12

@@ -16,12 +16,12 @@ from zsrobust.config.schema import to_plain
 from zsrobust.data.batch import Batch
 from zsrobust.objectives import PMGAFT, TeCoA
 from zsrobust.training import non_finite
+from zsrobust.training.encoder import TrainedEncoder
 from zsrobust.training.finetune import finetune
 from zsrobust.training.metrics import read_metrics
 from zsrobust.training.non_finite import MOST_IN_A_ROW, NonFiniteSteps
 from zsrobust.training.replay import replay
 from zsrobust.training.step import TrainingStep, make_optimizer
-from zsrobust.training.student import Student
 from zsrobust.utils.distributed import make_accelerator
 from zsrobust.utils.errors import Diverged, NonFinite, RequestError
 
@@ -226,27 +226,30 @@ def test_the_count_in_a_row_survives_a_resume(config, broken, monkeypatch):
 def test_stored_statistics_are_as_before(samples, classifier):
     """A BatchNorm in training moves them in the forward pass, before the loss is known."""
     zero_shot = classifier()
-    student = Student(zero_shot.encoder, torch.nn.Identity(), train_batch_norm=True)
+    accelerator = make_accelerator("cpu")
+    encoder = TrainedEncoder(
+        zero_shot.encoder, torch.nn.Identity(), accelerator, train_batch_norm=True
+    )
     step = TrainingStep(
         objective=TeCoA(),
         attack=PGD(ThreatModel(eps=0.01), steps=1),
-        student=student,
+        encoder=encoder,
         classifier=zero_shot,
         original=zero_shot.encoder,
-        optimizer=make_optimizer(student, "sgd", lr=0.1, momentum=0.0, weight_decay=0.0),
-        accelerator=make_accelerator("cpu"),
+        optimizer=make_optimizer(encoder, "sgd", lr=0.1, momentum=0.0, weight_decay=0.0),
+        accelerator=accelerator,
     )
     images, labels, ids = samples()
     step([Batch(images, labels, ids)], epoch=0, global_batch=8)
-    before = {name: value.clone() for name, value in student.state_dict().items()}
+    before = {name: value.clone() for name, value in encoder.raw.state_dict().items()}
     with pytest.raises(NonFinite, match="loss is nan"):
         step([Batch(images * float("nan"), labels, ids)], epoch=0, global_batch=8)
-    after = student.state_dict()
+    after = encoder.raw.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
     step([Batch(images, labels, ids)], epoch=0, global_batch=8)
     statistics = [name for name in before if "running" in name]
     assert statistics
-    assert not all(torch.equal(before[name], student.state_dict()[name]) for name in statistics)
+    assert not all(torch.equal(before[name], encoder.raw.state_dict()[name]) for name in statistics)
 
 
 def test_the_policy_alone(tmp_path):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zsrobust.training.schedule import learning_rate
+from zsrobust.training.step import learning_rate
 
 
 def rates(total, warmup, peak=0.1):

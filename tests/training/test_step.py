@@ -12,8 +12,8 @@ from zsrobust.models.loading import load
 from zsrobust.models.patch_tokens import embed_with_tokens
 from zsrobust.objectives import Objective
 from zsrobust.objectives.base import Needs
+from zsrobust.training.encoder import TrainedEncoder
 from zsrobust.training.step import TrainingStep, make_optimizer
-from zsrobust.training.student import Student
 from zsrobust.utils.distributed import make_accelerator
 
 
@@ -59,16 +59,17 @@ def test_each_encoder_sees_what_was_asked_for(small_clip, needs):
     with torch.no_grad():
         model.encoder.proj.mul_(1.5)
     student_before = deepcopy(model.encoder)
-    student = Student(model.encoder, model.preprocessing, tokens=needs.tokens)
+    accelerator = make_accelerator("cpu")
+    encoder = TrainedEncoder(model.encoder, model.preprocessing, accelerator, tokens=needs.tokens)
     recorder = Recorder(needs)
     step = TrainingStep(
         objective=recorder,
         attack=PGD(ThreatModel()),
-        student=student,
+        encoder=encoder,
         classifier=model.classifier(["cat", "dog"]),
         original=original,
-        optimizer=make_optimizer(student, "sgd", lr=0.1, momentum=0.0, weight_decay=0.0),
-        accelerator=make_accelerator("cpu"),
+        optimizer=make_optimizer(encoder, "sgd", lr=0.1, momentum=0.0, weight_decay=0.0),
+        accelerator=accelerator,
     )
     images = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     step([Batch(images, torch.tensor([0, 1, 0, 1]), list("abcd"))], epoch=0, global_batch=4)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from zsrobust.training.student import Student
+from zsrobust.training.encoder import Student
 
 
 @pytest.fixture

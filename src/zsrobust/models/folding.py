@@ -43,11 +43,6 @@ def folded_in_training(encoder: nn.Module) -> nn.Module:
     return Folded(encoder) if isinstance(encoder, FOLDED) and not computed else encoder
 
 
-def unfolded(encoder: nn.Module) -> nn.Module:
-    """What :func:`folded_in_training` was given."""
-    return encoder.encoder if isinstance(encoder, Folded) else encoder
-
-
 class Folded(nn.Module):
     """A tower of ``FOLDED`` whose weights may change from call to call.
 

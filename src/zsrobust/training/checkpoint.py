@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from zsrobust.training.sharding import put_together, shared_as
+from zsrobust.training.sharding import full_tensor, shard_like
 from zsrobust.utils.errors import Diverged, NotWritten, RequestError, RunError
 from zsrobust.utils.files import folder_written_whole, sha256_of
 
@@ -121,7 +121,7 @@ def load_checkpoint(
         moments = load_file(path / MOMENTS)
         here = encoder.state_dict()
         encoder.load_state_dict(
-            {name: shared_as(value, here.get(name, value)) for name, value in weights.items()}
+            {name: shard_like(value, here.get(name, value)) for name, value in weights.items()}
         )
         _set_optimizer_tensors(optimizer, moments)
     except _DAMAGED as error:
@@ -164,7 +164,7 @@ def _digest(state: dict[str, Any]) -> str:
 def _own(tensors: dict[str, Tensor], *, keep: bool) -> dict[str, Tensor]:
     kept = {}
     for name, value in tensors.items():
-        together = put_together(value.detach())
+        together = full_tensor(value.detach())
         if keep:
             # safetensors refuses tensors that share memory or are not contiguous.
             kept[name] = together.cpu().clone(memory_format=torch.contiguous_format)
@@ -188,6 +188,6 @@ def _set_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: dict[str, 
         parameter = trained[int(index)]
         if value.ndim and value.shape != parameter.shape:
             raise ValueError(f"{key} has shape {tuple(value.shape)}, not {tuple(parameter.shape)}")
-        slots.setdefault(int(index), {})[name] = shared_as(value, parameter)
+        slots.setdefault(int(index), {})[name] = shard_like(value, parameter)
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": slots, "param_groups": groups})

@@ -1,4 +1,4 @@
-"""What this process reads: its share of every global batch, in the order of the steps."""
+"""The batches of this process: its share of every global batch, in the order of the steps."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Feed:
         held_out: images to select the model on.
         batch_size: images a step, over all processes and parts; a multiple of their number.
         parts: pieces that each process's share of a batch comes in.
-        rank, world: which process this is, of how many.
+        rank, world_size: which process this is, of how many.
         seed: of the order.
         resize, resolution: the loader's resize, and the side in pixels it brings images to.
         workers: processes that read images.
@@ -31,7 +31,7 @@ class Feed:
     batch_size: int
     parts: int
     rank: int
-    world: int
+    world_size: int
     seed: int
     resize: str
     resolution: int
@@ -48,7 +48,7 @@ class Feed:
 
     @property
     def _size(self) -> int:
-        return self.batch_size // self.world // self.parts
+        return self.batch_size // self.world_size // self.parts
 
     def training(self, first: int, end: int) -> Iterator[tuple[int, list[Batch]]]:
         """The epoch and this process's parts of the batch, for each step in ``first .. end-1``."""
@@ -62,14 +62,14 @@ class Feed:
                 self.train_set.blocks,
             )
             wanted = order[max(0, first - begin) : end - begin]
-            mine = [shard(batch, self.rank, self.world) for batch in wanted]
+            mine = [shard(batch, self.rank, self.world_size) for batch in wanted]
             loaded = self._load(self.train_set, [part for all in mine for part in self._cut(all)])
             for _ in wanted:
                 yield epoch, [next(loaded) for _ in range(self.parts)]
 
     def selection(self) -> Iterator[Batch]:
         """This process's share of the held-out images, each sample on one process."""
-        mine = list(range(self.rank, len(self.held_out), self.world))
+        mine = list(range(self.rank, len(self.held_out), self.world_size))
         return self._load(self.held_out, self._cut(mine))
 
     def _cut(self, indices: list[int]) -> list[list[int]]:

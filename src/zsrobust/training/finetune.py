@@ -23,16 +23,13 @@ from zsrobust.data.verify import readable
 from zsrobust.models import text_cache
 from zsrobust.models.adapters.visual_prompt import VisualPrompt
 from zsrobust.models.clip import CLIPModel
-from zsrobust.models.folding import folded_in_training
 from zsrobust.models.loading import load
 from zsrobust.models.patch_tokens import check_has_tokens
 from zsrobust.models.zero_shot import ZeroShotClassifier
 from zsrobust.training.compiling import check_compiles, compile_blocks
-from zsrobust.training.ema import Average
+from zsrobust.training.encoder import TrainedEncoder
 from zsrobust.training.feed import Feed
-from zsrobust.training.sharding import Whole, share_out
 from zsrobust.training.step import TrainingStep, make_optimizer
-from zsrobust.training.student import Student
 from zsrobust.training.trainer import Trainer
 from zsrobust.utils.devices import bf16_works, full_precision
 from zsrobust.utils.distributed import make_accelerator, on_first
@@ -88,16 +85,16 @@ def _finetune(config: FinetuneConfig, accelerator: Accelerator) -> Run:
 
 def _check_processes(config: FinetuneConfig, accelerator: Accelerator) -> None:
     """Refuse what these devices and processes cannot do."""
-    world = accelerator.num_processes
+    world_size = accelerator.num_processes
     for key in ("precision", "attack_precision"):
         if getattr(config, key) == "bf16" and not bf16_works(accelerator.device):
             raise RequestError(
                 f"{key} is bf16: {accelerator.device} has no bfloat16; use {key} fp32"
             )
-    if config.batch_size % (world * config.accumulate):
+    if config.batch_size % (world_size * config.accumulate):
         raise RequestError(
             f"batch_size is {config.batch_size}: must be a multiple of accumulate times the "
-            f"number of processes ({config.accumulate} x {world})"
+            f"number of processes ({config.accumulate} x {world_size})"
         )
 
 
@@ -107,7 +104,8 @@ def trainer_of(config: FinetuneConfig, folder: Path, accelerator: Accelerator) -
     Raises:
         RequestError: if something asked for is wrong or missing.
     """
-    world = accelerator.num_processes
+    objective = config.objective
+    assert objective is not None
     model = load(config.model, preprocessing=config.preprocessing, device=accelerator.device)
     _check_met(model, config)
     original = copy.deepcopy(model.encoder).eval().requires_grad_(False)
@@ -122,27 +120,35 @@ def trainer_of(config: FinetuneConfig, folder: Path, accelerator: Accelerator) -
         batch_size=config.batch_size,
         parts=config.accumulate,
         rank=accelerator.process_index,
-        world=world,
+        world_size=accelerator.num_processes,
         seed=config.seed,
         resize=config.loader_resize,
         resolution=attack_resolution(data, model.preprocessing.image_size),
         workers=config.workers,
     )
-    average = None if config.ema is None else Average(model.encoder, config.ema)
-    shard = config.shard and world > 1
-    whole = Whole(model.encoder) if shard and average is None else None
-    if shard:
-        share_out(model.encoder, accelerator.device, world)
-    kept = _tuned(model, data, config, average or whole)
+    dim = _classifier(model, data, config, accelerator).class_embeddings.shape[1]
+    encoder = TrainedEncoder(
+        model.encoder,
+        model.preprocessing,
+        accelerator,
+        train_batch_norm=config.batch_norm == "train",
+        tokens=objective.needs.tokens,
+        head=objective.head(dim, len(data.class_names), config.seed),
+        ema=config.ema,
+        shard=config.shard and accelerator.num_processes > 1,
+    )
+    if config.compile:
+        for tower in (encoder.raw, original):
+            compile_blocks(tower)
+    tuned = _tuned(replace(model, encoder=encoder.evaluated), data, config)
+    trained = replace(model, encoder=encoder.forward)
     return Trainer(
         config=config,
         folder=folder,
-        model=kept,
-        classifier=_classifier(kept, data, config, accelerator),
+        model=tuned,
+        classifier=_classifier(tuned, data, config, accelerator),
         feed=feed,
-        step=_step(config, model, original, data, accelerator, shard=shard),
-        average=average,
-        whole=whole,
+        step=_step(config, trained, encoder, original, data, accelerator),
         selection_attack=PGD(ThreatModel(eps=config.attack.eps), steps=10, seed=config.seed),
     )
 
@@ -171,10 +177,8 @@ def _templates(data: ImageSet, config: FinetuneConfig) -> Sequence[str] | None:
     return config.templates or data.templates or None
 
 
-def _tuned(
-    model: CLIPModel, data: ImageSet, config: FinetuneConfig, kept: Average | Whole | None
-) -> CLIPModel:
-    """What the model will be once it is trained; shares its encoder, or what is kept of it."""
+def _tuned(model: CLIPModel, data: ImageSet, config: FinetuneConfig) -> CLIPModel:
+    """``model`` with all that is to be said of it once it is trained."""
     assert config.objective is not None
     label = config.objective.label
     if config.adapter.kind != "full":
@@ -183,7 +187,6 @@ def _tuned(
         label += f" + ema({config.ema})"
     return replace(
         model,
-        encoder=model.encoder if kept is None else kept.encoder,
         adapter=config.adapter,
         seen=model.seen | {data.name, data.origin},
         method=label if model.method == "original" else f"{model.method}, then {label}",
@@ -194,10 +197,7 @@ def _tuned(
 
 
 def _classifier(
-    model: CLIPModel,
-    data: ImageSet,
-    config: FinetuneConfig,
-    accelerator: Accelerator,
+    model: CLIPModel, data: ImageSet, config: FinetuneConfig, accelerator: Accelerator
 ) -> ZeroShotClassifier:
     # What is doubtful in the names was said when they were checked.
     classifier = model.classifier(data.class_names, _templates(data, config), lambda _: None)
@@ -207,34 +207,16 @@ def _classifier(
 def _step(
     config: FinetuneConfig,
     model: CLIPModel,
+    encoder: TrainedEncoder,
     original: nn.Module,
     data: ImageSet,
     accelerator: Accelerator,
-    *,
-    shard: bool,
 ) -> TrainingStep:
     objective = config.objective
     assert objective is not None
-    classifier = _classifier(model, data, config, accelerator)
-    head = objective.head(classifier.class_embeddings.shape[1], len(data.class_names), config.seed)
-    if config.batch_norm == "frozen" and not shard:
-        # Where weights are shared out, they are here only while their own module runs.
-        classifier.encoder = folded_in_training(model.encoder)
-    student = Student(
-        classifier.encoder,
-        model.preprocessing,
-        train_batch_norm=config.batch_norm == "train",
-        tokens=objective.needs.tokens,
-        head=head,
-    ).to(accelerator.device)
-    if config.compile:
-        for tower in (model.encoder, original):
-            compile_blocks(tower)
-    if shard and head is not None:
-        share_out(head, accelerator.device, accelerator.num_processes)
     settings = config.optimizer
     optimizer = make_optimizer(
-        student,
+        encoder,
         settings.name,
         lr=settings.lr,
         momentum=settings.momentum,
@@ -253,19 +235,18 @@ def _step(
     return TrainingStep(
         objective=objective,
         attack=attack,
-        student=student if shard else accelerator.prepare(student),
-        classifier=classifier,
-        texts=tuple(
-            text_cache.encode(model.text, prompts, ("{}",)).to(accelerator.device)
-            for prompts in objective.prompts(data.class_names)
-        ),
-        head=head,
+        encoder=encoder,
+        classifier=_classifier(model, data, config, accelerator),
         original=original,
         optimizer=optimizer,
         accelerator=accelerator,
         bf16=config.precision == "bf16",
         attack_bf16=config.attack_precision == "bf16",
         clip_norm=settings.clip_norm,
+        texts=tuple(
+            text_cache.encode(model.text, prompts, ("{}",)).to(accelerator.device)
+            for prompts in objective.prompts(data.class_names)
+        ),
     )
 
 
@@ -283,7 +264,7 @@ def _check_met(model: CLIPModel, config: FinetuneConfig) -> None:
         if config.shard:
             raise RequestError(
                 f"shard is true: {config.method} reads patch tokens, for which the weights must "
-                "be whole: use shard false"
+                "be unsharded: use shard false"
             )
         check_has_tokens(model.encoder, model.name)
     if needs.random_start and not config.attack.random_start:

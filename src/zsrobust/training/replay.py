@@ -42,7 +42,7 @@ def replay(record: Path | str) -> dict[str, float]:
     config = parse_finetune(["--config", str(run / CONFIG)])
     trainer = trainer_of(config, run, make_accelerator(config.device))
     prefix = "trained."
-    trainer.trained.load_state_dict(
+    trainer.step.encoder.checkpointed.load_state_dict(
         {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
     )
     parts = [

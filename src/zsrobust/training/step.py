@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -16,8 +17,8 @@ from zsrobust.models.patch_tokens import embed_with_tokens
 from zsrobust.models.zero_shot import ZeroShotClassifier
 from zsrobust.objectives import Objective, StepContext
 from zsrobust.objectives.base import View
-from zsrobust.training.sharding import put_together
-from zsrobust.training.student import Student
+from zsrobust.training.encoder import TrainedEncoder
+from zsrobust.training.sharding import full_tensor
 from zsrobust.utils.errors import Diverged, NonFinite
 
 
@@ -28,30 +29,29 @@ class TrainingStep:
     Attributes:
         objective: what images to train on, and the loss.
         attack: PGD as the objective may use it.
-        student: the model in training, as prepared for several processes.
-        classifier: the same encoder as a zero-shot classifier, which the attack sees.
-        texts, head: what else the objective reads, as in :class:`StepContext`.
+        encoder: in training.
+        classifier: ``encoder.forward`` as a zero-shot classifier, which the attack sees.
         original: the frozen original encoder.
-        optimizer: over the student's parameters.
+        optimizer: over ``encoder.trainable()``.
         accelerator: devices and processes.
         bf16: run the update's forward passes in bfloat16.
         attack_bf16: run those of the attack in bfloat16. Pixels, their gradients and steps stay
             fp32, and so do logits and losses in both.
         clip_norm: largest norm of the whole gradient, None for none.
+        texts: further class vectors that the objective asked for, as in :class:`StepContext`.
     """
 
     objective: Objective
     attack: PGD
-    student: nn.Module
+    encoder: TrainedEncoder
     classifier: ZeroShotClassifier
     original: nn.Module
     optimizer: torch.optim.Optimizer
     accelerator: Accelerator
-    texts: tuple[Tensor, ...] = ()
-    head: nn.Module | None = None
     bf16: bool = False
     attack_bf16: bool = False
     clip_norm: float | None = None
+    texts: tuple[Tensor, ...] = ()
 
     def __call__(
         self, parts: Sequence[Batch], *, epoch: int, global_batch: int
@@ -65,8 +65,9 @@ class TrainingStep:
             NonFinite: on every process alike, if loss or gradient is not finite; weights and stored
                 statistics are then as before.
         """
-        self.student.train()
-        before = [buffer.clone() for buffer in self.student.buffers()]
+        student = self.encoder.student
+        student.train()
+        before = [buffer.clone() for buffer in student.buffers()]
         self.optimizer.zero_grad(set_to_none=True)
         sums: dict[str, Tensor] = {}
         for index, loaded in enumerate(parts):
@@ -77,10 +78,10 @@ class TrainingStep:
                 epoch,
                 global_batch,
                 self.texts,
-                self.head,
+                self.encoder.head,
             )
             last = index == len(parts) - 1
-            with nullcontext() if last else self.accelerator.no_sync(self.student):
+            with nullcontext() if last else self.accelerator.no_sync(student):
                 losses, accuracies = self._forward(context)
                 # Data-parallel training averages gradients over processes; ours are shares of
                 # one global reduction and must add up. (accelerate's own backward would divide
@@ -90,12 +91,13 @@ class TrainingStep:
                 sums[key] = sums.get(key, 0) + value.detach().float()
         figures = self._over_processes(sums)
         norm = nn.utils.clip_grad_norm_(
-            self.student.parameters(), float("inf") if self.clip_norm is None else self.clip_norm
+            student.parameters(),
+            float("inf") if self.clip_norm is None else self.clip_norm,
         )
-        figures["grad_norm"] = float(put_together(norm))
+        figures["grad_norm"] = float(full_tensor(norm))
         for key in ("total", "grad_norm"):
             if not abs(figures[key]) < float("inf"):
-                for buffer, value in zip(self.student.buffers(), before, strict=True):
+                for buffer, value in zip(student.buffers(), before, strict=True):
                     buffer.copy_(value)
                 what = "loss" if key == "total" else "gradient"
                 raise NonFinite(f"{what} is {figures[key]}", figures)
@@ -112,7 +114,7 @@ class TrainingStep:
         # In this order: another would round the gradients of weights differently.
         views: tuple[View, ...] = ("clean", "adversarial")
         with self._autocast(self.bf16):
-            student, tokens = self.student(
+            student, tokens = self.encoder.student(
                 {view: images[view] for view in views if view in needs.student}
             )
         losses = self.objective.loss(replace(context, student=student, student_tokens=tokens))
@@ -155,10 +157,23 @@ class TrainingStep:
 
 
 def make_optimizer(
-    student: Student, name: str, *, lr: float, momentum: float, weight_decay: float
+    encoder: TrainedEncoder, name: str, *, lr: float, momentum: float, weight_decay: float
 ) -> torch.optim.Optimizer:
-    """SGD or AdamW over every parameter of ``student`` that its architecture does not fix."""
-    parameters = [parameter for parameter in student.parameters() if parameter.requires_grad]
+    """SGD or AdamW over everything that is trained."""
+    parameters = encoder.trainable()
     if name == "sgd":
         return torch.optim.SGD(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay)
     return torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay)
+
+
+def learning_rate(step: int, *, peak: float, warmup_steps: int, total_steps: int) -> float:
+    """The rate of step ``step`` in 0 .. ``total_steps`` - 1: linear warm-up, then a cosine.
+
+    Warm-up rises from ``peak / warmup_steps`` to ``peak``; the cosine then falls from ``peak``
+    towards 0, which it would meet at step ``total_steps``. A warm-up of 0 starts at the peak; one
+    that outlasts the run is cut off by its end.
+    """
+    if step < warmup_steps:
+        return peak * ((step + 1) / warmup_steps)
+    progress = (step - warmup_steps) / (total_steps - warmup_steps)
+    return peak * 0.5 * (1 + math.cos(math.pi * progress))

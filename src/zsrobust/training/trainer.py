@@ -8,28 +8,24 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor
 
 from zsrobust.attacks import PGD
 from zsrobust.config.schema import FinetuneConfig
 from zsrobust.data.batch import Batch
 from zsrobust.models.adapters.visual_prompt import VisualPrompt
 from zsrobust.models.clip import CLIPModel
-from zsrobust.models.folding import unfolded
 from zsrobust.models.weights import fingerprint, mark_finished, save_model
 from zsrobust.models.zero_shot import ZeroShotClassifier
 from zsrobust.training.checkpoint import WEIGHTS, gather, load_newest, save_checkpoint
 from zsrobust.training.compiling import as_written
-from zsrobust.training.distance import relative_l2_distance
-from zsrobust.training.ema import Average
+from zsrobust.training.encoder import relative_l2_distance
 from zsrobust.training.feed import Feed
 from zsrobust.training.held_out import HeldOut, evaluate_held_out
 from zsrobust.training.metrics import MetricsLog, shown
 from zsrobust.training.non_finite import NonFiniteSteps
 from zsrobust.training.record import content_hash, run_record
-from zsrobust.training.schedule import learning_rate
-from zsrobust.training.sharding import Whole
-from zsrobust.training.step import TrainingStep
+from zsrobust.training.step import TrainingStep, learning_rate
 from zsrobust.utils.distributed import on_first
 from zsrobust.utils.environment import environment, record
 from zsrobust.utils.errors import NonFinite, RequestError, Stopped
@@ -49,14 +45,11 @@ class Trainer:
     Attributes:
         config: the run's configuration.
         folder: the run folder.
-        model: what is kept, the model in training or its average; its ``seen`` already names the
+        model: what is saved, around ``step.encoder.evaluated``; its ``seen`` already names the
             training set.
-        classifier: the same over the training set's classes; what is evaluated.
+        classifier: the same over the training set's classes.
         feed: what to train on and what to select on.
         step: one step.
-        average: of the weights over steps; None for none.
-        whole: a copy of the encoder in training, which is then shared out; None where it is not,
-            or where there is an average.
         selection_attack: the attack on held-out images.
         done: steps taken.
         best: the selected model's accuracies so far.
@@ -70,8 +63,6 @@ class Trainer:
     classifier: ZeroShotClassifier
     feed: Feed
     step: TrainingStep
-    average: Average | None
-    whole: Whole | None
     selection_attack: PGD
     done: int = field(default=0, init=False)
     best: HeldOut | None = field(default=None, init=False)
@@ -80,7 +71,7 @@ class Trainer:
 
     def __post_init__(self) -> None:
         self.total_steps = self.config.steps or self.config.epochs * self.feed.per_epoch
-        self.accelerator = self.step.accelerator
+        self.accelerator, self.encoder = self.step.accelerator, self.step.encoder
         self.first = self.accelerator.is_main_process
         self.log = MetricsLog(self.folder / "metrics.jsonl" if self.first else None)
         self.checkpoints = self.folder / "checkpoints"
@@ -148,8 +139,7 @@ class Trainer:
         try:
             figures = self.step(parts, epoch=epoch, global_batch=self.config.batch_size)
             self.non_finite.in_a_row = 0
-            if self.average is not None:
-                self.average.update(self._encoder)
+            self.encoder.update_average()
         except NonFinite as error:
             self._meet(error, epoch, parts, rate, bar)
             figures = {}
@@ -183,7 +173,7 @@ class Trainer:
         kept = self.non_finite.record(
             self.accelerator,
             parts,
-            lambda: gather(self.trained, self.step.optimizer, keep=self.first)[WEIGHTS],
+            lambda: self._tensors()[WEIGHTS],
             {
                 "step": step,
                 "problem": str(error),
@@ -204,7 +194,7 @@ class Trainer:
         bar.say(f"warning: step {step} was skipped: {error}; {kept}")
 
     def _evaluate(self, bar: Steps) -> HeldOut:
-        self._bring_together()
+        self.encoder.gather()
         with as_written(self.config.compile):
             found = evaluate_held_out(
                 self.classifier,
@@ -249,8 +239,8 @@ class Trainer:
             "skipped_images": self.feed.train_set.skipped,
             "skipped_steps": self.non_finite.total,
             "relative_l2_distance": self._distance(),
-            "trained_parameters": self.counts[0],
-            "parameters": self.counts[1],
+            "trained_parameters": self.encoder.parameter_counts[0],
+            "parameters": self.encoder.parameter_counts[1],
         }
         on_first(
             self.accelerator,
@@ -258,42 +248,13 @@ class Trainer:
         )
 
     def _distance(self) -> float:
-        self._bring_together()
+        self.encoder.gather()
         return relative_l2_distance(self.model.encoder, self.step.original)
-
-    def _bring_together(self) -> None:
-        """Let ``model`` be what is in training now, where that is shared out."""
-        if self.whole is not None:
-            self.whole.update(self._encoder)
 
     def _moved(self, distance: float) -> str:
         if isinstance(self.model.encoder, VisualPrompt):
             return "a visual prompt leaves the weights as they were"
         return f"weights moved by {distance:.2%}"
-
-    @property
-    def _encoder(self) -> nn.Module:
-        """The encoder in training."""
-        return unfolded(self.step.classifier.encoder)
-
-    @cached_property
-    def counts(self) -> tuple[int, int]:
-        """How many of the encoder's parameters are trained, and how many there are."""
-        sizes = [(part.numel(), part.requires_grad) for part in self._encoder.parameters()]
-        return sum(size for size, trained in sizes if trained), sum(size for size, _ in sizes)
-
-    @property
-    def trained(self) -> nn.Module:
-        """All that a checkpoint must bring back.
-
-        The encoder, a head trained beside it, and an average, in this order.
-        """
-        parts = [self._encoder]
-        if self.step.head is not None:
-            parts.append(self.step.head)
-        if self.average is not None:
-            parts.append(self.average.encoder)
-        return nn.ModuleList(parts) if len(parts) > 1 else self._encoder
 
     def _save(self) -> None:
         state = {
@@ -303,7 +264,7 @@ class Trainer:
             "inputs": self.inputs,
             "skipped_steps": [self.non_finite.total, self.non_finite.in_a_row],
         }
-        tensors = gather(self.trained, self.step.optimizer, keep=self.first)
+        tensors = self._tensors()
         on_first(
             self.accelerator,
             lambda: save_checkpoint(
@@ -311,9 +272,15 @@ class Trainer:
             ),
         )
 
+    def _tensors(self) -> dict[str, dict[str, Tensor]]:
+        """All that a checkpoint must bring back; every process must ask for it."""
+        return gather(self.encoder.checkpointed, self.step.optimizer, keep=self.first)
+
     def _resume(self) -> list[str]:
         """Go to the newest whole checkpoint; returns what was wrong with newer ones."""
-        state, problems = load_newest(self.checkpoints, self.trained, self.step.optimizer)
+        state, problems = load_newest(
+            self.checkpoints, self.encoder.checkpointed, self.step.optimizer
+        )
         self.resumed_state = state
         if state is not None and state["inputs"] != self.inputs:
             raise RequestError(
@@ -370,7 +337,7 @@ class Trainer:
 
     def _introduction(self) -> list[str]:
         feed = self.feed
-        trained, parameters = self.counts
+        trained, parameters = self.encoder.parameter_counts
         lines = [
             f"{self.step.objective.label} on {self.model.name}: {len(feed.train_set)} images of "
             f"{feed.train_set.name}/{feed.train_set.split} at {feed.resolution} px, "

@@ -6,7 +6,7 @@ from torch.nn.utils import parametrize
 
 from zsrobust.models.adapters.lora import LoRA
 from zsrobust.models.adapters.low_rank import merged
-from zsrobust.training.distance import relative_l2_distance
+from zsrobust.training.encoder import relative_l2_distance
 
 
 def pixels(side):

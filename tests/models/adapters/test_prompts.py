@@ -7,7 +7,7 @@ from torch import nn
 from zsrobust.models.adapters.prompt_padding import PromptPadding
 from zsrobust.models.adapters.prompt_tokens import PromptTokens
 from zsrobust.models.patch_tokens import embed_with_tokens
-from zsrobust.training.distance import relative_l2_distance
+from zsrobust.training.encoder import relative_l2_distance
 from zsrobust.utils.errors import RequestError
 
 
