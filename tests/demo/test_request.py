@@ -3,8 +3,8 @@ import shlex
 import pytest
 
 from zsrobust.cli.commands.demo import parse
-from zsrobust.demo.clock import Clock, Stage, attack_steps, stages
 from zsrobust.demo.request import DemoRequest
+from zsrobust.demo.run import Clock, Stage, attack_steps, stages
 from zsrobust.utils.errors import RequestError
 
 

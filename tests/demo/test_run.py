@@ -6,9 +6,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from zsrobust.demo.folder import claim_folder
 from zsrobust.demo.page import page
-from zsrobust.demo.request import DemoRequest
+from zsrobust.demo.request import DemoRequest, claim_folder
 from zsrobust.demo.run import run_plan
 from zsrobust.evaluation.gallery import Gallery
 from zsrobust.evaluation.results import Results

@@ -6,11 +6,10 @@ from pathlib import Path
 
 from zsrobust.demo import own_photos
 from zsrobust.demo.examples import photographs
-from zsrobust.demo.folder import claim_folder
+from zsrobust.demo.gallery import attacked
 from zsrobust.demo.page import Page, examples_page, page
-from zsrobust.demo.pictures import attacked
-from zsrobust.demo.plan import PHOTOS, WORLD, sized
-from zsrobust.demo.request import EXAMPLES, DemoRequest
+from zsrobust.demo.plan import GLYPHS, PHOTOS, sized
+from zsrobust.demo.request import EXAMPLES, DemoRequest, claim_folder
 from zsrobust.demo.run import run_plan
 from zsrobust.models.card import CARD, read_card
 from zsrobust.models.loading import load
@@ -35,7 +34,7 @@ def demo(request: DemoRequest) -> Page:
     """
     if request.photos == EXAMPLES:
         return _examples(request)
-    out, plan = request.folder, sized(WORLD, request.size)
+    out, plan = request.folder, sized(GLYPHS, request.size)
     if request.photos is None:
         claim_folder(out, request.command)
     else:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from zsrobust.demo.claim import sentence
 from zsrobust.demo.plan import Plan
 from zsrobust.demo.request import DemoRequest
-from zsrobust.demo.run import Shown
-from zsrobust.demo.sentence import sentence
+from zsrobust.demo.run import Finished
 from zsrobust.evaluation.gallery import Gallery
 from zsrobust.reporting.figures.style import method_title
 from zsrobust.reporting.findings import warnings
@@ -34,7 +34,7 @@ class Page:
     figures: dict[str, Any]
 
 
-def page(plan: Plan, shown: Shown, request: DemoRequest) -> Page:
+def page(plan: Plan, done: Finished, request: DemoRequest) -> Page:
     """The page of a plan that was run."""
     seeds = len(plan.seeds)
     chance = (
@@ -44,35 +44,35 @@ def page(plan: Plan, shown: Shown, request: DemoRequest) -> Page:
         else "Intervals are 95 %: over samples, or Student's over the "
         f"{seeds} seeds of a method where that is wider."
     )
-    pictures = [path for path in shown.figures if path.suffix == ".png"]
+    pictures = [path for path in done.figures if path.suffix == ".png"]
     lines = [
         chance,
-        f"every set: {shown.table}",
+        f"every set: {done.table}",
         *(f"figure: {path} (and .svg)" for path in pictures),
-        sentence(shown.claim),
+        sentence(done.claim),
         plan.remark,
-        f"{format_seconds(shown.seconds)} in all; again: {request.command}",
+        f"{format_seconds(done.seconds)} in all; again: {request.command}",
     ]
     figures = {
         "folder": request.folder,
         "command": request.command,
-        "seconds": shown.seconds,
+        "seconds": done.seconds,
         "claim": {
             "first": "tecoa",
             "second": "pmg_aft",
-            **asdict(shown.claim),
-            "verdict": shown.claim.verdict,
+            **asdict(done.claim),
+            "verdict": done.claim.verdict,
         },
-        "averages": shown.run.results.as_dict()["averages"],
-        "results": shown.run.folder / "results.json",
-        "table": shown.table,
-        "figures": shown.figures,
+        "averages": done.run.results.as_dict()["averages"],
+        "results": done.run.folder / "results.json",
+        "table": done.table,
+        "figures": done.figures,
     }
-    return Page(warnings(shown.run.results), summary_table(shown.run.results), lines, figures)
+    return Page(warnings(done.run.results), summary_table(done.run.results), lines, figures)
 
 
 def examples_page(gallery: Gallery, request: DemoRequest) -> Page:
-    """A row a photograph: what each model says before the attack, and after one against it."""
+    """A row a photograph: each model's prediction before the attack, and after one against it."""
     columns = ["photograph"]
     rows = [[item.label] for item in gallery.items]
     lines, counts = [], []

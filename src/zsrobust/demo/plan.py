@@ -30,7 +30,7 @@ class Plan:
         training_attack_steps: gradient steps of the attack inside a training step.
         batch_size: images a step.
         lr: peak learning rate of SGD, by method.
-        hold_out: share of the training images that the result is looked at on while training.
+        hold_out: share of the training images that is held out to evaluate during training.
         samples: most images a set in the evaluation; None for all.
         seeds: one training run a method for each.
         pictures: samples in the gallery.
@@ -103,14 +103,14 @@ class Plan:
         )
 
 
-WORLD = Plan(
+GLYPHS = Plan(
     model="glyph-clip",
     train="glyph:training",
     data=("glyphs",),
     # PMG-AFT asks the original about adversarial images. At 8/255 it is wrong on all of them at
     # first, and the method collapses; at 4/255 it is not.
     training_eps=Eps("4/255"),
-    # No more than the noise that images of this world carry, up to 10/255 a channel.
+    # No more than the noise of the drawn images, up to 10/255 a channel.
     eps=Eps("8/255"),
     attack=("pgd-10",),
     steps=300,
@@ -123,14 +123,14 @@ WORLD = Plan(
     seeds=(0,),
     pictures=6,
     remark=(
-        "The world of this demonstration is synthetic: glyphs and shapes drawn by a program, and a "
-        "small CLIP trained on such drawings. It shows how the methods behave, not how robust they "
-        "are on photographs."
+        "The images of this demonstration are synthetic: glyphs and shapes drawn by a program, "
+        "and a small CLIP trained on such drawings. It shows how the methods behave, not how "
+        "robust they are on photographs."
     ),
 )
 
 PHOTOS = replace(
-    WORLD,
+    GLYPHS,
     model="photo-lite",
     train="",
     data=(),
@@ -138,8 +138,9 @@ PHOTOS = replace(
     eps=Eps("1/255"),
     steps=60,
     batch_size=32,
-    # The rates are WORLD's. Tried on a part of CIFAR-10, TeCoA did better with its own than with
-    # 1e-3; PMG-AFT stayed as vulnerable as the original at 1e-2, and collapsed at 1e-1 and 3e-1.
+    # The rates are those of GLYPHS. Tried on a part of CIFAR-10, TeCoA did better with its own than
+    # with 1e-3; PMG-AFT stayed as vulnerable as the original at 1e-2, and collapsed at 1e-1 and
+    # 3e-1.
     hold_out=0.1,
     samples=100,
     remark=(
@@ -150,7 +151,7 @@ PHOTOS = replace(
 
 
 def sized(plan: Plan, size: Size) -> Plan:
-    """``plan`` as it is, cut to a first look, or with stronger attacks and three seeds."""
+    """``plan`` as it is, cut to a quick one, or with stronger attacks and three seeds."""
     if size == "quick":
         return replace(
             plan,

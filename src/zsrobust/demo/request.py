@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from zsrobust.config.schema import Device
-from zsrobust.demo.folder import check_folder
 from zsrobust.demo.own_photos import checked
 from zsrobust.demo.plan import Size
 from zsrobust.utils.errors import RequestError
-from zsrobust.utils.files import as_argument, local_path
+from zsrobust.utils.files import as_argument, local_path, write_text
 from zsrobust.utils.validation import check_types
 
+MARK = "demo.json"
 EXAMPLES = ""
 """The value of ``photos`` for the photographs that come with other packages."""
 
@@ -86,3 +87,31 @@ def check_demo(request: DemoRequest) -> None:
     if request.photos:
         checked(local_path(request.photos))
     check_folder(request.folder)
+
+
+def check_folder(out: Path) -> None:
+    """Refuse a folder that a demonstration cannot use; it need not be there yet.
+
+    Raises:
+        RequestError: if it is a file, or holds other files.
+    """
+    if out.exists() and not out.is_dir():
+        raise RequestError(f"out {out} is a file: name a folder")
+    if out.exists() and any(out.iterdir()) and not (out / MARK).exists():
+        raise RequestError(
+            f"out {out} holds files and is no folder of zsrobust demo: name an empty or new one"
+        )
+
+
+def claim_folder(out: Path, command: str) -> None:
+    """Make the folder, marked with ``command``.
+
+    Raises:
+        RequestError: if it cannot be written, or holds other files.
+    """
+    try:
+        check_folder(out)
+        out.mkdir(parents=True, exist_ok=True)
+        write_text(out / MARK, json.dumps({"command": command}) + "\n")
+    except OSError as error:
+        raise RequestError(f"out {out} cannot be written: {error.strerror}") from None

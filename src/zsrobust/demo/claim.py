@@ -1,4 +1,4 @@
-"""One sentence of what a demonstration shows: computed from its outcomes, whatever they are."""
+"""The sentence on what a demonstration shows, computed from its outcomes."""
 
 from __future__ import annotations
 
@@ -91,12 +91,12 @@ def sentence(claim: Claim) -> str:
 
 def _compared(gap: Gap, kind: str) -> str:
     low, high = (100 * limit for limit in gap.interval)
-    words = {
+    verdict = {
         "above": f"PMG-AFT's {kind} accuracy is above TeCoA's",
         "below": f"PMG-AFT's {kind} accuracy is below TeCoA's",
         "undecided": f"the two methods' {kind} accuracies are not distinguishable",
     }[gap.verdict]
     return (
-        f"{words} ({gap.second:.1%} against {gap.first:.1%}, difference "
+        f"{verdict} ({gap.second:.1%} against {gap.first:.1%}, difference "
         f"{100 * gap.difference:+.1f} points, 95 % interval {low:+.1f} to {high:+.1f})"
     )

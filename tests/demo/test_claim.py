@@ -5,14 +5,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from zsrobust.demo.sentence import Claim, find_claim, sentence
+from zsrobust.demo.claim import Claim, find_claim, sentence
 from zsrobust.evaluation.comparison.gap import Gap
 from zsrobust.evaluation.evaluated_run import EvaluatedRun
 from zsrobust.evaluation.outcomes import Outcomes, table
 from zsrobust.evaluation.results import Results, Row
 from zsrobust.utils.errors import RequestError
 
-UNDER = "pgd-10 4/255"
+ATTACK = "pgd-10 4/255"
 N = 200
 
 
@@ -51,7 +51,7 @@ def found(run, tecoa, pmg_aft, original=(180, 2)):
         counts[model, "seen"] = (clean, 0)
         counts[model, "birds"] = (clean, robust)
         counts[model, "cars"] = (clean - 20, robust)
-    return find_claim(run(counts, seen=("seen",)), UNDER, "clip", [("t", "p")])
+    return find_claim(run(counts, seen=("seen",)), ATTACK, "clip", [("t", "p")])
 
 
 def test_the_claim_holds_where_both_differences_are_above_zero(run):
@@ -110,12 +110,12 @@ def test_seeds_that_agree_do_not_make_the_samples_more(run):
         counts[f"t{seed}", "birds"] = (100 + seed, 40)
         counts[f"p{seed}", "birds"] = (100 + seed + clean, 40 + robust)
     pairs = [(f"t{seed}", f"p{seed}") for seed in gains]
-    claim = find_claim(run(counts), UNDER, "clip", pairs)
+    claim = find_claim(run(counts), ATTACK, "clip", pairs)
     differences = np.array([robust / N for _, robust in gains.values()])
     # Student's 0.975 quantile of two degrees of freedom.
     half = 4.3027 * differences.std(ddof=1) / math.sqrt(3)
     # Here the mean of the intervals over samples (about 0.05 to either side) is the wider one.
-    own = [find_claim(run(counts), UNDER, "clip", [pair]).robust.interval for pair in pairs]
+    own = [find_claim(run(counts), ATTACK, "clip", [pair]).robust.interval for pair in pairs]
     low, high = np.mean(own, axis=0)
     assert low < differences.mean() - half < differences.mean() + half < high
     assert claim.robust.interval == pytest.approx((low, high), abs=1e-9)
@@ -130,7 +130,7 @@ def test_seeds_that_disagree_leave_the_claim_open(run):
     for seed, gain in enumerate(gains):
         counts[f"t{seed}", "birds"] = (100, 20)
         counts[f"p{seed}", "birds"] = (100 + gain, 20 + gain)
-    claim = find_claim(run(counts), UNDER, "clip", [(f"t{s}", f"p{s}") for s in range(3)])
+    claim = find_claim(run(counts), ATTACK, "clip", [(f"t{s}", f"p{s}") for s in range(3)])
     differences = np.array(gains) / N
     half = 4.3027 * differences.std(ddof=1) / math.sqrt(3)
     assert claim.robust.interval == pytest.approx(
@@ -141,7 +141,7 @@ def test_seeds_that_disagree_leave_the_claim_open(run):
 
 def test_where_every_set_was_trained_on_the_average_is_over_all(run):
     counts = {(model, "birds"): (100, 10) for model in ("clip", "t", "p")}
-    claim = find_claim(run(counts, seen=("birds",)), UNDER, "clip", [("t", "p")])
+    claim = find_claim(run(counts, seen=("birds",)), ATTACK, "clip", [("t", "p")])
     assert claim.over == "all"
     assert sentence(claim).startswith("On the one set (n 200), where")
 
@@ -149,11 +149,11 @@ def test_where_every_set_was_trained_on_the_average_is_over_all(run):
 def test_a_model_without_results_is_named(run):
     evaluated = run({("clip", "birds"): (100, 10)})
     with pytest.raises(RequestError, match="holds no result of t under pgd-10 4/255"):
-        find_claim(evaluated, UNDER, "clip", [("t", "p")])
+        find_claim(evaluated, ATTACK, "clip", [("t", "p")])
 
 
 def test_an_interval_that_touches_zero_decides_nothing():
     gap = Gap(0.5, 0.6, (0.0, 0.2))
     assert gap.verdict == "undecided"
-    claim = Claim(UNDER, "unseen", 3, 9, 1, 0.8, 0.0, gap, Gap(0.1, 0.2, (0.05, 0.15)))
+    claim = Claim(ATTACK, "unseen", 3, 9, 1, 0.8, 0.0, gap, Gap(0.1, 0.2, (0.05, 0.15)))
     assert claim.verdict == "is not decided"
