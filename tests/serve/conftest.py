@@ -8,7 +8,7 @@ from PIL import Image
 pytest.importorskip("gradio")
 
 from zsrobust.serve.examples import examples
-from zsrobust.serve.handlers import Asked
+from zsrobust.serve.handlers import FormValues
 from zsrobust.serve.limits import Limits
 from zsrobust.serve.served import load_served
 
@@ -50,7 +50,7 @@ def noise():
 
 
 @pytest.fixture
-def asked(bishop, saved):
+def form(bishop, saved):
     """What the page sends for that example, but for what is named."""
 
     def make(**changed):
@@ -62,7 +62,7 @@ def asked(bishop, saved):
             "steps": 5,
             "target": "",
         }
-        return Asked(**(given | changed))
+        return FormValues(**(given | changed))
 
     return make
 

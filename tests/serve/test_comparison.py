@@ -5,8 +5,8 @@ import torch
 from PIL import Image
 
 from zsrobust.serve.attack import Settings
-from zsrobust.serve.comparison import clean_words, compare, say
-from zsrobust.serve.files import magnified, write_files
+from zsrobust.serve.comparison import clean_predictions, compare, predict
+from zsrobust.serve.handlers import magnified, write_files
 from zsrobust.serve.limits import Limits
 from zsrobust.serve.picture import read_picture
 from zsrobust.utils.units import Eps
@@ -31,7 +31,7 @@ def test_every_model_is_attacked_and_sees_what_was_made_on_the_others(compared, 
     assert found.clean["glyph-clip"].top == "chess bishop"
     for one in found.attacked:
         assert one.aim == found.clean[one.on].top
-        assert list(one.said) == list(one.said_8bit) == names
+        assert list(one.predictions) == list(one.predictions_8bit) == names
         assert 0 < one.distance <= 4 / 255 + 1e-6
         # A radius of whole levels around an image of whole levels is kept by rounding.
         assert one.distance_8bit <= 4 / 255 + 1e-6
@@ -40,15 +40,15 @@ def test_every_model_is_attacked_and_sees_what_was_made_on_the_others(compared, 
             with torch.no_grad():
                 expected = classifier(one.adversarial[None]).softmax(-1)[0]
             for name, probability in zip(bishop.class_names, expected.tolist(), strict=True):
-                assert one.said[model.name].probabilities[name] == pytest.approx(probability)
-    assert found.attacked[0].said["glyph-clip"].top != "chess bishop"
+                assert one.predictions[model.name].probabilities[name] == pytest.approx(probability)
+    assert found.attacked[0].predictions["glyph-clip"].top != "chess bishop"
 
 
 def test_a_target_is_what_both_are_led_to(compared, bishop):
     target = bishop.class_names.index("chess rook")
     found = compared(target=target, eps=Eps("8/255"))
     assert {one.aim for one in found.attacked} == {"chess rook"}
-    assert found.attacked[0].said["glyph-clip"].top == "chess rook"
+    assert found.attacked[0].predictions["glyph-clip"].top == "chess rook"
     assert found.figures()["attack"]["target"] == "chess rook"
 
 
@@ -65,11 +65,11 @@ def test_the_numbers_say_which_names_are_one_to_a_model(served, bishop, saved):
 
 
 def test_words_are_probabilities_likeliest_first(served, bishop):
-    said = say(served[1].classifier(bishop.class_names), torch.rand(1, 3, 32, 32))
-    values = list(said.probabilities.values())
+    found = predict(served[1].classifier(bishop.class_names), torch.rand(1, 3, 32, 32))
+    values = list(found.probabilities.values())
     assert values == sorted(values, reverse=True)
     assert sum(values) == pytest.approx(1, abs=1e-5)
-    assert set(said.probabilities) == set(bishop.class_names)
+    assert set(found.probabilities) == set(bishop.class_names)
 
 
 def test_the_files_hold_what_the_page_says_of_them(compared, served, bishop, tmp_path):
@@ -77,9 +77,9 @@ def test_the_files_hold_what_the_page_says_of_them(compared, served, bishop, tmp
     images, changes, numbers = write_files(found, tmp_path)
     for one, path in zip(found.attacked, images, strict=True):
         # Dropped in again, the file is what was said of it.
-        again = clean_words(read_picture(path, Limits()), bishop.class_names, served)
+        again = clean_predictions(read_picture(path, Limits()), bishop.class_names, served)
         assert again[one.on].probabilities == pytest.approx(
-            one.said_8bit[one.on].probabilities, abs=1e-5
+            one.predictions_8bit[one.on].probabilities, abs=1e-5
         )
     for path in changes:
         assert Image.open(path).size == bishop.image.size

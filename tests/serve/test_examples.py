@@ -6,11 +6,11 @@ def test_each_is_seen_rightly_by_the_embedded_model(served):
     found = examples.examples([glyph_clip])
     # The photographs' names are unknown to it, and the same to it.
     assert len(found) == len(examples.GLYPHS)
-    from zsrobust.serve.comparison import clean_words
+    from zsrobust.serve.comparison import clean_predictions
     from zsrobust.serve.picture import Picture
 
     for one in found:
-        said = clean_words(Picture(one.image, "example"), one.class_names, [glyph_clip])
+        said = clean_predictions(Picture(one.image, "example"), one.class_names, [glyph_clip])
         assert said["glyph-clip"].top == one.shows
 
 

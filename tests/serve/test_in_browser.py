@@ -157,17 +157,31 @@ def test_progress_is_live_and_can_be_cancelled(show):
     page = show()
     page.locator("#steps input[type=number]").fill("200")
     click(page, "Attack")
-    bar = page.locator("#status progress")
-    bar.wait_for()
-    assert float(bar.get_attribute("max")) == 400
-    # In view, where the button is, and nothing over it.
-    assert bar.evaluate(
-        """(bar) => { const at = bar.getBoundingClientRect();
-        return document.elementFromPoint(at.x + 20, at.y + at.height / 2) === bar; }"""
-    )
+    page.locator("#status").get_by_text("Attacking glyph-clip: step").wait_for()
+    page.locator("#status .progress-bar").wait_for()
     click(page, "Cancel")
     page.locator("#status").filter(has_text="Cancelled.").wait_for()
     assert page.locator("#comparison table").count() == 0
+    # The worker is free for the next attack.
+    page.locator("#steps input[type=number]").fill("2")
+    click(page, "Attack")
+    page.locator("#comparison table").wait_for()
+
+
+def test_one_attack_at_a_time(show):
+    first, second = show(), show()
+    first.locator("#steps input[type=number]").fill("200")
+    click(first, "Attack")
+    first.locator("#status").get_by_text("Attacking glyph-clip: step").wait_for()
+    click(second, "Attack")
+    second.locator("#status").get_by_text("queue: 1/1").wait_for()
+    # Who waits may leave.
+    click(second, "Cancel")
+    second.locator("#status").filter(has_text="Cancelled.").wait_for()
+    click(second, "Attack")
+    second.locator("#status").get_by_text("queue: 1/1").wait_for()
+    click(first, "Cancel")
+    second.locator("#comparison table").wait_for()
 
 
 def test_a_bad_file_and_a_bad_radius_are_told(show, tmp_path):

@@ -5,15 +5,15 @@ import socket
 import pytest
 
 from zsrobust.cli.main import main
-from zsrobust.export import installed
 from zsrobust.serve.server import address, claim, is_loopback
+from zsrobust.utils import extras
 from zsrobust.utils.errors import RequestError
 
 pytestmark = pytest.mark.slow
 
 
 def test_a_missing_extra_is_one_sentence(monkeypatch, capsys):
-    monkeypatch.setattr(installed, "find_spec", lambda name: None)
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
     assert main(["serve"]) == 2
     sentence = 'zsrobust: gradio is not installed: pip install "zsrobust[serve]"\n'
     assert capsys.readouterr().err == sentence

@@ -1,4 +1,4 @@
-"""Every model attacked, and every model's word on every image: what the page shows."""
+"""Every model attacked, and every model's prediction on every image: what the page shows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zsrobust._version import __version__
 from zsrobust.models.zero_shot import ZeroShotClassifier
 from zsrobust.serve.attack import Settings, attack
 from zsrobust.serve.picture import Picture
-from zsrobust.serve.served import Served
+from zsrobust.serve.served import ServedModel
 from zsrobust.utils.devices import full_precision
 
 OnStep = Callable[[str, int, float], None]
@@ -21,8 +21,8 @@ OnStep = Callable[[str, int, float], None]
 
 
 @dataclass(frozen=True)
-class Said:
-    """What a model says of an image: a probability in [0, 1] for every class, likeliest first."""
+class Prediction:
+    """A probability in [0, 1] for every class, likeliest first."""
 
     probabilities: dict[str, float]
 
@@ -32,11 +32,11 @@ class Said:
         return next(iter(self.probabilities))
 
     @property
-    def words(self) -> str:
-        """It and its probability in short."""
+    def text(self) -> str:
+        """The likeliest class and its probability, such as ``cat 87%``."""
         return f"{self.top} {self.probabilities[self.top]:.0%}"
 
-    def merged(self, groups: Sequence[Sequence[str]]) -> Said:
+    def merged(self, groups: Sequence[Sequence[str]]) -> Prediction:
         """The same with each group of names that are one to the model as one class."""
         called = {
             name: " = ".join([*group[:3], *(["..."] if len(group) > 3 else [])])
@@ -47,7 +47,7 @@ class Said:
         for name, probability in self.probabilities.items():
             name = called.get(name, name)
             sums[name] = sums.get(name, 0) + probability
-        return Said(dict(sorted(sums.items(), key=lambda item: -item[1])))
+        return Prediction(dict(sorted(sums.items(), key=lambda item: -item[1])))
 
 
 @dataclass(frozen=True)
@@ -58,16 +58,16 @@ class Attacked:
         on: that model.
         aim: the class that was left, or reached for.
         clean, adversarial: pixels (3, S, S) in [0, 1].
-        said: what every model says of ``adversarial``.
-        said_8bit: and of it rounded to 256 levels, as a PNG file holds it.
+        predictions: every model's on ``adversarial``.
+        predictions_8bit: the same after rounding to 256 levels, as in a PNG file.
     """
 
     on: str
     aim: str
     clean: Tensor
     adversarial: Tensor
-    said: dict[str, Said]
-    said_8bit: dict[str, Said]
+    predictions: dict[str, Prediction]
+    predictions_8bit: dict[str, Prediction]
 
     @property
     def distance(self) -> float:
@@ -88,23 +88,23 @@ class Comparison:
         picture: as it was given.
         class_names: in label order.
         settings: of the attacks.
-        clean: what every model says of the picture, at its own attack resolution.
+        clean: every model's prediction on the picture, at its own attack resolution.
         attacked: one a model.
         models: what decides each model's answers.
-        alike: by model, groups of class names that it cannot tell apart.
+        indistinguishable: by model, groups of class names that it cannot tell apart.
     """
 
     picture: Picture
     class_names: tuple[str, ...]
     settings: Settings
-    clean: dict[str, Said]
+    clean: dict[str, Prediction]
     attacked: list[Attacked]
     models: list[dict[str, Any]]
-    alike: dict[str, list[tuple[str, ...]]] = field(default_factory=dict)
+    indistinguishable: dict[str, list[tuple[str, ...]]] = field(default_factory=dict)
 
-    def merged(self, model: str, said: Said) -> Said:
-        """What ``model`` said, names that are one to it as one class."""
-        return said.merged(self.alike.get(model, ()))
+    def merged(self, model: str, prediction: Prediction) -> Prediction:
+        """A prediction of ``model`` with names that it cannot tell apart as one class."""
+        return prediction.merged(self.indistinguishable.get(model, ()))
 
     def figures(self) -> dict[str, Any]:
         """Every number, for machines."""
@@ -126,8 +126,8 @@ class Comparison:
                 "target": None if target is None else self.class_names[target],
             },
             "models": self.models,
-            "clean": {name: said.probabilities for name, said in self.clean.items()},
-            "indistinguishable": self.alike,
+            "clean": {name: p.probabilities for name, p in self.clean.items()},
+            "indistinguishable": self.indistinguishable,
             "attacked": [
                 {
                     "on": one.on,
@@ -135,8 +135,10 @@ class Comparison:
                     "resolution": one.clean.shape[-1],
                     "linf_distance": one.distance,
                     "linf_distance_8bit": one.distance_8bit,
-                    "said": {name: said.probabilities for name, said in one.said.items()},
-                    "said_8bit": {name: said.probabilities for name, said in one.said_8bit.items()},
+                    "said": {name: p.probabilities for name, p in one.predictions.items()},
+                    "said_8bit": {
+                        name: p.probabilities for name, p in one.predictions_8bit.items()
+                    },
                 }
                 for one in self.attacked
             ],
@@ -149,26 +151,30 @@ def rounded(pixels: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def say(classifier: ZeroShotClassifier, images: Tensor) -> Said:
-    """What a classifier says of one image (1, 3, H, W) in [0, 1]."""
+def predict(classifier: ZeroShotClassifier, images: Tensor) -> Prediction:
+    """A classifier's prediction on one image (1, 3, H, W) in [0, 1]."""
     probabilities = classifier(images)[0].softmax(-1)
     order = probabilities.argsort(descending=True, stable=True).tolist()
-    return Said({classifier.class_names[index]: float(probabilities[index]) for index in order})
+    return Prediction(
+        {classifier.class_names[index]: float(probabilities[index]) for index in order}
+    )
 
 
-def clean_words(
-    picture: Picture, class_names: tuple[str, ...], models: Sequence[Served]
-) -> dict[str, Said]:
-    """What each model says of the picture, at its own attack resolution."""
+def clean_predictions(
+    picture: Picture, class_names: tuple[str, ...], models: Sequence[ServedModel]
+) -> dict[str, Prediction]:
+    """Each model's prediction on the picture, at its own attack resolution."""
     with full_precision():
-        return {one.name: say(one.classifier(class_names), one.pixels(picture)) for one in models}
+        return {
+            one.name: predict(one.classifier(class_names), one.pixels(picture)) for one in models
+        }
 
 
 def compare(
     picture: Picture,
     class_names: tuple[str, ...],
     settings: Settings,
-    models: Sequence[Served],
+    models: Sequence[ServedModel],
     on_step: OnStep,
 ) -> Comparison:
     """Attack the picture through each model, white box, and show the results to every model.
@@ -188,7 +194,7 @@ def compare(
         Diverged: if a gradient is NaN.
     """
     classifiers = {one.name: one.classifier(class_names) for one in models}
-    clean = clean_words(picture, class_names, models)
+    clean = clean_predictions(picture, class_names, models)
     attacked = []
     with full_precision():
         for one in models:
@@ -208,16 +214,17 @@ def compare(
                     aim=class_names[left if settings.target is None else settings.target],
                     clean=image[0].cpu(),
                     adversarial=adversarial[0].cpu(),
-                    said=_everyone(classifiers, adversarial),
-                    said_8bit=_everyone(classifiers, rounded(adversarial)),
+                    predictions=_by_all(classifiers, adversarial),
+                    predictions_8bit=_by_all(classifiers, rounded(adversarial)),
                 )
             )
     about = [one.about() | classifiers[one.name].further_settings() for one in models]
-    alike = {name: one.indistinguishable() for name, one in classifiers.items()}
-    return Comparison(picture, class_names, settings, clean, attacked, about, alike)
+    groups = {name: one.indistinguishable() for name, one in classifiers.items()}
+    return Comparison(picture, class_names, settings, clean, attacked, about, groups)
 
 
-def _everyone(classifiers: dict[str, ZeroShotClassifier], images: Tensor) -> dict[str, Said]:
+def _by_all(classifiers: dict[str, ZeroShotClassifier], images: Tensor) -> dict[str, Prediction]:
     return {
-        name: say(one, images.to(one.class_embeddings.device)) for name, one in classifiers.items()
+        name: predict(one, images.to(one.class_embeddings.device))
+        for name, one in classifiers.items()
     }

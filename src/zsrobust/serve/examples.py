@@ -11,7 +11,7 @@ from PIL import Image
 from zsrobust.data.glyphs.sets import glyph_set
 from zsrobust.data.image_set import ImageSet
 from zsrobust.demo.examples import photographs
-from zsrobust.serve.served import Served
+from zsrobust.serve.served import ServedModel
 from zsrobust.utils.errors import RequestError
 
 GLYPHS = (
@@ -36,11 +36,11 @@ class Example:
     shows: str
 
 
-def examples(models: Sequence[Served]) -> list[Example]:
+def examples(models: Sequence[ServedModel]) -> list[Example]:
     """The examples whose class names at least one of the models can all tell apart."""
     found: list[Example] = []
     for images, indices in _sets():
-        if any(not one.alike(images.class_names) for one in models):
+        if any(not one.indistinguishable(images.class_names) for one in models):
             found += [_example(images, index) for index in indices]
     return found
 

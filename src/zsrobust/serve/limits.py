@@ -22,7 +22,7 @@ class Limits:
         letters: of a class name.
         steps: of an attack.
         eps: radius of an attack, as a fraction of the pixel range.
-        waiting: attacks that wait while one is made.
+        waiting: requests that wait in the queue.
         models: served side by side.
     """
 
@@ -33,7 +33,7 @@ class Limits:
     letters: int = 100
     steps: int = 200
     eps: Eps = field(default_factory=lambda: Eps("16/255"))
-    waiting: int = 4
+    waiting: int = 16
     models: int = 4
 
     def read_class_names(self, text: object) -> tuple[str, ...]:

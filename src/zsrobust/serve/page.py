@@ -8,18 +8,18 @@ from typing import Any
 
 import gradio as gr
 
-from zsrobust.serve import words
+from zsrobust.serve import html
 from zsrobust.serve.examples import Example
-from zsrobust.serve.handlers import TOP, Asked, Handlers, Shown
+from zsrobust.serve.handlers import TOP, FormValues, Handlers, PageState
 
 CSS = Path(__file__).with_name("page.css")
 
 INTRODUCTION = """\
 # ZSRobust
 
-Drop in an image, write any class names, and see which of them each model finds. Then attack: a
-small change of the pixels is searched for that makes the model say something else. What each model
-says before and after stands side by side.
+Drop in an image, write any class names, and see what each model predicts. Then attack: a small
+change of the pixels is searched for that changes the prediction. The predictions before and after
+are shown side by side.
 """
 
 
@@ -42,16 +42,16 @@ def page(handlers: Handlers, examples: Sequence[Example], folder: Path) -> gr.Bl
         gr.Markdown(INTRODUCTION)
         with gr.Row():
             with gr.Column(scale=1, min_width=300):
-                asked, buttons, shelf = _form(handlers, examples, paths)
+                form, buttons, shelf = _form(handlers, examples, paths)
             with gr.Column(scale=2, min_width=300):
                 outputs = _results(handlers)
-        _wire(blocks, handlers, asked, buttons, outputs)
+        _wire(blocks, handlers, form, buttons, outputs)
         if shelf is not None:
 
             def chosen(index: int) -> tuple[str, str]:
                 return paths[index], "\n".join(examples[index].class_names)
 
-            shelf.click(chosen, shelf, asked[:2], api_visibility="private")
+            shelf.click(chosen, shelf, form[:2], api_visibility="private")
     return blocks
 
 
@@ -119,12 +119,12 @@ def _form(
 
 def _results(handlers: Handlers) -> list[Any]:
     """What is shown, in the order of ``_values``."""
-    status = gr.HTML(elem_id="status")
+    status = gr.HTML(elem_id="status", min_height=70)
     columns = []
     with gr.Row():
         for number, one in enumerate(handlers.models, start=1):
             with gr.Column(min_width=240, elem_id=f"model-{number}", elem_classes="model"):
-                gr.HTML(words.heading(one.name))
+                gr.HTML(html.heading(one.name))
                 with gr.Row():
                     columns += [_label("Before the attack"), _label("Under attack")]
                 with gr.Row():
@@ -156,7 +156,7 @@ def _picture(label: str) -> Any:
     )
 
 
-def _values(shown: Shown, outputs: int) -> list[Any]:
+def _values(shown: PageState, outputs: int) -> list[Any]:
     """One value an output."""
     if shown.columns is None:
         return [shown.status, *[gr.skip()] * (outputs - 1)]
@@ -175,42 +175,61 @@ def _text(path: Path | None) -> str | None:
 def _wire(
     blocks: gr.Blocks,
     handlers: Handlers,
-    asked: list[Any],
+    form: list[Any],
     buttons: list[Any],
     outputs: list[Any],
 ) -> None:
     """Connect the buttons; values come as they were sent, so that our own checks see them."""
     predict, attack, cancel = buttons
+    status = outputs[0]
 
-    def on_predict(*given: Any) -> list[Any]:
-        return _values(handlers.predict(Asked(*given)), len(outputs))
+    def on_predict(*values: Any) -> list[Any]:
+        return _values(handlers.predict(FormValues(*values)), len(outputs))
 
-    def on_attack(request: gr.Request, *given: Any) -> Iterator[list[Any]]:
-        for shown in handlers.attack(Asked(*given), str(request.session_hash)):
+    def on_attack(
+        request: gr.Request,
+        image: Any,
+        class_names: Any,
+        eps: Any,
+        steps: Any,
+        target: Any,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> Iterator[list[Any]]:
+        def show(done: int, total: int, sentence: str) -> None:
+            progress((done, total), desc=sentence, unit="steps")
+
+        values = FormValues(image, class_names, eps, steps, target)
+        for shown in handlers.attack(values, str(request.session_hash), show):
             yield _values(shown, len(outputs))
 
-    def on_cancel(request: gr.Request) -> None:
+    def on_cancel(request: gr.Request) -> str:
+        handlers.cancel(str(request.session_hash))
+        return html.paragraphs("Cancelled.")
+
+    def on_leave(request: gr.Request) -> None:
         handlers.cancel(str(request.session_hash))
 
-    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    private: dict[str, Any] = {"api_visibility": "private"}
     gr.on(
-        [blocks.load, asked[0].change, predict.click],
+        [blocks.load, form[0].change, predict.click],
         on_predict,
-        asked[:2],
+        form[:2],
         outputs,
         preprocess=False,
-        # An image that comes while another is still looked at is not forgotten.
+        show_progress="hidden",
+        # An image that comes while another is still predicted is not forgotten.
         trigger_mode="always_last",
-        **quiet,
+        **private,
     )
-    attack.click(
+    # One at a time: those who wait see their place in gradio's queue where the progress is shown.
+    attacking = attack.click(
         on_attack,
-        asked,
+        form,
         outputs,
         preprocess=False,
-        # Those who wait for a turn wait in our own line, which tells them so.
-        concurrency_limit=handlers.limits.waiting + 2,
-        **quiet,
+        concurrency_limit=1,
+        show_progress_on=status,
+        **private,
     )
-    cancel.click(on_cancel, queue=False, **quiet)
-    blocks.unload(on_cancel)
+    cancel.click(on_cancel, None, status, cancels=attacking, queue=False, **private)
+    blocks.unload(on_leave)

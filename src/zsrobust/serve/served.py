@@ -21,7 +21,7 @@ DEFAULTS = ("glyph-clip", "glyph-clip-robust")
 """Served where no model is named."""
 
 
-class Served:
+class ServedModel:
     """A model as it is served.
 
     Args:
@@ -34,7 +34,7 @@ class Served:
         self.model = model
         model.encoder.eval().requires_grad_(False)
         self._weights = fingerprint(model.encoder)
-        # Names that visitors type are kept in memory alone, and not all of them.
+        # Names that visitors type are cached in memory alone, and not all of them.
         self._vectors = lru_cache(maxsize=16)(self._encode)
 
     def classifier(self, class_names: tuple[str, ...]) -> ZeroShotClassifier:
@@ -48,8 +48,8 @@ class Served:
         size = self.model.preprocessing.image_size
         return picture.pixels(size, self.model.loader_resize).to(self.device)
 
-    def alike(self, class_names: tuple[str, ...]) -> list[tuple[str, ...]]:
-        """Groups of names that mean the same to this model: their vectors are equal."""
+    def indistinguishable(self, class_names: tuple[str, ...]) -> list[tuple[str, ...]]:
+        """Groups of names with equal text embeddings, which this model cannot tell apart."""
         return self.classifier(class_names).indistinguishable()
 
     def doubts(self, class_names: tuple[str, ...]) -> list[str]:
@@ -80,7 +80,9 @@ class Served:
         return self.model.text.encode(class_names, self.model.default_templates)
 
 
-def load_served(names: Sequence[str], device: torch.device, limits: Limits) -> tuple[Served, ...]:
+def load_served(
+    names: Sequence[str], device: torch.device, limits: Limits
+) -> tuple[ServedModel, ...]:
     """The models of these names, in their order; without names, ``DEFAULTS``.
 
     Raises:
@@ -91,4 +93,4 @@ def load_served(names: Sequence[str], device: torch.device, limits: Limits) -> t
         raise RequestError(f"{len(names)} models are too many: name {limits.models} at most")
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise RequestError(f"the model {twice} is named twice: name it once")
-    return tuple(Served(name, load(name, device=device)) for name in names)
+    return tuple(ServedModel(name, load(name, device=device)) for name in names)

@@ -18,7 +18,7 @@ from zsrobust.serve.examples import examples
 from zsrobust.serve.handlers import Handlers
 from zsrobust.serve.limits import Limits
 from zsrobust.serve.page import CSS, page, theme
-from zsrobust.serve.served import Served
+from zsrobust.serve.served import ServedModel
 from zsrobust.utils.errors import RequestError
 
 POLICY = (
@@ -60,7 +60,10 @@ def address(host: str, port: int) -> str:
 
 
 def run_server(
-    models: tuple[Served, ...], listening: socket.socket, limits: Limits, ready: Callable[[], None]
+    models: tuple[ServedModel, ...],
+    listening: socket.socket,
+    limits: Limits,
+    ready: Callable[[], None],
 ) -> None:
     """Serve until interrupted; ``ready`` is called once the page is built.
 
@@ -72,7 +75,7 @@ def run_server(
         os.environ["GRADIO_TEMP_DIR"] = folder
         handlers = Handlers(models, limits)
         blocks = page(handlers, examples(models), Path(folder))
-        blocks.queue(max_size=64)
+        blocks.queue(max_size=limits.waiting)
         app = gr.mount_gradio_app(
             fastapi.FastAPI(openapi_url=None),
             blocks,

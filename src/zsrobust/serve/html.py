@@ -1,6 +1,6 @@
-"""What the page says: progress, refusals, the table of who says what, and the threat model.
+"""The HTML of the page: remarks, refusals, the table of predictions, and the threat model.
 
-Every word that a visitor or a model's name brings goes through templates that escape it.
+Text from visitors and names of models goes through templates that escape it.
 """
 
 from __future__ import annotations
@@ -11,28 +11,22 @@ from jinja2 import Environment, StrictUndefined
 
 from zsrobust.data.names.codes import typed_code_notes
 from zsrobust.serve.comparison import Attacked, Comparison
-from zsrobust.serve.job import Step, Waiting
 from zsrobust.serve.picture import Picture
-from zsrobust.serve.served import Served
+from zsrobust.serve.served import ServedModel
 
 _ENVIRONMENT = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
 
 _HEADING = _ENVIRONMENT.from_string("<h2>{{ name }}</h2>")
-_LINES = _ENVIRONMENT.from_string(
-    '<div class="words {{ kind }}" role="{{ "alert" if kind == "wrong" else "status" }}">'
+_PARAGRAPHS = _ENVIRONMENT.from_string(
+    '<div class="message {{ kind }}" role="{{ "alert" if kind == "error" else "status" }}">'
     "{% for line in lines %}<p>{{ line }}</p>{% endfor %}</div>"
-)
-_PROGRESS = _ENVIRONMENT.from_string(
-    '<div class="words" role="status"><p>{{ words }}</p>'
-    '<progress max="{{ most }}" value="{{ done }}" aria-label="progress of the attack"></progress>'
-    "</div>"
 )
 _TABLE = _ENVIRONMENT.from_string(
     """<div class="box"><table><caption>Who says what of which image</caption>
 <thead><tr><th scope="col">image</th>{% for name in models %}<th scope="col">{{ name }}</th>
 {% endfor %}</tr></thead><tbody>
 {% for row in rows %}<tr><th scope="row">{{ row.image }}</th>
-{% for cell in row.cells %}<td>{{ cell.words }}
+{% for cell in row.cells %}<td>{{ cell.text }}
 {% if cell.mark %} <span class="mark">{{ cell.mark }}</span>{% endif %}</td>{% endfor %}</tr>
 {% endfor %}</tbody></table></div>
 <ul class="facts">{% for line in facts %}<li>{{ line }}</li>{% endfor %}</ul>"""
@@ -44,30 +38,18 @@ def heading(name: str) -> str:
     return _HEADING.render(name=name)
 
 
-def lines(*said: str, wrong: bool = False) -> str:
-    """Sentences, set apart as a refusal where something is ``wrong``."""
-    return _LINES.render(lines=said, kind="wrong" if wrong else "")
+def paragraphs(*sentences: str, error: bool = False) -> str:
+    """Sentences, a paragraph each; set apart where they are an error."""
+    return _PARAGRAPHS.render(lines=sentences, kind="error" if error else "")
 
 
-def waiting(at: Waiting) -> str:
-    """How long the line is."""
-    return lines(f"Waiting: {at.before} {'attack is' if at.before == 1 else 'attacks are'} first.")
-
-
-def progress(at: Step, models: Sequence[str], steps: int) -> str:
-    """How far an attack on all of the models is."""
-    done = models.index(at.model) * steps + at.taken
-    words = f"Attacking {at.model}: step {at.taken} of {steps}, loss {at.loss:.2f}"
-    return _PROGRESS.render(words=words, done=done, most=len(models) * steps)
-
-
-def remarks(picture: Picture, class_names: tuple[str, ...], models: Sequence[Served]) -> str:
+def remarks(picture: Picture, class_names: tuple[str, ...], models: Sequence[ServedModel]) -> str:
     """What should be known before a prediction is believed."""
     said = [*picture.notes, *_doubts(class_names, models)]
-    return lines(*said) if said else ""
+    return paragraphs(*said) if said else ""
 
 
-def _doubts(class_names: tuple[str, ...], models: Sequence[Served]) -> list[str]:
+def _doubts(class_names: tuple[str, ...], models: Sequence[ServedModel]) -> list[str]:
     """What the models do not read of the names as it is meant, and which of them reads all."""
     doubts = {one.name: one.doubts(class_names) for one in models}
     codes = [f"{note[:1].upper()}{note[1:]}." for note in typed_code_notes(class_names)]
@@ -84,16 +66,20 @@ def _doubts(class_names: tuple[str, ...], models: Sequence[Served]) -> list[str]
     ]
 
 
-def outcome(compared: Comparison, models: Sequence[Served]) -> str:
+def outcome(compared: Comparison, models: Sequence[ServedModel]) -> str:
     """What became of each model, in a sentence each, and what should be known before."""
     told = [_outcome(one, compared) for one in compared.attacked]
-    return lines(*told, *_doubts(compared.class_names, models))
+    return paragraphs(*told, *_doubts(compared.class_names, models))
 
 
 def _outcome(one: Attacked, compared: Comparison) -> str:
-    before, after, in_file = compared.clean[one.on], one.said[one.on], one.said_8bit[one.on]
+    before, after, in_file = (
+        compared.clean[one.on],
+        one.predictions[one.on],
+        one.predictions_8bit[one.on],
+    )
     # Among equal names, the first is at the top whatever the image shows.
-    for group in compared.alike.get(one.on, ()):
+    for group in compared.indistinguishable.get(one.on, ()):
         if before.top in group or (compared.settings.target is not None and one.aim in group):
             return (
                 f"Whether the attack fooled {one.on} cannot be said: these names are one and the "
@@ -102,21 +88,21 @@ def _outcome(one: Attacked, compared: Comparison) -> str:
     if compared.settings.target is None:
         fell = after.top != before.top
         words = (
-            f"{one.on} fell: {before.words} before, {after.words} under attack."
+            f"{one.on} fell: {before.text} before, {after.text} under attack."
             if fell
-            else f"{one.on} stands: {before.words} before, {after.words} under attack."
+            else f"{one.on} stands: {before.text} before, {after.text} under attack."
         )
     elif before.top == one.aim:
         return f"{one.on} said {one.aim} before the attack: choose another target."
     else:
         fell = after.top == one.aim
         reached = "says" if fell else "does not say"
-        words = f"{one.on} {reached} {one.aim} under attack: {before.words} before, {after.words}."
+        words = f"{one.on} {reached} {one.aim} under attack: {before.text} before, {after.text}."
     if not fell:
         return words
     if in_file.top == after.top:
         return f"{words} The attack survives rounding to 8 bits."
-    return f"{words} Rounded to 8 bits, as in the file, the image is {in_file.words}."
+    return f"{words} Rounded to 8 bits, as in the file, the image is {in_file.text}."
 
 
 def comparison(compared: Comparison) -> str:
@@ -125,21 +111,21 @@ def comparison(compared: Comparison) -> str:
     rows = [
         {
             "image": "before the attack",
-            "cells": [_cell(compared.merged(n, compared.clean[n]).words) for n in names],
+            "cells": [_cell(compared.merged(n, compared.clean[n]).text) for n in names],
         }
     ]
     for one in compared.attacked:
-        for rounding, said in (("", one.said), (", 8 bits", one.said_8bit)):
+        for rounding, said in (("", one.predictions), (", 8 bits", one.predictions_8bit)):
             cells = [
-                _cell(compared.merged(n, said[n]).words, "white box" if n == one.on else "transfer")
+                _cell(compared.merged(n, said[n]).text, "white box" if n == one.on else "transfer")
                 for n in names
             ]
             rows.append({"image": f"attacked on {one.on}{rounding}", "cells": cells})
     return _TABLE.render(models=names, rows=rows, facts=_facts(compared))
 
 
-def _cell(words: str, mark: str = "") -> dict[str, str]:
-    return {"words": words, "mark": mark}
+def _cell(text: str, mark: str = "") -> dict[str, str]:
+    return {"text": text, "mark": mark}
 
 
 def _facts(compared: Comparison) -> list[str]:
