@@ -10,10 +10,8 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from zsrobust.evaluation.results import Results, Row
-from zsrobust.export.card import public_name
+from zsrobust.export.card import escaped, fenced, licence_of, public_name
 from zsrobust.export.command import export
-from zsrobust.export.licences import licence_of
-from zsrobust.export.markdown import escaped, fenced
 from zsrobust.export.request import ExportRequest
 from zsrobust.models.loading import load
 from zsrobust.models.weights import fingerprint
@@ -66,8 +64,8 @@ def test_licences_that_are_known_and_those_that_are_not():
     assert licence_of("glyph-clip").spdx == "mit"
     unknown = licence_of("ViT-B-32/laion2b_s34b_b79k")
     assert unknown.spdx == ""
-    assert "https://huggingface.co/laion/CLIP-ViT-B-32-laion2B-s34B-b79K" in unknown.words
-    assert "huggingface.co/org/name" in licence_of("hf-hub:org/name").words
+    assert "https://huggingface.co/laion/CLIP-ViT-B-32-laion2B-s34B-b79K" in unknown.text
+    assert "huggingface.co/org/name" in licence_of("hf-hub:org/name").text
     assert licence_of("local-dir:/x").spdx == licence_of("ViT-B-32/openai@f.pt").spdx == ""
 
 

@@ -1,25 +1,34 @@
-"""The card of an export: what it is, what it scores, what it must be shown, and how to load it."""
+"""The card of an export: what it is, what it scores, what it must be shown, and how to load it.
+
+``huggingface_hub.ModelCard`` fills ``card.md``. Its template knows no filter that escapes Markdown,
+so every text from elsewhere is escaped before.
+"""
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
+from huggingface_hub import ModelCard, ModelCardData
 
 from zsrobust._version import __version__
 from zsrobust.config.run_folder import CONFIG
 from zsrobust.evaluation.results import Results
-from zsrobust.export.licences import licence_of
-from zsrobust.export.markdown import escaped, fenced, one_line
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.weights import fingerprint
 from zsrobust.reporting.tables import accuracy_table
 from zsrobust.training.record import settings_of
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.units import format_radius
+
+MIT_NAME = "mit"
+# What can start a construct within a line; < and & are HTML's. A backslash makes it literal.
+_ACTIVE = re.compile(r"([\\`*_\[\]#|~$@])")
 
 
 @dataclass(frozen=True)
@@ -126,42 +135,43 @@ def results_of(model: CLIPModel, run: Path) -> Results:
 
 def card_text(card: Card) -> str:
     """The card in Markdown, with the front matter that the hub reads."""
-    return _front_matter(card) + "\n" + "\n".join(part.rstrip() + "\n" for part in _parts(card))
-
-
-def _front_matter(card: Card) -> str:
-    spdx = licence_of(card.model.source).spdx
-    content: dict[str, Any] = {
-        "license": spdx or "other",
-        "tags": ["clip", "adversarial-robustness", "zero-shot-image-classification", "zsrobust"],
-        "pipeline_tag": "zero-shot-image-classification",
-    }
-    if card.library:
-        content["library_name"] = card.library
-    if card.model.source.startswith("hf-hub:"):
-        content["base_model"] = card.model.source.removeprefix("hf-hub:")
-    return f"---\n{yaml.safe_dump(content, sort_keys=False)}---\n"
-
-
-def _parts(card: Card) -> list[str]:
     model = card.model
-    source, method = escaped(public_name(model.source)), escaped(model.method)
-    made = "as it is" if model.method == "original" else f"fine-tuned: {method}"
-    parts = [
-        f"# {source}, {made}",
-        f"A CLIP whose image encoder was made or read by ZSRobust {__version__}; its text side is "
-        f"that of {source}. Checked when it was exported: the library below gives the embeddings "
-        f"that ZSRobust gives, to {card.largest_difference:.1g} in every component.",
-    ]
-    if model.unfinished:
-        parts.append(f"> **What a fine-tuning had so far: {escaped(model.unfinished)}.**")
-    if card.warning:
-        parts.append(f"> **{escaped(card.warning)}**")
-    parts += ["## Load it", card.how, *map(escaped, card.notes)]
-    parts += ["## Results", *_results(card), *_held_out(model.record)]
-    parts += ["## How it was made", *_making(card)]
-    parts += ["## Limits", _LIMITS, "## Licence", escaped(licence_of(model.source).words)]
-    return parts
+    licence = licence_of(model.source)
+    about = ModelCardData(
+        license=licence.spdx or "other",
+        tags=["clip", "adversarial-robustness", "zero-shot-image-classification", "zsrobust"],
+        pipeline_tag="zero-shot-image-classification",
+        library_name=card.library or None,
+        base_model=_hub_name(model.source) or None,
+    )
+    method, settings = escaped(model.method), training_settings(model)
+    text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True) if settings else ""
+    filled = ModelCard.from_template(
+        about,
+        template_path=str(Path(__file__).with_name("card.md")),
+        version=__version__,
+        source=escaped(public_name(model.source)),
+        made="as it is" if model.method == "original" else f"fine-tuned: {method}",
+        largest_difference=f"{card.largest_difference:.1g}",
+        unfinished=escaped(model.unfinished),
+        warning=escaped(card.warning),
+        how=card.how.rstrip(),
+        notes=[escaped(note) for note in card.notes],
+        results=[part.rstrip() for part in (*_results(card), *_held_out(model.record))],
+        method=method,
+        run=list(_run_lines(model.record)),
+        seen=escaped(", ".join(seen_sets(model)) or "not recorded"),
+        weights=fingerprint(model.encoder),
+        logit_scale=f"{model.logit_scale:.6g}",
+        prompts=escaped("; ".join(model.default_templates)),
+        preprocessing=[
+            (key, escaped(str(value))) for key, value in model.preprocessing.describe().items()
+        ],
+        loader_resize=escaped(model.loader_resize),
+        settings=fenced(text, "yaml") if text else "",
+        licence=escaped(licence.text),
+    )
+    return f"{str(filled).rstrip()}\n"
 
 
 def _results(card: Card) -> list[str]:
@@ -212,28 +222,6 @@ def _attack_words(attack: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def _making(card: Card) -> list[str]:
-    model = card.model
-    lines = [
-        f"- source: {escaped(public_name(model.source))}",
-        f"- method: {escaped(model.method)}",
-        *_run_lines(model.record),
-        f"- trained on: {escaped(', '.join(seen_sets(model)) or 'not recorded')}",
-        f"- weights: `{fingerprint(model.encoder)}`, logit scale {model.logit_scale:.6g}",
-        f"- prompts: {escaped('; '.join(model.default_templates))}",
-        *(
-            f"- {key}: {escaped(str(value))}"
-            for key, value in model.preprocessing.describe().items()
-        ),
-        f"- loader resize: {escaped(model.loader_resize)}",
-    ]
-    parts = ["\n".join(lines)]
-    if settings := training_settings(model):
-        text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
-        parts.append(fenced(text, "yaml"))
-    return parts
-
-
 def _run_lines(record: Mapping[str, Any]) -> Iterator[str]:
     """How far the run got, and on what; what is not recorded is not told."""
     if "step" in record:
@@ -241,19 +229,76 @@ def _run_lines(record: Mapping[str, Any]) -> Iterator[str]:
         end = ""
         if "finished" in record:
             end = "; the run finished" if record["finished"] else "; the run has not finished"
-        yield f"- weights of optimizer step {record['step']:,}{of}{end}"
+        yield f"weights of optimizer step {record['step']:,}{of}{end}"
     if found := record.get("training_set"):
         name = escaped(f"{Path(str(found['name'])).name}/{found['split']}")
-        yield f"- training set: {name}, {found['n']:,} images"
-
-
-_LIMITS = """\
-Robustness is measured, not proven: against the attacks named above, at their radius, on the data
-named above. A stronger attack, a larger radius or another kind of change may find less. What the
-source knows, and what it is biased towards, this model has inherited; fine-tuning on adversarial
-images costs accuracy on clean ones."""
+        yield f"training set: {name}, {found['n']:,} images"
 
 
 def title(model: CLIPModel) -> str:
     """One line for terminals."""
     return one_line(f"{model.method} from {public_name(model.source)}")
+
+
+@dataclass(frozen=True)
+class Licence:
+    """A licence.
+
+    Attributes:
+        spdx: the hub's word for it; empty where it is not known here.
+        text: who says so, or where to look.
+    """
+
+    spdx: str
+    text: str
+
+
+def licence_of(source: str) -> Licence:
+    """The licence of ``source``, a name that ``zsrobust.load`` takes."""
+    if source == "glyph-clip":
+        return Licence(MIT_NAME, "glyph-clip, like ZSRobust, is under the MIT licence.")
+    if source.endswith("/random"):
+        return Licence(MIT_NAME, "Its source has random weights, which nobody trained.")
+    if source.endswith("/openai"):
+        return Licence(
+            MIT_NAME,
+            "OpenAI published its source's weights with https://github.com/openai/CLIP, which is "
+            "under the MIT licence; its model card there says what use it is not meant for.",
+        )
+    return Licence("", f"That of its source, which is not recorded here: see {_page(source)}.")
+
+
+def _page(source: str) -> str:
+    """Where the source's own licence is told."""
+    if name := _hub_name(source):
+        return f"https://huggingface.co/{name}"
+    architecture, _, tag = source.rpartition("/")
+    if architecture and ":" not in source and "@" not in source:
+        import open_clip
+
+        known = open_clip.get_pretrained_cfg(architecture.replace("/", "-"), tag)
+        if known.get("hf_hub"):
+            return f"https://huggingface.co/{known['hf_hub'].strip('/')}"
+    return "where you have it from"
+
+
+def _hub_name(source: str) -> str:
+    """The repository of a source on the hub; empty where it has none in its name."""
+    return source.removeprefix("hf-hub:") if source.startswith("hf-hub:") else ""
+
+
+def one_line(text: str) -> str:
+    """``text`` without line breaks and other control characters."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def escaped(text: str) -> str:
+    """``text`` as words, whatever is in it."""
+    return _ACTIVE.sub(r"\\\1", html.escape(one_line(text), quote=False))
+
+
+def fenced(text: str, language: str) -> str:
+    """``text`` as a block of code, whatever is in it."""
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}{language}\n{text.rstrip()}\n{fence}\n"

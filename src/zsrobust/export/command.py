@@ -7,7 +7,6 @@ from pathlib import Path
 
 from zsrobust._version import __version__
 from zsrobust.config.run_folder import CONFIG
-from zsrobust.export.agreement import largest_difference
 from zsrobust.export.card import (
     Card,
     card_text,
@@ -17,8 +16,9 @@ from zsrobust.export.card import (
     seen_sets,
     title,
 )
+from zsrobust.export.checks import largest_difference
 from zsrobust.export.folder import CARD, require_free, write_mark
-from zsrobust.export.formats import format_named
+from zsrobust.export.formats import FORMATS
 from zsrobust.export.request import ExportRequest
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.loading import load
@@ -62,7 +62,9 @@ def export(request: ExportRequest) -> Exported:
         RequestError: if a name is wrong, the format cannot hold the model, or the folder is taken.
         RunError: if the written model does not compute the same.
     """
-    form, folder = format_named(request.to), request.folder
+    if request.to not in FORMATS:
+        raise RequestError(f"there is no format {request.to!r}: choose {', '.join(FORMATS)}")
+    form, folder = FORMATS[request.to], request.folder
     require_free(folder, overwrite=request.overwrite)
     model = load(request.model)
     _require_finished(model, request)

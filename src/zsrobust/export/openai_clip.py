@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import nn
-
-from zsrobust.export.towers import require_open_clip
-from zsrobust.models.clip import CLIPModel
+from zsrobust.export.checks import require_open_clip
 from zsrobust.utils.errors import RequestError
+from zsrobust.utils.lazy import nn
+
+if TYPE_CHECKING:
+    from zsrobust.models.clip import CLIPModel
 
 CLIP_VOCABULARY = 49408
 
@@ -59,7 +60,7 @@ def openai_clip(model: CLIPModel, wanted: str) -> OpenAICLIP:
     """
     whole = require_open_clip(model, wanted)
     visual: Any = model.encoder
-    for reason in (*_vision_oddities(visual), *_text_oddities(whole, model)):
+    for reason in (*_vision_mismatches(visual), *_text_mismatches(whole, model)):
         raise RequestError(
             f"{model.name} cannot be exported to {wanted}, whose CLIP is built as OpenAI's ViTs "
             f"are: {reason}; --to open_clip takes it"
@@ -73,7 +74,7 @@ def openai_clip(model: CLIPModel, wanted: str) -> OpenAICLIP:
     )
 
 
-def _vision_oddities(visual: Any) -> Iterator[str]:
+def _vision_mismatches(visual: Any) -> Iterator[str]:
     from open_clip.transformer import VisionTransformer
 
     if type(visual) is not VisionTransformer:
@@ -87,10 +88,10 @@ def _vision_oddities(visual: Any) -> Iterator[str]:
         yield "its patches are not square"
     if visual.proj is None:
         yield "its image tower has no projection"
-    yield from (f"its image tower {odd}" for odd in _block_oddities(visual.transformer))
+    yield from (f"its image tower {found}" for found in _block_mismatches(visual.transformer))
 
 
-def _text_oddities(whole: Any, model: CLIPModel) -> Iterator[str]:
+def _text_mismatches(whole: Any, model: CLIPModel) -> Iterator[str]:
     from open_clip import CLIP, SimpleTokenizer
 
     if type(whole) is not CLIP:
@@ -103,10 +104,10 @@ def _text_oddities(whole: Any, model: CLIPModel) -> Iterator[str]:
         yield "its text side is not causal and read at the end token"
     if not isinstance(whole.text_projection, nn.Parameter):
         yield "its text projection is not one matrix"
-    yield from (f"its text side {odd}" for odd in _block_oddities(whole.transformer))
+    yield from (f"its text side {found}" for found in _block_mismatches(whole.transformer))
 
 
-def _block_oddities(transformer: Any) -> Iterator[str]:
+def _block_mismatches(transformer: Any) -> Iterator[str]:
     from open_clip.transformer import QuickGELU, ResidualAttentionBlock
 
     for block in transformer.resblocks:

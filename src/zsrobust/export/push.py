@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from zsrobust.export.folder import read_mark, require_whole
-from zsrobust.export.markdown import one_line
 from zsrobust.utils.errors import RequestError, RunError
 
 
@@ -47,7 +46,7 @@ def push(folder: Path, repository: str, *, private: bool = False) -> str:
         )
     # Its HTTP libraries raise classes of their own, which change between versions.
     except Exception as reason:
-        details = textwrap.shorten(one_line(str(reason)), 200)
+        details = textwrap.shorten(" ".join(str(reason).split()), 200)
         raise RunError(
             f"{folder} was not pushed to {constants.ENDPOINT}/{repository}: {details}"
         ) from reason

@@ -20,7 +20,7 @@ class ExportRequest:
 
     Attributes:
         model: what to export; anything ``zsrobust.load`` takes.
-        to: a format of ``formats.FORMATS``.
+        to: a format of ``FORMATS``.
         out: the folder to write; None for ``exports/MODEL-FORMAT``.
         results: an evaluation's run folder, whose rows of this model go into the card.
         class_names: classes that a classifier is written for beside the encoder (ONNX).

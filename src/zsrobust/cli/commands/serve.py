@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 from zsrobust.cli.output import Output
 from zsrobust.cli.parser import Parser
-from zsrobust.export.installed import require_installed
 from zsrobust.models.names import check_name
 from zsrobust.utils.errors import Stopped
+from zsrobust.utils.extras import require_installed
 
 
 def parsers() -> list[Parser]:

@@ -2,7 +2,7 @@ import open_clip
 import pytest
 import torch
 
-from zsrobust.export.agreement import as_pixels, pictures
+from zsrobust.export.checks import random_images, to_pixels
 from zsrobust.export.command import export
 from zsrobust.export.request import ExportRequest
 from zsrobust.models.loading import load
@@ -27,7 +27,7 @@ def test_it_loads_as_their_code_loads_it(source, tuned, tmp_path, tower):
     assert file["best_acc1"].to("cpu") == 0
     ours, theirs = load(run), open_clip.create_model(name).eval()
     theirs.visual.load_state_dict(file["vision_encoder_state_dict"], strict=True)
-    pixels = ours.preprocessing(as_pixels(pictures(ours.preprocessing.image_size)))
+    pixels = ours.preprocessing(to_pixels(random_images(ours.preprocessing.image_size)))
     assert torch.equal(theirs.visual(pixels), ours.encoder(pixels))
 
 

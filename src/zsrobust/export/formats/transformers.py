@@ -6,17 +6,29 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from zsrobust.export.agreement import Theirs
-from zsrobust.export.installed import require_installed
+from zsrobust.export.format import Format, Loaded, export_format
 from zsrobust.export.openai_clip import OpenAICLIP, openai_clip
 from zsrobust.export.request import ExportRequest
-from zsrobust.export.transformers_weights import transformers_state
-from zsrobust.models.clip import CLIPModel
+from zsrobust.export.weights import transformers_state
 from zsrobust.utils.errors import RequestError
+from zsrobust.utils.extras import require_installed
 
-HOW = """\
+if TYPE_CHECKING:
+    from zsrobust.models.clip import CLIPModel
+
+
+START, END = "<|startoftext|>", "<|endoftext|>"
+
+
+@export_format("transformers")
+class TransformersFolder(Format):
+    """transformers' configuration, weights, image processor and tokenizer in a folder."""
+
+    what = "a folder of transformers' CLIPModel, whose vision tower LLaVA takes"
+    library = "transformers"
+    how = """\
 ```python
 from transformers import CLIPModel, CLIPProcessor, CLIPVisionModel, CLIPVisionModelWithProjection
 
@@ -30,55 +42,51 @@ LLaVA builds its vision tower from the name in `mm_vision_tower` of its `config.
 of this folder there, it sees through this tower. The tower must be the one its projector was
 trained with, but for its weights: ViT-L/14 at 336 pixels for LLaVA 1.5.
 """
-START, END = "<|startoftext|>", "<|endoftext|>"
 
+    def check(self, model: CLIPModel, request: ExportRequest) -> None:
+        """Refuse what transformers' CLIP cannot express.
 
-def check(model: CLIPModel, request: ExportRequest) -> None:
-    """Refuse what transformers' CLIP cannot express.
+        Raises:
+            RequestError: if the library is missing, or the model is not built as OpenAI's ViTs are.
+        """
+        openai_clip(model, "transformers")
+        require_installed("transformers", "transformers")
 
-    Raises:
-        RequestError: if the library is missing, or the model is not built as OpenAI's ViTs are.
-    """
-    openai_clip(model, "transformers")
-    require_installed("transformers", "transformers")
+    def write(self, model: CLIPModel, folder: Path, request: ExportRequest) -> list[str]:
+        """Write configuration, weights, image processor and tokenizer."""
+        from transformers import CLIPConfig, CLIPImageProcessor
+        from transformers import CLIPModel as TheirModel
 
+        clip = openai_clip(model, "transformers")
+        with _quiet():
+            theirs = TheirModel(CLIPConfig(**_config(model, clip)))
+            theirs.load_state_dict(transformers_state(model, clip))
+            theirs.save_pretrained(folder)
+            CLIPImageProcessor(**_processor(model)).save_pretrained(folder)
+        _write_tokenizer(folder, clip.context_length)
+        return []
 
-def write(model: CLIPModel, folder: Path, request: ExportRequest) -> list[str]:
-    """Write configuration, weights, image processor and tokenizer."""
-    from transformers import CLIPConfig, CLIPImageProcessor
-    from transformers import CLIPModel as TheirModel
+    def load(self, folder: Path, model: CLIPModel) -> Loaded:
+        """The folder as transformers' own loaders give it, processor and tokenizer included."""
+        from transformers import CLIPImageProcessor, CLIPTokenizer
+        from transformers import CLIPModel as TheirModel
 
-    clip = openai_clip(model, "transformers")
-    with _quiet():
-        theirs = TheirModel(CLIPConfig(**_config(model, clip)))
-        theirs.load_state_dict(transformers_state(model, clip))
-        theirs.save_pretrained(folder)
-        CLIPImageProcessor(**_processor(model)).save_pretrained(folder)
-    _write_tokenizer(folder, clip.context_length)
-    return []
+        with _quiet():
+            loaded: Any = TheirModel.from_pretrained(folder, local_files_only=True)
+            processor = CLIPImageProcessor.from_pretrained(folder, local_files_only=True)
+            tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
 
+        loaded.eval()
 
-def load(folder: Path, model: CLIPModel) -> Theirs:
-    """The folder as transformers' own loaders give it, processor and tokenizer included."""
-    from transformers import CLIPImageProcessor, CLIPTokenizer
-    from transformers import CLIPModel as TheirModel
+        def images(shown: list[Any]) -> Any:
+            seen = loaded.vision_model(**processor(images=shown, return_tensors="pt"))
+            return loaded.visual_projection(seen.pooler_output)
 
-    with _quiet():
-        loaded: Any = TheirModel.from_pretrained(folder, local_files_only=True)
-        processor = CLIPImageProcessor.from_pretrained(folder, local_files_only=True)
-        tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+        def texts(prompts: list[str]) -> Any:
+            read = tokenizer(prompts, padding=True, truncation=True, return_tensors="pt")
+            return loaded.text_projection(loaded.text_model(**read).pooler_output)
 
-    loaded.eval()
-
-    def images(shown: list[Any]) -> Any:
-        seen = loaded.vision_model(**processor(images=shown, return_tensors="pt"))
-        return loaded.visual_projection(seen.pooler_output)
-
-    def texts(prompts: list[str]) -> Any:
-        read = tokenizer(prompts, padding=True, truncation=True, return_tensors="pt")
-        return loaded.text_projection(loaded.text_model(**read).pooler_output)
-
-    return Theirs(images, texts, model.preprocessing.image_size)
+        return Loaded(images, texts, model.preprocessing.image_size)
 
 
 def _config(model: CLIPModel, clip: OpenAICLIP) -> dict[str, Any]:

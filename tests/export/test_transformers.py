@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from zsrobust.export import transformers_folder
-from zsrobust.export.agreement import as_pixels, pictures
+from zsrobust.export.checks import random_images, to_pixels
 from zsrobust.export.command import export
+from zsrobust.export.formats import FORMATS
+from zsrobust.export.formats.transformers import _write_tokenizer
 from zsrobust.export.request import ExportRequest
 from zsrobust.models.loading import load
 from zsrobust.utils.errors import RequestError
@@ -34,8 +35,8 @@ def both(request, source, tuned, tmp_path):
 @torch.no_grad()
 def test_the_whole_model_and_the_image_tower_give_the_same(both):
     ours, folder = both
-    shown = pictures(32, seed=3)
-    want = ours.encoder(ours.preprocessing(as_pixels(shown)))
+    shown = random_images(32, seed=3)
+    want = ours.encoder(ours.preprocessing(to_pixels(shown)))
     processor = transformers.CLIPProcessor.from_pretrained(folder)
     seen = processor(images=shown, return_tensors="pt")
     tower = transformers.CLIPVisionModelWithProjection.from_pretrained(folder).eval()
@@ -55,7 +56,7 @@ def test_hidden_states_are_those_of_every_block(both):
     """LLaVA takes the patch tokens of the last block but one."""
     ours, folder = both
     tower = transformers.CLIPVisionModel.from_pretrained(folder).eval()
-    pixels = ours.preprocessing(as_pixels(pictures(32)))
+    pixels = ours.preprocessing(to_pixels(random_images(32)))
     hidden = tower(pixels, output_hidden_states=True).hidden_states
     tokens = ours.encoder._embeds(pixels)
     assert len(hidden) == 4
@@ -70,21 +71,21 @@ def test_the_pipeline_of_transformers_runs(source, tuned, tmp_path):
     run = tuned(source(quick_gelu=True))
     ours, folder = load(run), exported(run, tmp_path)
     pipeline = transformers.pipeline("zero-shot-image-classification", model=str(folder))
-    (picture, *_) = pictures(32)
+    (picture, *_) = random_images(32)
     names = ["cat", "dog", "house"]
     found = {
         one["label"]: one["score"]
         for one in pipeline(picture, names, hypothesis_template="a picture of a {}")
     }
     classifier = ours.classifier(names, ["a picture of a {}"]).eval()
-    want = classifier(as_pixels([picture])).softmax(-1)[0].tolist()
+    want = classifier(to_pixels([picture])).softmax(-1)[0].tolist()
     assert [found[name] for name in names] == pytest.approx(want, abs=1e-5)
 
 
 @pytest.fixture(scope="module")
 def tokenizers(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tokenizer")
-    transformers_folder._write_tokenizer(folder, 20)
+    _write_tokenizer(folder, 20)
     theirs = transformers.CLIPTokenizer.from_pretrained(folder)
     return open_clip.SimpleTokenizer(context_length=20), theirs
 
@@ -135,12 +136,12 @@ ODD = {
 def test_what_its_clip_cannot_express_is_refused(source, reason):
     model = load(source(**ODD[reason]))
     with pytest.raises(RequestError, match=f"transformers.*{reason}.*--to open_clip takes it"):
-        transformers_folder.check(model, ExportRequest(model.name, "transformers"))
+        FORMATS["transformers"].check(model, ExportRequest(model.name, "transformers"))
 
 
 def test_without_the_library_the_extra_is_named(source, tuned, tmp_path, monkeypatch):
     run = tuned(source())
-    monkeypatch.setattr("zsrobust.export.installed.find_spec", lambda name: None)
+    monkeypatch.setattr("zsrobust.utils.extras.find_spec", lambda name: None)
     with pytest.raises(
         RequestError, match=r'not installed: pip install "zsrobust\[transformers\]"'
     ):

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from zsrobust.export import onnx_graph
 from zsrobust.export.command import export
+from zsrobust.export.formats import onnx
 from zsrobust.export.request import ExportRequest
 from zsrobust.models.adapters.options import Adapter
 from zsrobust.models.loading import load
@@ -64,7 +64,7 @@ def test_a_framed_resnet_under_the_authors_protocol(source, tuned, tmp_path):
 
 def test_what_does_not_fit_one_file_is_refused(source, tuned, tmp_path, monkeypatch):
     run = tuned(source())
-    monkeypatch.setattr(onnx_graph, "MOST_BYTES", 1000)
+    monkeypatch.setattr(onnx, "MOST_BYTES", 1000)
     with pytest.raises(RequestError, match="one ONNX file holds 2 GB"):
         exported(run, tmp_path)
 
@@ -84,7 +84,7 @@ def test_a_failed_conversion_is_one_sentence(source, tuned, tmp_path, monkeypatc
 def test_wrong_logits_are_not_kept(source, monkeypatch):
     classifier = load(source()).classifier(("a", "b"), ["{}"]).eval()
     monkeypatch.setattr(
-        onnx_graph, "_session", lambda path: ((lambda images: classifier(images) + 0.1), 32)
+        onnx, "_session", lambda path: ((lambda images: classifier(images) + 0.1), 32)
     )
     with pytest.raises(RunError, match=r"logits of classifier\.onnx differ by 0\.1"):
-        onnx_graph._compare_logits(classifier, Path("classifier.onnx"), 32)
+        onnx._compare_logits(classifier, Path("classifier.onnx"), 32)

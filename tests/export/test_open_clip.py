@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from zsrobust.export.agreement import as_pixels, pictures
+from zsrobust.export.checks import random_images, to_pixels
 from zsrobust.export.command import export
 from zsrobust.export.request import ExportRequest
 from zsrobust.models.loading import load
@@ -42,9 +42,9 @@ def test_open_clip_loads_it_unchanged_and_gives_the_same(source, tuned, tmp_path
     ours = load(run)
     theirs, _, transform = open_clip.create_model_and_transforms(name)
     tokenizer = open_clip.get_tokenizer(name)
-    shown = pictures(ours.preprocessing.image_size, seed=3)
+    shown = random_images(ours.preprocessing.image_size, seed=3)
     with torch.no_grad():
-        want = ours.encoder(ours.preprocessing(as_pixels(shown)))
+        want = ours.encoder(ours.preprocessing(to_pixels(shown)))
         got = theirs.eval().encode_image(torch.stack([transform(one) for one in shown]))
         texts = unit(theirs.encode_text(tokenizer(PROMPTS)))
     assert (unit(got) - unit(want)).abs().max() < 1e-5
@@ -54,7 +54,7 @@ def test_open_clip_loads_it_unchanged_and_gives_the_same(source, tuned, tmp_path
     assert theirs.logit_scale.exp().item() == ours.logit_scale
     # The image side is the tuned one: the source's own gives something else.
     origin = load(ours.source)
-    assert (origin.encoder(ours.preprocessing(as_pixels(shown))) - got).abs().max() > 1e-3
+    assert (origin.encoder(ours.preprocessing(to_pixels(shown))) - got).abs().max() > 1e-3
 
 
 def test_loaded_here_again_it_is_the_same_bit_for_bit(source, tuned, tmp_path):
@@ -74,8 +74,8 @@ def test_another_logit_scale_is_kept(source, tuned, tmp_path):
 def test_large_photographs_are_nearly_what_our_own_resize_gives(source, tuned, tmp_path):
     run = tuned(source())
     _, _, transform = open_clip.create_model_and_transforms(f"local-dir:{exported(run, tmp_path)}")
-    shown = [one.resize((150, 90), 3) for one in pictures(120)]
-    ours = load(run).preprocessing(as_pixels(shown))
+    shown = [one.resize((150, 90), 3) for one in random_images(120)]
+    ours = load(run).preprocessing(to_pixels(shown))
     theirs = torch.stack([transform(one) for one in shown])
     # Pillow rounds to 8 bits after each of two passes.
     assert (ours - theirs).abs().max() <= 3 / 255 / 0.26

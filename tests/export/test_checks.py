@@ -5,11 +5,11 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from zsrobust.export import formats, tecoa_file
-from zsrobust.export.agreement import Theirs, as_pixels, largest_difference, pictures
+from zsrobust.export.checks import largest_difference, random_images, require_known, to_pixels
 from zsrobust.export.command import export
+from zsrobust.export.format import Loaded
+from zsrobust.export.formats import FORMATS
 from zsrobust.export.request import ExportRequest
-from zsrobust.export.towers import require_known
 from zsrobust.models.adapters.options import Adapter
 from zsrobust.models.loading import load
 from zsrobust.utils.errors import RequestError, RunError
@@ -58,7 +58,7 @@ def test_what_is_not_known_here_is_refused(source, change):
     model = load(source(quick_gelu=True))
     require_known(model)
     change(model)
-    for name, form in formats.FORMATS.items():
+    for name, form in FORMATS.items():
         with pytest.raises(RequestError, match=r"what its image side computes \(\w+, \w+\) is not"):
             form.check(model, ExportRequest(model.name, name))
 
@@ -68,7 +68,7 @@ def test_visual_prompts_have_a_place_in_a_graph_alone(source, kind):
     model = load(source(quick_gelu=True))
     options = {"width": 4} if kind == "prompt_padding" else {}
     model.encoder = Adapter(kind, **options).made.apply(model, seed=0)
-    for name, form in formats.FORMATS.items():
+    for name, form in FORMATS.items():
         if name == "onnx":
             pytest.importorskip("onnxscript", reason="the extra onnx is not installed")
             form.check(model, ExportRequest(model.name, name))
@@ -86,12 +86,12 @@ def theirs_of(model, images=0.0, texts=0.0):
     """The same model, moved away by so much."""
 
     def embed(shown):
-        return model.encoder(model.preprocessing(as_pixels(shown))) + images
+        return model.encoder(model.preprocessing(to_pixels(shown))) + images
 
     def encode(prompts):
         return torch.cat([model.text.encode([p], ["{}"]) for p in prompts]) + texts
 
-    return Theirs(embed, encode, 32)
+    return Loaded(embed, encode, 32)
 
 
 def test_agreement_is_measured_on_both_sides(source):
@@ -99,14 +99,14 @@ def test_agreement_is_measured_on_both_sides(source):
     assert largest_difference(model, theirs_of(model)) == 0
     assert 0 < largest_difference(model, theirs_of(model, texts=1e-6)) < 1e-5
     for moved in ({"images": 0.01}, {"texts": 0.01}, {"images": float("nan")}):
-        with pytest.raises(RunError, match=f"not kept: its {next(iter(moved))[:-1]} embeddings"):
+        with pytest.raises(RunError, match=f"discarded: its {next(iter(moved))[:-1]} embeddings"):
             largest_difference(model, theirs_of(model, **moved))
 
 
 def test_pictures_are_as_they_are_read(source):
     """The agreement would say nothing of pictures that are all alike, or grey."""
-    shown = pictures(32)
-    pixels = as_pixels(shown)
+    shown = random_images(32)
+    pixels = to_pixels(shown)
     assert pixels.shape == (4, 3, 32, 32)
     assert pixels.min() >= 0
     assert pixels.max() <= 1
@@ -117,7 +117,7 @@ def test_pictures_are_as_they_are_read(source):
 
 
 def test_what_disagrees_is_not_left_behind(source, tuned, tmp_path, monkeypatch):
-    honest = tecoa_file.write
+    honest = FORMATS["tecoa"].write
     run = tuned(source(quick_gelu=True))
 
     def wrong(model, folder, request):
@@ -128,8 +128,8 @@ def test_what_disagrees_is_not_left_behind(source, tuned, tmp_path, monkeypatch)
             parameter.data.div_(1.01)
         return notes
 
-    monkeypatch.setattr(tecoa_file, "write", wrong)
-    with pytest.raises(RunError, match="the written model was not kept"):
+    monkeypatch.setattr(FORMATS["tecoa"], "write", wrong)
+    with pytest.raises(RunError, match="the written model was discarded"):
         export(ExportRequest(run, "tecoa", out=str(tmp_path / "out")))
     assert not (tmp_path / "out").exists()
     assert not list(tmp_path.glob(".out*"))

@@ -1,14 +1,14 @@
-"""Tensors of open_clip's CLIP under the names and in the shapes of transformers' ``CLIPModel``."""
+"""The tensors of a CLIP under open_clip's names, and under those of transformers' ``CLIPModel``."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-
-from zsrobust.export.open_clip_folder import whole_state
 from zsrobust.export.openai_clip import OpenAICLIP
-from zsrobust.models.clip import CLIPModel
+from zsrobust.utils.lazy import Tensor, torch
+
+if TYPE_CHECKING:
+    from zsrobust.models.clip import CLIPModel
 
 # Names of a block, from theirs in open_clip; attention's input projection is one matrix there.
 BLOCK = {
@@ -31,6 +31,29 @@ TEXT = {
     "positional_embedding": "text_model.embeddings.position_embedding.weight",
     "ln_final": "text_model.final_layer_norm",
 }
+
+
+def whole_state(model: CLIPModel) -> dict[str, Tensor]:
+    """Every tensor of the whole CLIP under open_clip's names: its text side, our image side.
+
+    Of glyph-clip, whose text side has rows for few of CLIP's tokens, the rows are laid out for all
+    of them, so that CLIP's own tokenizer serves it.
+    """
+    from zsrobust.models.glyph_clip import tokens
+
+    text: Any = model.text
+    state = {**text.model.state_dict()}
+    state |= {f"visual.{key}": tensor for key, tensor in model.encoder.state_dict().items()}
+    if isinstance(text.tokenize, tokens.Tokenizer):
+        state["token_embedding.weight"] = state["token_embedding.weight"][text.tokenize.table]
+    scale = state["logit_scale"]
+    if scale.exp().item() != model.logit_scale:
+        state["logit_scale"] = torch.full_like(scale, model.logit_scale).log()
+    # Clones, because safetensors takes neither tied nor strided tensors.
+    return {
+        key: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for key, tensor in state.items()
+    }
 
 
 def transformers_state(model: CLIPModel, clip: OpenAICLIP) -> dict[str, Tensor]:
