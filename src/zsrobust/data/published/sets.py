@@ -92,7 +92,8 @@ class PublishedSet:
 
 
 @functools.cache
-def _groups() -> dict[str, dict[str, PublishedSet]]:
+def published_groups() -> dict[str, dict[str, PublishedSet]]:
+    """The sets by group, ``paper16`` and ``further``, and kind."""
     text = Path(__file__).with_name("sets.yaml").read_text("utf-8")
     # Eight times as fast, where PyYAML was built with libyaml.
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -111,12 +112,12 @@ def _published_set(kind: str, entry: dict[str, Any]) -> PublishedSet:
 @functools.cache
 def published_sets() -> dict[str, PublishedSet]:
     """Every published set by kind, the sixteen of PMG-AFT's tables first."""
-    return {kind: known for group in _groups().values() for kind, known in group.items()}
+    return {kind: known for group in published_groups().values() for kind, known in group.items()}
 
 
 def paper_sets() -> tuple[PublishedSet, ...]:
     """The sixteen sets of PMG-AFT's tables: TinyImageNet first, then the fifteen unseen ones."""
-    return tuple(_groups()["paper16"].values())
+    return tuple(published_groups()["paper16"].values())
 
 
 def shortfall(images: ImageSet) -> str:
