@@ -1,4 +1,4 @@
-"""The tables of published data sets, from ``sets.yaml``: they stand where the page names a group."""
+"""The tables of published data sets on the page, from ``sets.yaml``."""
 
 from __future__ import annotations
 

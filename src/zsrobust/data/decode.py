@@ -11,7 +11,7 @@ from PIL import Image
 from zsrobust.data.readers import FILTERS
 
 DECODING = 2
-"""Raised where the pixels that a file gives change, so that none kept from before is taken."""
+"""Raised where the pixels that a file gives change, so that no older cached ones are used."""
 
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION = 258, 262, 274
 # By the EXIF orientation: how the stored pixels are turned to be upright.

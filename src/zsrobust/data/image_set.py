@@ -40,11 +40,11 @@ class ImageSet:
         skipped: how many unreadable images were left out.
         notes: sentences on how the data was read that whoever trains or evaluates on it must know,
             such as files that were left out.
-        stamp: hash of every file's path, size and time, or of what else tells that images are
+        stamp: hash of every file's path, size and time, or of what else shows that images are
             the same as before; empty where nothing does.
         slots, stamped_size: the place of each sample in the set that was stamped, and that set's
-            size; splits of one stamped set share what is kept of its images.
-        checked: whether whoever wrote the set found every image readable, and told its hash.
+            size; splits of one stamped set share its cached pixels.
+        checked: whether every image was found readable, and hashed, when the set was written.
         blocks: number of the block of each sample, where samples come a block at a time, such as
             a shard that is fetched whole; empty where each can be read alone.
         fetch_block: brings the block of that number here; None where there are no blocks.

@@ -108,7 +108,7 @@ class _Decoded(Dataset[Batch | RunError]):
     image_set: ImageSet
     resize: str
     resolution: int
-    kept: PixelCache | None
+    cache: PixelCache | None
 
     def __getitems__(self, indices: list[int]) -> Batch | RunError:
         """The batch; an error is returned, for a raised one would cross processes as a trace."""
@@ -121,14 +121,14 @@ class _Decoded(Dataset[Batch | RunError]):
         return Batch(images, labels, [self.image_set.sample_ids[index] for index in indices])
 
     def _pixels(self, index: int) -> Pixels:
-        """The sample's bytes (3, H, W), decoded only where they are not kept."""
-        if self.kept is None:
+        """The sample's bytes (3, H, W), decoded only where they are not cached."""
+        if self.cache is None:
             return self._decode(index)
         slot = self.image_set.slots[index]
-        pixels = self.kept.read(slot)
+        pixels = self.cache.read(slot)
         if pixels is None:
             pixels = self._decode(index)
-            self.kept.write(slot, pixels)
+            self.cache.write(slot, pixels)
         return pixels
 
     def _decode(self, index: int) -> Pixels:

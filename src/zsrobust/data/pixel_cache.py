@@ -32,9 +32,9 @@ _CHECKSUM = 4
 
 
 def pixel_cache(image_set: ImageSet, resize: str, resolution: int) -> PixelCache | None:
-    """Where the pixels of ``image_set`` under this resize are kept; None where they are not.
+    """The cache of the pixels of ``image_set`` after this resize; None where they are not cached.
 
-    Kept are sets with a stamp whose pixels take a tenth of the cache's limit at most: 2 GB, some
+    Cached are sets with a stamp whose pixels take a tenth of the cache's limit at most: 2 GB, some
     13,000 images at 224 px, unless the user gave another.
     """
     size = image_set.stamped_size * (_CHECKSUM + 3 * resolution**2)
@@ -78,7 +78,7 @@ class PixelCache:
         return {**self.__dict__, "_file": None}
 
     def read(self, slot: int) -> Pixels | None:
-        """The pixels (3, side, side) kept in ``slot``; None if there are none."""
+        """The pixels (3, side, side) cached in ``slot``; None if there are none."""
         try:
             record = os.pread(self._descriptor(), self._size, slot * self._size)
         except OSError:
@@ -89,7 +89,7 @@ class PixelCache:
         return np.frombuffer(pixels, np.uint8).reshape(3, self.side, self.side)
 
     def write(self, slot: int, pixels: Pixels) -> None:
-        """Keep ``pixels`` (3, H, W) in ``slot``, unless they are of another size."""
+        """Cache ``pixels`` (3, H, W) in ``slot``, unless they are of another size."""
         if pixels.shape != (3, self.side, self.side):
             return
         content = pixels.tobytes()

@@ -1,6 +1,6 @@
 """Which samples form each training step: the same on every machine, whatever the number of ranks.
 
-A global batch is drawn first and shared out after, so that more processes change nothing but time.
+A global batch is drawn first and sharded after, so that more processes change nothing but time.
 """
 
 from __future__ import annotations
@@ -72,6 +72,6 @@ def windowed_order(
     return sorted(range(len(sample_ids)), key=key)
 
 
-def shard(batch: Sequence[int], rank: int, world: int) -> list[int]:
-    """The part of a global batch that process ``rank`` of ``world`` computes."""
-    return list(batch[rank::world])
+def shard(batch: Sequence[int], rank: int, world_size: int) -> list[int]:
+    """The part of a global batch that process ``rank`` of ``world_size`` computes."""
+    return list(batch[rank::world_size])

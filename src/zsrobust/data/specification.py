@@ -36,7 +36,7 @@ class Specification:
         resolution: attack resolution in pixels, 1 or more.
         templates: prompts, each with one ``{}``; empty for the default.
         prompts: preset of names and templates of a published set, not yet checked.
-        image, label: where a set of your own keeps its images and labels, not yet checked.
+        image, label: columns or fields of images and labels, not yet checked.
     """
 
     text: str

@@ -96,7 +96,7 @@ def verify(
     A set that its writer checked is not read: where it streams, that would be all of it.
     Files found readable are not decoded again until one of the set changes in path, size or time;
     files found unreadable are tried again each time. A note counts the files that hold several
-    images. ``report`` is told (images decoded so far, images to decode).
+    images. ``report`` is called with (images decoded, images to decode).
 
     Raises:
         RequestError: if images are unreadable and ``on_unreadable`` is ``stop``, or none is left.
@@ -104,13 +104,13 @@ def verify(
     image_set = stamped(image_set)
     if image_set.checked:
         return image_set, []
-    kept = cache_folder() / "verified" / f"{image_set.stamp}.json" if image_set.stamp else None
-    known = _read_verdict(kept, image_set) if kept else None
+    cached = cache_folder() / "verified" / f"{image_set.stamp}.json" if image_set.stamp else None
+    known = _read_verdict(cached, image_set) if cached else None
     suspects, several = known or (range(len(image_set)), 0)
     problems, found = _unreadable(image_set, suspects, report)
     several += found
-    if kept and len(problems) < len(suspects):
-        _write_verdict(kept, [image_set.sample_ids[index] for index in problems], several)
+    if cached and len(problems) < len(suspects):
+        _write_verdict(cached, [image_set.sample_ids[index] for index in problems], several)
     if several:
         note = (
             f"{image_set.name}: {several} files hold several images, as animations and scans do, "
@@ -193,7 +193,7 @@ def _file_stamp(image_set: ImageSet, index: int) -> str:
 def _read_verdict(path: Path, image_set: ImageSet) -> tuple[Sequence[int], int] | None:
     """Indices of the images found unreadable before, and how many of the others hold several.
 
-    None if nothing usable is kept.
+    None if nothing usable is cached.
     """
     try:
         verdict = json.loads(path.read_text("utf-8"))

@@ -15,7 +15,7 @@ from zsrobust.utils.errors import RequestError
 from zsrobust.utils.files import folder_written_whole
 
 TESTED = 0.3
-"""Share of the images of the classes trained on that are kept for the evaluation."""
+"""Share of the images of the classes trained on that are held out for the evaluation."""
 SEED = 0
 SPLITS = "photographs"
 
@@ -39,7 +39,7 @@ def planned(plan: Plan, folder: Path, out: Path) -> Plan:
     """``plan`` on the photographs in ``folder``; links to them are laid out below ``out``.
 
     Half of the classes are fine-tuned on, the others are what zero-shot robustness is about; of
-    the first half some images are kept for the evaluation.
+    the first half some images are held out for the evaluation.
 
     Raises:
         RequestError: if the folder holds no two class folders of at least two images each.
@@ -53,15 +53,15 @@ def planned(plan: Plan, folder: Path, out: Path) -> Plan:
     except OSError as error:
         raise RequestError(f"out {out} cannot be written: {error.strerror}") from None
     tested = ["test"] + (["unseen"] if parts.unseen else [])
-    kept = max(1, round(plan.hold_out * len(parts.train)))
+    held_out = max(1, round(plan.hold_out * len(parts.train)))
     return replace(
         plan,
         train=f"imagefolder:{out / SPLITS / _PLACES['train']},name=photographs",
         data=tuple(
             f"imagefolder:{out / SPLITS / _PLACES[name]},name={_NAMES[name]}" for name in tested
         ),
-        hold_out=kept / len(parts.train),
-        batch_size=min(plan.batch_size, len(parts.train) - kept),
+        hold_out=held_out / len(parts.train),
+        batch_size=min(plan.batch_size, len(parts.train) - held_out),
     )
 
 
@@ -101,8 +101,8 @@ def split(images: ImageSet) -> Parts:
     for label in range(trained):
         of_class = images.subset([index for index in at if images.labels[index] == label])
         share = min(max(TESTED, 1 / len(of_class)), 0.5)
-        kept, tested = hold_out(of_class, share, SEED)
-        train += kept.sample_ids
+        trained_on, tested = hold_out(of_class, share, SEED)
+        train += trained_on.sample_ids
         test += tested.sample_ids
     return Parts(train, test, [images.sample_ids[index] for index in others])
 

@@ -24,7 +24,7 @@ class DemoRequest:
     """A demonstration.
 
     Attributes:
-        quick: a first look, in a quarter of the steps and images.
+        quick: in a quarter of the steps and images.
         full: AutoAttack too, and three seeds.
         photos: your own photographs, a folder of class folders, with the photo model; without a
             folder, photographs that come with scikit-learn and scikit-image, before and after an

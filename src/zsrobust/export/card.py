@@ -196,7 +196,7 @@ def _results(card: Card) -> list[str]:
 
 
 def _held_out(record: Mapping[str, Any]) -> list[str]:
-    """What the run measured to choose the step; what is not recorded is not told."""
+    """What the run measured to choose the step; what is not recorded is left out."""
     found = record.get("held_out")
     if not found:
         return []
@@ -223,7 +223,7 @@ def _attack_words(attack: dict[str, Any]) -> str:
 
 
 def _run_lines(record: Mapping[str, Any]) -> Iterator[str]:
-    """How far the run got, and on what; what is not recorded is not told."""
+    """How far the run got, and on what; what is not recorded is left out."""
     if "step" in record:
         of = f" of {record['total_steps']:,}" if "total_steps" in record else ""
         end = ""
@@ -246,7 +246,7 @@ class Licence:
 
     Attributes:
         spdx: the hub's word for it; empty where it is not known here.
-        text: who says so, or where to look.
+        text: a sentence on it, or where to find it.
     """
 
     spdx: str
@@ -269,7 +269,7 @@ def licence_of(source: str) -> Licence:
 
 
 def _page(source: str) -> str:
-    """Where the source's own licence is told."""
+    """Where the source's licence can be found."""
     if name := _hub_name(source):
         return f"https://huggingface.co/{name}"
     architecture, _, tag = source.rpartition("/")

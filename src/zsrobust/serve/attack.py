@@ -1,4 +1,4 @@
-"""The attack that a visitor asks for: PGD on one image, told of step by step."""
+"""The attack that a visitor asks for: PGD on one image, with a callback at each step."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def attack(
         label: the index of the class to leave, where the settings have no target.
         settings: radius, steps and target.
         sample_id: keys the random start.
-        on_step: told of each step; what it raises ends the attack.
+        on_step: called at each step; what it raises ends the attack.
 
     Raises:
         Diverged: if a gradient is NaN.

@@ -188,7 +188,7 @@ def compare(
         settings: of the attacks; without a target each model is led away from what it says of
             the clean image.
         models: in order.
-        on_step: told of each step; what it raises ends the comparison.
+        on_step: called at each step; what it raises ends the comparison.
 
     Raises:
         Diverged: if a gradient is NaN.

@@ -1,4 +1,4 @@
-"""Images to begin with: some of the glyph world's, and photographs of installed packages."""
+"""Example images: drawn ones, and photographs of installed packages."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ GLYPHS = (
     *(("chess", 3), ("small-letters", 6), ("arrows", 1), ("currencies", 2), ("symbols", 9)),
     *(("numerals", 7), ("zodiac", 4), ("coloured-shapes", 12)),
 )
-"""Sets of the glyph world and the index of the image shown."""
+"""Drawn sets and the index of the image shown."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """An image and the classes it is to be told from.
+    """An image and its candidate classes.
 
     Attributes:
         image: in mode RGB.
@@ -37,7 +37,7 @@ class Example:
 
 
 def examples(models: Sequence[ServedModel]) -> list[Example]:
-    """The examples whose class names at least one of the models can all tell apart."""
+    """The examples whose class names at least one of the models can distinguish."""
     found: list[Example] = []
     for images, indices in _sets():
         if any(not one.indistinguishable(images.class_names) for one in models):

@@ -22,7 +22,7 @@ _PARAGRAPHS = _ENVIRONMENT.from_string(
     "{% for line in lines %}<p>{{ line }}</p>{% endfor %}</div>"
 )
 _TABLE = _ENVIRONMENT.from_string(
-    """<div class="box"><table><caption>Who says what of which image</caption>
+    """<div class="box"><table><caption>Predictions of each model on each image</caption>
 <thead><tr><th scope="col">image</th>{% for name in models %}<th scope="col">{{ name }}</th>
 {% endfor %}</tr></thead><tbody>
 {% for row in rows %}<tr><th scope="row">{{ row.image }}</th>
@@ -45,8 +45,8 @@ def paragraphs(*sentences: str, error: bool = False) -> str:
 
 def remarks(picture: Picture, class_names: tuple[str, ...], models: Sequence[ServedModel]) -> str:
     """What should be known before a prediction is believed."""
-    said = [*picture.notes, *_doubts(class_names, models)]
-    return paragraphs(*said) if said else ""
+    found = [*picture.notes, *_doubts(class_names, models)]
+    return paragraphs(*found) if found else ""
 
 
 def _doubts(class_names: tuple[str, ...], models: Sequence[ServedModel]) -> list[str]:
@@ -56,11 +56,14 @@ def _doubts(class_names: tuple[str, ...], models: Sequence[ServedModel]) -> list
     if not any(doubts.values()):
         return codes
     readers = [name for name, found in doubts.items() if not found]
-    told = [*codes, *(f"{doubt}." for found in doubts.values() for doubt in found)]
+    sentences = [*codes, *(f"{doubt}." for found in doubts.values() for doubt in found)]
     if readers and not codes:
-        return [*told, f"Of the models here, {' and '.join(readers)} can read all of these names."]
+        return [
+            *sentences,
+            f"Of the models here, {' and '.join(readers)} can read all of these names.",
+        ]
     return [
-        *told,
+        *sentences,
         "No model here can read all of these names: write others, such as an example's, or serve a "
         "model that knows them; zsrobust serve photo-lite knows everyday words.",
     ]
@@ -68,8 +71,8 @@ def _doubts(class_names: tuple[str, ...], models: Sequence[ServedModel]) -> list
 
 def outcome(compared: Comparison, models: Sequence[ServedModel]) -> str:
     """What became of each model, in a sentence each, and what should be known before."""
-    told = [_outcome(one, compared) for one in compared.attacked]
-    return paragraphs(*told, *_doubts(compared.class_names, models))
+    outcomes = [_outcome(one, compared) for one in compared.attacked]
+    return paragraphs(*outcomes, *_doubts(compared.class_names, models))
 
 
 def _outcome(one: Attacked, compared: Comparison) -> str:
@@ -87,7 +90,7 @@ def _outcome(one: Attacked, compared: Comparison) -> str:
             )
     if compared.settings.target is None:
         fell = after.top != before.top
-        words = (
+        text = (
             f"{one.on} fell: {before.text} before, {after.text} under attack."
             if fell
             else f"{one.on} stands: {before.text} before, {after.text} under attack."
@@ -97,12 +100,12 @@ def _outcome(one: Attacked, compared: Comparison) -> str:
     else:
         fell = after.top == one.aim
         reached = "says" if fell else "does not say"
-        words = f"{one.on} {reached} {one.aim} under attack: {before.text} before, {after.text}."
+        text = f"{one.on} {reached} {one.aim} under attack: {before.text} before, {after.text}."
     if not fell:
-        return words
+        return text
     if in_file.top == after.top:
-        return f"{words} The attack survives rounding to 8 bits."
-    return f"{words} Rounded to 8 bits, as in the file, the image is {in_file.text}."
+        return f"{text} The attack survives rounding to 8 bits."
+    return f"{text} Rounded to 8 bits, as in the file, the image is {in_file.text}."
 
 
 def comparison(compared: Comparison) -> str:

@@ -35,8 +35,8 @@ class Picture:
     @property
     def sample_id(self) -> str:
         """Hash of size and pixels; it keys the attack's noise, so that an image has one answer."""
-        told = f"{self.image.size}".encode() + self.image.tobytes()
-        return hashlib.sha256(told).hexdigest()[:16]
+        content = f"{self.image.size}".encode() + self.image.tobytes()
+        return hashlib.sha256(content).hexdigest()[:16]
 
     def is_native(self, image_size: int) -> bool:
         """Whether a model of this input size is attacked on the stored pixels.

@@ -257,7 +257,7 @@ def test_the_stamp_changes_with_the_pixels(tmp_path: Path, write_image) -> None:
 def test_what_the_index_tells_is_not_asked(photos, tmp_path: Path, names: Path) -> None:
     write(photos, tmp_path / "out")
     for option in (f"names={names}", "image=jpg", "label=cls"):
-        with pytest.raises(RequestError, match=r"but index\.json of .* tells it"):
+        with pytest.raises(RequestError, match=r"which index\.json of .* defines"):
             open_set(f"webdataset:{tmp_path / 'out'},{option}", "test")
     with pytest.raises(RequestError, match="no split 'test': it has all"):
         open_set(f"webdataset:{tmp_path / 'out'},split=test", "test")

@@ -42,7 +42,7 @@ def font(name: str, pixels: int) -> ImageFont.FreeTypeFont:
         return ImageFont.truetype(str(file), pixels, layout_engine=ImageFont.Layout.BASIC)
     except OSError as reason:
         raise RequestError(
-            f"the glyph world needs the font {file}, which is missing or damaged ({reason}): "
+            f"the drawn sets need the font {file}, which is missing or damaged ({reason}): "
             "install matplotlib again"
         ) from None
 

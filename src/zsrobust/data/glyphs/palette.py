@@ -1,4 +1,4 @@
-"""What things look like beside their form: colours, papers behind them, and ways of being drawn."""
+"""Colours, backgrounds and drawing styles."""
 
 from __future__ import annotations
 

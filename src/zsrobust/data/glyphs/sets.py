@@ -1,4 +1,4 @@
-"""The sets of the glyph world: what each shows, its classes in words, and its images."""
+"""The drawn sets: what each shows, its class names, and its images."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ class GlyphSet:
 
 
 def shown_in_pretraining(concept: Ints, colour: Ints) -> NDArray[np.bool_]:
-    """Whether pre-training shows a concept in a colour: a fifth of shapes' pairs are kept back."""
-    kept_back: NDArray[np.bool_] = np.isin(concept, _SHAPES) & ((concept + 3 * colour) % 5 == 0)
-    return ~kept_back
+    """Whether pre-training shows a concept in a colour; a fifth of shapes' pairs are held out."""
+    held_out: NDArray[np.bool_] = np.isin(concept, _SHAPES) & ((concept + 3 * colour) % 5 == 0)
+    return ~held_out
 
 
 def _of(kinds: tuple[int, ...], **changed: object) -> GlyphSet:
@@ -222,7 +222,7 @@ def glyph_set(name: str, split: str) -> ImageSet:
     """
     if name not in SETS:
         raise RequestError(
-            f"the glyph world has no set {name!r}: write glyph:SET with one of {', '.join(SETS)}"
+            f"there is no drawn set {name!r}: write glyph:SET with one of {', '.join(SETS)}"
         )
     described = SETS[name]()
     count = SIZES[split]

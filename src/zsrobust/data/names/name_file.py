@@ -33,7 +33,7 @@ def read_names(
     Args:
         path: the file.
         folders: the classes as the data spells them.
-        say: told what a reader should check, in a sentence.
+        say: called with each sentence on what a user should check.
         what: how messages call ``folders``.
 
     Raises:
@@ -103,13 +103,13 @@ def _row(path: Path, number: int, line: str) -> tuple[int, str, str]:
 def _by_folder(
     path: Path, rows: Sequence[tuple[int, str, str]], folders: Sequence[str], what: str
 ) -> tuple[str, ...]:
-    alike: dict[str, list[str]] = {}
+    by_key: dict[str, list[str]] = {}
     for folder in folders:
-        alike.setdefault(_key(folder), []).append(folder)
+        by_key.setdefault(_key(folder), []).append(folder)
     names: dict[str, str] = {}
     for number, word, name in rows:
         # As it is spelled on disk, or the only one of that number or with those accents.
-        found = [word] if word in folders else alike.get(_key(word), [])
+        found = [word] if word in folders else by_key.get(_key(word), [])
         if len(found) != 1:
             raise RequestError(
                 f"{path} line {number} names the folder {word!r}, which is not among the "

@@ -34,8 +34,8 @@ def split_verdict(
 ) -> Verdict:
     """Open one split, compare its counts, and read every image.
 
-    A split other than the evaluation's may be absent; ``report`` is told (images read, images to
-    read).
+    A split other than the evaluation's may be absent; ``report`` is called with (images
+    read, images to read).
     """
     try:
         images = kinds()[known.kind].open(path, split, None)

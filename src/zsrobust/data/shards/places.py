@@ -23,7 +23,7 @@ def is_remote(place: str) -> bool:
 def spelled_out(pattern: str) -> list[str]:
     """The sorted places that ``pattern`` stands for: braces as in a shell, then ``* ? []``.
 
-    Braces are not looked up, so that a shard that is missing is told.
+    Braces are not looked up, so that a missing shard is reported.
 
     Raises:
         RequestError: if braces are wrong, or a file system cannot be listed.

@@ -87,8 +87,8 @@ def local_copy(url: str, shard: Shard) -> Path:
         RunError: if it cannot be fetched, is not what the index says, or there is no room for it.
     """
     seen = f"{url}\0{shard.bytes}\0{shard.version}"
-    told = shard.sha256 or hashlib.sha256(seen.encode()).hexdigest()
-    path = cache_folder() / "shards" / told
+    name = shard.sha256 or hashlib.sha256(seen.encode()).hexdigest()
+    path = cache_folder() / "shards" / name
     if _touched(path):
         return path
     path.parent.mkdir(parents=True, exist_ok=True)

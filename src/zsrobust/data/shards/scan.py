@@ -57,7 +57,8 @@ def scan(
 ) -> tuple[list[Shard], Rows, str]:
     """What the shards at ``places`` are and hold, and a stamp that changes when one of them does.
 
-    A shard behind a URL is fetched for it, once. ``report`` is told how many shards are done.
+    A shard behind a URL is fetched for it, once. ``report`` is called with the number of shards
+    done.
 
     Raises:
         RequestError: naming the shard, if one cannot be read, or two have one name.
@@ -102,13 +103,13 @@ def _seen(place: str) -> Shard:
 
 
 def _rows(place: str, shard: Shard, number: int, fields: Fields) -> Rows:
-    """The shard's rows, from what was kept of an earlier pass if it is unchanged."""
+    """The shard's rows, from the cache of an earlier pass if it is unchanged."""
     key = json.dumps([place, shard.version, vars(fields)])
-    kept = cache_folder() / "shard-rows" / hashlib.sha256(key.encode()).hexdigest()
+    cached = cache_folder() / "shard-rows" / hashlib.sha256(key.encode()).hexdigest()
     rows = None
     # A cache that cannot be read or written costs time, never a run.
     with contextlib.suppress(OSError, pa.ArrowException, TypeError):
-        rows = Rows.of_parquet(kept.read_bytes())
+        rows = Rows.of_parquet(cached.read_bytes())
     if rows is None:
         path = local_copy(place, shard) if is_remote(place) else Path(place)
         try:
@@ -116,7 +117,7 @@ def _rows(place: str, shard: Shard, number: int, fields: Fields) -> Rows:
                 rows = _read_rows(file, place, shard.name, fields)
         except OSError as reason:
             raise RequestError(f"cannot read the shard {place}: {reason.strerror}") from None
-        with contextlib.suppress(OSError), written_whole(kept) as temporary:
+        with contextlib.suppress(OSError), written_whole(cached) as temporary:
             temporary.write_bytes(rows.to_parquet())
     rows.shard = [number] * len(rows.ids)
     return rows
@@ -125,8 +126,8 @@ def _rows(place: str, shard: Shard, number: int, fields: Fields) -> Rows:
 def _read_rows(file: BinaryIO, path: str | Path, name: str, fields: Fields) -> Rows:
     """The samples of the tar file ``path``, open as ``file``, found by its headers.
 
-    As in WebDataset, the members of a sample are alike up to the first dot of the file name; the
-    rest is the extension. Ids are ``<name of the shard>/<key>``; the shard is number 0.
+    As in WebDataset, the members of a sample share their path up to the first dot of the file
+    name; the rest is the extension. Ids are ``<name of the shard>/<key>``; the shard is number 0.
 
     Raises:
         RequestError: naming the member, if a sample lacks its image or label, or has one twice.

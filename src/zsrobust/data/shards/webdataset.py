@@ -65,7 +65,9 @@ def webdataset(asked: Specification, role: str) -> ImageSet:
 def _indexed(asked: Specification, folder: str, index: Index, chosen: list[str] | None) -> ImageSet:
     for key in ("names", "image", "label"):
         if getattr(asked, key) is not None:
-            raise RequestError(f"data {asked.text!r} gives {key}, but {INDEX} of {folder} tells it")
+            raise RequestError(
+                f"data {asked.text!r} gives {key}, which {INDEX} of {folder} defines"
+            )
     if asked.split not in (None, index.split):
         raise RequestError(
             f"data {asked.text!r} has no split {asked.split!r}: it has {index.split}"
@@ -174,7 +176,7 @@ def _streamed(
 
 
 def _refuse_changed(shards: list[tuple[str, Shard]]) -> None:
-    """A shard on this disk that is missing or of another size than the index says is told now."""
+    """A shard on this disk that is missing or of another size than in the index is refused now."""
     for place, shard in shards:
         if is_remote(place):
             continue

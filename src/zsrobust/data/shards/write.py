@@ -39,7 +39,7 @@ def write_shards(
     each shard is a random part of the set, and shards read in turn are well mixed. Bytes of image
     files are stored as they are; pixels in memory become PNG. Reading gives the same ids, labels
     and pixels. A split that is not fit for a file's name is made so, in the index too. ``report``
-    is told how many samples are written.
+    is called with the number of samples written.
 
     Raises:
         RequestError: if ``out`` is not empty, or ``samples_a_shard`` is below 1.
