@@ -25,7 +25,7 @@ def test_numbers_are_splitmix64_of_the_index(word: str, index: int, count: int) 
     assert uniform(stream(word), np.array([index]), count)[0].tolist() == expected
 
 
-def test_numbers_do_not_depend_on_the_company() -> None:
+def test_draws_are_batch_independent() -> None:
     key = stream("a")
     together = uniform(key, np.arange(100), 7)
     assert np.array_equal(uniform(key, np.array([42, 3]), 7), together[[42, 3]])

@@ -114,6 +114,7 @@ def test_a_flat_folder_without_annotations_is_refused(kaggle: Path) -> None:
         open_set(f"imagenet:{kaggle}", "test")
 
 
+@pytest.mark.slow
 def test_archives_are_unpacked_by_prepare(tmp_path: Path, monkeypatch, image_of, agrees) -> None:
     """Image n of the archive has ILSVRC's class number n of the ground truth, whatever its wnid."""
     wnids = wordnet_ids("imagenet")
