@@ -1,0 +1,197 @@
+"""CONTRIBUTING's table: each addition, made in a copy, works and touches what the table names."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ROW = re.compile(r"^\| (an? [a-z ]+?)(?: \(.*?\))? \| (.+?) \| .+? \|$", re.MULTILINE)
+
+
+def touched_files():
+    """The paths below the repository that each row of the table names, by what is added."""
+    rows = ROW.findall((ROOT / "CONTRIBUTING.md").read_text("utf-8"))
+    return {what: set(re.findall(r"`([\w.]+/[\w./]*\.\w+)`", files)) for what, files in rows}
+
+
+class Copy:
+    """A copy of the package that is changed, and the paths that were."""
+
+    def __init__(self, folder):
+        self.folder, self.changed = folder, set()
+        shutil.copytree(ROOT / "src" / "zsrobust", folder / "src" / "zsrobust")
+        shutil.copytree(ROOT / "docs", folder / "docs", ignore=shutil.ignore_patterns("*.png"))
+
+    def write(self, path, text):
+        target = self.folder / "src" / "zsrobust" / path
+        assert not target.exists()
+        target.write_text(dedent(text), "utf-8")
+        self.changed.add(path)
+
+    def insert(self, path, before, text):
+        """Add ``text`` before the first line that begins with ``before``."""
+        below = "." if path.startswith("docs/") else "src/zsrobust"
+        target = self.folder / below / path
+        lines = target.read_text("utf-8").splitlines(keepends=True)
+        at = next(index for index, line in enumerate(lines) if line.startswith(before))
+        target.write_text("".join([*lines[:at], text, *lines[at:]]), "utf-8")
+        self.changed.add(path)
+
+    def run(self, program):
+        """Run Python on the copy; returns what it printed."""
+        here = {**os.environ, "PYTHONPATH": str(self.folder / "src")}
+        command = [sys.executable, "-c", dedent(program)]
+        shown = subprocess.run(
+            command, cwd=self.folder, env=here, capture_output=True, text=True, check=False
+        )
+        assert shown.returncode == 0, shown.stderr
+        return shown.stdout
+
+
+def a_loss(copy):
+    copy.write(
+        "objectives/toy.py",
+        '''
+        """A toy: the cosine distance of the student's two embeddings of an image."""
+
+        from dataclasses import dataclass
+
+        from zsrobust.objectives.base import Needs, Objective, StepContext, register
+        from zsrobust.utils.lazy import F, Tensor
+
+
+        @register("toy", "Toy")
+        @dataclass(frozen=True)
+        class Toy(Objective):
+            """``1 - cos(S(x), S(x'))``; x' from PGD on the cross-entropy."""
+
+            @property
+            def needs(self) -> Needs:
+                return Needs(student=frozenset({"adversarial", "clean"}))
+
+            def loss(self, step: StepContext) -> dict[str, Tensor]:
+                seen = step.student
+                cosine = F.cosine_similarity(seen["clean"], seen["adversarial"])
+                return {"total": step.mean(1 - cosine)}
+        ''',
+    )
+    copy.insert(
+        "objectives/__init__.py",
+        "from zsrobust.objectives.trades",
+        "from zsrobust.objectives.toy import Toy as Toy\n",
+    )
+    copy.write(
+        "recipes/finetune/toy.yaml",
+        """\
+        # A toy.
+        method: toy
+        model: glyph-clip
+        data: digits
+        batch_size: 16
+        """,
+    )
+    assert "A toy" in copy.run("from zsrobust.cli.main import main; main(['recipes'])")
+    shown = copy.run(
+        """
+        import zsrobust
+        run = zsrobust.finetune(zsrobust.recipe("toy", steps=1, out="run"))
+        print(run.steps, zsrobust.load("run").method)
+        """
+    )
+    assert shown.splitlines()[-1] == "1 toy"
+
+
+def an_attack(copy):
+    copy.write(
+        "attacks/toy.py",
+        '''
+        """The attack ``toy-K``: every pixel K/255 brighter."""
+
+        from dataclasses import dataclass
+
+        from zsrobust.attacks.base import Attack, register_attack
+        from zsrobust.attacks.threat_model import ThreatModel
+
+
+        @register_attack(r"toy-(?P<levels>\\d+)", "toy-1")
+        @dataclass(frozen=True)
+        class Toy(Attack):
+            """Brighter, within the threat model."""
+
+            threat: ThreatModel
+            levels: int = 1
+            seed: int = 0
+
+            @property
+            def name(self) -> str:
+                return f"toy-{self.levels}"
+
+            def perturb(self, classifier, images, labels, sample_ids, epoch):
+                return self.threat.project(images + self.levels / 255, images)
+        ''',
+    )
+    copy.insert("docs/attacks.md", "| `noise", "| `toy-K` | brighter |\n")
+    shown = copy.run(
+        """
+        import zsrobust
+        request = zsrobust.EvaluateConfig(
+            model=["glyph-clip"], data=["digits"], attack=["toy-3"], eps=["1/255"], samples=10,
+            out="run",
+        )
+        [row] = zsrobust.evaluate(request).rows
+        print(row.attack, row.n)
+        """
+    )
+    assert shown.splitlines()[-1] == "toy-3 10"
+
+
+def a_command(copy):
+    copy.write(
+        "cli/commands/toy.py",
+        '''
+        """Say a word."""
+
+        from zsrobust.cli.parser import Parser
+
+
+        def parsers():
+            parser = Parser(prog="zsrobust toy", description=__doc__)
+            parser.add_argument("word")
+            return [parser]
+
+
+        def run(argv, output):
+            [parser] = parsers()
+            output.show(parser.parse_args(argv).word)
+        ''',
+    )
+    ask = "from zsrobust.cli.main import main; raise SystemExit(main({}))"
+    assert "toy          Say a word" in copy.run(ask.format(["--help"]))
+    assert copy.run(ask.format(["toy", "robust"])) == "robust\n"
+    assert "toy" in copy.run(ask.format(["completion", "bash"]))
+
+
+TOYS = {
+    "a loss": a_loss,
+    "an attack": an_attack,
+    "a command": a_command,
+}
+
+
+def test_every_addition_with_a_file_of_its_own_is_tried():
+    assert TOYS.keys() <= touched_files().keys()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", TOYS)
+def test_an_addition_works_and_touches_the_files_of_its_row(what, tmp_path):
+    copy = Copy(tmp_path)
+    TOYS[what](copy)
+    named = {path.replace("NAME", "toy") for path in touched_files()[what]}
+    assert copy.changed == named
