@@ -1,19 +1,288 @@
-"""``zsrobust leaderboard``: one page that ranks models, ours and published ones apart."""
+"""``zsrobust leaderboard``: one page that ranks models, ours and published ones apart.
+
+A board is a table whose rows may be ranked: all were measured the same way.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 
-from zsrobust.reporting.boards import Board, our_boards, published_boards
-from zsrobust.reporting.commands import command_after
-from zsrobust.reporting.figures.series import Point
+from zsrobust.evaluation.checks.collapse import collapse_warnings
+from zsrobust.evaluation.comparison.merge import ModelResults, merge_results, split_by_model
+from zsrobust.evaluation.comparison.protocol import attack_of
+from zsrobust.evaluation.comparison.published import Published, load_published
+from zsrobust.evaluation.results import Results, Row
+from zsrobust.reporting.commands import command_after, evaluate_command
+from zsrobust.reporting.figures.series import Place, Point, Series, accuracy_series, main_average
 from zsrobust.reporting.html.page import LEADERBOARD, rendered, require_ours
-from zsrobust.reporting.inputs import read_inputs
+from zsrobust.reporting.html.sections.protocol import (
+    describe_attack,
+    describe_defence,
+    describe_preprocessing,
+)
+from zsrobust.reporting.inputs import EvaluationRun, read_inputs
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.files import write_text
+
+Pair = tuple[float, float]
+NO_INTERVAL = (float("nan"), float("nan"))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row of a board; accuracies in [0, 1].
+
+    Attributes:
+        name: the model's or method's.
+        base: what it was made from: the original model, or a paper's backbone.
+        clean, robust: by average, such as ``average of 5 unseen``.
+        by_set: robust and clean accuracy by data set; None where it was not measured.
+        details: the protocol, as (word, value) lines.
+    """
+
+    name: str
+    base: str
+    clean: dict[str, Point]
+    robust: dict[str, Point]
+    by_set: dict[str, Pair | None]
+    details: list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Board:
+    """Rows that were measured the same way, the most robust first.
+
+    Attributes:
+        attack: attack and radius.
+        averages: over the sets that all rows have; ranked is by the first.
+        common: those sets.
+        sets: all sets that a row has.
+        protocol: in a sentence, what all rows share.
+        entries: the rows.
+    """
+
+    attack: str
+    averages: list[str]
+    common: list[str]
+    sets: list[str]
+    protocol: str
+    entries: list[Entry]
+
+    def rank(self, entry: Entry) -> int:
+        """1 for the most robust; equals share a rank."""
+        ours = entry.robust[self.averages[0]].accuracy
+        return 1 + sum(one.robust[self.averages[0]].accuracy > ours for one in self.entries)
+
+
+def our_boards(runs: Sequence[EvaluationRun]) -> list[Board]:
+    """A board or more for each attack and radius.
+
+    A model joins a board if it was measured as all its models were on every set in common, and
+    shares at least half of the sets that they have in common: so a model on one set alone does not
+    shrink what the others are ranked by. Models on most sets come first.
+    """
+    by_attack: dict[str, list[ModelResults]] = {}
+    for run in runs:
+        for model in split_by_model(str(run.folder), run.results):
+            for condition in dict.fromkeys(row.condition for row in model.rows):
+                rows = tuple(row for row in model.rows if row.condition == condition)
+                by_attack.setdefault(condition, []).append(replace(model, rows=rows))
+    requests = {str(run.folder): run for run in runs}
+    boards = []
+    for parts in by_attack.values():
+        groups: list[list[ModelResults]] = []
+        for part in sorted(parts, key=lambda part: -len(part.rows)):
+            fitting = (group for group in groups if _fits(part, group))
+            group = next(fitting, None)
+            if group is None:
+                groups.append([part])
+            else:
+                group.append(part)
+        boards += [_board(group, requests) for group in groups]
+    return boards
+
+
+def _fits(part: ModelResults, group: Sequence[ModelResults]) -> bool:
+    common = _common(group)
+    return 2 * len(common & part.places.keys()) >= len(common) and all(
+        part.is_comparable(other) for other in group
+    )
+
+
+def _common(group: Sequence[ModelResults]) -> set[tuple[str, str, str]]:
+    return set.intersection(*(set(part.places) for part in group))
+
+
+def _board(group: Sequence[ModelResults], runs: dict[str, EvaluationRun]) -> Board:
+    results, parts = merge_results(group)
+    condition = results.rows[0].condition
+    of_model = {
+        model: {row.dataset for row in results.rows if row.model == model} for model in parts
+    }
+    in_common = set.intersection(*of_model.values())
+    rows = [row for row in results.rows if row.dataset in in_common]
+    places, series = accuracy_series(replace(results, rows=rows), condition)
+    sets = list(dict.fromkeys(row.dataset for row in results.rows))
+    averages = _averages(places)
+    entries = [
+        Entry(
+            name=one.legend if all(r.adaptive for r in _of(results, one)) else f"{one.legend} †",
+            base=results.protocol["models"][one.models[0]]["source"],
+            clean={name: one.clean[name] for name in averages},
+            robust={name: one.robust[name] for name in averages},
+            by_set={dataset: _on(results, one, dataset) for dataset in sets},
+            details=list(_details([part for model in one.models for part in parts[model]], runs)),
+        )
+        for one in series
+    ]
+    entries.sort(key=lambda entry: -entry.robust[averages[0]].accuracy)
+    first = group[0]
+    attack = attack_of(first.results, first.rows[0])
+    return Board(
+        attack=condition,
+        averages=averages,
+        common=[dataset for dataset in sets if dataset in in_common],
+        sets=sets,
+        protocol=f"{attack['name']}: {describe_attack(attack)}; "
+        f"precision {first.results.protocol['precision']}; a sample counts as robust if it is "
+        f"{first.results.protocol['robust']}",
+        entries=entries,
+    )
+
+
+def _averages(places: Sequence[Place]) -> list[str]:
+    """The one that is ranked by, then the other if it is over other sets."""
+    main = main_average(places)
+    others = [place.name for place in places if place.average and place.n != main.n]
+    return [main.name, *others]
+
+
+def _of(results: Results, one: Series) -> list[Row]:
+    return [row for row in results.rows if row.model in one.models]
+
+
+def _on(results: Results, one: Series, dataset: str) -> Pair | None:
+    """Mean robust and clean accuracy over seeds, where all have that set."""
+    rows = [row for row in _of(results, one) if row.dataset == dataset]
+    if len(rows) < len(one.models):
+        return None
+    robust, clean = (sum(getattr(r, f"{k}_acc") for r in rows) for k in ("robust", "clean"))
+    return robust / len(rows), clean / len(rows)
+
+
+def _details(
+    parts: Sequence[ModelResults], runs: dict[str, EvaluationRun]
+) -> Iterator[tuple[str, str]]:
+    """The protocol of one row, a model and evaluation after the other."""
+    for part in parts:
+        about = part.results.protocol["models"][part.model]
+        data = part.results.protocol["data"]
+        run = runs[part.run]
+        settings = [data[row.dataset][f"under {part.model}"] for row in part.rows]
+        yield "model", f"{part.model}, evaluated in {part.run}"
+        yield "method", about["method"]
+        if about.get("unfinished"):
+            yield "fine-tuning", str(about["unfinished"])
+        yield "made from", about["source"]
+        yield "seen in training", ", ".join(map(str, about["seen"])) or "-"
+        yield "weights, recipe", f"{about['weights']}, {about['recipe'] or '-'}"
+        yield "logit scale", f"{about['logit_scale']:.6g}"
+        if defence := describe_defence(about):
+            yield "defence at test time", defence
+        if not all(row.adaptive for row in part.rows):
+            yield "† not adaptive", "the attacked images were made without that defence"
+        yield "preprocessing", describe_preprocessing(about["preprocessing"])
+        yield (
+            "loader's resize",
+            " / ".join(dict.fromkeys(str(one["loader_resize"]) for one in settings)),
+        )
+        prompts = dict.fromkeys("; ".join(one["templates"]) for one in settings)
+        yield "prompts", " / ".join(prompts)
+        sets = (f"{row.dataset} {row.split} n {row.n} at {row.resolution} px" for row in part.rows)
+        yield "sets", ", ".join(sets)
+        attacks = (describe_attack(attack_of(part.results, row)) for row in part.rows)
+        yield "attack", " / ".join(dict.fromkeys(attacks))
+        for line in collapse_warnings(part.results, [part.model]):
+            yield "warning", line
+        yield "seed of the evaluation", str(part.results.protocol["seed"])
+        yield "versions", ", ".join(f"{k} {v}" for k, v in part.results.environment.items())
+        if run.request:
+            yield "command", evaluate_command(run.request, part.rows)
+
+
+def published_boards() -> list[Board]:
+    """The printed rows, a board for every paper, attack and way of measuring."""
+    rows = load_published()
+    clean = {_model(row): row for row in rows if row.metric == "clean"}
+    robust = sorted((row for row in rows if row.metric == "robust"), key=_measured)
+    boards = []
+    for _, group in groupby(robust, key=_measured):
+        found = [(row, clean.get(_model(row))) for row in group]
+        boards.append(_printed(found))
+    return boards
+
+
+def _model(row: Published) -> tuple[str, ...]:
+    return _paper(row), row.finetuned_on, row.backbone, row.method
+
+
+def _measured(row: Published) -> tuple[str, ...]:
+    attack = (row.attack, row.eps_255, row.attack_as_released, row.logit_scale, row.precision)
+    return (_paper(row), *attack, row.n, row.finetuned_on, row.backbone)
+
+
+def _radius(printed: str) -> str:
+    """``1/255``, or ``mean of 1/255, 2/255, 4/255`` for ``mean(1;2;4)``."""
+    radii = ", ".join(f"{levels}/255" for levels in re.findall(r"[\d.]+", printed))
+    return f"mean of {radii}" if printed.startswith("mean") else radii
+
+
+def _paper(row: Published) -> str:
+    return row.source.partition(" table")[0]
+
+
+def _printed(rows: Sequence[tuple[Published, Published | None]]) -> Board:
+    sets = list(dict.fromkeys(name for row, _ in rows for name in row.accuracies))
+    every = [row.accuracies for row, _ in rows] + [row.accuracies for _, row in rows if row]
+    common = [name for name in sets if all(name in one for one in every)]
+    if not common:
+        raise RequestError(f"published rows of {rows[0][0].source} have no set in common")
+    average = f"average of {len(common)} printed"
+    entries = []
+    for row, clean in rows:
+        mean = sum(row.accuracies[name] for name in common) / len(common)
+        before = {}
+        if clean:
+            total = sum(clean.accuracies[name] for name in common)
+            before = {average: Point(total / len(common), NO_INTERVAL)}
+        details = [("source", row.source), ("attack as released", row.attack_as_released)]
+        details += [("fine-tuned on", "nothing" if row.method == "CLIP" else row.finetuned_on)]
+        details += [("logit scale", row.logit_scale), ("precision", row.precision), ("n", row.n)]
+        details += [("note", one.note) for one in (row, clean) if one and one.note]
+        by_set: dict[str, Pair | None] = {
+            name: (row.accuracies[name], clean.accuracies[name] if clean else float("nan"))
+            if name in row.accuracies
+            else None
+            for name in sets
+        }
+        robust = {average: Point(mean, NO_INTERVAL)}
+        entries.append(Entry(row.method, row.backbone, before, robust, by_set, details))
+    entries.sort(key=lambda entry: -entry.robust[average].accuracy)
+    first = rows[0][0]
+    return Board(
+        attack=f"{first.attack} {_radius(first.eps_255)}",
+        averages=[average],
+        common=common,
+        sets=sets,
+        protocol=f"{_paper(first)}: {first.attack_as_released}; {first.precision}; {first.n}; "
+        f"{first.backbone}, fine-tuned on {first.finetuned_on}",
+        entries=entries,
+    )
 
 
 @dataclass(frozen=True)

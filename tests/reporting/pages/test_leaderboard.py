@@ -4,9 +4,8 @@ from importlib import resources
 
 import pytest
 
-from zsrobust.reporting.boards import our_boards, published_boards
 from zsrobust.reporting.inputs import read_inputs
-from zsrobust.reporting.leaderboard import write_leaderboard
+from zsrobust.reporting.leaderboard import our_boards, published_boards, write_leaderboard
 from zsrobust.utils.errors import RequestError
 
 HOSTILE = '</script><script>alert(1)</script>"><img src=x onerror=alert(2)> $\\frac{'

@@ -17,18 +17,13 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from zsrobust.objectives import OBJECTIVES
 from zsrobust.utils.files import written_whole
 
 WIDTH = 7.5
 """Inches, about the text width of a page: a point of type stays a point in print."""
 TEXT, SMALL = 9.0, 8.0
 FAINT = "#d9d9d9"
-
-TITLES = {
-    **{"ft_clean": "FT-Clean", "ft_adv": "FT-Adv", "tecoa": "TeCoA", "pmg_aft": "PMG-AFT"},
-    **{"fare": "FARE", "sim_clip": "Sim-CLIP", "comp_tga": "Comp-TGA", "tga_zsr": "TGA-ZSR"},
-    **{"saft": "SAFT", "agft": "AGFT", "trades": "TRADES"},
-}
 
 
 @dataclass(frozen=True)
@@ -66,9 +61,10 @@ def styles(methods: Sequence[str]) -> list[Style]:
 
 
 def method_title(method: str) -> str:
-    """A method's name in results as papers write it: ``pmg_aft[paper]`` is PMG-AFT."""
+    """A method's name in results, with its registered title: ``pmg_aft[paper]`` is PMG-AFT."""
     plain = method.replace("[paper]", "")
-    return re.sub(rf"\b({'|'.join(TITLES)})\b", lambda found: TITLES[found[0]], plain)
+    names = "|".join(OBJECTIVES)
+    return re.sub(rf"\b({names})\b", lambda found: OBJECTIVES[found[0]].title, plain)
 
 
 def new_figure(height: float, width: float = WIDTH, *, arranged: bool = True) -> Figure:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from zsrobust.evaluation.comparison.seeds import aggregate_seeds
 from zsrobust.evaluation.results import Results
-from zsrobust.reporting.attack_tables import attack_table, parts_table
 from zsrobust.reporting.compare import seeds_table
 from zsrobust.reporting.figures.accuracy import accuracy_figure
 from zsrobust.reporting.figures.eps_curve import attacks_with_radii, eps_figure
@@ -12,7 +11,7 @@ from zsrobust.reporting.figures.series import Series, accuracy_series, main_aver
 from zsrobust.reporting.figures.tradeoff import Point, tradeoff_figure
 from zsrobust.reporting.html.blocks import Block, Chart, Grid, Paragraph, Section
 from zsrobust.reporting.inputs import Group
-from zsrobust.reporting.summary import summary_table
+from zsrobust.reporting.summary import attack_table, parts_table, summary_table
 from zsrobust.reporting.tables import accuracy_table
 
 
