@@ -16,7 +16,8 @@ from typing import Any
 from benchmarks.memory import MIB, resident
 from zsrobust.attacks.registry import EXAMPLES
 from zsrobust.cli.commands import command_names
-from zsrobust.config.parsing import evaluate_parser, finetune_parser, recipe_names
+from zsrobust.config.parsing import evaluate_parser, finetune_parser
+from zsrobust.config.recipes import recipe_names
 from zsrobust.config.run_folder import claimed, find_run
 from zsrobust.config.schema import FinetuneConfig
 from zsrobust.data.registry import OWN, kinds

@@ -21,7 +21,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 def reference() -> str:
     """A section a command, in the order of ``zsrobust --help``."""
     from zsrobust.cli.commands import command_module, command_names, summary
-    from zsrobust.config.parsing import recipe_titles
+    from zsrobust.config.recipes import recipe_titles
     from zsrobust.objectives import OBJECTIVES
 
     parts = []

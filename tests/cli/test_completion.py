@@ -7,7 +7,7 @@ import pytest
 
 from zsrobust.cli.commands import command_names
 from zsrobust.cli.main import main
-from zsrobust.config.parsing import recipe_names
+from zsrobust.config.recipes import recipe_names
 from zsrobust.export.formats import FORMATS
 from zsrobust.objectives import OBJECTIVES
 

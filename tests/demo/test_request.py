@@ -34,7 +34,7 @@ def test_words_to_a_request_and_back(words, folder, photos):
     [
         (["--quick", "--full"], "quick and full were both asked for: choose one"),
         (["--photos", "--quick"], "quick and full are for demonstrations that train"),
-        (["--qick"], "there is no option --qick; did you mean quick?"),
+        (["--qick"], "there is no option --qick; did you mean --quick?"),
         (["--device", "tpu"], "device is tpu"),
     ],
 )

@@ -1,4 +1,8 @@
-"""From recipe files and command-line words to a checked configuration."""
+"""From recipe files and command-line arguments to a checked configuration.
+
+jsonargparse makes options of the schema's dataclasses, and parses them. Its errors carry a text of
+several lines and no key, so what is wrong is found anew from the type hints (``_what_is_wrong``).
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,11 @@ import difflib
 import json
 import re
 from collections.abc import Iterator, Sequence
-from importlib import resources
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
+import yaml
 from jsonargparse import (  # type: ignore[attr-defined]
     ActionConfigFile,
     ArgumentError,
@@ -17,57 +22,17 @@ from jsonargparse import (  # type: ignore[attr-defined]
 )
 from jsonargparse.typing import register_type
 
+from zsrobust.config.recipes import read_recipe, recipe_path
 from zsrobust.config.schema import EvaluateConfig, FinetuneConfig
 from zsrobust.objectives import OBJECTIVES, objective_class
 from zsrobust.utils.errors import RequestError
-from zsrobust.utils.files import local_path
-from zsrobust.utils.plain_yaml import read_plain_yaml
 from zsrobust.utils.units import Eps
-from zsrobust.utils.validation import in_short, require
+from zsrobust.utils.validation import in_short, misfit, require
 
 register_type(Eps, serializer=str, deserializer=Eps, deserializer_exceptions=(RequestError,))
 
 # Lists that are given one by one (`--data A --data B`) or side by side (`--data A B`).
 REPEATABLE = ("model", "data", "attack", "eps", "templates")
-
-
-def recipe_names(command: str) -> list[str]:
-    """The packaged recipes of a command, ``finetune`` or ``evaluate``."""
-    folder = resources.files("zsrobust") / "recipes" / command
-    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir())
-
-
-def recipe_path(name: str, command: str) -> Path:
-    """The file of a command's packaged recipe, or ``name`` itself where it is a file.
-
-    Raises:
-        RequestError: if it is neither.
-    """
-    if _is_file(name):
-        return local_path(name)
-    if name not in recipe_names(command):
-        raise RequestError(
-            f"--config {in_short(name)} is neither a file nor a recipe: recipes are "
-            f"{', '.join(recipe_names(command))}"
-        )
-    return Path(str(resources.files("zsrobust") / "recipes" / command / f"{name}.yaml"))
-
-
-def _is_file(name: str) -> bool:
-    try:
-        return local_path(name).is_file()
-    # A name that no file can have.
-    except (OSError, ValueError):
-        return False
-
-
-def recipe_titles(command: str) -> dict[str, str]:
-    """The packaged recipes of a command, and what the first line of each says it is."""
-    firsts = {
-        name: recipe_path(name, command).read_text(encoding="utf-8").partition("\n")[0]
-        for name in recipe_names(command)
-    }
-    return {name: first.removeprefix("# ") for name, first in firsts.items()}
 
 
 def finetune_parser(method: str) -> ArgumentParser:
@@ -76,11 +41,8 @@ def finetune_parser(method: str) -> ArgumentParser:
     Raises:
         RequestError: if the method is unknown.
     """
-    parser = ArgumentParser(
-        prog="zsrobust finetune",
-        description="Fine-tune a CLIP's image encoder for zero-shot adversarial robustness.",
-        exit_on_error=False,
-        allow_abbrev=False,
+    parser = _parser(
+        "finetune", "Fine-tune a CLIP's image encoder for zero-shot adversarial robustness."
     )
     parser.add_argument("--config", action=ActionConfigFile, help="recipe name or YAML file")
     parser.add_class_arguments(FinetuneConfig, skip={"objective"})
@@ -91,59 +53,58 @@ def finetune_parser(method: str) -> ArgumentParser:
 
 def evaluate_parser() -> ArgumentParser:
     """The options of ``zsrobust evaluate``."""
-    parser = ArgumentParser(
-        prog="zsrobust evaluate",
-        description="Clean and adversarial accuracy of zero-shot models.",
-        exit_on_error=False,
-        allow_abbrev=False,
-    )
+    parser = _parser("evaluate", "Clean and adversarial accuracy of zero-shot models.")
     parser.add_argument("--config", action=ActionConfigFile, help="recipe name or YAML file")
     parser.add_class_arguments(EvaluateConfig)
     return parser
 
 
-def parse_finetune(words: Sequence[str]) -> FinetuneConfig:
-    """A fine-tuning run from command-line words.
-
-    Raises:
-        RequestError: if a word, key or value is wrong; one sentence says which.
-    """
-    words = _with_recipe_paths(_gathered(words, ("templates",)), "finetune")
-    parsed = _parsed(finetune_parser(_method(words)), words)
-    return FinetuneConfig(**parsed)
-
-
-def parse_evaluate(words: Sequence[str]) -> EvaluateConfig:
-    """An evaluation from command-line words.
-
-    Raises:
-        RequestError: if a word, key or value is wrong; one sentence says which.
-    """
-    words = _with_recipe_paths(_gathered(words, REPEATABLE), "evaluate")
-    return EvaluateConfig(**_parsed(evaluate_parser(), words))
-
-
 def options_parser(options: type, *, command: str, description: str = "") -> ArgumentParser:
     """The fields of a dataclass as the options of ``zsrobust COMMAND``."""
-    parser = ArgumentParser(
+    parser = _parser(command, description)
+    parser.add_class_arguments(options)
+    return parser
+
+
+def _parser(command: str, description: str) -> ArgumentParser:
+    return ArgumentParser(
         prog=f"zsrobust {command}",
         description=description,
         exit_on_error=False,
         allow_abbrev=False,
     )
-    parser.add_class_arguments(options)
-    return parser
+
+
+def parse_finetune(argv: Sequence[str]) -> FinetuneConfig:
+    """A fine-tuning run from command-line arguments.
+
+    Raises:
+        RequestError: if an argument, key or value is wrong; one sentence says which.
+    """
+    argv = _with_recipe_paths(_gathered(argv, ("templates",)), "finetune")
+    return FinetuneConfig(**_parsed(finetune_parser(_method(argv)), FinetuneConfig, argv))
+
+
+def parse_evaluate(argv: Sequence[str]) -> EvaluateConfig:
+    """An evaluation from command-line arguments.
+
+    Raises:
+        RequestError: if an argument, key or value is wrong; one sentence says which.
+    """
+    argv = _with_recipe_paths(_gathered(argv, REPEATABLE), "evaluate")
+    return EvaluateConfig(**_parsed(evaluate_parser(), EvaluateConfig, argv))
 
 
 def parse_options(
-    options: type, words: Sequence[str], *, command: str, description: str
+    options: type, argv: Sequence[str], *, command: str, description: str
 ) -> dict[str, Any]:
-    """The fields of a dataclass from the command-line words of ``zsrobust COMMAND``.
+    """The fields of a dataclass from the command-line arguments of ``zsrobust COMMAND``.
 
     Raises:
-        RequestError: if a word, key or value is wrong; one sentence says which.
+        RequestError: if an argument, key or value is wrong; one sentence says which.
     """
-    return _parsed(options_parser(options, command=command, description=description), words)
+    parser = options_parser(options, command=command, description=description)
+    return _parsed(parser, options, argv)
 
 
 def recipe(name: str = "pmg_aft", **overrides: Any) -> FinetuneConfig:
@@ -157,134 +118,21 @@ def recipe(name: str = "pmg_aft", **overrides: Any) -> FinetuneConfig:
     Raises:
         RequestError: if the recipe, a key or a value is wrong.
     """
-    words = ["--config", name]
+    argv = ["--config", name]
     for key, value in overrides.items():
-        words += _as_words(key, value)
-    return parse_finetune(words)
+        argv += _as_arguments(key, value)
+    return parse_finetune(argv)
 
 
-def _as_words(key: str, value: Any) -> list[str]:
+def _as_arguments(key: str, value: Any) -> list[str]:
     if isinstance(value, dict):
-        return [word for part, inner in value.items() for word in _as_words(f"{key}.{part}", inner)]
+        return [
+            argument
+            for part, inner in value.items()
+            for argument in _as_arguments(f"{key}.{part}", inner)
+        ]
     plain = isinstance(value, str | Path | Eps)
     return [f"--{key}={value if plain else json.dumps(value)}"]
-
-
-def _parsed(parser: ArgumentParser, words: Sequence[str]) -> dict[str, Any]:
-    _refuse_classes(parser, words)
-    try:
-        given = parser.parse_args(_with_values(parser, words))
-        found = parser.instantiate(given).as_dict()
-    except (ArgumentError, TypeError, ValueError) as error:
-        raise RequestError(_sentence(str(error), parser)) from None
-    return {key: value for key, value in found.items() if key != "config"}
-
-
-def _refuse_classes(parser: ArgumentParser, words: Sequence[str]) -> None:
-    """Refuse a plain value where a group of options belongs.
-
-    The parser would take it for the name of a class, and import its module to see.
-    """
-    groups = {action.dest.split(".")[0] for action in parser._actions if "." in action.dest}
-    for name, value in _pairs(words):
-        if name == "--config":
-            for group, content in _read_yaml(Path(value)).items():
-                plain = group in groups and not isinstance(content, dict)
-                require(not plain, group, in_short(content), "keys and values")
-        group = re.sub(r"\W+$", "", name.removeprefix("--"))
-        if name.startswith("--") and group in groups:
-            require(False, group, repr(in_short(value)), f"given key by key, as in --{group}.KEY")
-
-
-def _with_values(parser: ArgumentParser, words: Sequence[str]) -> list[str]:
-    """``--sanity`` for ``--sanity=true``, and so for every option that is true or false."""
-    switches = {f"--{a.dest}" for a in parser._actions if getattr(a, "_typehint", None) is bool}
-    following = [*words, "--"][1:]
-    return [
-        f"{word}=true" if word in switches and then.startswith("--") else word
-        for word, then in zip(words, following, strict=True)
-    ]
-
-
-# What jsonargparse says, and how it reads in one sentence.
-_REWORDINGS = (
-    (r'Parser key "([^"]+)":? ', r"\1: "),
-    (r"<class '[\w.]+\.Eps'>", "0 or more, such as 1/255 or 0.0039"),
-    (r"<class 'bool'>", "true or false"),
-    (r"<class '(\w+)'>|typing\.Literal", lambda found: found[1] or "one of "),
-    (
-        r"^(\S+): Problem with given class_path '[^']+': Option '(.+)' is not accepted$",
-        r"there is no key \2 in \1",
-    ),
-    (
-        r"^(\S+): Problem with given class_path .*arguments are required: (.*)$",
-        r"missing: \2 in \1",
-    ),
-    (r"^(\S+): Problem with given class_path '[^']+': (\w+): ", r"\1.\2: "),
-    (r"^(\S+): Expected an? (.+)\. Got value: ?(.*)$", r"\1 is \3: must be \2"),
-    (r"^(\S+): Not of type Eps: (.*)$", r"\1: \2"),
-    (
-        r"^(\S+): Does not validate .* Subtypes: \[(.*?), NoneType\] Errors:.* value: ?(.*)$",
-        r"\1 is \3: must be \2, or null",
-    ),
-    (r"^(\S+?):?(?: is)? NestedArg\(key='([^']*)'.*$", r"there is no key \1.\2"),
-    (r"^unrecognized arguments: (.*)$", r"there is no option \1"),
-    (r"^Group '(.+)' does not accept option '(.+)'", r"there is no key \1.\2"),
-    (r"^Option '(.+)' is not accepted$", r"there is no key \1"),
-    (r"^the following arguments are required: (.*)$", r"missing: --\1"),
-)
-
-
-def _sentence(message: str, parser: ArgumentParser) -> str:
-    """What the parser found wrong, in one line, with the nearest right key where one is near."""
-    line = in_short(message, 600)
-    for pattern, reworded in _REWORDINGS:
-        line = re.sub(pattern, reworded, line)
-    if not line.startswith("there is no"):
-        return line
-    wrong = line.split()[4].lstrip("-").split("=")[0]
-    keys = [action.dest for action in parser._actions]
-    near = difflib.get_close_matches(wrong, keys, n=1, cutoff=0.7)
-    return f"{line}; did you mean {near[0]}?" if near and near[0] not in wrong else line
-
-
-def _gathered(words: Sequence[str], keys: Sequence[str]) -> list[str]:
-    """Turn repeated and side-by-side values of list options into one JSON list each."""
-    kept: list[str] = []
-    values: dict[str, list[str]] = {}
-    key = None
-    for word in words:
-        if key is None and kept and kept[-1].startswith("--") and re.match(r"-[\d.]", word):
-            # argparse takes a negative number for an option; the key's own check refuses it well.
-            kept[-1] += f"={word}"
-            continue
-        name, equals, value = word.removeprefix("--").partition("=")
-        if word.startswith("--"):
-            key = name if name in keys else None
-            if key is None:
-                kept.append(word)
-            else:
-                values.setdefault(key, []).extend([value] if equals else [])
-        elif key is not None:
-            values[key].append(word)
-        else:
-            kept.append(word)
-    for key, items in values.items():
-        whole = len(items) == 1 and items[0].startswith("[") and items[0].endswith("]")
-        kept.append(f"--{key}={items[0] if whole else json.dumps(items)}")
-    return kept
-
-
-def _with_recipe_paths(words: Sequence[str], command: str) -> list[str]:
-    """Put the file of a packaged recipe where its name stands."""
-    paths: list[str] = []
-    for word in words:
-        if paths and paths[-1] == "--config":
-            word = str(recipe_path(word, command))
-        elif word.startswith("--config="):
-            word = f"--config={recipe_path(word.removeprefix('--config='), command)}"
-        paths.append(word)
-    return paths
 
 
 def method_for_help(argv: Sequence[str]) -> str:
@@ -296,28 +144,156 @@ def method_for_help(argv: Sequence[str]) -> str:
     return method if method in OBJECTIVES else FinetuneConfig.method
 
 
-def _method(words: Sequence[str]) -> str:
-    """The method that words and recipe ask for: it decides which options there are."""
+def _parsed(parser: ArgumentParser, options: type, argv: Sequence[str]) -> dict[str, Any]:
+    _refuse_classes(parser, argv)
+    argv = _with_values(parser, argv)
+    try:
+        found = parser.instantiate(parser.parse_args(argv)).as_dict()
+    except (ArgumentError, TypeError, ValueError) as error:
+        wrong = _what_is_wrong(parser, options, argv)
+        raise RequestError(wrong or in_short(str(error), 600)) from None
+    return {key: value for key, value in found.items() if key != "config"}
+
+
+def _what_is_wrong(parser: ArgumentParser, options: type, argv: Sequence[str]) -> str | None:
+    """The first of the arguments and recipe keys that does not fit the options, as a sentence."""
+    hints = {a.dest: a._typehint for a in parser._actions if hasattr(a, "_typehint")}
+    needed = {
+        field.name
+        for field in fields(options)
+        if field.default is MISSING and field.default_factory is MISSING
+    }
+    for dashes, key, value in _settings(argv):
+        if key not in hints:
+            near = difflib.get_close_matches(key, hints, n=1, cutoff=0.7)
+            hint = f"; did you mean {dashes}{near[0]}?" if near and near[0] not in key else ""
+            return f"there is no {'option' if dashes else 'key'} {dashes}{in_short(key)}{hint}"
+        if value is MISSING:
+            return f"{dashes}{key} needs a value"
+        if wrong := misfit(key, value, hints[key]):
+            return wrong
+        needed.discard(key)
+    return f"missing: {', '.join(f'--{key}' for key in sorted(needed))}" if needed else None
+
+
+def _settings(argv: Sequence[str]) -> Iterator[tuple[str, str, Any]]:
+    """Every value that is given: ``--`` for an option and nothing for a recipe, its key, itself."""
+    for key, text in _options(argv):
+        if key == "--config" and isinstance(text, str):
+            yield from (("", name, value) for name, value in _flat(read_recipe(Path(text))))
+        elif not isinstance(text, str) or not key:
+            yield key[:2], key[2:] or str(text), MISSING
+        else:
+            yield "--", key[2:], _value(text)
+
+
+def _flat(content: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in content.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _value(text: str) -> Any:
+    try:
+        return yaml.safe_load(text) if text.strip() else text
+    except (ValueError, yaml.YAMLError, RecursionError):
+        return text
+
+
+def _refuse_classes(parser: ArgumentParser, argv: Sequence[str]) -> None:
+    """Refuse a plain value where a group of options belongs.
+
+    The parser would take it for the name of a class, and import its module to see.
+    """
+    groups = {action.dest.split(".")[0] for action in parser._actions if "." in action.dest}
+    for option, value in _options(argv):
+        if option == "--config" and isinstance(value, str):
+            for group, content in read_recipe(Path(value)).items():
+                plain = group in groups and not isinstance(content, dict)
+                require(not plain, group, in_short(content), "keys and values")
+        group = re.sub(r"\W+$", "", option.removeprefix("--"))
+        if group in groups:
+            require(False, group, repr(in_short(value)), f"given key by key, as in --{group}.KEY")
+
+
+def _with_values(parser: ArgumentParser, argv: Sequence[str]) -> list[str]:
+    """``--sanity`` for ``--sanity=true``, and so for every option that is true or false."""
+    switches = {f"--{a.dest}" for a in parser._actions if getattr(a, "_typehint", None) is bool}
+    following = [*argv, "--"][1:]
+    return [
+        f"{argument}=true" if argument in switches and then.startswith("--") else argument
+        for argument, then in zip(argv, following, strict=True)
+    ]
+
+
+def _gathered(argv: Sequence[str], keys: Sequence[str]) -> list[str]:
+    """Turn repeated and side-by-side values of list options into one JSON list each."""
+    others: list[str] = []
+    values: dict[str, list[str]] = {}
+    key = None
+    for argument in argv:
+        if key is None and others and others[-1].startswith("--") and re.match(r"-[\d.]", argument):
+            # argparse takes a negative number for an option; the key's own check refuses it well.
+            others[-1] += f"={argument}"
+            continue
+        name, equals, value = argument.removeprefix("--").partition("=")
+        if argument.startswith("--"):
+            key = name if name in keys else None
+            if key is None:
+                others.append(argument)
+            else:
+                values.setdefault(key, []).extend([value] if equals else [])
+        elif key is not None:
+            values[key].append(argument)
+        else:
+            others.append(argument)
+    for key, items in values.items():
+        is_list = len(items) == 1 and items[0].startswith("[") and items[0].endswith("]")
+        others.append(f"--{key}={items[0] if is_list else json.dumps(items)}")
+    return others
+
+
+def _with_recipe_paths(argv: Sequence[str], command: str) -> list[str]:
+    """Put the file of a packaged recipe where its name stands."""
+    paths: list[str] = []
+    for argument in argv:
+        if paths and paths[-1] == "--config":
+            argument = str(recipe_path(argument, command))
+        elif argument.startswith("--config="):
+            argument = f"--config={recipe_path(argument.removeprefix('--config='), command)}"
+        paths.append(argument)
+    return paths
+
+
+def _method(argv: Sequence[str]) -> str:
+    """The method that arguments and recipe ask for: it decides which options there are."""
     method = FinetuneConfig.method
-    for name, value in _pairs(words):
-        if name == "--config":
-            method = _read_yaml(Path(value)).get("method", method)
-        elif name == "--method":
-            method = value
+    for option, value in _options(argv):
+        if option == "--config" and isinstance(value, str):
+            method = read_recipe(Path(value)).get("method", method)
+        elif option == "--method":
+            method = str(value)
     return str(method)
 
 
-def _pairs(words: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Each word as an option and its value, both in ``--key=value``, and else with the one before.
+def _options(argv: Sequence[str]) -> Iterator[tuple[str, str | None]]:
+    """Each option and its value, in ``--key=value`` or ``--key value``.
 
-    So every value comes with its option, and a word alone may come with none that is one.
+    An option without a value comes with None, and a value without an option with an empty one.
     """
-    last = ""
-    for word in words:
-        name, equals, value = word.partition("=")
-        yield (name, value) if equals else (last, word)
-        last = word
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    return read_plain_yaml(path, f"--config {path}")
+    option = ""
+    for argument in argv:
+        if argument.startswith("--"):
+            if option:
+                yield option, None
+            name, equals, value = argument.partition("=")
+            option = "" if equals else name
+            if equals:
+                yield name, value
+        else:
+            yield option, argument
+            option = ""
+    if option:
+        yield option, None

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from zsrobust.config.parsing import parse_evaluate, parse_finetune, parse_options, recipe_names
+from zsrobust.config.parsing import parse_evaluate, parse_finetune, parse_options
+from zsrobust.config.recipes import recipe_names
 from zsrobust.config.schema import FinetuneConfig
 from zsrobust.sweep.cost import steps_for
 from zsrobust.sweep.plan import ORIGINAL, Sweep

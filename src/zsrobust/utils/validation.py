@@ -1,14 +1,15 @@
-"""Checks of values that a person gave, with one sentence for what is wrong."""
+"""Checks of values that a user gave, with one sentence for what is wrong."""
 
 from __future__ import annotations
 
 import math
 import re
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from zsrobust.utils.errors import RequestError
+from zsrobust.utils.units import Eps
 
 # No name, path or prompt has one: control characters, and halves of letters.
 _UNPRINTABLE = re.compile("[\0-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -91,6 +92,45 @@ def check_values(value: Any, key: str = "") -> None:
         require(plain, key, repr(value), "without control characters")
 
 
+def misfit(key: str, value: Any, hint: Any) -> str | None:
+    """What is wrong with a value from YAML or the command line, as a sentence; None if it fits.
+
+    Args:
+        key: what the sentence calls it.
+        value: as ``yaml.safe_load`` reads it.
+        hint: the annotation of the field that it is for.
+    """
+    origin = get_origin(hint)
+    if origin in (Union, UnionType):
+        wrong = [misfit(key, value, part) for part in get_args(hint)]
+        return None if None in wrong else _must_be(key, value, hint)
+    if origin is list and isinstance(value, list):
+        return next(filter(None, (misfit(key, item, get_args(hint)[0]) for item in value)), None)
+    if is_dataclass(hint) and isinstance(value, dict):
+        hints = get_type_hints(hint)
+        needed = [f.name for f in fields(hint) if f.default is f.default_factory is MISSING]
+        wrong = [
+            *(f"there is no key {name} in {key}" for name in value if name not in hints),
+            *(f"missing: {name} in {key}" for name in needed if name not in value),
+            *(misfit(f"{key}.{n}", v, hints[n]) for n, v in value.items() if n in hints),
+        ]
+        return next(filter(None, wrong), None)
+    if hint in (float, Eps):
+        try:
+            hint(value)
+        except RequestError as error:
+            return f"{key}: {error}"
+        except (TypeError, ValueError):
+            return _must_be(key, value, hint)
+        return None
+    # jsonargparse takes every value for text where a field is text.
+    return None if hint is str or _fits(value, hint) else _must_be(key, value, hint)
+
+
+def _must_be(key: str, value: Any, hint: Any) -> str:
+    return f"{key} is {in_short(value)}: must be {_in_words(hint)}"
+
+
 def _fits(value: Any, hint: Any) -> bool:
     origin = get_origin(hint)
     if origin in (Union, UnionType):
@@ -110,9 +150,10 @@ def _fits(value: Any, hint: Any) -> bool:
 def _in_words(hint: Any) -> str:
     origin = get_origin(hint)
     if origin in (Union, UnionType):
-        return " or ".join(_in_words(part) for part in get_args(hint))
+        return ", or ".join(_in_words(part) for part in get_args(hint))
     if origin is Literal:
-        return " or ".join(repr(choice) for choice in get_args(hint))
+        return f"one of {', '.join(map(str, get_args(hint)))}"
     if origin is list:
         return f"a list of {_in_words(get_args(hint)[0])}"
-    return "None" if hint is type(None) else str(getattr(hint, "__name__", hint))
+    words = {type(None): "null", bool: "true or false", Eps: "0 or more, such as 1/255 or 0.0039"}
+    return words.get(hint) or str(getattr(hint, "__name__", hint))

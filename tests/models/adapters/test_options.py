@@ -63,7 +63,7 @@ def test_defaults_are_those_of_the_kind_and_read_back(tmp_path, words, options, 
         ("--adapter.kind prompt_padding --adapter.width 0", "adapter.width is 0: must be 1 or"),
         ("--adapter.kind prompt_tokens --adapter.tokens 0", "adapter.tokens is 0: must be 1 or"),
         ("--adapter.kind prompt_tokens --adapter.width=-1", "adapter.width is -1: must be 0 or"),
-        ("--adapter.knd lora", "there is no option --adapter.knd lora; did you mean adapter.kind"),
+        ("--adapter.knd lora", "there is no option --adapter.knd; did you mean --adapter.kind"),
         ("--ema 1", "ema is 1.0: must be between 0 and 1, or null for none"),
         ("--ema 0", "ema is 0.0: must be between 0 and 1, or null for none"),
         (

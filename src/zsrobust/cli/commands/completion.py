@@ -16,7 +16,8 @@ from zsrobust.attacks.registry import EXAMPLES
 from zsrobust.cli.commands import command_module, command_names, summary
 from zsrobust.cli.output import Output
 from zsrobust.cli.parser import Parser, boolean
-from zsrobust.config.parsing import REPEATABLE, recipe_names
+from zsrobust.config.parsing import REPEATABLE
+from zsrobust.config.recipes import recipe_names
 from zsrobust.data.published.sets import published_sets
 from zsrobust.data.registry import OWN, kinds
 from zsrobust.data.suites import SUITES

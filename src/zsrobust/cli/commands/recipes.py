@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from zsrobust.cli.output import Output
 from zsrobust.cli.parser import Parser
-from zsrobust.config.parsing import recipe_titles
+from zsrobust.config.recipes import recipe_titles
 
 
 def parsers() -> list[Parser]:

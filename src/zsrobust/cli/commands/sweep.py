@@ -10,7 +10,8 @@ from zsrobust.cli.commands import finetune
 from zsrobust.cli.output import Output
 from zsrobust.cli.parser import Parser, asks_for_help
 from zsrobust.cli.preflight import check_evaluation, check_training
-from zsrobust.config.parsing import options_parser, recipe_names
+from zsrobust.config.parsing import options_parser
+from zsrobust.config.recipes import recipe_names
 from zsrobust.sweep.request import USAGE, SweepOptions, parse_sweep
 from zsrobust.utils.errors import RunError
 

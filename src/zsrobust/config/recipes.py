@@ -1,13 +1,16 @@
-"""YAML files that hold data alone: nothing to import, and no more than a recipe needs."""
+"""Recipes: YAML files of options, packaged ones and your own, read as data alone."""
 
 from __future__ import annotations
 
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from zsrobust.utils.errors import RequestError
+from zsrobust.utils.files import local_path
+from zsrobust.utils.validation import in_short
 
 MOST_BYTES = 1 << 17
 MOST_LEVELS = 20
@@ -16,18 +19,49 @@ MOST_LEVELS = 20
 _NO_KEYS = ("class_path", "init_args", "dict_kwargs", "config")
 
 
-def read_plain_yaml(path: Path, what: str) -> dict[str, Any]:
-    """The keys and values of a YAML file.
+def recipe_names(command: str) -> list[str]:
+    """The packaged recipes of a command, ``finetune`` or ``evaluate``."""
+    folder = resources.files("zsrobust") / "recipes" / command
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir())
 
-    Args:
-        path: the file.
-        what: how a message names it.
+
+def recipe_path(name: str, command: str) -> Path:
+    """The file of a command's packaged recipe, or ``name`` itself where it is a file.
 
     Raises:
-        RequestError: if it cannot be read, is no mapping, has tags of Python, an alias (a few lines
-            of them can stand for billions of values), a key that names a class or another file, or
-            more than ``MOST_BYTES`` bytes or ``MOST_LEVELS`` levels.
+        RequestError: if it is neither.
     """
+    if _is_file(name):
+        return local_path(name)
+    if name not in recipe_names(command):
+        raise RequestError(
+            f"--config {in_short(name)} is neither a file nor a recipe: recipes are "
+            f"{', '.join(recipe_names(command))}"
+        )
+    return Path(str(resources.files("zsrobust") / "recipes" / command / f"{name}.yaml"))
+
+
+def recipe_titles(command: str) -> dict[str, str]:
+    """The packaged recipes of a command, and what the first line of each says it is."""
+    firsts = {
+        name: recipe_path(name, command).read_text(encoding="utf-8").partition("\n")[0]
+        for name in recipe_names(command)
+    }
+    return {name: first.removeprefix("# ") for name, first in firsts.items()}
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """The keys and values of a YAML file.
+
+    ``yaml.safe_load`` alone would follow aliases, a few lines of which can stand for billions of
+    values, and nest as deep as Python's stack; jsonargparse would import the classes it names.
+
+    Raises:
+        RequestError: if it cannot be read, is no mapping, has tags of Python, an alias, a key that
+            names a class or another file, or more than ``MOST_BYTES`` bytes or ``MOST_LEVELS``
+            levels.
+    """
+    what = f"--config {path}"
     try:
         size = path.stat().st_size
         if size > MOST_BYTES:
@@ -43,6 +77,14 @@ def read_plain_yaml(path: Path, what: str) -> dict[str, Any]:
         raise RequestError(f"{what} must hold keys and values, as in `method: pmg_aft`")
     _refuse_keys(content, what)
     return content
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return local_path(name).is_file()
+    # A name that no file can have.
+    except (OSError, ValueError):
+        return False
 
 
 def _refuse_growth(text: str, what: str) -> None:

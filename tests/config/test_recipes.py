@@ -1,8 +1,13 @@
 import pytest
 
-from zsrobust.config.parsing import recipe_names, recipe_path
+from zsrobust.config.recipes import (
+    MOST_BYTES,
+    MOST_LEVELS,
+    read_recipe,
+    recipe_names,
+    recipe_path,
+)
 from zsrobust.utils.errors import RequestError
-from zsrobust.utils.plain_yaml import MOST_BYTES, MOST_LEVELS, read_plain_yaml
 
 BILLIONS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{letter}: &{letter} [{', '.join(9 * [f'*{before}'])}]\n"
@@ -35,8 +40,8 @@ def test_what_is_more_than_data_is_refused(tmp_path, monkeypatch, text, message)
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "recipe.yaml"
     path.write_text(text)
-    with pytest.raises(RequestError, match=f"^the recipe .*{message}") as refused:
-        read_plain_yaml(path, "the recipe")
+    with pytest.raises(RequestError, match=f"^--config .*{message}") as refused:
+        read_recipe(path)
     assert "\n" not in str(refused.value)
     assert not (tmp_path / "made").exists()
 
@@ -47,10 +52,10 @@ def test_what_is_no_text_is_refused(tmp_path, content):
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(RequestError, match="cannot be read as YAML"):
-        read_plain_yaml(path, "the recipe")
+        read_recipe(path)
 
 
 @pytest.mark.parametrize("command", ["finetune", "evaluate"])
 def test_every_packaged_recipe_is_plain(command):
     for name in recipe_names(command):
-        assert read_plain_yaml(recipe_path(name, command), name)
+        assert read_recipe(recipe_path(name, command))
