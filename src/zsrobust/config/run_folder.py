@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
-from zsrobust.config.schema import ADDED, Config, FinetuneConfig, deciding, run_name, to_plain
+from zsrobust.config.schema import Config, FinetuneConfig, deciding, run_name, to_plain
 from zsrobust.utils.errors import InUse, RequestError
 from zsrobust.utils.files import local_path, remove_unfinished, write_text
 
@@ -158,9 +158,8 @@ def _refuse_foreign(out: Path, config: Config) -> None:
 
 def _refuse_another(out: Path, config: Config) -> None:
     try:
-        recorded = yaml.safe_load((out / CONFIG).read_text(encoding="utf-8"))
-        before = _flat({**to_plain(ADDED), **recorded})
-    except (yaml.YAMLError, TypeError):
+        before = _flat(yaml.safe_load((out / CONFIG).read_text(encoding="utf-8")))
+    except (yaml.YAMLError, AttributeError):
         raise RequestError(
             f"{out / CONFIG} is damaged: use --overwrite true to start again"
         ) from None

@@ -24,14 +24,6 @@ MOST_WORKERS = 512
 # What changes where or how fast a run goes, never what it computes; and its own folder's name.
 UNCHANGING = frozenset({"out", "overwrite", "device", "workers", "shard", "keep_checkpoints"})
 UNCHANGING_EVALUATION = UNCHANGING | {"batch_size", "sanity"}
-# Options that the first runs were recorded without, and what they did.
-ADDED: dict[str, Any] = {
-    "adapter": Adapter(),
-    "attack_precision": "fp32",
-    "compile": False,
-    "ema": None,
-    "non_finite": "stop",
-}
 
 
 @dataclass(frozen=True)
@@ -362,7 +354,4 @@ def run_name(config: Config) -> str:
 
 
 def _hash(plain: dict[str, Any]) -> str:
-    """Equal for a run that was recorded before an option was added, and one that leaves it out."""
-    usual = to_plain(ADDED)
-    kept = {key: value for key, value in plain.items() if key not in usual or value != usual[key]}
-    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
