@@ -13,7 +13,7 @@ def test_what_cannot_be_done_is_one_sentence(command, tmp_path, monkeypatch, cap
     for words, said in (
         ([], "required: RUN"),
         (["empty"], "empty is no run folder"),
-        (["nowhere"], "nowhere is no folder"),
+        (["nowhere"], "nowhere is not a folder"),
         (["empty", "--ou", "x"], "unrecognized arguments: --ou"),
     ):
         assert main([command, *words]) == 2

@@ -7,11 +7,11 @@ import pytest
 
 from zsrobust.utils.errors import NotWritten, RunError
 from zsrobust.utils.files import (
-    folder_written_whole,
+    atomic_file,
+    atomic_folder,
     remove_unfinished,
     sha256_of,
     write_text,
-    written_whole,
 )
 
 
@@ -22,7 +22,7 @@ def names(folder):
 def test_a_failed_write_leaves_the_old_file(tmp_path):
     path = tmp_path / "deep" / "file.txt"
     write_text(path, "old")
-    with pytest.raises(ZeroDivisionError), written_whole(path) as temporary:
+    with pytest.raises(ZeroDivisionError), atomic_file(path) as temporary:
         temporary.write_text(str(1 / 0))
     assert path.read_text() == "old"
     assert names(path.parent) == ["file.txt"]
@@ -32,12 +32,12 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
 
 def test_a_failed_folder_leaves_the_old_one(tmp_path):
     path = tmp_path / "folder"
-    with folder_written_whole(path) as temporary:
+    with atomic_folder(path) as temporary:
         (temporary / "a").write_text("old")
-    with pytest.raises(ZeroDivisionError), folder_written_whole(path) as temporary:
+    with pytest.raises(ZeroDivisionError), atomic_folder(path) as temporary:
         (temporary / "a").write_text(str(1 / 0))
     assert (path / "a").read_text() == "old"
-    with folder_written_whole(path) as temporary:
+    with atomic_folder(path) as temporary:
         (temporary / "b").write_text("new")
     assert names(path) == ["b"]
     assert names(tmp_path) == ["folder"]
@@ -72,7 +72,7 @@ def test_a_folder_that_stepped_aside_for_one_that_never_came_is_put_back(tmp_pat
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EDQUOT])
-@pytest.mark.parametrize("writer", [written_whole, folder_written_whole])
+@pytest.mark.parametrize("writer", [atomic_file, atomic_folder])
 def test_a_disk_that_fails_is_told_by_file_as_either_kind_of_error(tmp_path, writer, number):
     path = tmp_path / "deep" / "results"
     with pytest.raises(NotWritten, match=r"results could not be written: ") as told, writer(path):
@@ -85,5 +85,5 @@ def test_a_disk_that_fails_is_told_by_file_as_either_kind_of_error(tmp_path, wri
 
 
 def test_other_failures_pass_as_they_are(tmp_path):
-    with pytest.raises(FileNotFoundError, match="elsewhere"), written_whole(tmp_path / "a"):
+    with pytest.raises(FileNotFoundError, match="elsewhere"), atomic_file(tmp_path / "a"):
         (tmp_path / "elsewhere").read_text()

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from zsrobust.cli import main as cli
+from zsrobust.cli.commands import recipes
+from zsrobust.cli.main import main
 from zsrobust.utils.signals import Interrupt, sigterm_stops
 
 HANDLERS = [signal.getsignal(number) for number in Interrupt.SIGNALS]
@@ -15,8 +16,8 @@ HANDLERS = [signal.getsignal(number) for number in Interrupt.SIGNALS]
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_command_ends_with_the_code_of_its_signal(number, code, monkeypatch, capsys):
-    monkeypatch.setitem(cli.COMMANDS, "recipes", lambda words: os.kill(os.getpid(), number))
-    assert cli.main(["recipes"]) == code
+    monkeypatch.setattr(recipes, "run", lambda argv, output: os.kill(os.getpid(), number))
+    assert main(["recipes"]) == code
     assert "the same command goes on from here" in capsys.readouterr().err
     assert [signal.getsignal(number) for number in Interrupt.SIGNALS] == HANDLERS
 
@@ -52,9 +53,10 @@ def test_below_torchrun_all_are_noted(monkeypatch):
 def test_a_shell_sees_the_code():
     script = (
         "import os, signal, sys\n"
-        "from zsrobust.cli import main as cli\n"
-        "cli.COMMANDS['recipes'] = lambda words: os.kill(os.getpid(), signal.SIGTERM)\n"
-        "sys.exit(cli.main(['recipes']))\n"
+        "from zsrobust.cli.commands import recipes\n"
+        "from zsrobust.cli.main import main\n"
+        "recipes.run = lambda argv, output: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "sys.exit(main(['recipes']))\n"
     )
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
     assert run.returncode == 143

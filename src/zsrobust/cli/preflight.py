@@ -1,6 +1,6 @@
-"""What words and files alone show to be wrong, before torch is imported, which takes seconds.
+"""Checks of names and paths before torch is imported, which takes seconds.
 
-All of it is refused again where it is used: calls from Python do not come by here.
+All of it is checked again where it is used: calls from Python do not pass here.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""A run as asked for: its schema, its parsing from files and words, its folder."""
+"""A run as asked for: its schema, its parsing from files and arguments, its folder."""

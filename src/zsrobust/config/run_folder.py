@@ -1,4 +1,4 @@
-"""A run folder holds one experiment: the same request again goes on, another one is refused."""
+"""A run folder holds one experiment: the same request resumes it, another one is refused."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from zsrobust.utils.files import local_path, remove_unfinished, write_text
 
 CONFIG = "config.yaml"
 LOCK = ".lock"
-# All that a run writes, and so all that --overwrite deletes: a folder may hold more than a run.
+# Everything a run writes, and all that --overwrite deletes: the folder may hold other files.
 WORK = (
     "environment.json",
     "metrics.jsonl",
@@ -75,11 +75,11 @@ def require_folders(runs: Sequence[Path]) -> None:
     """
     for run in runs:
         if not run.is_dir():
-            raise RequestError(f"{run} is no folder: name a run folder")
+            raise RequestError(f"{run} is not a folder: name a run folder")
 
 
 def in_use(out: Path) -> bool:
-    """Whether another process is at work in it; one that begins a moment later is not seen."""
+    """Whether another process works in it; one that begins a moment later is not seen."""
     if not (out / LOCK).is_file():
         return False
     try:
@@ -96,7 +96,7 @@ def claimed(out: Path, config: Config) -> Iterator[None]:
     What an earlier run left is deleted where ``overwrite`` asks for it.
 
     Raises:
-        InUse: if another process is at work in it.
+        InUse: if another process works in it.
     """
     lock = FileLock(out / LOCK)
     try:
@@ -109,8 +109,8 @@ def claimed(out: Path, config: Config) -> Iterator[None]:
             if config.overwrite:
                 _delete_work(out)
             if not _holds_work(out):
-                kept = {key: v for key, v in to_plain(config).items() if key != "overwrite"}
-                text = yaml.safe_dump(kept, sort_keys=False)
+                recorded = {key: v for key, v in to_plain(config).items() if key != "overwrite"}
+                text = yaml.safe_dump(recorded, sort_keys=False)
                 write_text(out / CONFIG, f"{_title(config)}\n{text}")
         yield
     finally:

@@ -12,7 +12,7 @@ from zsrobust.data.image_set import ImageSet
 from zsrobust.data.split import hold_out
 from zsrobust.demo.plan import Plan
 from zsrobust.utils.errors import RequestError
-from zsrobust.utils.files import folder_written_whole
+from zsrobust.utils.files import atomic_folder
 
 TESTED = 0.3
 """Share of the images of the classes trained on that are held out for the evaluation."""
@@ -47,7 +47,7 @@ def planned(plan: Plan, folder: Path, out: Path) -> Plan:
     images = checked(folder)
     parts = split(images)
     try:
-        with folder_written_whole(out / SPLITS) as unfinished:
+        with atomic_folder(out / SPLITS) as unfinished:
             for name in ("train", "test", "unseen"):
                 _link(getattr(parts, name), folder, unfinished / _PLACES[name])
     except OSError as error:

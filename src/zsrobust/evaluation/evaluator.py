@@ -41,7 +41,7 @@ from zsrobust.utils.devices import full_precision
 from zsrobust.utils.distributed import make_accelerator, on_first
 from zsrobust.utils.environment import environment
 from zsrobust.utils.errors import RequestError
-from zsrobust.utils.files import written_whole
+from zsrobust.utils.files import atomic_file
 from zsrobust.utils.progress import Steps
 from zsrobust.utils.watchdog import watched
 
@@ -166,7 +166,7 @@ def _compute(cells: list[Cell], results: Results, probing: _Probing, folder: Pat
                 progress.say(row.sentence())
             if (probe := probing.of(cell)) is not None:
                 results.probes.append(probe)
-    with written_whole(folder / "outcomes.parquet") as temporary:
+    with atomic_file(folder / "outcomes.parquet") as temporary:
         pq.write_table(pa.concat_tables(tables), temporary)
     return results
 

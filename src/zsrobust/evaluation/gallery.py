@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from zsrobust.attacks import Attack
 from zsrobust.utils.errors import RequestError
-from zsrobust.utils.files import written_whole
+from zsrobust.utils.files import atomic_file
 from zsrobust.utils.lazy import Tensor, torch
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class Gallery:
             for view in item["views"]:
                 del view["pixels"]
         text = np.array(json.dumps({"schema": SCHEMA, **about}))
-        with written_whole(path) as temporary, temporary.open("wb") as file:
+        with atomic_file(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, allow_pickle=False, about=text, **pixels)
 
     @classmethod

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from zsrobust.evaluation.results import Row
-from zsrobust.utils.files import written_whole
+from zsrobust.utils.files import atomic_file
 
 # Logits of CLIPs reach 30, where fp32 resolves 2e-6; the order of a sum moves them by some of that.
 TIE = 1e-4
@@ -81,7 +81,7 @@ class Outcomes:
     def write(self, path: Path) -> None:
         """Write to a Parquet file with a hash of all values, whole or not at all."""
         found = pa.table(vars(self)).replace_schema_metadata({"sha256": self._digest()})
-        with written_whole(path) as temporary:
+        with atomic_file(path) as temporary:
             pq.write_table(found, temporary)
 
     @classmethod

@@ -25,7 +25,7 @@ from zsrobust.models.loading import load
 from zsrobust.models.names import resuming_command
 from zsrobust.models.weights import fingerprint
 from zsrobust.utils.errors import RequestError
-from zsrobust.utils.files import folder_written_whole, local_path
+from zsrobust.utils.files import atomic_folder, local_path
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def export(request: ExportRequest) -> Exported:
     results = results_of(model, local_path(request.results)) if request.results else None
     warning = preprocessing_warning(model, form.pixels)
     try:
-        with folder_written_whole(folder) as unfinished:
+        with atomic_folder(folder) as unfinished:
             notes = form.write(model, unfinished, request)
             gap = largest_difference(model, form.load(unfinished, model))
             card = Card(model, form.library, form.how, notes, warning, results, gap)

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from zsrobust.utils.cache import cache_folder
-from zsrobust.utils.files import written_whole
+from zsrobust.utils.files import atomic_file
 
 if TYPE_CHECKING:
     from zsrobust.models.clip import TextSide
@@ -33,7 +33,7 @@ def encode(text: TextSide, class_names: Sequence[str], templates: Sequence[str])
         if torch.equal(kept["sha256"], _digest(kept["class_embeddings"])):
             return kept["class_embeddings"]
     vectors = text.encode(class_names, templates)
-    with contextlib.suppress(OSError, SafetensorError), written_whole(path) as temporary:
+    with contextlib.suppress(OSError, SafetensorError), atomic_file(path) as temporary:
         vectors = vectors.contiguous()
         save_file({"class_embeddings": vectors, "sha256": _digest(vectors)}, temporary)
     return vectors

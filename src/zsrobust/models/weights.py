@@ -21,7 +21,7 @@ from zsrobust.models.adapters.options import Adapter
 from zsrobust.models.card import CARD, RECORD, SCHEMA, TENSORS, read_card
 from zsrobust.models.clip import CLIPModel
 from zsrobust.utils.errors import RequestError
-from zsrobust.utils.files import folder_written_whole, sha256_of, write_text
+from zsrobust.utils.files import atomic_folder, sha256_of, write_text
 
 
 def save_model(folder: Path, model: CLIPModel, method: str, **extra: object) -> None:
@@ -45,7 +45,7 @@ def save_model(folder: Path, model: CLIPModel, method: str, **extra: object) -> 
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in merged(model.encoder).items()
     }
-    with folder_written_whole(folder) as unfinished:
+    with atomic_folder(folder) as unfinished:
         save_file(tensors, unfinished / TENSORS)
         card = {
             **extra,

@@ -19,7 +19,7 @@ from zsrobust.reporting.html.sections.published import published_section
 from zsrobust.reporting.html.sections.training import training_section
 from zsrobust.reporting.inputs import Group, Inputs, grouped, read_inputs
 from zsrobust.utils.errors import RequestError
-from zsrobust.utils.files import folder_written_whole, write_text
+from zsrobust.utils.files import atomic_folder, write_text
 
 PAGE, FILES = "report.html", "files"
 
@@ -74,7 +74,7 @@ def write_report(folders: Sequence[Path], out: Path) -> Written:
         try:
             # The page first: files without one are refused as foreign.
             write_text(page, text)
-            with folder_written_whole(out / FILES) as beside:
+            with atomic_folder(out / FILES) as beside:
                 for block in _kept(sections, inputs):
                     _write(block, beside)
                 for group in groups:

@@ -15,7 +15,7 @@ from zsrobust.evaluation.checks.diagnostics import diagnose
 from zsrobust.evaluation.comparison.merge import ModelResults, merge_results
 from zsrobust.evaluation.evaluated_run import EvaluatedRun
 from zsrobust.evaluation.results import Results
-from zsrobust.utils.files import written_whole
+from zsrobust.utils.files import atomic_file
 
 # What a comparison needs; losses and margins stay in the evaluations.
 KEPT = (
@@ -49,7 +49,7 @@ def gather(evaluations: Mapping[str, Path], out: Path) -> EvaluatedRun:
     results, _ = merge_results(parts)
     results = replace(results, findings=diagnose(results))
     out.mkdir(parents=True, exist_ok=True)
-    with written_whole(out / "outcomes.parquet") as temporary:
+    with atomic_file(out / "outcomes.parquet") as temporary:
         pq.write_table(pa.concat_tables(tables), temporary, compression="zstd")
     results.write(out / "results.json")
     return EvaluatedRun.read(out)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from zsrobust.training.sharding import full_tensor, shard_like
 from zsrobust.utils.errors import Diverged, NotWritten, RequestError, RunError
-from zsrobust.utils.files import folder_written_whole, sha256_of
+from zsrobust.utils.files import atomic_folder, sha256_of
 
 SCHEMA = 2
 WEIGHTS, MOMENTS = TENSOR_FILES = ("weights.safetensors", "optimizer.safetensors")
@@ -77,7 +77,7 @@ def save_checkpoint(
                     f"{folder} are kept; try a lower optimizer.lr or optimizer.clip_norm"
                 )
     try:
-        with folder_written_whole(path) as temporary:
+        with atomic_folder(path) as temporary:
             for name, values in tensors.items():
                 save_file(values, temporary / name)
             said: dict[str, Any] = {"schema": SCHEMA, "step": step, **state}

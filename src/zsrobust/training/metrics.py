@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zsrobust.utils.files import telling, write_text
+from zsrobust.utils.files import name_failed_write, write_text
 
 if TYPE_CHECKING:
     from zsrobust.training.held_out import HeldOut
@@ -32,7 +32,7 @@ class MetricsLog:
             NotWritten: if the disk is full, read-only or failing.
         """
         if self.path is not None:
-            with telling(self.path), self.path.open("a", encoding="utf-8") as file:
+            with name_failed_write(self.path), self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from zsrobust.data.batch import Batch
 from zsrobust.utils.distributed import on_first
 from zsrobust.utils.errors import NonFinite
-from zsrobust.utils.files import folder_written_whole
+from zsrobust.utils.files import atomic_folder
 
 FOLDER = "non_finite"
 # More in a row is no bad batch, but a model that is lost.
@@ -92,7 +92,7 @@ class NonFiniteSteps:
 
         def write() -> str:
             try:
-                with folder_written_whole(path) as unfinished:
+                with atomic_folder(path) as unfinished:
                     save_file(tensors, unfinished / "step.safetensors")
                     (unfinished / "step.json").write_text(said, encoding="utf-8")
             except OSError as error:

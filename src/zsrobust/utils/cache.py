@@ -1,4 +1,7 @@
-"""Where results that only save time are kept between runs, and how much of the disk they take."""
+"""The cache on disk: its folder, its size limit, and eviction of the least recently used.
+
+The entries are plain files, which several processes map into memory; ``diskcache`` keeps pickles.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,11 @@ from zsrobust.utils.errors import RequestError
 
 DEFAULT_GIGABYTES = 20.0
 
-# Kinds of kept things large enough to be counted and, the longest unused first, deleted.
+# Subfolders whose files count towards the limit and are evicted.
 LARGE = ("pixels", "shards")
 
-# What is left free on the disk for everything else.
-_SPARED = 1 << 30
+# Bytes that stay free on the disk.
+_RESERVED = 1 << 30
 
 
 def cache_folder() -> Path:
@@ -26,10 +29,10 @@ def cache_folder() -> Path:
 
 
 def cache_limit() -> int:
-    """The most bytes that large kept things may take: ``$ZSROBUST_CACHE_GB``, else 20 GB.
+    """The most bytes that large entries may take: ``$ZSROBUST_CACHE_GB``, else 20 GB.
 
     Raises:
-        RequestError: if the variable is no number of at least 0.
+        RequestError: if the variable is not a number of at least 0.
     """
     text = os.environ.get("ZSROBUST_CACHE_GB", str(DEFAULT_GIGABYTES))
     with contextlib.suppress(ValueError, OverflowError):
@@ -39,33 +42,33 @@ def cache_limit() -> int:
 
 
 def make_room(size: int) -> bool:
-    """Delete what was longest unused until ``size`` more bytes fit; whether they then do.
+    """Evict the least recently used entries until ``size`` more bytes fit; whether they then do.
 
-    They fit if all large things stay within ``cache_limit`` and a gigabyte of the disk stays free.
-    A process that still reads a deleted file keeps it until it is closed. Two that ask at once are
-    both told that there is room, so the limit may be passed by what is being written.
+    They fit if all large entries stay within ``cache_limit`` and 1 GiB of the disk stays free. A
+    process that still reads a deleted file keeps it until it is closed. Two processes that ask at
+    once may both be granted room, so the limit may be exceeded by what is being written.
     """
     folder, limit = cache_folder(), cache_limit()
     if size > limit:
         return False
-    kept = []
+    entries = []
     for path in (path for kind in LARGE for path in (folder / kind).glob("*")):
         # Another process may delete it at this moment.
         with contextlib.suppress(OSError):
             status = path.stat()
-            kept.append((status.st_mtime_ns, status.st_size, path))
-    taken = sum(at[1] for at in kept)
-    if _free(folder) + taken < size + _SPARED:
+            entries.append((status.st_mtime_ns, status.st_size, path))
+    taken = sum(entry[1] for entry in entries)
+    if _free(folder) + taken < size + _RESERVED:
         return False
-    for _, its_size, path in sorted(kept):
-        if taken + size <= limit and _free(folder) >= size + _SPARED:
+    for _, its_size, path in sorted(entries):
+        if taken + size <= limit and _free(folder) >= size + _RESERVED:
             break
         if path.suffix == ".lock":
             continue
         with contextlib.suppress(OSError):
             path.unlink()
             taken -= its_size
-    return taken + size <= limit and _free(folder) >= size + _SPARED
+    return taken + size <= limit and _free(folder) >= size + _RESERVED
 
 
 def _free(folder: Path) -> int:

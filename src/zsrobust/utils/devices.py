@@ -1,4 +1,4 @@
-"""Device words to devices, refused early where there is none."""
+"""From the name of a device to the device, refused early where it is not available."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ import torch
 from zsrobust.utils.errors import RequestError
 
 
-def torch_device(word: str) -> torch.device:
+def torch_device(name: str) -> torch.device:
     """The device called ``auto`` (CUDA where it is, else the CPU), ``cpu``, ``cuda`` or ``mps``.
 
     Raises:
-        RequestError: if it is not here.
+        RequestError: if it is not available.
     """
     here = {
         "cpu": True,
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
     }
-    if word == "auto":
+    if name == "auto":
         return torch.device("cuda" if here["cuda"] else "cpu")
-    if not here[word]:
-        found = ", ".join(name for name, there in here.items() if there)
-        raise RequestError(f"device {word} is not available here: choose auto or {found}")
-    return torch.device(word)
+    if not here[name]:
+        found = ", ".join(kind for kind, there in here.items() if there)
+        raise RequestError(f"device {name} is not available here: choose auto or {found}")
+    return torch.device(name)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Several processes as one: where they run, and what only the first of them does."""
+"""Distributed runs: the accelerator, and work that only the first process does."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OTHER_WAYS = ("FSDP", "DEEPSPEED", "MEGATRON_LM")
 
 @atexit.register
 def _leave() -> None:
-    """Leave the group while there is an interpreter: its threads, torn down with it, may abort."""
+    """Destroy the group before the interpreter exits: its threads may abort otherwise."""
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
 
@@ -35,13 +35,13 @@ def make_accelerator(device: str) -> Accelerator:
 
     Raises:
         RequestError: if the device is not here, this Python process already runs on another, or
-            the launcher asks for a way to train that is not ours.
+            the launcher asks for another way of distributed training.
     """
     for way in OTHER_WAYS:
         if os.environ.get(f"ACCELERATE_USE_{way}", "false").lower() == "true":
             raise RequestError(
                 f"the launcher sets ACCELERATE_USE_{way}: launch without it, and use --shard true "
-                "to share the weights out"
+                "to shard the weights"
             )
     wanted = torch_device(device)
     try:
@@ -64,7 +64,7 @@ def make_accelerator(device: str) -> Accelerator:
 def on_first(accelerator: Accelerator, do: Callable[[], T]) -> T:
     """The result of ``do``, called on the first process alone; its failure fails every process.
 
-    Without that, the others would wait for the first one for ever.
+    Otherwise the other processes would wait for it for ever.
     """
     outcome: list[Any] = [None, None]
     if accelerator.is_main_process:

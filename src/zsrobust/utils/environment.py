@@ -38,7 +38,7 @@ def environment(device: torch.device, processes: int = 1) -> dict[str, object]:
 def source(package: Path) -> str:
     """The commit that ``package`` lies in, and whether it was changed since; else ``installed``."""
     with suppress(OSError, subprocess.SubprocessError):
-        # A package that is merely installed below somebody's repository is not of its commit.
+        # A package installed inside an unrelated repository is not part of its commit.
         _git(package, "ls-files", "--error-unmatch", "__init__.py")
         changed = " with changes" if _git(package, "status", "--porcelain", ".") else ""
         return f"commit {_git(package, 'rev-parse', 'HEAD')}{changed}"
@@ -46,7 +46,7 @@ def source(package: Path) -> str:
 
 
 def record(path: Path, found: dict[str, object]) -> None:
-    """Add an environment to the JSON list ``path``, if it is not its last: a run may move."""
+    """Append an environment to the JSON list ``path``, unless it is its last entry."""
     known = recorded(path)
     if known[-1:] != [found]:
         write_text(path, json.dumps([*known, found], indent=1) + "\n")
@@ -59,7 +59,7 @@ def recorded(path: Path) -> list[dict[str, object]]:
     return []
 
 
-def _git(folder: Path, *words: str) -> str:
-    command = ["git", "-C", str(folder), *words]
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
     found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
     return found.stdout.strip()

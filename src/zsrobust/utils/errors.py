@@ -1,10 +1,10 @@
-"""The two kinds of failure a person meets, and the end by a signal; the exit code of each."""
+"""The errors that users see, and the exit code of each: a bad request, a failed run, a signal."""
 
 import signal
 
 
 class ZSRobustError(Exception):
-    """A failure told in one sentence: what was wrong, where, and what would be right."""
+    """An error with a message of one sentence: what was wrong, where, and what would be right."""
 
     exit_code = 1
 
@@ -16,7 +16,7 @@ class RequestError(ZSRobustError):
 
 
 class InUse(RequestError):
-    """Another process is at work there."""
+    """Another process works in this run folder."""
 
 
 class RunError(ZSRobustError):
@@ -24,21 +24,21 @@ class RunError(ZSRobustError):
 
 
 class NotWritten(RunError, OSError):
-    """The disk is full, read-only or failing; an ``OSError`` too, for who can go on without."""
+    """The disk is full, read-only or failing; an ``OSError`` too, for callers that ignore those."""
 
     def __str__(self) -> str:
         return str(self.strerror)
 
 
 class Diverged(RunError):
-    """Loss or gradient is not finite: the same run would end so again."""
+    """Loss or gradient is not finite; the same run would diverge again."""
 
 
 class NonFinite(Diverged):
     """A training step's loss or gradient is not finite.
 
     Attributes:
-        figures: of the step.
+        figures: the metrics of the step.
     """
 
     def __init__(self, sentence: str, figures: dict[str, float] | None = None) -> None:
@@ -47,16 +47,16 @@ class NonFinite(Diverged):
 
 
 class ProcessLost(RunError):
-    """Another process of the group is gone; the code is that of sysexits.h for a later try."""
+    """Another process of the group is gone; its exit code is EX_TEMPFAIL of sysexits.h."""
 
     exit_code = 75
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal ended the work; what was done is kept, and the same command goes on from there.
+    """A signal ended the work; what was done is saved, and the same command resumes from there.
 
     Attributes:
-        exit_code: 128 and the signal's number, as a shell says it: 130 for SIGINT (Ctrl-C), 143
+        exit_code: 128 plus the signal's number, as shells do: 130 for SIGINT (Ctrl-C), 143
             for SIGTERM.
     """
 

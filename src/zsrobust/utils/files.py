@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written beside their place, made durable, then moved there."""
+"""Atomic writes: files and folders that are complete or absent, and durable once they are there."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EI
 
 
 def local_path(text: str) -> Path:
-    """The path that a person wrote; ``~`` is the home folder, whether the shell saw it or not."""
+    """The path that a user wrote, with ``~`` expanded where the shell did not."""
     try:
         return Path(text).expanduser()
     except RuntimeError:
-        # There is no such user, so it is a name like any other.
+        # There is no such user: a name like any other.
         return Path(text)
 
 
 def is_folder(name: str) -> bool:
-    """Whether ``name``, which may be no path at all, is that of a folder."""
+    """Whether ``name``, which need not be a valid path, is a folder."""
     try:
         return Path(name).is_dir()
     except (OSError, ValueError):
@@ -36,7 +36,7 @@ def is_folder(name: str) -> bool:
 
 
 def as_argument(path: Path) -> str:
-    """``path`` as an argument of a command: taken for no option, list or ``~``."""
+    """``path`` as a command-line argument that is not read as an option, a list or ``~``."""
     text = str(path)
     return f"./{text}" if text.startswith(("-", "~", "[")) else text
 
@@ -60,8 +60,8 @@ def sync(path: Path) -> None:
 
 
 @contextmanager
-def telling(path: Path) -> Iterator[None]:
-    """Inside, a disk that fails fails by the name of what could not be written, ``path``.
+def name_failed_write(path: Path) -> Iterator[None]:
+    """Turn a disk's failure inside the block into an error that names ``path``.
 
     Raises:
         NotWritten: if the disk is full, read-only or failing.
@@ -73,28 +73,28 @@ def telling(path: Path) -> Iterator[None]:
             raise
         raise _not_written(path, error.errno, os.strerror(error.errno)) from error
     except SafetensorError as error:
-        # It knows the reason as words alone.
+        # It has no error number, only a message.
         raise _not_written(path, errno.EIO, str(error)) from error
 
 
 def _not_written(path: Path, number: int, why: str) -> NotWritten:
-    lost = "what was there before is still whole, and the same command goes on from it"
+    lost = "the earlier version is intact, and the same command resumes from it"
     return NotWritten(number, f"{path} could not be written: {why}; {lost}")
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """A temporary path to write a file to; it becomes ``path`` once the block ends well.
+def atomic_file(path: Path) -> Iterator[Path]:
+    """A temporary path to write a file to, renamed to ``path`` if the block succeeds.
 
     Raises:
         NotWritten: if the disk is full, read-only or failing.
     """
-    with telling(path), _written_whole(path) as temporary:
+    with name_failed_write(path), _atomic_file(path) as temporary:
         yield temporary
 
 
 @contextmanager
-def _written_whole(path: Path) -> Iterator[Path]:
+def _atomic_file(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f".{path.name}.{os.getpid()}.tmp"
     try:
@@ -107,28 +107,28 @@ def _written_whole(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` to ``path``, whole or not at all.
+    """Write ``text`` to ``path``, atomically.
 
     Raises:
         NotWritten: if the disk is full, read-only or failing.
     """
-    with written_whole(path) as temporary:
+    with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 @contextmanager
-def folder_written_whole(path: Path) -> Iterator[Path]:
-    """A temporary folder to fill; it becomes ``path``, replacing it, once the block ends well.
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder to fill; it replaces ``path`` if the block succeeds.
 
     Raises:
         NotWritten: if the disk is full, read-only or failing.
     """
-    with telling(path), _folder_written_whole(path) as temporary:
+    with name_failed_write(path), _atomic_folder(path) as temporary:
         yield temporary
 
 
 @contextmanager
-def _folder_written_whole(path: Path) -> Iterator[Path]:
+def _atomic_folder(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
     try:
@@ -144,7 +144,7 @@ def _folder_written_whole(path: Path) -> Iterator[Path]:
         sync(temporary)
         temporary.chmod(0o777 & ~umask)
         if path.exists():
-            # A folder cannot replace another in one call: the old one steps aside first.
+            # A folder cannot replace another in one call: the old one is moved aside first.
             aside = temporary.with_suffix(".old")
             path.rename(aside)
             temporary.rename(path)
@@ -157,9 +157,9 @@ def _folder_written_whole(path: Path) -> Iterator[Path]:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Delete what a killed process left below ``folder`` of the two writers above.
+    """Delete the temporary files that a killed process left below ``folder``.
 
-    A folder that had stepped aside for one that never came is put back.
+    A folder that was moved aside for one that was never moved in is restored.
     """
     for aside in list(folder.rglob(".*.old")):
         before = aside.with_name(aside.name[1:].rsplit(".", 2)[0])

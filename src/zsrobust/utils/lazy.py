@@ -2,7 +2,7 @@
 
 Names and options of methods, attacks and adapters are printed, completed and checked without
 waiting for torch. Their modules write ``from zsrobust.utils.lazy import F, Tensor, nn, torch`` and
-use these as ever in functions and annotations. A class that derives from ``nn.Module`` lies in a
+use these as usual in functions and annotations. A class that derives from ``nn.Module`` lies in a
 module of its own, which is imported where one is made. In a module of options there is no torch
 under ``TYPE_CHECKING`` either: the command's parser runs what stands there.
 

@@ -1,4 +1,4 @@
-"""Results as strict JSON: ``json.dumps`` writes ``NaN``, which is none, or refuses it."""
+"""Strict JSON: ``json.dumps`` writes NaN as ``NaN``, which is not JSON, or refuses it."""
 
 from __future__ import annotations
 

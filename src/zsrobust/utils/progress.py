@@ -1,4 +1,7 @@
-"""Progress of long work: a bar on a terminal, a line now and then where there is none."""
+"""Progress of long work: a bar on a terminal, a line every ten seconds elsewhere.
+
+``rich.progress`` shows the bar; where there is no terminal it writes nothing until the end.
+"""
 
 from __future__ import annotations
 

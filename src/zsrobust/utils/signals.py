@@ -1,4 +1,4 @@
-"""Ctrl-C and a polite kill: between two steps where there are steps, at once elsewhere."""
+"""SIGINT (Ctrl-C) and SIGTERM: training ends after the current step, all else at once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from zsrobust.utils.errors import Stopped
 
 @contextmanager
 def sigterm_stops() -> Iterator[None]:
-    """Inside the block, SIGTERM raises ``Stopped`` where it strikes, as Ctrl-C does its own."""
+    """Inside the block, SIGTERM raises ``Stopped``, as Ctrl-C raises ``KeyboardInterrupt``."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise Stopped(by=number)
@@ -65,12 +65,12 @@ class Interrupt:
         if self.asked:
             return
         self.asked = number
-        words = "stopping after this step"
+        message = "stopping after this step"
         if not self._launched:
             self._restore()
-            words += "; once more to stop at once, unsaved"
+            message += "; once more to stop at once, unsaved"
         # Not through sys.stderr, which the interrupted code may be in the middle of writing to.
-        os.write(2, f"\n{words}\n".encode())
+        os.write(2, f"\n{message}\n".encode())
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

@@ -1,4 +1,7 @@
-"""Pixel distances: written as ``1/255`` or ``0.0039``, kept as a fraction of the pixel range."""
+"""Pixel distances: written as ``1/255`` or ``0.0039``, stored as a fraction of the pixel range.
+
+``fractions.Fraction`` does not read ``0.5/255``.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ class Eps(float):
     of a quarter level, else as a plain number.
 
     Raises:
-        RequestError: if it is no number or fraction, is negative, or is not finite.
+        RequestError: if it is not a number or fraction, is negative, or is not finite.
     """
 
     def __new__(cls, value: str | float) -> Eps:
@@ -41,5 +44,5 @@ class Eps(float):
 
 
 def format_radius(norm: str, eps: float) -> str:
-    """A radius in words: ``1/255`` in L-inf, ``l2 0.5`` in L2, where levels mean nothing."""
+    """A radius as text: ``1/255`` in L-inf, ``l2 0.5`` in L2, where levels mean nothing."""
     return str(Eps(eps)) if norm == "linf" else f"{norm} {eps:g}"

@@ -1,9 +1,10 @@
-"""A process that is killed or falls silent ends all the others, within a minute and by its name.
+"""Heartbeats of distributed processes: when one dies, the others end within a minute and name it.
 
-A process that waits in a collective for one that is gone would wait for as long as the process
-group allows, and that is long, since the first process may have hours of work of its own. So each
-process counts aloud in the store that the group was formed with. The first listens to all, the
-others to the first.
+A process that waits in a collective for a dead one would wait until the timeout of the process
+group, which is long, since the first process may have hours of work of its own. So each process
+writes a heartbeat to the store that the group was formed with. The first process reads those of all
+others, the others that of the first. ``torch.distributed.monitored_barrier`` finds a dead process
+only where all others reach the barrier.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from torch.distributed import DistError, TCPStore  # type: ignore[attr-defined]
 
 from zsrobust.utils.errors import ProcessLost, RunError
 
-# Seconds: between two beats; of silence after which a process counts as lost; and for others to
-# fail of themselves, with their own sentence, after one has said that it failed.
+# Seconds: between two heartbeats; without one, after which a process counts as lost; and for the
+# others to fail by themselves, with their own message, after one has reported a failure.
 BEAT = 2.0
 SILENCE = 30.0
 GRACE = 5.0
@@ -33,21 +34,21 @@ _RUNS = count()
 
 
 @contextmanager
-def watched(rank: int, world: int) -> Iterator[None]:
-    """Inside the block, the loss of another process ends this one with a sentence that names it.
+def watched(rank: int, world_size: int) -> Iterator[None]:
+    """Inside the block, the loss of another process ends this one with a message that names it.
 
     Every process of the group must enter it, as often as the others. The process ends from a
     thread, with the exit code of the error below, or with that error where the communication breaks
     first.
 
     Raises:
-        ProcessLost: if another process fell silent.
-        RunError: if another process said that it failed.
+        ProcessLost: if another process stopped sending heartbeats.
+        RunError: if another process reported that it failed.
     """
-    if world == 1:
+    if world_size == 1:
         yield
         return
-    watch = Watch(rank, world, next(_RUNS))
+    watch = Watch(rank, world_size, next(_RUNS))
     watch.start()
     try:
         yield
@@ -60,15 +61,15 @@ def watched(rank: int, world: int) -> Iterator[None]:
 
 
 class Watch:
-    """Beats for one process, and listens for others.
+    """Sends the heartbeats of one process, and reads those of others.
 
     Args:
-        rank, world: which process this is, of how many.
+        rank, world_size: which process this is, of how many.
         run: which of the runs of this group it is.
     """
 
-    def __init__(self, rank: int, world: int, run: int) -> None:
-        self.rank, self.world = rank, world
+    def __init__(self, rank: int, world_size: int, run: int) -> None:
+        self.rank, self.world_size = rank, world_size
         self.me = f"host {socket.gethostname()}, pid {os.getpid()}"
         restart = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         self.prefix = f"zsrobust/{restart}/{run}"
@@ -90,15 +91,15 @@ class Watch:
         )
         self._thread.start()
 
-    def leave(self, word: str) -> None:
-        """Stop, and tell the others how this process ended: done, failed or lost, and why."""
+    def leave(self, status: str) -> None:
+        """Stop, and publish how this process ended: done, failed or lost, and why."""
         self._end.set()
         self._thread.join()
         # The store may have gone with the first process.
         with suppress(RuntimeError):
-            if word == "done" and self.rank == 0:
-                self._see_off()
-            self._say(word)
+            if status == "done" and self.rank == 0:
+                self._wait_for_others()
+            self._publish(status)
 
     def explain(self, error: BaseException) -> None:
         """Wait until it is known which process is gone.
@@ -117,14 +118,14 @@ class Watch:
     def _run(self) -> None:
         try:
             for beat in count():
-                self._say(str(beat))
+                self._publish(str(beat))
                 for other in self.heard:
                     self._listen(other)
                 if self.lost or self._end.wait(BEAT):
                     break
         except RuntimeError:
             self.lost = ProcessLost(
-                f"process 0 of {self.world} is gone, and the store with it{GO_ON}"
+                f"process 0 of {self.world_size} is gone, and the store with it{GO_ON}"
             )
         if self.lost:
             self._lose(self.lost)
@@ -132,11 +133,11 @@ class Watch:
     def _listen(self, other: int) -> None:
         key, now = self._key(other), time.monotonic()
         since, before = self.heard[other]
-        word = self.store.get(key).decode() if self.store.check([key]) else ""
-        if word != before:
-            since, before = self.heard[other] = now, word
+        status = self.store.get(key).decode() if self.store.check([key]) else ""
+        if status != before:
+            since, before = self.heard[other] = now, status
         state, _, where = before.rpartition("|")
-        name = f"process {other} of {self.world} ({where or 'never heard of'})"
+        name = f"process {other} of {self.world_size} ({where or 'never heard of'})"
         if state.startswith(("failed", "lost")):
             if now - since > GRACE:
                 kind = RunError if state.startswith("failed") else ProcessLost
@@ -146,12 +147,12 @@ class Watch:
                 f"{name} has not been heard of for {SILENCE:.0f} seconds{GO_ON}"
             )
 
-    def _see_off(self) -> None:
+    def _wait_for_others(self) -> None:
         """Stay until all others have left: the store may live in this process."""
         while not self.lost and not all(
-            word.startswith(("done", "failed", "lost")) for _, word in self.heard.values()
+            status.startswith(("done", "failed", "lost")) for _, status in self.heard.values()
         ):
-            self._say(f"waits since {time.monotonic()}")
+            self._publish(f"waits since {time.monotonic()}")
             for other in self.heard:
                 self._listen(other)
             time.sleep(BEAT / 40)
@@ -161,24 +162,24 @@ class Watch:
             return
         # The main thread may wait in a collective for ever: no exception would reach it.
         with suppress(RuntimeError):
-            self._say(_ending(error))
+            self._publish(_ending(error))
         sys.stderr.write(f"zsrobust: {error}\n")
         sys.stderr.flush()
         os._exit(error.exit_code)
 
-    def _say(self, word: str) -> None:
-        self.store.set(self._key(self.rank), f"{word}|{self.me}")
+    def _publish(self, status: str) -> None:
+        self.store.set(self._key(self.rank), f"{status}|{self.me}")
 
     def _others(self) -> range:
-        return range(1, self.world) if self.rank == 0 else range(1)
+        return range(1, self.world_size) if self.rank == 0 else range(1)
 
     def _key(self, rank: int) -> str:
         return f"{self.prefix}/{rank}"
 
 
 def _ending(error: BaseException) -> str:
-    word = "lost" if isinstance(error, ProcessLost) else "failed"
-    return f"{word} with {type(error).__name__}: {error}"
+    status = "lost" if isinstance(error, ProcessLost) else "failed"
+    return f"{status} with {type(error).__name__}: {error}"
 
 
 def _is_of_communication(error: BaseException) -> bool:

@@ -243,7 +243,7 @@ def test_a_folder_that_is_no_run_is_refused_in_a_sentence(evaluation, training, 
 
     (tmp_path / "empty").mkdir()
     assert "is no run folder" in refused(tmp_path / "empty")
-    assert "is no folder" in refused(tmp_path / "nowhere")
+    assert "is not a folder" in refused(tmp_path / "nowhere")
     (tmp_path / "empty" / "config.yaml").write_text("model: x")
     assert "has not finished" in refused(tmp_path / "empty")
     (tmp_path / "demo").mkdir()

@@ -17,7 +17,7 @@ from urllib.error import URLError
 
 from zsrobust.data.published.sets import PublishedSet
 from zsrobust.utils.errors import RequestError, RunError
-from zsrobust.utils.files import written_whole
+from zsrobust.utils.files import atomic_file
 from zsrobust.utils.progress import Steps
 
 # Archive and unpacked images together, for images hardly shrink.
@@ -142,7 +142,7 @@ def fetch_archive(url: str, archive: Path, md5: str | None) -> None:
             f"this Python cannot unpack {archive.name} safely: use 3.10.12, 3.11.4 or newer"
         )
     if not check_integrity(archive, md5):
-        with written_whole(archive) as temporary:
+        with atomic_file(archive) as temporary:
             _download(url, temporary)
             if not check_integrity(temporary, md5):
                 raise RunError(f"{url} brings a corrupted archive: its MD5 is not {md5}")

@@ -18,7 +18,7 @@ from zsrobust.data.shards.index import Rows, Shard
 from zsrobust.data.shards.places import file_system, is_remote, unreachable
 from zsrobust.utils.cache import cache_folder, cache_limit, make_room
 from zsrobust.utils.errors import RunError
-from zsrobust.utils.files import sha256_of, written_whole
+from zsrobust.utils.files import atomic_file, sha256_of
 
 _ATTEMPTS = 3
 # Seconds to wait before each further attempt.
@@ -117,7 +117,7 @@ def _fetch(url: str, shard: Shard, path: Path) -> None:
     fs, remote = file_system(url)
     for wait in (*RETRIES, None):
         try:
-            with written_whole(path) as temporary:
+            with atomic_file(path) as temporary:
                 fs.get_file(remote, str(temporary))
                 _check(temporary, shard, url)
             return

@@ -21,7 +21,7 @@ from zsrobust.data.shards.places import file_system, is_remote, last_part, unrea
 from zsrobust.data.shards.reader import local_copy
 from zsrobust.utils.cache import cache_folder
 from zsrobust.utils.errors import RequestError
-from zsrobust.utils.files import written_whole
+from zsrobust.utils.files import atomic_file
 
 # How fsspec's file systems call what changes when a file does. HTTP: "ETag" to "Last-Modified";
 # S3: "ETag", "LastModified"; Azure: "etag", "last_modified"; Google: "etag", "generation"; SFTP
@@ -117,7 +117,7 @@ def _rows(place: str, shard: Shard, number: int, fields: Fields) -> Rows:
                 rows = _read_rows(file, place, shard.name, fields)
         except OSError as reason:
             raise RequestError(f"cannot read the shard {place}: {reason.strerror}") from None
-        with contextlib.suppress(OSError), written_whole(cached) as temporary:
+        with contextlib.suppress(OSError), atomic_file(cached) as temporary:
             temporary.write_bytes(rows.to_parquet())
     rows.shard = [number] * len(rows.ids)
     return rows

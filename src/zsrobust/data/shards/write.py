@@ -15,7 +15,7 @@ from zsrobust.data.readers import EncodedReader, SubsetReader, decoded, opened
 from zsrobust.data.shards.index import INDEX, SAMPLES, Index, Rows, Shard, plain
 from zsrobust.data.split import keyed_order
 from zsrobust.utils.errors import RequestError, RunError
-from zsrobust.utils.files import folder_written_whole, sha256_of
+from zsrobust.utils.files import atomic_folder, sha256_of
 
 # Pillow's formats whose files are stored as they are; any other image becomes a PNG.
 _SUFFIX_OF = {
@@ -51,7 +51,7 @@ def write_shards(
     starts = range(0, len(order), samples_a_shard)
     shards, rows = [], Rows()
     try:
-        with folder_written_whole(out) as folder:
+        with atomic_folder(out) as folder:
             for number, start in enumerate(starts):
                 path = folder / f"{split}-{number:06d}.tar"
                 members = order[start : start + samples_a_shard]

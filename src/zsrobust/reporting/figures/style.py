@@ -18,7 +18,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from zsrobust.objectives import OBJECTIVES
-from zsrobust.utils.files import written_whole
+from zsrobust.utils.files import atomic_file
 
 WIDTH = 7.5
 """Inches, about the text width of a page: a point of type stays a point in print."""
@@ -94,7 +94,7 @@ def save_figure(figure: Figure, stem: Path) -> list[Path]:
     with matplotlib.rc_context({"svg.hashsalt": "zsrobust"}):
         for suffix, options in ((".png", {"dpi": 200}), (".svg", {"metadata": {"Date": None}})):
             path = stem.with_name(stem.name + suffix)
-            with written_whole(path) as temporary:
+            with atomic_file(path) as temporary:
                 figure.savefig(temporary, format=suffix[1:], **options)
             paths.append(path)
     return paths
