@@ -75,10 +75,10 @@ def _help() -> Iterator[list[str]]:
 
 
 def _wrong_values() -> Iterator[list[str]]:
-    for words, parser in ((FINETUNE, finetune_parser("pmg_aft")), (EVALUATE, evaluate_parser())):
+    for argv, parser in ((FINETUNE, finetune_parser("pmg_aft")), (EVALUATE, evaluate_parser())):
         for action in parser._actions:
             if getattr(action, "_typehint", None) in (int, float, bool):
-                yield [*words, f"--{action.dest}=many"]
+                yield [*argv, f"--{action.dest}=many"]
     for method, objective in OBJECTIVES.items():
         for option in fields(objective):  # type: ignore[arg-type]
             if not str(option.type).startswith("str"):
@@ -91,10 +91,10 @@ def _wrong_values() -> Iterator[list[str]]:
 
 def _wrong_names() -> Iterator[list[str]]:
     yield from ([*EVALUATE, "--attack", f"x{attack}"] for attack in EXAMPLES)
-    for words in (FINETUNE, EVALUATE):
+    for argv in (FINETUNE, EVALUATE):
         for option in ("model=glyf-clip", "data=digit", "data=digits,splt=test", "config=pgm_aft"):
-            yield [*words, f"--{option}"]
-        yield [*words, "--preprocessing", "clap"]
+            yield [*argv, f"--{option}"]
+        yield [*argv, "--preprocessing", "clap"]
     yield [*FINETUNE, "--method", "pgm_aft"]
     yield ["data", "verify", "digits"]
     yield ["reproduce", "world"]
@@ -116,7 +116,7 @@ def _wrong_folders() -> Iterator[list[str]]:
         yield from (["export", model, "--to", form] for form in FORMATS)
         yield ["serve", model]
     yield [*EVALUATE, "--attack", "transfer(pgd-10, empty)"]
-    yield from ([*words, "--out", "full"] for words in (FINETUNE, EVALUATE))
+    yield from ([*argv, "--out", "full"] for argv in (FINETUNE, EVALUATE))
     yield [*FINETUNE, "--out", "run", "--seed", "1"]
     yield ["export", "glyph-clip", "--to", "onnx", "--out", "full"]
     yield from ([command, "none", "none"] for command in ("compare", "seeds", "report", "push"))
@@ -141,7 +141,7 @@ def startup(rounds: int, before: str | None = None) -> Iterator[dict[str, object
             row: dict[str, object] = {"what": what, "requests": len(requests)}
             for when, source in (("before", before), ("now", None)):
                 if when == "now" or source is not None:
-                    found = [_measured(words, here, source, rounds) for words in requests]
+                    found = [_measured(argv, here, source, rounds) for argv in requests]
                     row |= _row(requests, found, "_before" if when == "before" else "")
             yield row
 
@@ -162,7 +162,7 @@ def _row(
 
 
 def _measured(
-    words: list[str], here: Path, source: str | None, rounds: int
+    argv: list[str], here: Path, source: str | None, rounds: int
 ) -> tuple[list[float], float]:
     """Seconds of each round, and MiB of resident memory at the highest (Linux; elsewhere nan)."""
     environment = {**os.environ, **({} if source is None else {"PYTHONPATH": source})}
@@ -171,7 +171,7 @@ def _measured(
     for _ in range(rounds):
         begun = time.perf_counter()
         subprocess.run(
-            [sys.executable, "-c", ANSWER, str(told), *words],
+            [sys.executable, "-c", ANSWER, str(told), *argv],
             cwd=here,
             env=environment,
             stdout=subprocess.DEVNULL,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -20,14 +21,14 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 def reference() -> str:
     """A section a command, in the order of ``zsrobust --help``."""
-    from zsrobust.cli.commands import command_module, command_names, summary
+    from zsrobust.cli.commands import command_module, command_names
     from zsrobust.config.recipes import recipe_titles
     from zsrobust.objectives import OBJECTIVES
 
     parts = []
     for command in command_names():
         module = command_module(command)
-        parts += [f"## zsrobust {command}", f"{summary(command)}."]
+        parts += [f"## zsrobust {command}", inspect.getdoc(module) or ""]
         if usage := getattr(module, "USAGE", None):
             parts.append(f"```text\n{usage}\n```")
         elif command == "finetune":
@@ -76,7 +77,8 @@ def _line(action: argparse.Action) -> tuple[str, str, str]:
     if not choices and action.metavar and str(action.metavar).startswith("{"):
         choices = str(action.metavar).strip("{}").split(",")
     if choices and choices != ["true", "false"]:
-        what = f"{what} One of {', '.join(f'`{choice}`' for choice in choices)}.".lstrip()
+        one_of = f"One of {', '.join(f'`{choice}`' for choice in choices)}."
+        what = f"{what.removesuffix('.')}. {one_of}" if what else one_of
     return name or f"`{action.metavar or action.dest.upper()}`", _default(action), what
 
 

@@ -11,7 +11,7 @@ from zsrobust.config.recipes import recipe_names
 from zsrobust.export.formats import FORMATS
 from zsrobust.objectives import OBJECTIVES
 
-# What bash sets when Tab is pressed: all words, and the one at the cursor, which is the last.
+# What bash sets when Tab is pressed: all argv, and the one at the cursor, which is the last.
 PRESS_TAB = """
 source "$1"; shift
 COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMP_LINE="$*"; COMP_POINT=${#COMP_LINE}
@@ -38,8 +38,8 @@ def tab(scripts, tmp_path):
     if shutil.which("bash") is None:
         pytest.skip("there is no bash here")
 
-    def press(*words):
-        shell = ["bash", "--norc", "-c", PRESS_TAB, "-", str(scripts / "bash"), "zsrobust", *words]
+    def press(*argv):
+        shell = ["bash", "--norc", "-c", PRESS_TAB, "-", str(scripts / "bash"), "zsrobust", *argv]
         found = subprocess.run(shell, capture_output=True, text=True, check=True, cwd=tmp_path)
         assert found.stderr == ""
         return set(found.stdout.split())
@@ -53,7 +53,7 @@ def test_commands(tab):
 
 
 @pytest.mark.parametrize(
-    ("words", "some"),
+    ("argv", "some"),
     [
         (["export", "--"], {"--to", "--out", "--results", "--json", "--overwrite", "--debug"}),
         (["export", "--to", ""], {"open_clip", "transformers", "onnx", "tecoa"}),
@@ -77,10 +77,10 @@ def test_commands(tab):
         (["reproduce", "ph"], {"photos"}),
     ],
     # Sorted: processes that share the tests must number them alike.
-    ids=lambda words: " ".join(sorted(words)),
+    ids=lambda argv: " ".join(sorted(argv)),
 )
-def test_options_and_known_words(tab, words, some):
-    assert tab(*words) == some or (words[-1] == "--" and tab(*words) >= some)
+def test_options_and_known_words(tab, argv, some):
+    assert tab(*argv) == some or (argv[-1] == "--" and tab(*argv) >= some)
 
 
 def test_recipes_methods_and_formats_are_all_there(tab):
@@ -92,8 +92,8 @@ def test_recipes_methods_and_formats_are_all_there(tab):
 
 def test_folders_are_completed_where_a_folder_goes(tab, tmp_path):
     (tmp_path / "runs_of_mine").mkdir()
-    for words in (["export"], ["seeds"], ["report"], ["evaluate", "--out"], ["push"]):
-        assert tab(*words, "runs_") == {"runs_of_mine"}, words
+    for argv in (["export"], ["seeds"], ["report"], ["evaluate", "--out"], ["push"]):
+        assert tab(*argv, "runs_") == {"runs_of_mine"}, argv
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])

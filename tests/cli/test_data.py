@@ -56,8 +56,8 @@ def test_figures_for_machines(eurosat: Path, tmp_path, capsys) -> None:
     root = ["--root", str(eurosat), "--json"]
     folder = str(eurosat / "eurosat/eurosat/2750")
 
-    def told(*words: str, code: int = 0) -> dict:
-        assert main(["data", *words]) == code
+    def told(*argv: str, code: int = 0) -> dict:
+        assert main(["data", *argv]) == code
         return json.loads(capsys.readouterr().out)
 
     sets = {one["name"]: one for one in told("list", *root)["sets"]}
@@ -126,7 +126,7 @@ def test_a_missing_split_that_no_evaluation_needs_is_no_fault(
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("argv", "message"),
     [
         (["list", "x"], "unrecognized arguments: x"),
         (["fetch"], "invalid choice: 'fetch' .choose from 'list', 'prepare'"),
@@ -139,9 +139,9 @@ def test_a_missing_split_that_no_evaluation_needs_is_no_fault(
         (["verify", "dtd"], "dtd is not below .*dtd/dtd/labels/test1.txt"),
     ],
 )
-def test_bad_requests(tmp_path, monkeypatch, capsys, words, message: str) -> None:
+def test_bad_requests(tmp_path, monkeypatch, capsys, argv, message: str) -> None:
     monkeypatch.setenv("ZSROBUST_DATA", str(tmp_path / "none"))
-    assert main(["data", *words]) == 2
+    assert main(["data", *argv]) == 2
     err = capsys.readouterr().err
     assert re.search(message, err)
     assert err.count("\n") == 1
@@ -202,8 +202,8 @@ def test_an_archive_that_is_none_is_told_and_can_be_fetched_anew(
     (folder / "imagenet-o.tar").write_text("<html>Come back later.</html>")
     known = replace(published_sets()["imagenet-o"], url=f"{address}/imagenet-o.tar")
     monkeypatch.setitem(published_sets(), "imagenet-o", known)
-    words = ["data", "prepare", "imagenet-o", "--root", str(tmp_path)]
-    assert main(words) == 1
+    argv = ["data", "prepare", "imagenet-o", "--root", str(tmp_path)]
+    assert main(argv) == 1
     err = capsys.readouterr().err
     assert re.search(r"imagenet-o\.tar cannot be unpacked .* and was removed: prepare", err)
     with tarfile.open(folder / "imagenet-o.tar", "w") as archive:
@@ -211,7 +211,7 @@ def test_an_archive_that_is_none_is_told_and_can_be_fetched_anew(
             entry = tarfile.TarInfo(f"imagenet-o/{wnid}/0.jpg")
             entry.size = len(jpeg())
             archive.addfile(entry, io.BytesIO(jpeg()))
-    assert main(words) == 0
+    assert main(argv) == 0
 
 
 def test_a_full_disk_is_told_before_the_download(tmp_path, offline, monkeypatch, capsys) -> None:
@@ -243,18 +243,18 @@ def test_prepare_downloads_unpacks_and_is_done_once(tmp_path, served, monkeypatc
         published_sets()["imagenet-a"], url=f"{address}/imagenet-a.tar", gigabytes=0.0
     )
     monkeypatch.setitem(published_sets(), "imagenet-a", published)
-    words = ["data", "prepare", "imagenet-a", "--root", str(tmp_path)]
+    argv = ["data", "prepare", "imagenet-a", "--root", str(tmp_path)]
     # The archive that is served is not the published one.
-    assert main(words) == 1
+    assert main(argv) == 1
     assert "corrupted" in capsys.readouterr().err
     content = (folder / "imagenet-a.tar").read_bytes()
     sums = {"imagenet-a.tar": hashlib.md5(content).hexdigest()}
     known = replace(published, checksums=sums, counts={"test": 200})
     monkeypatch.setitem(published_sets(), "imagenet-a", known)
-    assert main(words) == 0
+    assert main(argv) == 0
     assert f"imagenet-a is in {tmp_path}/imagenet-a/imagenet-a" in capsys.readouterr().out
     assert main(["data", "verify", "imagenet-a", "--root", str(tmp_path)]) == 0
     assert "imagenet-a.tar: checksum as published" in capsys.readouterr().out
     (folder / "imagenet-a.tar").unlink()
-    assert main(words) == 0
+    assert main(argv) == 0
     assert "zsrobust data verify imagenet-a" in capsys.readouterr().out

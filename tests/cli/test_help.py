@@ -19,13 +19,13 @@ def answer(argv):
         return stopped.code
 
 
-@pytest.mark.parametrize("words", EVERY, ids=" ".join)
-def test_help_comes_first(words, capsys):
+@pytest.mark.parametrize("argv", EVERY, ids=" ".join)
+def test_help_comes_first(argv, capsys):
     for asked in ("--help", "-h"):
-        for given in ([*words, asked], [*words, "--json", "--no-such-option", asked]):
+        for given in ([*argv, asked], [*argv, "--json", "--no-such-option", asked]):
             assert answer(given) == 0, given
             out, err = capsys.readouterr()
-            assert out.startswith(f"usage: zsrobust {words[0]}"), given
+            assert out.startswith(f"usage: zsrobust {argv[0]}"), given
             assert err == ""
 
 
@@ -50,9 +50,9 @@ def test_help_of_a_method_lists_its_options(capsys):
     assert "--objective.terms" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("words", [[], ["--help"], ["-h"], ["help"], ["--json", "--help"]])
-def test_the_command_itself(words, capsys):
-    assert main(words) == 0
+@pytest.mark.parametrize("argv", [[], ["--help"], ["-h"], ["help"], ["--json", "--help"]])
+def test_the_command_itself(argv, capsys):
+    assert main(argv) == 0
     out = capsys.readouterr().out
     assert out.startswith("usage: zsrobust [")
     assert all(f"\n  {command} " in out for command in COMMANDS)
@@ -88,8 +88,8 @@ def test_what_is_no_run_is_one_sentence(command, tmp_path, monkeypatch, capsys):
     (tmp_path / "file").touch()
     for name in ("nowhere", "empty", "file"):
         more = FOLDERS[command]
-        words = [*more, name] if more[-1:] == ["--model"] else [name, *more]
-        assert main([command, *words]) == 2, words
+        argv = [*more, name] if more[-1:] == ["--model"] else [name, *more]
+        assert main([command, *argv]) == 2, argv
         error = capsys.readouterr().err
         assert error.count("\n") == 1
         assert name in error

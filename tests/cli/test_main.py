@@ -24,9 +24,9 @@ def photos(tmp_path):
 
 @pytest.fixture
 def finetune(small_clip, photos, tmp_path):
-    words = ["finetune", "--config", "pmg_aft", "--model", small_clip, "--data", photos]
-    words += ["--steps=2", "--batch_size=4", "--hold_out=0.25", "--optimizer.warmup_steps=0"]
-    return [*words, "--device=cpu", "--out", str(tmp_path / "run")]
+    argv = ["finetune", "--config", "pmg_aft", "--model", small_clip, "--data", photos]
+    argv += ["--steps=2", "--batch_size=4", "--hold_out=0.25", "--optimizer.warmup_steps=0"]
+    return [*argv, "--device=cpu", "--out", str(tmp_path / "run")]
 
 
 def test_finetune_then_evaluate(finetune, photos, small_clip, tmp_path, capsys):
@@ -40,16 +40,17 @@ def test_finetune_then_evaluate(finetune, photos, small_clip, tmp_path, capsys):
     assert [row["model"] for row in results["results"]] == 2 * [small_clip] + 2 * [run["folder"]]
     assert main(evaluate) == 0
     shown = capsys.readouterr().out
-    for words in ("photos (seen)", "pgd-2 1/255", "pgd-2 4/255", "average of 1 all"):
-        assert words in " ".join(shown.split())
+    for argv in ("photos (seen)", "pgd-2 1/255", "pgd-2 4/255", "average of 1 all"):
+        assert argv in " ".join(shown.split())
 
 
+@pytest.mark.slow
 def test_compare_seeds_and_published_rows(finetune, photos, small_clip, tmp_path, capsys):
     assert main(finetune) == 0
-    words = ["evaluate", "--model", str(tmp_path / "run"), "--data", f"{photos},name=cifar10"]
-    words += ["--attack", "pgd-10", "--device", "cpu", "--compare", "published"]
+    argv = ["evaluate", "--model", str(tmp_path / "run"), "--data", f"{photos},name=cifar10"]
+    argv += ["--attack", "pgd-10", "--device", "cpu", "--compare", "published"]
     for seed in ("0", "1"):
-        assert main([*words, "--seed", seed, "--out", str(tmp_path / seed)]) == 0
+        assert main([*argv, "--seed", seed, "--out", str(tmp_path / seed)]) == 0
     shown = capsys.readouterr().out
     assert "arXiv:2410.21802" in shown
     assert main(["compare", str(tmp_path / "0")]) == 0
@@ -95,7 +96,7 @@ def test_colour_is_for_terminals_that_want_it(monkeypatch, capsys, colours, colo
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "message"),
+    ("argv", "code", "message"),
     [
         (["--version"], 0, ""),
         ([], 0, ""),
@@ -109,8 +110,8 @@ def test_colour_is_for_terminals_that_want_it(monkeypatch, capsys, colours, colo
         (["evaluate", "--model", "ViT-Z/openai", "--data", "digits"], 2, "is unknown"),
     ],
 )
-def test_exit_codes(words, code, message, capsys):
-    assert main(words) == code
+def test_exit_codes(argv, code, message, capsys):
+    assert main(argv) == code
     assert message in capsys.readouterr().err
 
 
@@ -146,15 +147,15 @@ def test_an_earlier_checkpoint_stands_in_for_a_damaged_one(finetune, tmp_path, c
 
 
 def test_bad_folders(finetune, tmp_path, capsys):
-    words = finetune[:-1]
+    argv = finetune[:-1]
     (tmp_path / "file").touch()
-    assert main([*words, str(tmp_path / "file")]) == 2
+    assert main([*argv, str(tmp_path / "file")]) == 2
     assert "is a file: name a folder" in capsys.readouterr().err
-    assert main([*words, "/proc/run"]) == 2
+    assert main([*argv, "/proc/run"]) == 2
     assert "out /proc/run cannot be written" in capsys.readouterr().err
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").touch()
-    assert main([*words, str(tmp_path / "mine"), "--overwrite=true"]) == 2
+    assert main([*argv, str(tmp_path / "mine"), "--overwrite=true"]) == 2
     assert "is no run folder" in capsys.readouterr().err
     assert (tmp_path / "mine" / "thesis.txt").exists()
 
@@ -166,6 +167,7 @@ def test_print_config(finetune, capsys):
     assert "eps: 1/255" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_importing_takes_nothing_along(tmp_path):
     """The package itself is light; no file is written and no device touched by importing it."""
     script = (

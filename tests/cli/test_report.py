@@ -10,13 +10,13 @@ from zsrobust.cli.main import main
 def test_what_cannot_be_done_is_one_sentence(command, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
-    for words, said in (
+    for argv, said in (
         ([], "required: RUN"),
         (["empty"], "empty is no run folder"),
         (["nowhere"], "nowhere is not a folder"),
         (["empty", "--ou", "x"], "unrecognized arguments: --ou"),
     ):
-        assert main([command, *words]) == 2
+        assert main([command, *argv]) == 2
         error = capsys.readouterr().err
         assert said in error
         assert error.count("\n") == 1

@@ -81,10 +81,10 @@ def test_a_written_configuration_reads_back(tmp_path):
 
 
 def test_lists_repeat_or_stand_side_by_side():
-    words = ["--model", "a", "--data", "x", "--eps", "1/255"]
-    by_turns = parse_evaluate([*words, "--model", "b", "--data", "y", "--eps", "2/255"])
-    words = ["--model", "a", "b", "--data", "x", "y", "--eps", "1/255", "2/255"]
-    together = parse_evaluate(words)
+    argv = ["--model", "a", "--data", "x", "--eps", "1/255"]
+    by_turns = parse_evaluate([*argv, "--model", "b", "--data", "y", "--eps", "2/255"])
+    argv = ["--model", "a", "b", "--data", "x", "y", "--eps", "1/255", "2/255"]
+    together = parse_evaluate(argv)
     assert by_turns == together
     assert together.model == ["a", "b"]
     assert together.eps == [1 / 255, 2 / 255]
@@ -92,7 +92,7 @@ def test_lists_repeat_or_stand_side_by_side():
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("argv", "message"),
     [
         ("--config nope", "--config nope is neither a file nor a recipe: recipes are agft"),
         ("--config tecoa --model m", "missing: --data"),
@@ -144,9 +144,9 @@ def test_lists_repeat_or_stand_side_by_side():
         ),
     ],
 )
-def test_bad_words_are_named(words, message):
+def test_bad_words_are_named(argv, message):
     with pytest.raises(RequestError) as refused:
-        parse_finetune(words.replace("{}", " ".join(GIVEN)).split())
+        parse_finetune(argv.replace("{}", " ".join(GIVEN)).split())
     assert message in str(refused.value)
     assert "\n" not in str(refused.value)
 
@@ -181,7 +181,7 @@ def test_bad_files_are_named(tmp_path, text, message):
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("argv", "message"),
     [
         ("--model a", "missing: --data"),
         ("--model a --data x x", "data is x twice: must be given once each"),
@@ -196,9 +196,9 @@ def test_bad_files_are_named(tmp_path, text, message):
         ("--model a --data x --dta=c", "there is no option --dta; did you mean --data?"),
     ],
 )
-def test_bad_evaluations_are_named(words, message):
+def test_bad_evaluations_are_named(argv, message):
     with pytest.raises(RequestError) as refused:
-        parse_evaluate(words.split())
+        parse_evaluate(argv.split())
     assert message in str(refused.value)
 
 
@@ -225,8 +225,8 @@ def test_run_names_differ_where_results_would():
 
 
 def test_python_and_command_line_make_the_same_configuration():
-    words = ["--model", "m", "--data", "d", "--eps", "1/255", "--pgd.step_size", "0.5/255"]
-    from_words = parse_evaluate(words)
+    argv = ["--model", "m", "--data", "d", "--eps", "1/255", "--pgd.step_size", "0.5/255"]
+    from_words = parse_evaluate(argv)
     made = EvaluateConfig(
         model=["m"], data=["d"], eps=[1 / 255], pgd=type(from_words.pgd)(step_size=0.5 / 255)
     )
@@ -248,8 +248,8 @@ def test_options_of_a_command_without_words_are_its_defaults():
 
         loud: bool = False
 
-    def parsed(words):
-        return parse_options(Options, words, command="some", description="Some.")
+    def parsed(argv):
+        return parse_options(Options, argv, command="some", description="Some.")
 
     assert parsed([]) == {"loud": False}
     assert parsed(["--loud"]) == {"loud": True}
@@ -272,7 +272,7 @@ def test_no_word_and_no_recipe_has_a_module_imported(importable, group):
     needed = ["--model", "m", "--data", "d"]
     Path("plain.yaml").write_text(f"{group}: {importable}\n")
     Path("class.yaml").write_text(f"{group}: {{class_path: {importable}}}\n")
-    for words in (
+    for argv in (
         [f"--{group}={importable}"],
         [f"--{group}", importable],
         [f'--{group}={{"class_path": "{importable}"}}'],
@@ -282,12 +282,12 @@ def test_no_word_and_no_recipe_has_a_module_imported(importable, group):
         ["--config=class.yaml"],
     ):
         with pytest.raises(RequestError):
-            parse([*needed, *words])
+            parse([*needed, *argv])
     assert "not_to_be_imported" not in sys.modules
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("argv", "message"),
     [
         (["--optimizer.lr=.inf"], "optimizer.lr is inf: must be finite"),
         (
@@ -302,9 +302,9 @@ def test_no_word_and_no_recipe_has_a_module_imported(importable, group):
         (["--config", "a\0b"], "is neither a file nor a recipe"),
     ],
 )
-def test_absurd_values_are_refused(words, message):
+def test_absurd_values_are_refused(argv, message):
     with pytest.raises(RequestError) as refused:
-        parse_finetune(["--model", "m", "--data", "d", *words])
+        parse_finetune(["--model", "m", "--data", "d", *argv])
     assert message in str(refused.value)
 
 
@@ -335,8 +335,8 @@ def test_a_template_has_one_place_for_the_name_and_no_other_brace(template, tmp_
 
 
 def test_a_step_in_l2_may_be_as_long_as_the_pixel_range():
-    words = ["--model", "m", "--data", "d", "--norm", "l2", "--eps", "3", "--pgd.step_size", "1"]
-    assert parse_evaluate(words).pgd.step_size == 1
+    argv = ["--model", "m", "--data", "d", "--norm", "l2", "--eps", "3", "--pgd.step_size", "1"]
+    assert parse_evaluate(argv).pgd.step_size == 1
 
 
 @pytest.mark.parametrize("option", ["ema.decay", "attack.eps.x", "steps.x", "templates.x"])

@@ -9,7 +9,7 @@ from zsrobust.utils.errors import RequestError
 
 
 @pytest.mark.parametrize(
-    ("words", "folder", "photos"),
+    ("argv", "folder", "photos"),
     [
         ([], "runs/demo", None),
         (["--quick"], "runs/demo-quick", None),
@@ -20,8 +20,8 @@ from zsrobust.utils.errors import RequestError
         (["--photos=pets", "--out", "here"], "here", "pets"),
     ],
 )
-def test_words_to_a_request_and_back(words, folder, photos):
-    request = parse(words)
+def test_words_to_a_request_and_back(argv, folder, photos):
+    request = parse(argv)
     assert str(request.folder) == folder
     assert request.photos == photos
     program, demo, *again = shlex.split(request.command)
@@ -30,7 +30,7 @@ def test_words_to_a_request_and_back(words, folder, photos):
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("argv", "message"),
     [
         (["--quick", "--full"], "quick and full were both asked for: choose one"),
         (["--photos", "--quick"], "quick and full are for demonstrations that train"),
@@ -38,9 +38,9 @@ def test_words_to_a_request_and_back(words, folder, photos):
         (["--device", "tpu"], "device is tpu"),
     ],
 )
-def test_wrong_words_are_refused(words, message):
+def test_wrong_words_are_refused(argv, message):
     with pytest.raises(RequestError) as refused:
-        parse(words)
+        parse(argv)
     assert message in str(refused.value)
 
 

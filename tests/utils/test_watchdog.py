@@ -43,6 +43,7 @@ def fall_silent(one):
     one._thread.join()
 
 
+@pytest.mark.slow
 def test_two_that_work_and_end_are_left_alone(pair):
     first, second, codes = pair
     time.sleep(1.5)

@@ -196,8 +196,10 @@ def _flat(content: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
 
 
 def _value(text: str) -> Any:
+    # A long value is a list in JSON, from ``_gathered``, for which YAML's parser takes seconds.
+    read = yaml.safe_load if len(text) < 1000 else json.loads
     try:
-        return yaml.safe_load(text) if text.strip() else text
+        return read(text) if text.strip() else text
     except (ValueError, yaml.YAMLError, RecursionError):
         return text
 
