@@ -171,4 +171,7 @@ def test_cuda_devices_are_told_with_their_memory(monkeypatch):
 
 def test_bad_words_are_one_sentence(capsys):
     assert main(["doctor", "now"]) == 2
-    assert capsys.readouterr().err == "zsrobust: zsrobust doctor: unrecognized arguments: now\n"
+    assert (
+        capsys.readouterr().err
+        == "zsrobust: unrecognized arguments: now; see zsrobust doctor --help\n"
+    )

@@ -53,7 +53,7 @@ def test_a_taken_folder_is_refused_and_an_export_can_be_replaced(run, tmp_path, 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["x"], "zsrobust export: the following arguments are required: --to"),
+        (["x"], "the following arguments are required: --to; see zsrobust export --help"),
         (["x", "--to", "onx"], "invalid choice: 'onx'"),
         (["nowhere", "--to", "tecoa"], "model 'nowhere' is unknown"),
         (["x", "--to", "tecoa", "--class_names", "a"], "class_names is a: must be left out"),

@@ -54,7 +54,7 @@ class Parser(argparse.ArgumentParser):
         Raises:
             RequestError: always.
         """
-        raise RequestError(f"{self.prog}: {message}")
+        raise RequestError(f"{message}; see {self.prog} --help")
 
     def _names_subcommand(self, argv: Sequence[str]) -> bool:
         return any(

@@ -53,7 +53,7 @@ def test_defaults_are_those_of_the_kind_and_read_back(tmp_path, words, options, 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--adapter.kind mine", "adapter.kind is mine: must be one of ['full', 'blocks'"),
+        ("--adapter.kind mine", "adapter.kind is mine: must be one of full, blocks"),
         ("--adapter.rank 4", "adapter.rank is 4: must be left out, or null: adapter.kind full has"),
         ("--adapter.kind lora --adapter.width 4", "adapter.width is 4: must be left out, or null"),
         ("--adapter.kind lora --adapter.rank 0", "adapter.rank is 0: must be 1 or more"),
