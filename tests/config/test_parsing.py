@@ -112,7 +112,7 @@ def test_lists_repeat_or_stand_side_by_side():
             "--config tecoa {} --precision fp16",
             "precision is fp16: must be one of fp32, bf16",
         ),
-        ("--config tecoa {} --method mine", "method 'mine' is unknown: choose one of ft_clean"),
+        ("--config tecoa {} --method mine", "method 'mine' is unknown: choose one of agft"),
         (
             '--config sum {} --objective.terms [{"name":"ce"}]',
             "objective.terms.name is 'ce': must be one of ce_adv",
