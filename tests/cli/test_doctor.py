@@ -169,9 +169,7 @@ def test_cuda_devices_are_told_with_their_memory(monkeypatch):
     assert found.text == "Card 9000, 10.0 of 24.0 GB free, bfloat16 no"
 
 
-def test_bad_words_are_one_sentence(capsys):
+def test_bad_arguments_are_one_sentence(capsys):
     assert main(["doctor", "now"]) == 2
-    assert (
-        capsys.readouterr().err
-        == "zsrobust: unrecognized arguments: now; see zsrobust doctor --help\n"
-    )
+    error = capsys.readouterr().err
+    assert error == "zsrobust: unrecognized arguments: now; see zsrobust doctor --help\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias, TypeVar
+from typing import ClassVar, Literal, TypeAlias, TypeVar
 
 from zsrobust.attacks.frozen import frozen
 from zsrobust.attacks.losses import cross_entropy
@@ -13,7 +13,7 @@ from zsrobust.attacks.pgd import PGD, pgd
 from zsrobust.attacks.samples import require_samples
 from zsrobust.data.batch import Batch
 from zsrobust.utils.errors import RequestError
-from zsrobust.utils.lazy import Tensor, nn, torch
+from zsrobust.utils.lazy import TYPE_CHECKING, Tensor, nn, torch
 from zsrobust.utils.noise import uniform_noise
 from zsrobust.utils.validation import check_types, require
 

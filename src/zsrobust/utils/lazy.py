@@ -3,8 +3,8 @@
 Names and options of methods, attacks and adapters are printed, completed and checked without
 waiting for torch. Their modules write ``from zsrobust.utils.lazy import F, Tensor, nn, torch`` and
 use these as usual in functions and annotations. A class that derives from ``nn.Module`` lies in a
-module of its own, which is imported where one is made. In a module of options there is no torch
-under ``TYPE_CHECKING`` either: the command's parser runs what stands there.
+module of its own, which is imported where one is made. A module of options takes ``TYPE_CHECKING``
+from here, too: jsonargparse runs what stands below that of ``typing``.
 
 ``lazy_loader`` does this for modules, but it also puts an unloaded ``torch`` in ``sys.modules``,
 where other packages look whether it is loaded.
@@ -42,4 +42,4 @@ else:
     nn = _Lazy("torch.nn")
     F = _Lazy("torch.nn.functional")
 
-__all__ = ["F", "Tensor", "nn", "torch"]
+__all__ = ["TYPE_CHECKING", "F", "Tensor", "nn", "torch"]

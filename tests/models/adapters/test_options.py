@@ -81,7 +81,7 @@ def test_bad_words_are_named(words, message):
 def test_python_is_checked_alike():
     with pytest.raises(RequestError, match=r"adapter.rank is 2.5: must be int, or null"):
         Adapter("lora", rank=2.5)
-    with pytest.raises(RequestError, match=r"adapter.kind is 'mine': must be 'full' or 'blocks'"):
+    with pytest.raises(RequestError, match=r"adapter.kind is 'mine': must be one of full, blocks"):
         Adapter("mine")
 
 
