@@ -25,7 +25,7 @@ from zsrobust.data.suites import SUITES
 from zsrobust.export.formats import FORMATS
 from zsrobust.models.adapters.registry import ADAPTERS
 from zsrobust.objectives import OBJECTIVES
-from zsrobust.reproduce.options import WORLDS
+from zsrobust.sweep.study import plan_names
 
 FINETUNE = ["finetune", "--model", "glyph-clip", "--data", "glyph:training"]
 EVALUATE = ["evaluate", "--model", "glyph-clip", "--data", "digits"]
@@ -70,7 +70,7 @@ def _help() -> Iterator[list[str]]:
     yield ["--help"]
     yield from ([command, "--help"] for command in command_names())
     yield from (["data", name, "--help"] for name in ("list", "prepare", "verify", "shard"))
-    yield from (["reproduce", world, "--help"] for world in WORLDS)
+    yield from (["reproduce", name, "--help"] for name in plan_names())
     yield from (["finetune", "--method", method, "--help"] for method in OBJECTIVES)
 
 
@@ -97,7 +97,7 @@ def _wrong_names() -> Iterator[list[str]]:
         yield [*argv, "--preprocessing", "clap"]
     yield [*FINETUNE, "--method", "pgm_aft"]
     yield ["data", "verify", "digits"]
-    yield ["reproduce", "world"]
+    yield ["reproduce", "everything"]
     yield ["completion", "cmd"]
     yield ["export", "glyph-clip", "--to", "pdf"]
     yield [*SWEEP, "--model", "glyf-clip", "--data", "glyph:training"]

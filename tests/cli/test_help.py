@@ -4,10 +4,10 @@ import pytest
 
 from zsrobust.cli.commands import command_names
 from zsrobust.cli.main import main
-from zsrobust.reproduce.options import WORLDS
+from zsrobust.sweep.study import plan_names
 
 COMMANDS = command_names()
-BELOW = {"data": ("list", "prepare", "verify", "shard"), "reproduce": WORLDS}
+BELOW = {"data": ("list", "prepare", "verify", "shard"), "reproduce": plan_names()}
 EVERY = [(c,) for c in COMMANDS] + [(c, below) for c, names in BELOW.items() for below in names]
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from zsrobust.attacks.registry import EXAMPLES
 from zsrobust.cli.commands import command_module, demo
+from zsrobust.cli.commands.reproduce import parse_reproduce
 from zsrobust.config.parsing import parse_evaluate, parse_finetune
 from zsrobust.data.registry import OWN, kinds
 from zsrobust.data.suites import SUITES
@@ -18,7 +19,6 @@ from zsrobust.models.protocols import PROTOCOLS
 from zsrobust.models.robust import ROBUST
 from zsrobust.objectives import OBJECTIVES
 from zsrobust.objectives.pmg_aft import PRESETS
-from zsrobust.reproduce.request import parse_reproduce
 from zsrobust.sweep.request import parse_sweep
 
 ROOT = Path(__file__).parents[2]

@@ -49,7 +49,7 @@ def test_a_sweep_ends_as_if_all_had_been_evaluated_together(words, tmp_path, mon
 
     lines = swept.table.groups[0]
     assert [line[0] for line in lines] == ["original", "tecoa", "pmg_aft"]
-    assert [line[1:5] for line in lines] == [
+    assert [line[2:6] for line in lines] == [
         ["", "", "1", "22"],
         ["2", "14", "2", "22"],
         ["2", "22", "2", "22"],
@@ -59,7 +59,7 @@ def test_a_sweep_ends_as_if_all_had_been_evaluated_together(words, tmp_path, mon
         for average in swept.run.results.averages
         if average.model.startswith("tecoa") and average.over == "unseen"
     ]
-    assert lines[1][5].startswith(f"{50 * sum(mean):.1f} (")
+    assert lines[1][6].startswith(f"{50 * sum(mean):.1f} (")
     assert [path.name for path in swept.figures] == [
         "tradeoff-pgd-2-4-255.png",
         "tradeoff-pgd-2-4-255.svg",

@@ -13,8 +13,8 @@ ORIGINAL = "original"
 
 
 @dataclass(frozen=True)
-class Form:
-    """A model that another recipe's run leaves, by another name.
+class Derived:
+    """A model that is computed from another recipe's run, without training.
 
     Attributes:
         of: the recipe.
@@ -36,7 +36,7 @@ class Sweep:
         out: folder of everything.
         evaluations: folder below it of the evaluations; sweeps of the same runs that evaluate them
             in another way have another.
-        forms: recipes that are not trained themselves, by name.
+        derived: recipes that are not trained themselves, by name.
     """
 
     recipes: Mapping[str, FinetuneConfig]
@@ -44,18 +44,17 @@ class Sweep:
     evaluation: EvaluateConfig
     out: Path
     evaluations: str = "evaluations"
-    forms: Mapping[str, Form] = field(default_factory=dict)
+    derived: Mapping[str, Derived] = field(default_factory=dict)
 
     def training(self, recipe: str, seed: int) -> Training:
         """The fine-tuning of one recipe and seed."""
-        trained = self.forms[recipe].of if recipe in self.forms else recipe
-        folder = self.out / "runs" / run_name(trained, seed)
-        return Training(replace(self.recipes[recipe], seed=seed, out=str(folder)))
+        trained = self.derived[recipe].of if recipe in self.derived else recipe
+        return run_of(self.out, trained, seed, self.recipes[recipe])
 
     def evaluation_of(self, recipe: str, seed: int) -> Evaluation:
         """The evaluation of what that run leaves."""
         run = str(self.training(recipe, seed).folder)
-        model = self.forms[recipe].name.format(run) if recipe in self.forms else run
+        model = self.derived[recipe].name.format(run) if recipe in self.derived else run
         out = self.out / self.evaluations / run_name(recipe, seed)
         return Evaluation(replace(self.evaluation, model=[model], out=str(out), baseline=False))
 
@@ -80,8 +79,8 @@ class Sweep:
             found[name] = Evaluation(replace(config, out=str(self.out / self.evaluations / name)))
         return found
 
-    def under(self, evaluation: EvaluateConfig, name: str) -> Sweep:
-        """The same runs, evaluated in another way that is called ``name``."""
+    def evaluated_by(self, evaluation: EvaluateConfig, name: str) -> Sweep:
+        """The same runs under another evaluation, which is called ``name``."""
         return replace(self, evaluation=evaluation, evaluations=f"evaluations-{name}")
 
     def runs(self) -> list[tuple[str, int]]:
@@ -118,6 +117,12 @@ class Sweep:
                     folder = self.evaluation_of(recipe, seed).folder
                     models[run_name(recipe, seed)] = folder
         return models
+
+
+def run_of(out: Path, recipe: str, seed: int, config: FinetuneConfig) -> Training:
+    """The fine-tuning of one recipe and seed, in its folder below ``out``."""
+    folder = out / "runs" / run_name(recipe, seed)
+    return Training(replace(config, seed=seed, out=str(folder)))
 
 
 def run_name(recipe: str, seed: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zsrobust.data.registry import opening
@@ -12,10 +12,10 @@ from zsrobust.models.loading import load
 from zsrobust.reporting.figures.style import save_figure
 from zsrobust.reporting.figures.tradeoff import tradeoff_figure
 from zsrobust.reporting.tables import TextTable
+from zsrobust.sweep.comparison import comparison_points, comparison_table, lines_of
 from zsrobust.sweep.gather import gather
 from zsrobust.sweep.jobs import work
 from zsrobust.sweep.plan import Sweep
-from zsrobust.sweep.table import sweep_points, sweep_table
 from zsrobust.utils.files import write_text
 from zsrobust.utils.progress import Steps
 
@@ -58,13 +58,16 @@ def run_sweep(sweep: Sweep) -> Swept:
             )
     work(sweep.jobs, Steps("", 1).say)
     run = gather(sweep.evaluated(), sweep.out)
-    table = sweep_table(sweep, run.results)
+    lines = lines_of(sweep, run.models, {name: name for name in sweep.recipes})
+    table = comparison_table(run, lines)
+    left = [f"{name} left no model: {why}" for name, why in sweep.diverged().items()]
+    table = replace(table, notes=[*table.notes, *left])
     table_file = sweep.out / "table.md"
     write_text(table_file, table.as_markdown())
     figures = []
-    for under in dict.fromkeys(row.condition for row in run.results.rows):
-        place, points = sweep_points(sweep, run.results, under)
-        figure = tradeoff_figure(points, condition=f"{under}, {place.name}")
-        stem = under.replace("/", "-").replace(" ", "-")
+    for attack in dict.fromkeys(row.condition for row in run.results.rows):
+        place, points = comparison_points(run.results, attack, lines)
+        figure = tradeoff_figure(points, condition=f"{attack}, {place.name}")
+        stem = attack.replace("/", "-").replace(" ", "-")
         figures += save_figure(figure, sweep.out / f"tradeoff-{stem}")
     return Swept(run, table, table_file, figures, sweep.diverged())

@@ -1,7 +1,6 @@
 import math
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -10,8 +9,7 @@ from zsrobust.evaluation.evaluated_run import EvaluatedRun
 from zsrobust.evaluation.results import Results, Row, failed
 from zsrobust.reporting.findings import findings_page, warnings
 from zsrobust.reporting.tables import accuracy_table
-from zsrobust.reproduce.tables import Line, comparison_table
-from zsrobust.sweep.table import sweep_table
+from zsrobust.sweep.comparison import Line, comparison_table
 
 
 def row(model, clean, n=200, method="tecoa", dataset="digits", predicted=0.15, **rest):
@@ -137,12 +135,6 @@ def test_tables_of_many_runs_name_the_collapsed_ones():
     found = results(original(190), row("mine", 20), row("fine", 150))
     (line,) = collapse_warnings(found)
     run = EvaluatedRun(Path("run"), found, None)
-    lines = {name: Line(name, [name]) for name in ("clip", "mine", "fine")}
-    both = comparison_table(run, [lines["clip"], lines["mine"]], replace(lines["clip"], models=[]))
-    assert any(line in note for note in both.notes)
-    other = comparison_table(run, [lines["clip"], lines["fine"]], replace(lines["clip"], models=[]))
-    assert not any(line in note for note in other.notes)
-    sweep = SimpleNamespace(
-        recipes={}, seeds=(), originals=lambda: dict.fromkeys(lines), diverged=dict
-    )
-    assert any(line in note for note in sweep_table(sweep, found).notes)
+    lines = [Line(name, [name]) for name in ("clip", "mine", "fine")]
+    assert any(line in note for note in comparison_table(run, lines).notes)
+    assert not any(line in note for note in comparison_table(run, lines[::2]).notes)

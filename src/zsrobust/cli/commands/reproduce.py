@@ -5,43 +5,150 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from zsrobust.cli.output import Output
 from zsrobust.cli.parser import Parser, asks_for_help
-from zsrobust.config.parsing import options_parser
-from zsrobust.reproduce.options import USAGE, WORLDS, Options
-from zsrobust.reproduce.request import parse_reproduce
+from zsrobust.config.parsing import options_parser, parse_options
+from zsrobust.sweep.study import Study, load_study, needs_root, plan_names, plan_path
+from zsrobust.utils.errors import RequestError
+from zsrobust.utils.files import local_path
+from zsrobust.utils.validation import check_types
+
+USAGE = """\
+usage: zsrobust reproduce glyphs [options]
+       zsrobust reproduce photos DIR [options]
+       zsrobust reproduce paper DIR [options]
+
+Fine-tunes with PMG-AFT, TeCoA and clean fine-tuning, and compares clean and robust accuracy on the
+average over sets that no model was fine-tuned on. docs/replication.md has the results.
+
+  glyphs       glyph-clip on its embedded sets
+  photos       photo-lite, fine-tuned on the TinyImageNet in DIR, on further sets of the paper there
+  paper        CLIP ViT-B/32 on the paper's sixteen sets in DIR, with the authors' recipes
+
+glyphs and photos search for the learning rate of every method by one rule, compare three seeds at
+equal steps and at equal passes, run AutoAttack, and change one option at a time.
+
+  --out DIR    folder of everything (runs/reproduce-NAME); the same command resumes, and started
+               again elsewhere on the same folder it shares the work
+  --show       compute nothing: tables and figures of the results that are there, as from the
+               committed results in docs/replication/NAME
+  --dry-run    list what would be run, what is missing here, and the cost (paper)"""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of ``zsrobust reproduce``.
+
+    Attributes:
+        out: folder of everything; null for one under runs/.
+        show: compute nothing.
+        dry_run: list what would be run.
+    """
+
+    out: str | None = None
+    show: bool = False
+    dry_run: bool = False
+
+    def __post_init__(self) -> None:
+        check_types(self)
+
+
+@dataclass(frozen=True)
+class Request:
+    """A study that was asked for.
+
+    Attributes:
+        out: its folder.
+        study: what it consists of; None where saved results are shown and nothing else is there.
+        root: folder of its data sets; None where it needs none.
+        compute: whether to run anything.
+        dry_run: whether to list what would be run instead.
+    """
+
+    out: Path
+    study: Study | None
+    root: Path | None
+    compute: bool
+    dry_run: bool
 
 
 def parsers() -> list[ArgumentParser]:
     """What to reproduce, and its options."""
     parser = Parser()
-    parser.add_argument("world", choices=WORLDS)
+    parser.add_argument("plan", choices=plan_names())
     parser.add_argument("root", metavar="DIR")
     return [parser, options_parser(Options, command="reproduce")]
 
 
 def run(argv: Sequence[str], output: Output) -> None:
-    """Run a replication, and show its tables."""
+    """Run a plan, and show its tables."""
     if asks_for_help(argv):
         sys.stdout.write(f"{USAGE}\n")
         return
     request = parse_reproduce(argv)
-    from zsrobust.reproduce.paper import plan_in_words
-    from zsrobust.reproduce.run import reproduce
+    study = request.study
+    if request.dry_run and study is not None and request.root is not None:
+        from zsrobust.sweep.dry_run import dry_run
 
-    if request.plan is not None:
-        for line in plan_in_words(request.plan):
+        lines = dry_run(study, request.root)
+        for line in lines:
             output.show(line)
-        output.result({"plan": plan_in_words(request.plan)})
+        output.result({"plan": lines})
         return
-    found = reproduce(request.experiment, compute=request.compute)
+    from zsrobust.sweep.run_study import run_study, show_study
+
+    if study is not None and request.compute:
+        found = run_study(study)
+    else:
+        found = show_study(request.out, study)
     output.show(found.text)
-    for stage, count in found.missing.items():
+    for name, count in found.missing.items():
         if count:
-            output.show(f"{stage}: {count} models are not evaluated yet")
+            output.show(f"{name}: {count} models are not evaluated yet")
     output.show(f"tables: {found.tables}")
     for path in found.figures:
         if path.suffix == ".png":
             output.show(f"figure: {path} (and .svg)")
     output.result({"tables": found.tables, "figures": found.figures, "missing": found.missing})
+
+
+def parse_reproduce(argv: Sequence[str]) -> Request:
+    """A study from command-line arguments.
+
+    Raises:
+        RequestError: if an argument or value is wrong, or data are missing.
+    """
+    names = plan_names()
+    if not argv:
+        raise RequestError(f"name what to reproduce: {', '.join(names)}")
+    name, rest = argv[0], list(argv[1:])
+    if name not in names:
+        raise RequestError(f"there is no {name!r} to reproduce: choose {', '.join(names)}")
+    folders = []
+    while rest and not rest[0].startswith("-"):
+        folders.append(rest.pop(0))
+    rest = [one.replace("--dry-run", "--dry_run") for one in rest]
+    options = Options(
+        **parse_options(Options, rest, command="reproduce", description="Does PMG-AFT beat TeCoA?")
+    )
+    if options.dry_run and name != "paper":
+        raise RequestError(f"--dry-run is for paper: reproduce {name} needs no plan")
+    out = local_path(options.out or f"runs/reproduce-{name}")
+    needed = int(needs_root(plan_path(name)))
+    if options.show and not folders:
+        if not (out / "runs").is_dir():
+            return Request(out, None, None, compute=False, dry_run=False)
+        if needed:
+            raise RequestError(
+                f"{out} holds runs: name the folder of data sets that they were made with"
+            )
+    if len(folders) != needed:
+        needs = "a folder of data sets" if needed else "no folder"
+        given = " ".join(folders) or "none"
+        raise RequestError(f"reproduce {name} takes {needs}, given: {given}")
+    root = local_path(folders[0]) if folders else None
+    study = load_study(plan_path(name), out, root, partial=options.dry_run)
+    return Request(out, study, root, not options.show, options.dry_run)

@@ -2,15 +2,11 @@
 
 import pytest
 
-from zsrobust.reproduce.paper import (
-    MODEL,
-    RECIPES,
-    SAMPLES,
-    Paper,
-    forward_operations,
-    plan_in_words,
-)
+from zsrobust.sweep.dry_run import dry_run, forward_operations
+from zsrobust.sweep.study import load_study, plan_path
 from zsrobust.utils.units import Eps
+
+MODEL = "ViT-B-32/openai"
 
 pytestmark = pytest.mark.slow
 
@@ -25,12 +21,13 @@ def vit_b_32_operations(size=224, patch=32, width=768, layers=12, embed=512):
 
 
 def test_operations_of_a_forward_pass():
-    assert forward_operations() == pytest.approx(vit_b_32_operations(), rel=0.02)
+    assert forward_operations(MODEL) == pytest.approx(vit_b_32_operations(), rel=0.02)
 
 
 def test_recipes_are_the_authors(tmp_path):
-    recipes = Paper(tmp_path, tmp_path / "out").recipes
-    assert list(recipes) == list(RECIPES)
+    study = load_study(plan_path("paper"), tmp_path / "out", tmp_path, partial=True)
+    stages = study.stages()
+    recipes = stages["equal-steps"].sweep.recipes
     for config in recipes.values():
         assert config.model == MODEL
         # Ten passes over 95,000 of TinyImageNet's images, 256 at a time.
@@ -39,15 +36,15 @@ def test_recipes_are_the_authors(tmp_path):
     assert recipes["tecoa"].optimizer.lr == 1e-5
     assert recipes["pmg_aft_paper"].optimizer.lr == 5e-5
     assert recipes["pmg_aft_paper"].attack.eps == Eps("1/255")
-    stages = Paper(tmp_path, tmp_path / "out").stages()
     assert stages["equal-steps"].sweep.evaluation.samples is None
-    assert stages["autoattack"].sweep.evaluation.samples == SAMPLES
+    assert stages["autoattack"].sweep.evaluation.samples == 1000
 
 
 def test_the_plan_names_what_is_missing_and_what_it_costs(tmp_path):
     for part in ("tiny-imagenet-200/train", "tiny-imagenet-200/val"):
         (tmp_path / part).mkdir(parents=True)
-    text = "\n".join(plan_in_words(Paper(tmp_path, tmp_path / "out")))
+    study = load_study(plan_path("paper"), tmp_path / "out", tmp_path, partial=True)
+    text = "\n".join(dry_run(study, tmp_path))
     assert f"missing: {MODEL}" in text
     assert "missing: tiny-imagenet" not in text
     assert "missing: cifar10, 0.17 GB: zsrobust data prepare cifar10" in text

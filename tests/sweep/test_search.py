@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zsrobust.reproduce.tuning import DIVERGED, best_rate, index_of, next_rates, rate
+from zsrobust.sweep.search import DIVERGED, best_rate, index_of, next_rates, rate
 
 
 def search(score, start=1e-3):

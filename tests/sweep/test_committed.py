@@ -11,36 +11,41 @@ import pyarrow.parquet as pq
 import pytest
 
 from zsrobust.config.parsing import parse_finetune
-from zsrobust.reproduce.methods import METHODS
-from zsrobust.reproduce.request import parse_reproduce
-from zsrobust.reproduce.run import reproduce
-from zsrobust.reproduce.world import photos_of
+from zsrobust.sweep.run_study import show_study
+from zsrobust.sweep.study import load_study, plan_path
 
-DOCS = Path(__file__).parents[2] / "docs"
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
 SET = "coloured-shapes"
 PAGES = {
-    "glyphs": "replication.md",
-    "photos": "replication.md",
-    "methods": "methods.md",
+    "docs/replication/glyphs": "docs/replication.md",
+    "docs/replication/photos": "docs/replication.md",
+    "docs/replication/methods": "docs/methods.md",
+    "experiments/recipe": "experiments/recipe/README.md",
 }
 
 
+def _rows(text):
+    return [line for line in text.splitlines() if line.startswith("| ")]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", PAGES)
-def test_every_table_of_the_page_is_made_from_the_committed_results(tmp_path, name):
-    shutil.copytree(DOCS / "replication" / name / "results", tmp_path / name / "results")
-    asked = parse_reproduce([name, "--show", "--out", str(tmp_path / name)])
-    found = reproduce(asked.experiment, compute=asked.compute)
-    rows = [line for line in found.text.splitlines() if line.startswith("| ")]
-    page = (DOCS / PAGES[name]).read_text(encoding="utf-8")
-    assert len(rows) > {"glyphs": 30, "photos": 5}.get(name, 10)
-    assert [row for row in rows if row not in page] == []
-    assert (DOCS / "replication" / name / "tables.md").read_text("utf-8") == found.text
+@pytest.mark.parametrize("folder", PAGES)
+def test_every_table_of_the_page_is_made_from_the_committed_results(tmp_path, folder):
+    shutil.copytree(ROOT / folder / "results", tmp_path / "results")
+    found = show_study(tmp_path).text
+    assert (ROOT / folder / "tables.md").read_text("utf-8") == found
+    rows, page = _rows(found), _rows((ROOT / PAGES[folder]).read_text("utf-8"))
+    assert len(rows) > 30
+    if folder == "experiments/recipe":
+        assert [row for row in page if row not in rows] == []
+    else:
+        assert [row for row in rows if row not in page] == []
 
 
-def _right(stage, world="glyphs"):
+def _right(stage, name="glyphs"):
     """By method, set and sample: whether each seed's model is right on x and stays so on x'."""
-    path = DOCS / "replication" / world / "results" / stage / "outcomes.parquet"
+    path = DOCS / "replication" / name / "results" / stage / "outcomes.parquet"
     right = defaultdict(list)
     for row in pq.read_table(path).to_pylist():
         method = row["model"].partition("-lr-")[0]
@@ -61,6 +66,7 @@ def _lead(right, left_out):
     return mean, 1.96 * np.sqrt(np.sum(errors, axis=0)) / len(by_set)
 
 
+@pytest.mark.slow
 def test_what_the_page_says_of_one_set_is_so():
     page = " ".join((DOCS / "replication.md").read_text(encoding="utf-8").split())
     steps = _right("equal-steps")
@@ -86,10 +92,10 @@ BESIDE = (
 )
 
 
-def _more_under_pgd(world, seen=()):
+def _more_under_pgd(name, seen=()):
     """By method: the points by which PGD-10 leaves more standing of AutoAttack's images."""
-    pgd, more = _right("equal-steps", world), defaultdict(list)
-    for key, value in _right("autoattack", world).items():
+    pgd, more = _right("equal-steps", name), defaultdict(list)
+    for key, value in _right("autoattack", name).items():
         method, dataset, _ = key
         if dataset not in seen:
             assert value[0] == pgd[key][0], "the same weights"
@@ -97,6 +103,7 @@ def _more_under_pgd(world, seen=()):
     return {method: f"{np.mean(points):.1f}" for method, points in more.items()}
 
 
+@pytest.mark.slow
 def test_what_the_page_says_of_pgd_beside_autoattack_is_so():
     page = " ".join((DOCS / "replication.md").read_text(encoding="utf-8").split())
     glyphs = _more_under_pgd("glyphs")
@@ -112,12 +119,14 @@ def test_what_the_page_says_of_pgd_beside_autoattack_is_so():
 
 
 @pytest.mark.parametrize("name", ["tecoa", "pmg_aft-authors_code"])
-def test_the_photo_recipes_train_as_the_replication_does_at_the_best_rate(name):
+def test_the_photo_recipes_train_as_the_replication_does_at_the_best_rate(name, tmp_path):
     found = DOCS / "replication" / "photos" / "results" / "tuning.json"
-    scores = json.loads(found.read_text(encoding="utf-8"))[name]
+    scores = json.loads(found.read_text(encoding="utf-8"))[name]["scores"]
     best = float(max(scores, key=scores.get))
-    (method,) = (method for method in METHODS if method.name == name)
-    expected = method.of(photos_of("tiny-imagenet:here", ["cifar10:here"]).base, best)
-    recipe = f"photo_lite_{method.objective}"
-    given = parse_finetune(["--config", recipe, "--data", "tiny-imagenet:here"])
+    for part in ("train", "val"):
+        (tmp_path / "tiny-imagenet-200" / part).mkdir(parents=True)
+    study = load_study(plan_path("photos"), tmp_path / "out", tmp_path, partial=True)
+    expected = study.systems[name].at(best)
+    recipe = f"photo_lite_{expected.method}"
+    given = parse_finetune(["--config", recipe, "--data", expected.data])
     assert replace(given, checkpoint_every=expected.checkpoint_every) == expected

@@ -1,0 +1,52 @@
+"""Run a study, or show the saved results of one.
+
+    python -m experiments methods           # resumes where it was interrupted
+    python -m experiments recipe --show --out experiments/recipe
+
+A study is a plan, ``experiments/NAME.yaml``; one without a plan is finished, and can be shown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from zsrobust.sweep.run_study import run_study, show_study
+from zsrobust.sweep.study import load_study
+from zsrobust.utils.errors import ZSRobustError
+
+HERE = Path(__file__).parent
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    plans = sorted(path.stem for path in HERE.glob("*.yaml"))
+    finished = sorted(path.parent.name for path in HERE.glob("*/results"))
+    parser = argparse.ArgumentParser(prog="python -m experiments", description=__doc__)
+    parser.add_argument("study", choices=[*plans, *finished])
+    parser.add_argument("--out", type=Path, help="folder of everything (runs/NAME)")
+    parser.add_argument("--show", action="store_true", help="compute nothing")
+    args = parser.parse_args(argv)
+    if args.study in finished and not args.show:
+        parser.error(f"{args.study} is finished, see {HERE / args.study / 'README.md'}: use --show")
+    out = args.out or (HERE / args.study if args.study in finished else Path("runs") / args.study)
+    try:
+        if args.study in finished:
+            shown = show_study(out)
+        else:
+            study = load_study(HERE / f"{args.study}.yaml", out)
+            shown = show_study(out, study) if args.show else run_study(study)
+    except ZSRobustError as error:
+        print(f"experiments: {error}", file=sys.stderr)
+        return error.exit_code
+    print(shown.text)
+    for name, count in shown.missing.items():
+        if count:
+            print(f"{name}: {count} models are not evaluated yet")
+    print(f"tables: {shown.tables}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

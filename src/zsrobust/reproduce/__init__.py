@@ -1,1 +1,0 @@
-"""Does PMG-AFT beat TeCoA? The same experiment in several worlds, down to its tables."""

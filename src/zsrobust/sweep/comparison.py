@@ -1,0 +1,138 @@
+"""What a comparison shows: a table, and the plane of clean and robust accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from zsrobust.evaluation.checks.collapse import collapse_warnings
+from zsrobust.evaluation.comparison.gap import gaps
+from zsrobust.evaluation.evaluated_run import EvaluatedRun
+from zsrobust.evaluation.results import Results
+from zsrobust.reporting.figures.series import Place, Series, accuracy_series, main_average
+from zsrobust.reporting.figures.tradeoff import Point
+from zsrobust.reporting.tables import TextTable
+from zsrobust.sweep.cost import passes_per_step
+from zsrobust.sweep.plan import Sweep, run_name
+
+BUDGET = ("learning rate", "steps", "passes")
+
+
+@dataclass(frozen=True)
+class Line:
+    """A system in a comparison.
+
+    Attributes:
+        title: in table and figure.
+        models: its models, a seed each.
+        budget: what its training took, by :data:`BUDGET`; empty for an original.
+    """
+
+    title: str
+    models: Sequence[str]
+    budget: Mapping[str, str] = field(default_factory=dict)
+
+
+def lines_of(sweep: Sweep, models: Sequence[str], titles: Mapping[str, str]) -> list[Line]:
+    """The originals, and every recipe that left one of ``models``.
+
+    Args:
+        sweep: the runs.
+        models: those that are evaluated.
+        titles: of the recipes.
+    """
+    lines = [Line(name, [name]) for name in sweep.originals() if name in models]
+    for recipe, config in sweep.recipes.items():
+        there = [name for seed in sweep.seeds if (name := run_name(recipe, seed)) in models]
+        steps = config.steps or 0
+        passes = steps * passes_per_step(config)
+        values = (f"{config.optimizer.lr:g}", str(steps), str(passes))
+        if there:
+            lines.append(Line(titles[recipe], there, dict(zip(BUDGET, values, strict=True))))
+    return lines
+
+
+def comparison_table(
+    run: EvaluatedRun, lines: Sequence[Line], reference: str | None = None
+) -> TextTable:
+    """A line a system: its budget, its accuracies, and their differences to the reference.
+
+    Accuracies are on the average over unseen sets, or over all where none is unseen.
+
+    Args:
+        run: the evaluation.
+        lines: the systems.
+        reference: title of the system that differences are to; only systems with as many seeds
+            have them. None for no differences.
+    """
+    attacks = list(dict.fromkeys(row.condition for row in run.results.rows))
+    columns = ["model", *BUDGET, "seeds", "n", "clean", *attacks]
+    to = next((line for line in lines if line.title == reference), lines[0]) if reference else None
+    if to is not None:
+        columns += [f"{name} against {to.title}" for name in ("clean", *attacks)]
+    found = {attack: _series(run.results, attack, lines) for attack in attacks}
+    place = found[attacks[0]][0]
+    cells = []
+    for line in lines:
+        series = [of[line.title] for _, of in found.values()]
+        row = [line.title, *(line.budget.get(key, "") for key in BUDGET), str(len(line.models))]
+        row += [str(place.n), series[0].clean[place.name].in_per_cent()]
+        row += [one.robust[place.name].in_per_cent() for one in series]
+        if to is not None:
+            row += _differences(run, attacks, to, line)
+        cells.append(row)
+    note = (
+        f"{place.name.capitalize()} sets, per cent; 95 % intervals over samples, or over seeds "
+        "where that is wider."
+    )
+    if to is not None:
+        note += " Differences in points, samples paired within a seed."
+    shown = [model for line in lines for model in line.models]
+    collapsed = [f"warning: {line}" for line in collapse_warnings(run.results, shown)]
+    return TextTable(columns, [cells], [note, *collapsed])
+
+
+def _differences(run: EvaluatedRun, attacks: Sequence[str], to: Line, line: Line) -> list[str]:
+    if line == to or len(line.models) != len(to.models):
+        return [""] * (1 + len(attacks))
+    pairs = list(zip(to.models, line.models, strict=True))
+    found = [gaps(run, attack, pairs) for attack in attacks]
+    return [found[0][0].in_points(), *(robust.in_points() for _, robust in found)]
+
+
+def comparison_points(
+    results: Results, attack: str, lines: Sequence[Line]
+) -> tuple[Place, list[Point]]:
+    """The systems in the plane of clean and robust accuracy under an attack, and over what."""
+    place, series = _series(results, attack, lines)
+    points = []
+    for title, one in series.items():
+        seeds = [
+            (average.clean_acc, average.robust_acc)
+            for average in results.averages
+            if average.model in one.models
+            and average.condition == attack
+            and average.over == place.over
+        ]
+        clean, robust = one.clean[place.name], one.robust[place.name]
+        points.append(
+            Point(
+                title,
+                clean.accuracy,
+                robust.accuracy,
+                clean.interval,
+                robust.interval,
+                tuple(seeds) if len(seeds) > 1 else (),
+                one.method,
+            )
+        )
+    return place, points
+
+
+def _series(
+    results: Results, attack: str, lines: Sequence[Line]
+) -> tuple[Place, dict[str, Series]]:
+    """The average that says most, and each line's series by its title."""
+    places, series = accuracy_series(results, attack)
+    found = {model: one for one in series for model in one.models}
+    return main_average(places), {line.title: found[line.models[0]] for line in lines}

@@ -1,0 +1,219 @@
+"""Run a study, gather its results into small files, and draw all it shows from those alone."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import zip_longest
+from pathlib import Path
+
+from zsrobust.data.registry import opening
+from zsrobust.data.suites import expand, single
+from zsrobust.evaluation.evaluated_run import EvaluatedRun
+from zsrobust.models.loading import load
+from zsrobust.reporting.figures.accuracy import accuracy_figure
+from zsrobust.reporting.figures.distance import distance_figure
+from zsrobust.reporting.figures.style import save_figure
+from zsrobust.reporting.figures.tradeoff import tradeoff_figure
+from zsrobust.reporting.tables import TextTable
+from zsrobust.sweep.comparison import Line, comparison_points, comparison_table, lines_of
+from zsrobust.sweep.gather import gather
+from zsrobust.sweep.jobs import Evaluation, Job, Training, work
+from zsrobust.sweep.search import Scores, read_scores
+from zsrobust.sweep.study import RESULTS, Stage, Study, evaluated_before
+from zsrobust.utils.errors import RequestError
+from zsrobust.utils.files import write_text
+from zsrobust.utils.progress import Steps
+
+TABLES = "tables.md"
+COMPARISONS = "comparisons.json"
+WITH_CURVES = "equal-steps"
+"""The comparison whose runs are also shown while training."""
+CURVES = "curves"
+OF_A_RUN = ("config.yaml", "metrics.jsonl", "model/model.json")
+"""What is saved of such a run: the request, the curves, the distance."""
+MOST_IN_A_FIGURE = 8
+"""Systems that a figure of every set can tell apart."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A study as far as it went.
+
+    Attributes:
+        tables: the file of all tables.
+        text: what is in it.
+        figures: the files of every figure.
+        missing: by comparison, how many models are not evaluated yet.
+    """
+
+    tables: Path
+    text: str
+    figures: list[Path]
+    missing: Mapping[str, int]
+
+
+def run_study(study: Study) -> Shown:
+    """Do what is left of it, and show what came out.
+
+    Raises:
+        RequestError: before any training, if a model or data set is not to be had, or a folder
+            holds another run.
+        RunError: if a run fails otherwise than by diverging.
+        KeyboardInterrupt: on Ctrl-C; the same call goes on from there.
+    """
+    _check(study.jobs())
+    work(study.jobs, Steps("", 1).say)
+    return show_study(study.out, study)
+
+
+def save_results(study: Study) -> dict[str, int]:
+    """Gather what the runs left so far; returns how many models each comparison lacks."""
+    if not (study.out / "runs").is_dir():
+        return {}
+    saved = study.out / RESULTS
+    study.search.save()
+    stages = study.stages()
+    missing = {name: _gather(stage, saved / name) for name, stage in stages.items()}
+    comparisons = {}
+    for name, stage in stages.items():
+        if (saved / name).is_dir():
+            models = EvaluatedRun.read(saved / name).models
+            lines = [asdict(line) for line in lines_of(stage.sweep, models, stage.titles)]
+            comparisons[name] = {"reference": stage.reference, "lines": lines}
+    if comparisons:
+        write_text(saved / COMPARISONS, json.dumps(comparisons, indent=1) + "\n")
+    if WITH_CURVES in stages:
+        _save_runs(stages[WITH_CURVES], saved / CURVES)
+    return missing
+
+
+def show_study(out: Path, study: Study | None = None) -> Shown:
+    """Tables and figures of the results in ``out``.
+
+    Args:
+        out: folder of a study.
+        study: what it consists of, if what its runs left is to be saved first.
+
+    Raises:
+        RequestError: if there are none, or they are damaged.
+    """
+    saved = out / RESULTS
+    missing = save_results(study) if study is not None else {}
+    if not saved.is_dir():
+        raise RequestError(f"{out} holds nothing to show yet: leave --show out")
+    tables: dict[str, TextTable] = {}
+    if scores := read_scores(saved / "tuning.json"):
+        tables["learning rates"] = scores_table(list(scores.values()))
+    figures: list[Path] = []
+    comparisons = _read_comparisons(saved / COMPARISONS)
+    for name, (reference, lines) in comparisons.items():
+        run = EvaluatedRun.read(saved / name)
+        tables[name.replace("-", " ")] = comparison_table(run, lines, reference)
+        if sum(bool(line.budget) for line in lines) <= MOST_IN_A_FIGURE:
+            figures += save_figure(accuracy_figure(run.results), out / f"accuracy-{name}")
+        figures += _planes(run, lines, out / f"tradeoff-{name}")
+    if WITH_CURVES in comparisons:
+        _, lines = comparisons[WITH_CURVES]
+        # Seed by seed: a method has the colour that it has in the other figures.
+        names = [name for seed in zip_longest(*(line.models for line in lines)) for name in seed]
+        runs = [
+            saved / CURVES / name for name in names if name and (saved / CURVES / name).is_dir()
+        ]
+        if runs:
+            figures += save_figure(distance_figure(runs), out / "distance")
+    text = "\n".join(f"## {title}\n\n{table.as_markdown()}" for title, table in tables.items())
+    write_text(out / TABLES, text)
+    return Shown(out / TABLES, text, figures, missing)
+
+
+def scores_table(systems: Sequence[tuple[str, Scores]]) -> TextTable:
+    """A line a system: the score of every learning rate tried, the best one in bold.
+
+    Args:
+        systems: titles and scores.
+    """
+    rates = sorted({rate for _, found in systems for rate in found})
+    cells = []
+    for title, found in systems:
+        if not found:
+            continue
+        best = max(sorted(found), key=lambda rate: found[rate])
+        row = [title]
+        for rate in rates:
+            score = found.get(rate)
+            text = "" if score is None else "diverged" if score < 0 else f"{100 * score:.1f}"
+            row.append(f"**{text}**" if rate == best else text)
+        cells.append(row)
+    return TextTable(["model", *(f"{rate:g}" for rate in rates)], [cells])
+
+
+def _check(jobs: Sequence[Job]) -> None:
+    """Refuse a study whose model or data are missing, before anything is run.
+
+    And one whose model cannot tell the classes of the data apart.
+    """
+    models = []
+    for trained in [job.config for job in jobs if isinstance(job, Training)][:1]:
+        models.append(load(trained.model))
+        opening(single(trained.data), "train")()
+    for evaluated in [job.config for job in jobs if isinstance(job, Evaluation)][:1]:
+        for spec in expand(evaluated.data):
+            images = opening(spec, "test")()
+            for model in models:
+                templates = evaluated.templates or images.templates
+                model.check_classes(images.class_names, templates, images.name)
+
+
+def _gather(stage: Stage, out: Path) -> int:
+    """Merge what is evaluated; returns how many models are not."""
+    wanted = stage.sweep.evaluated()
+    before = evaluated_before(out, stage.sweep.evaluation)
+    done = {
+        model: folder if _is_complete(folder) else out
+        for model, folder in wanted.items()
+        if _is_complete(folder) or model in before
+    }
+    if len(done) > len(stage.sweep.originals()):
+        gather(done, out)
+    return len(wanted) - len(done)
+
+
+def _is_complete(folder: Path) -> bool:
+    return (folder / "results.json").is_file() and not (folder / "parts").exists()
+
+
+def _save_runs(stage: Stage, out: Path) -> None:
+    for run in (stage.sweep.training(*run).folder for run in stage.sweep.runs()):
+        if not (run / "model").is_dir():
+            continue
+        for file in OF_A_RUN:
+            target = out / run.name / file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(run / file, target)
+
+
+def _read_comparisons(path: Path) -> dict[str, tuple[str, list[Line]]]:
+    if not path.is_file():
+        return {}
+    try:
+        return {
+            name: (about["reference"], [Line(**line) for line in about["lines"]])
+            for name, about in json.loads(path.read_text(encoding="utf-8")).items()
+        }
+    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+        raise RequestError(f"{path} is damaged: {error}") from None
+
+
+def _planes(run: EvaluatedRun, lines: Sequence[Line], stem: Path) -> list[Path]:
+    """Clean against robust accuracy under each attack."""
+    figures = []
+    attacks = list(dict.fromkeys(row.condition for row in run.results.rows))
+    for attack in attacks:
+        place, points = comparison_points(run.results, attack, lines)
+        figure = tradeoff_figure(points, condition=f"{attack}, {place.name}")
+        name = stem.name if len(attacks) == 1 else f"{stem.name}-{attack.replace('/', '-')}"
+        figures += save_figure(figure, stem.with_name(name))
+    return figures

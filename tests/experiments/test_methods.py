@@ -1,0 +1,111 @@
+"""The plan of all methods and adapters: its contents, and a run at a size of seconds."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from experiments.__main__ import main
+
+from zsrobust.evaluation.evaluated_run import EvaluatedRun
+from zsrobust.models.loading import load
+from zsrobust.objectives import OBJECTIVES, Term
+from zsrobust.sweep import search
+from zsrobust.sweep.run_study import run_study
+from zsrobust.sweep.study import load_study
+from zsrobust.training.encoder import Student
+
+PLAN = Path(__file__).parents[2] / "experiments" / "methods.yaml"
+TITLES = {"ft_clean": "FT-Clean", "tecoa": "TeCoA", "pmg_aft-paper": "PMG-AFT (paper)"}
+
+
+@pytest.fixture
+def toy(small_clip, photos, tmp_path):
+    train, one = photos("train", 4, 8), photos("one", 3, 4)
+    plan = yaml.safe_load(PLAN.read_text("utf-8"))
+    plan["finetune"] |= {"model": small_clip, "data": f"imagefolder:{train},name=shown"}
+    plan["finetune"] |= {"steps": 2, "batch_size": 8, "hold_out": 0.2, "evaluate_every": 2}
+    plan["finetune"]["optimizer"] = {"warmup_steps": 0}
+    sets = [f"imagefolder:{one}"]
+    plan["evaluate"]["pgd"] = {"data": sets, "attack": ["pgd-2"], "eps": ["4/255"]}
+    plan["evaluate"]["autoattack"] |= {"data": sets, "attack": ["pgd-3"], "samples": 4}
+    plan |= {"seeds": [0, 1], "search_from": 0.01}
+    kept = (*TITLES, "pmg_aft-paper-ema")
+    plan["systems"] = {name: plan["systems"][name] for name in kept}
+    for comparison in plan["comparisons"].values():
+        comparison["systems"] = [name for name in comparison["systems"] if name in kept]
+        if "best" in comparison:
+            comparison["best"] = 2
+    path = tmp_path / "plan.yaml"
+    path.write_text(yaml.safe_dump(plan, sort_keys=False))
+    return load_study(path, tmp_path / "out")
+
+
+def rows_of(text, title):
+    part = text.partition(f"## {title}\n")[2].partition("\n## ")[0]
+    lines = [line.strip("|") for line in part.splitlines() if line.startswith("| ")]
+    rows = [[cell.strip() for cell in line.split("|")] for line in lines]
+    return {row[0]: row for row in rows}
+
+
+@pytest.mark.slow
+def test_its_tables(toy, monkeypatch):
+    monkeypatch.setattr(search, "FARTHEST", 1)
+    shown = run_study(toy)
+    assert set(shown.missing.values()) == {0}
+    assert {"original", *TITLES.values()} <= set(rows_of(shown.text, "methods"))
+    adapters = rows_of(shown.text, "adapters")
+    assert {"PMG-AFT (paper)", "EMA, decay 0.99", "PMG-AFT (paper), WiSE-FT at 0.5"} <= set(
+        adapters
+    )
+
+    # The headline is of those that the held-out images put first, with every seed.
+    scores = {name: max(rates.values()) for name, rates in toy.search.scores().items()}
+    best = sorted(TITLES, key=lambda name: -scores[name])[:2]
+    for title in ("headline", "headline autoattack"):
+        rows = rows_of(shown.text, title)
+        assert {TITLES[name] for name in best} <= set(rows)
+        assert {rows[TITLES[name]][4] for name in best} == {"2"}
+
+    # An interpolation is of the very run beside it, and is not trained.
+    run = EvaluatedRun.read(toy.out / "results" / "adapters")
+    wise = next(name for name in run.models if "wise-0.5" in name)
+    assert run.results.protocol["models"][wise]["method"].startswith("wise(pmg_aft[paper]")
+    assert not any("wise" in folder.name for folder in (toy.out / "runs").iterdir())
+
+
+def test_every_method_that_glyph_clip_can_be_fine_tuned_with_is_there(tmp_path):
+    study = load_study(PLAN, tmp_path)
+    methods = study.comparisons["methods"].systems
+    of = {study.systems[name].config.method for name in methods}
+    without_tokens = {
+        name for name, kind in OBJECTIVES.items() if name != "sum" and not kind().needs.tokens
+    }
+    assert of == without_tokens | {"sum"}
+    sums = [one.config.objective for one in study.systems.values() if one.config.method == "sum"]
+    assert [one.terms for one in sums] == [[Term("contrast_adv")]], "FT-Adv as it was published"
+
+
+@pytest.mark.slow
+def test_every_adapter_trains_a_part_of_glyph_clip(tmp_path):
+    study = load_study(PLAN, tmp_path)
+    for name in study.comparisons["adapters"].systems:
+        config = study.systems[name].config
+        model = load(config.model)
+        tower = config.adapter.made.apply(model, 0)
+        student = Student(tower, model.preprocessing)
+        trained = sum(one.numel() for one in student.parameters() if one.requires_grad)
+        whole = sum(one.numel() for one in load(config.model).encoder.parameters())
+        assert 0 < trained <= whole
+        assert (trained == whole) == (config.adapter.kind == "full")
+        assert torch.isfinite(student({"clean": torch.rand(1, 3, 64, 64)})[0]["clean"]).all()
+
+
+def test_what_cannot_be_run_is_refused(tmp_path, capsys):
+    assert main(["methods", "--show", "--out", str(tmp_path / "none")]) == 2
+    assert "holds nothing to show yet" in capsys.readouterr().err
+    for words, message in ((["moon"], "invalid choice"), (["recipe"], "recipe is finished")):
+        with pytest.raises(SystemExit) as stopped:
+            main(words)
+        assert stopped.value.code == 2
+        assert message in capsys.readouterr().err

@@ -1,0 +1,210 @@
+"""A study of seconds, from the search for learning rates to its tables, and the packaged plans."""
+
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from zsrobust.cli.main import main
+from zsrobust.evaluation.evaluated_run import EvaluatedRun
+from zsrobust.sweep import search
+from zsrobust.sweep.cost import passes_per_step
+from zsrobust.sweep.jobs import Training
+from zsrobust.sweep.plan import run_name
+from zsrobust.sweep.run_study import run_study, show_study
+from zsrobust.sweep.search import best_rate
+from zsrobust.sweep.study import load_study, plan_path
+from zsrobust.training.metrics import read_metrics
+from zsrobust.utils.errors import RequestError
+
+
+@pytest.mark.slow
+def test_every_table_comes_from_runs_and_again_from_the_saved_files(
+    toy_study, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(search, "FARTHEST", 1)
+    study = toy_study()
+    found = run_study(study)
+    assert found.missing == dict.fromkeys(
+        ("equal-steps", "equal-passes", "autoattack", "ablations"), 0
+    )
+    for title in ("learning rates", "equal steps", "equal passes", "ablations", "autoattack"):
+        assert f"## {title}\n" in found.text
+
+    # The rate is the one whose held-out accuracies are best, read here from the runs themselves.
+    for name in study.systems:
+        scores = {}
+        for folder in (tmp_path / "out" / "runs").glob(f"{name}-lr-*-seed-0"):
+            if "steps" in folder.name or "alpha" in folder.name:
+                continue
+            last = read_metrics(folder / "metrics.jsonl")[-1]
+            assert (last["kind"], last["step"]) == ("held_out", 2)
+            rate = float(folder.name.partition("-lr-")[2].removesuffix("-seed-0"))
+            scores[rate] = (last["clean_acc"] + last["robust_acc"]) / 2
+        assert len(scores) >= 3
+        chosen = best_rate(scores)
+        sweep = study.stages()["equal-steps"].sweep
+        assert sweep.recipes[f"{name}-lr-{chosen:g}"].optimizer.lr == chosen
+
+    # Equal passes: as many as the reference's steps take.
+    stages = study.stages()
+    budget = 2 * passes_per_step(study.systems["tecoa"].config)
+    for config in stages["equal-passes"].sweep.recipes.values():
+        steps, price = config.steps, passes_per_step(config)
+        assert steps * price <= budget < (steps + 1) * price or steps == 1
+
+    # The difference to TeCoA is that of the averages over sets and seeds.
+    run = EvaluatedRun.read(tmp_path / "out" / "results" / "equal-steps")
+    means = {
+        name: sum(
+            average.clean_acc
+            for average in run.results.averages
+            if average.over == "unseen" and average.model.startswith(f"{name}-lr")
+        )
+        / 2
+        for name in study.systems
+    }
+    line = next(
+        line
+        for line in found.text.partition("## equal steps")[2].splitlines()
+        if "PMG-AFT (paper)" in line
+    )
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    assert cells[4:6] == ["2", "22"]
+    assert cells[6].startswith(f"{100 * means['pmg_aft-paper']:.1f} (")
+    gain = 100 * (means["pmg_aft-paper"] - means["tecoa"])
+    assert cells[8].startswith(f"{gain:+.1f} (")
+
+    # All of it again without the runs, as from committed files.
+    saved = tmp_path / "saved"
+    saved.mkdir()
+    (tmp_path / "out" / "results").rename(saved / "results")
+    again = show_study(saved)
+    assert again.text == found.text
+    assert [path.name for path in again.figures] == [path.name for path in found.figures]
+
+    # What the files answer is not computed again: without those of AutoAttack, only the models
+    # that it attacks are trained once more.
+    shutil.rmtree(saved / "results" / "autoattack")
+    on = run_study(toy_study("saved"))
+    assert set(on.missing.values()) == {0}
+    trained = {folder.name for folder in (saved / "runs").iterdir()}
+    assert trained == {
+        run_name(recipe, seed) for recipe in stages["equal-steps"].sweep.recipes for seed in (0, 1)
+    }
+    # On the CPU the same seeds give the same weights, and so the same tables.
+    assert on.text == found.text
+
+    study = toy_study("saved")
+    study.evaluations["pgd"] = replace(study.evaluations["pgd"], samples=3)
+    with pytest.raises(RequestError, match=r"holds results of .*'samples': None"):
+        run_study(study)
+
+
+def test_nothing_to_show_is_said(tmp_path):
+    with pytest.raises(RequestError, match="holds nothing to show yet"):
+        show_study(tmp_path / "empty")
+
+
+@pytest.mark.parametrize("name", ["tuning.json", "comparisons.json"])
+def test_damaged_results_are_refused(tmp_path, name):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / name).write_text('{"tecoa": 1}')
+    with pytest.raises(RequestError, match=f"{name} is damaged"):
+        show_study(tmp_path)
+
+
+def folder_of_photographs(root):
+    for part in ("tiny-imagenet-200/train", "tiny-imagenet-200/val", "cifar10/test"):
+        (root / part).mkdir(parents=True)
+    for part in ("accordion", "yin_yang"):
+        (root / "caltech101" / "101_ObjectCategories" / part).mkdir(parents=True)
+
+
+@pytest.mark.parametrize("name", ["glyphs", "photos"])
+def test_ablations_change_one_option_each(name, tmp_path):
+    folder_of_photographs(tmp_path)
+    study = load_study(plan_path(name), tmp_path / "out", tmp_path)
+    usual = study.systems["pmg_aft-paper"].config
+    for change, config in study.comparisons["ablations"].changes.items():
+        differing = [
+            f"{part}.{key}"
+            for part in ("objective", "attack", "optimizer")
+            for key, value in vars(getattr(config, part)).items()
+            if value != vars(getattr(usual, part))[key]
+        ]
+        # A larger radius has steps as long as it is.
+        expected = 2 if change.startswith("eps") else 1
+        assert len(differing) == expected, change
+        assert replace(config, objective=usual.objective, attack=usual.attack) == usual
+        # Its title says which and how: alpha=0.5, eps=2_255, attack-steps=4.
+        option, _, value = change.partition("=")
+        found = (vars(config.objective) | vars(config.attack))[option.rpartition("-")[2]]
+        assert found == type(found)(value.replace("_", "/"))
+
+
+@pytest.mark.parametrize("name", ["glyphs", "photos", "paper"])
+def test_the_systems_of_the_paper_are_in_every_plan(name, tmp_path):
+    study = load_study(plan_path(name), tmp_path, tmp_path, partial=True)
+    presets = {getattr(one.config.objective, "preset", None) for one in study.systems.values()}
+    assert presets >= {"paper", "authors_code"}
+    assert {one.title for one in study.systems.values()} >= {
+        "FT-Clean",
+        "our FT-Standard",
+        "TeCoA",
+        "PMG-AFT (paper)",
+        "PMG-AFT (authors_code)",
+    }
+    # What is trained against is what is evaluated.
+    (radius,) = {one.config.attack.eps for one in study.systems.values()}
+    assert [one.eps for one in study.evaluations.values()] == [[radius], [radius]]
+
+
+def test_a_study_begins_with_three_rates_of_every_system(tmp_path):
+    study = load_study(plan_path("glyphs"), tmp_path)
+    jobs = study.jobs()
+    assert all(isinstance(job, Training) for job in jobs)
+    assert len(jobs) == 3 * len(study.systems)
+
+
+def test_photographs_are_found_in_their_folder(tmp_path):
+    with pytest.raises(RequestError, match="holds no TinyImageNet"):
+        load_study(plan_path("photos"), tmp_path / "out", tmp_path)
+    for part in ("tiny-imagenet-200/train", "tiny-imagenet-200/val"):
+        (tmp_path / "alone" / part).mkdir(parents=True)
+    with pytest.raises(RequestError, match="no set but the training set"):
+        load_study(plan_path("photos"), tmp_path / "out", tmp_path / "alone")
+    folder_of_photographs(tmp_path)
+    study = load_study(plan_path("photos"), tmp_path / "out", tmp_path)
+    data = study.evaluations["pgd"].data
+    kinds = [spec.partition(":")[0] for spec in data]
+    assert kinds == ["tiny-imagenet", "imagefolder", "caltech101"]
+    assert data[2].endswith(",split=all")
+    assert study.evaluations["autoattack"].data == data
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ([], "name what to reproduce: glyphs, paper, photos"),
+        (["moon"], "there is no 'moon' to reproduce"),
+        (["glyphs", "DIR"], "takes no folder"),
+        (["glyphs", "DIR", "--show"], "takes no folder"),
+        (["photos"], "takes a folder of data sets"),
+        (["photos", "DIR"], "DIR holds no TinyImageNet"),
+        (["paper", "DIR"], "DIR holds no TinyImageNet"),
+        (["glyphs", "--dry-run"], "--dry-run is for paper"),
+        (["glyphs", "--shw"], "there is no option --shw"),
+    ],
+)
+def test_what_is_wrong_is_said(words, sentence, capsys):
+    assert main(["reproduce", *words]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_runs_on_photographs_are_shown_with_their_folder_named(tmp_path, capsys):
+    (tmp_path / "runs").mkdir()
+    assert main(["reproduce", "photos", "--show", "--out", str(tmp_path)]) == 2
+    assert "holds runs: name the folder of data sets" in capsys.readouterr().err
+    assert main(["reproduce", "photos", "DIR", "--show", "--out", str(tmp_path)]) == 2
+    assert "DIR holds no TinyImageNet" in capsys.readouterr().err
