@@ -122,7 +122,7 @@ def _export(module: nn.Module, path: Path, side: int, output: str) -> None:
     except Exception as reason:
         details = " ".join(str(reason).split())[:200]
         raise RunError(
-            f"torch {torch.__version__} cannot write this tower as ONNX: {details}"
+            f"torch {torch.version.__version__} cannot write this tower as ONNX: {details}"
         ) from reason
     finally:
         logging.disable(before)
