@@ -1,1 +1,1 @@
-"""Speed and memory, always beside another way of doing the same, in one run."""
+"""Benchmarks of speed and memory, each next to a reference implementation."""

@@ -1,12 +1,13 @@
-"""Images a second that reach the training loop, beside plain torchvision, in one run.
+"""Images per second that reach the training loop, compared with plain torchvision in one run.
 
-    python benchmarks/data_loading.py                      # on JPEGs drawn for it
+    python benchmarks/data_loading.py                      # on synthetic JPEGs
     python benchmarks/data_loading.py --folder CLASSES     # on class folders of your own
 
-Every way gives the same batches: shorter side to the resolution, bicubic, centre crop, [0, 1]. An
-epoch is timed from opening the set to its last batch. In each round every way starts from an
-empty cache, in turn, so that other work on the machine falls on all alike; shown are medians over
-the rounds. Files were read once before, so they come from memory if it holds them.
+Every loader gives the same batches: shorter side resized to the resolution, bicubic, centre crop,
+pixels in [0, 1]. An epoch is timed from opening the data set to its last batch. In each round every
+loader starts from an empty cache, in turn, so that other load on the machine affects all of them.
+The table shows medians over the rounds. All files were read once before, so they come from the page
+cache if they fit into memory.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ from zsrobust.data.verify import verify
 
 
 def draw_photographs(folder: Path, n: int, side: int, seed: int = 0) -> None:
-    """``n`` JPEGs of 4:3 in ten class folders: smooth colours under a little grain."""
+    """``n`` JPEGs of 4:3 in ten class folders: smooth colours with noise."""
     random = np.random.default_rng(seed)
     for index in range(n):
         coarse = random.integers(0, 256, (9, 12, 3), np.uint8)
@@ -54,7 +55,7 @@ def draw_photographs(folder: Path, n: int, side: int, seed: int = 0) -> None:
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
-    """Serves files and writes no line a request."""
+    """Serves files without a log."""
 
     protocol_version = "HTTP/1.1"
 
@@ -69,7 +70,7 @@ def serve(folder: str, pipe: multiprocessing.connection.Connection) -> None:
 
 
 def torchvision_batches(folder: Path, order: list[list[int]], options: argparse.Namespace):
-    """What one writes without this package."""
+    """The usual code without this package."""
     side = options.resolution
     transform = transforms.Compose(
         [
@@ -100,11 +101,13 @@ def our_batches(spec: str, names: list[str], order: list[list[int]], options: ar
 
 
 def timed(batches: Iterator[Tensor], check: Tensor) -> float:
-    """Seconds until the last batch; the first one must be ``check``."""
+    """Seconds until the last batch; the first one must equal ``check``."""
     started = time.perf_counter()
     for position, batch in enumerate(batches):
         if position == 0 and not torch.equal(batch, check):
-            raise SystemExit("two ways gave different pixels: the figures would not compare")
+            raise SystemExit(
+                "two loaders gave different pixels, so their speeds cannot be compared"
+            )
     return time.perf_counter() - started
 
 
@@ -118,7 +121,7 @@ def measure(folder: Path, work: Path, options: argparse.Namespace) -> list[dict[
     pipe, its_end = multiprocessing.Pipe()
     server = multiprocessing.Process(target=serve, args=(str(work / "shards"), its_end))
     server.start()
-    ways: dict[str, Callable[[], Iterator[Tensor]]] = {
+    loaders: dict[str, Callable[[], Iterator[Tensor]]] = {
         "torchvision ImageFolder": lambda: torchvision_batches(folder, order, options),
         "zsrobust, files": lambda: our_batches(f"imagefolder:{folder}", names, order, options),
         "zsrobust, shards": lambda: our_batches(
@@ -128,47 +131,47 @@ def measure(folder: Path, work: Path, options: argparse.Namespace) -> list[dict[
             our_batches, f"webdataset:http://127.0.0.1:{pipe.recv()}", names, order, options
         ),
     }
-    seconds: dict[str, list[list[float]]] = {way: [] for way in ways}
-    check = next(ways["torchvision ImageFolder"]())
-    # What a run does before its first epoch, and once a set: every file is decoded.
+    seconds: dict[str, list[list[float]]] = {loader: [] for loader in loaders}
+    check = next(loaders["torchvision ImageFolder"]())
+    # Once per data set, before the first epoch, a run decodes every file.
     verify(source, "stop")
-    verdicts = Path(os.environ["ZSROBUST_CACHE"]) / "verified"
+    verified = Path(os.environ["ZSROBUST_CACHE"]) / "verified"
     try:
         for number in range(options.rounds):
-            for way, batches in ways.items():
-                fresh = work / f"cache {number} {way}"
+            for loader, batches in loaders.items():
+                fresh = work / f"cache {number} {loader}"
                 fresh.mkdir()
-                (fresh / "verified").symlink_to(verdicts)
+                (fresh / "verified").symlink_to(verified)
                 os.environ["ZSROBUST_CACHE"] = str(fresh)
-                seconds[way].append([timed(batches(), check) for _ in range(2)])
+                seconds[loader].append([timed(batches(), check) for _ in range(2)])
     finally:
         server.terminate()
         server.join()
     return [
         {
-            "way": way,
+            "loader": loader,
             "workers": options.workers,
             "images": len(names),
             "first_epoch": len(names) / statistics.median(first for first, _ in found),
             "second_epoch": len(names) / statistics.median(second for _, second in found),
             "seconds": found,
         }
-        for way, found in seconds.items()
+        for loader, found in seconds.items()
     ]
 
 
 def table(rows: list[dict[str, object]], options: argparse.Namespace) -> Table:
     shown = Table(
-        title=f"images a second per worker at {options.resolution} px, median of "
+        title=f"images per second and worker at {options.resolution} px, median of "
         f"{options.rounds} rounds (load {os.getloadavg()[0]:.1f} on {os.cpu_count()} CPUs)"
     )
-    for heading in ("way", "workers", "first epoch", "second epoch", "second / torchvision's"):
-        shown.add_column(heading, justify="left" if heading == "way" else "right")
-    base = {row["workers"]: row["second_epoch"] for row in rows if "torchvision" in row["way"]}
+    for heading in ("loader", "workers", "first epoch", "second epoch", "second / torchvision's"):
+        shown.add_column(heading, justify="left" if heading == "loader" else "right")
+    base = {row["workers"]: row["second_epoch"] for row in rows if "torchvision" in row["loader"]}
     for row in rows:
         divisor = max(1, row["workers"])
         shown.add_row(
-            row["way"],
+            row["loader"],
             str(row["workers"]),
             f"{row['first_epoch'] / divisor:,.0f}",
             f"{row['second_epoch'] / divisor:,.0f}",
@@ -179,15 +182,15 @@ def table(rows: list[dict[str, object]], options: argparse.Namespace) -> Table:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--folder", type=Path, help="class folders; JPEGs are drawn without it")
-    parser.add_argument("--images", type=int, default=1000, help="how many to draw")
-    parser.add_argument("--side", type=int, default=375, help="shorter side of those drawn, pixels")
+    parser.add_argument("--folder", type=Path, help="class folders (default: synthetic JPEGs)")
+    parser.add_argument("--images", type=int, default=1000, help="number of synthetic images")
+    parser.add_argument("--side", type=int, default=375, help="their shorter side in pixels")
     parser.add_argument("--resolution", type=int, default=224)
     parser.add_argument("--batch_size", type=int, default=50)
     parser.add_argument("--shard_size", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 2])
-    parser.add_argument("--json", type=Path, help="write the figures there")
+    parser.add_argument("--json", type=Path, help="write the results to this file")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         work, rows = Path(temporary), []

@@ -1,9 +1,9 @@
-"""Whether a long fine-tuning grows: memory, open files and the log, read while it runs.
+"""Memory, open files and log size of a long fine-tuning, read while it runs.
 
     python -m benchmarks.long_run --steps 10000
 
-Prints a line whenever a tenth of the steps is done: the process's own memory, open files, threads,
-and bytes of metrics.jsonl and of the run folder. Linux alone, for it reads /proc.
+Prints a line after every tenth of the steps: anonymous memory, open files, threads and the sizes of
+metrics.jsonl and of the run folder. Linux only, because it reads /proc.
 """
 
 import argparse
@@ -31,15 +31,15 @@ class Tokenizer:
 
 
 def tiny_model(folder: Path) -> str:
-    """The name of a CLIP so small that ten thousand steps take minutes, its weights random."""
+    """The name of a random CLIP so small that ten thousand steps take minutes."""
     open_clip.factory._MODEL_CONFIGS["tiny"] = TINY
     torch.manual_seed(0)
     save_for_hf(open_clip.create_model("tiny"), Tokenizer(), TINY, str(folder), True)
     return f"local-dir:{folder}"
 
 
-def own_memory_mb() -> float:
-    """Resident memory that is no file's: the system drops mapped files when others need room."""
+def anonymous_memory_mb() -> float:
+    """Resident memory without mapped files, which the system may drop at any time."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("RssAnon:"):
             return int(line.split()[1]) / 1024
@@ -61,7 +61,7 @@ def main() -> None:
         train(trainer, *arguments)
         if trainer.done in marks:
             print(
-                f"step {trainer.done:6d}  {own_memory_mb():7.1f} MB  "
+                f"step {trainer.done:6d}  {anonymous_memory_mb():7.1f} MB  "
                 f"{len(list(Path('/proc/self/fd').iterdir())):3d} open files  "
                 f"{threading.active_count()} threads  "
                 f"{(trainer.folder / 'metrics.jsonl').stat().st_size:8d} bytes of metrics  "

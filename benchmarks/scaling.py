@@ -1,32 +1,32 @@
-"""``python -m benchmarks scaling``: images a second as one size grows, the others held."""
+"""``python -m benchmarks scaling``: images per second as one size grows and others are fixed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from matplotlib.figure import Figure
 
-from benchmarks.evaluating import STEPS, subject
-from benchmarks.our_way import our_step
+from benchmarks.evaluation import STEPS, subject
+from benchmarks.ours import our_step
 from benchmarks.setting import Setting
-from benchmarks.side_by_side import timed
+from benchmarks.timing import Call, timed
 from zsrobust.attacks import ThreatModel, make_attack
 
 
 @dataclass(frozen=True)
 class Axis:
-    """What grows.
+    """A size that grows.
 
     Attributes:
-        points: its values.
-        batch: images a step where all points must fit the memory; None for the usual number.
-        evaluation: of PGD-10 at so many radii; else a field of ``Setting`` grows, in training.
+        values: of the field of ``Setting`` with the axis's name, in a training step.
+        batch: images per step if the default does not fit into memory.
+        evaluation: the values are numbers of radii of a PGD-10 evaluation instead.
     """
 
-    points: Sequence[Any]
+    values: Sequence[Any]
     batch: int | None = None
     evaluation: bool = False
 
@@ -48,42 +48,41 @@ AXES: dict[str, dict[str, Axis]] = {
         "radii": Axis((1, 2, 4), evaluation=True),
     },
 }
-"""By device."""
+"""Axes by device."""
 
 
 def scaling(
-    usual: Setting, axes: Mapping[str, Axis], *, rounds: int
+    default: Setting, axes: Mapping[str, Axis], *, rounds: int
 ) -> Iterator[dict[str, object]]:
-    """A row a point: images a second of a PMG-AFT step of ours, or of an evaluation."""
+    """Yield a row per value: images per second of our PMG-AFT step or of an evaluation."""
+    device = torch.device(default.device)
     for name, axis in axes.items():
-        held = replace(usual, batch=axis.batch or usual.batch)
-        for point in axis.points:
-            setting = held if axis.evaluation else replace(held, **{name: point})
-            # One at a time, since the largest would not fit beside the others.
-            way = _evaluation(setting, point) if axis.evaluation else our_step(setting, True)
-            device = torch.device(setting.device)
-            found = timed({f"{name} {point}": way}, rounds=rounds, device=device)
-            (timing,) = found.values()
+        fixed = replace(default, batch=axis.batch or default.batch)
+        for value in axis.values:
+            setting = fixed if axis.evaluation else replace(fixed, **{name: value})
+            # One at a time, because the largest would not fit into memory beside the others.
+            call = _evaluation(setting, value) if axis.evaluation else our_step(setting, True)
+            (timing,) = timed({f"{name} {value}": call}, rounds=rounds, device=device).values()
             yield {
                 "axis": name,
-                "value": point,
+                "value": value,
                 "batch": setting.batch,
                 "seconds": timing.as_dict(),
                 "images_per_second": setting.batch / timing.median,
             }
-            del way
+            del call
 
 
-def _evaluation(setting: Setting, radii: int) -> Callable[[], object]:
-    """PGD-10 at 1/255, 2/255 and so on, of images of which some are right."""
-    found = subject(setting)
+def _evaluation(setting: Setting, radii: int) -> Call:
+    """PGD-10 at 1/255, 2/255, ..., ``radii``/255."""
+    own = subject(setting)
     threats = [ThreatModel(eps=level / 255) for level in range(1, radii + 1)]
     attacks = [make_attack(f"pgd-{STEPS}", threat, seed=0) for threat in threats]
-    return lambda: [found.ours(attack) for attack in attacks]
+    return lambda: [own.robust(attack) for attack in attacks]
 
 
 def scaling_figure(rows: Sequence[dict[str, object]]) -> Figure:
-    """A panel an axis."""
+    """One panel per axis."""
     axes = list(dict.fromkeys(str(row["axis"]) for row in rows))
     figure = Figure(figsize=(2.6 * len(axes), 3), layout="constrained")
     for panel, axis in zip(figure.subplots(1, len(axes), squeeze=False)[0], axes, strict=True):
@@ -94,5 +93,5 @@ def scaling_figure(rows: Sequence[dict[str, object]]) -> Figure:
         panel.set(xlabel=axis.replace("_", " "), ylim=(0, 1.1 * max(speeds)))
         panel.margins(x=0.2)
         panel.grid(alpha=0.3)
-    figure.axes[0].set_ylabel("images a second")
+    figure.axes[0].set_ylabel("images per second")
     return figure

@@ -1,4 +1,4 @@
-"""What is measured on: an architecture with random weights, random images, made-up prompts."""
+"""The workload: an architecture with random weights, random images and synthetic prompts."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ ATTACK_STEPS = 2
 
 @dataclass(frozen=True)
 class Setting:
-    """A fine-tuning step's sizes.
+    """Sizes and precision of a fine-tuning step.
 
     Attributes:
         model: a name that the package loads, such as ``ViT-B-32/random``.
-        batch: images a step.
-        prompts: classes, one prompt each.
+        batch: images per step.
+        prompts: number of classes, with one prompt each.
         device: ``cpu`` or ``cuda``.
-        precision: ``fp32``; ``fp16`` (autocast, the authors' way alone) or ``bf16``, of the update.
-        attack_precision: of our attack, ``fp32`` or ``bf16``.
-        compiled: whether our towers are.
-        attack_steps: of PGD.
+        precision: of the update: ``fp32``, ``bf16`` (ours) or ``fp16`` (the authors').
+        attack_precision: of our attack: ``fp32`` or ``bf16``.
+        compiled: whether our encoders are compiled.
+        attack_steps: PGD steps.
     """
 
     model: str
@@ -44,8 +44,8 @@ class Setting:
     def loaded(self) -> CLIPModel:
         if self.device == "cpu":
             return load(self.model)
-        # Drawing random weights takes longer than steps on a GPU do.
-        model = copy.deepcopy(loaded_once(self.model))
+        # Drawing random weights takes longer than a step on a GPU.
+        model = copy.deepcopy(cached_model(self.model))
         model.encoder.to(self.device)
         model.preprocessing.to(self.device)
         return model
@@ -62,14 +62,14 @@ class Setting:
 
 
 @functools.cache
-def loaded_once(model: str) -> CLIPModel:
-    """On the CPU, and kept."""
+def cached_model(model: str) -> CLIPModel:
+    """The model on the CPU, loaded once."""
     return load(model)
 
 
-def labels_right_in(share: float, predictions: Tensor) -> Tensor:
-    """Labels (N,) of which the predictions (N,) hit ``share``, the first ones; the rest miss."""
-    right = math.ceil(share * len(predictions))
+def labels_for_accuracy(accuracy: float, predictions: Tensor) -> Tensor:
+    """Labels (N,) for which the first ``accuracy * N`` predictions (N,) are correct, no others."""
+    correct = math.ceil(accuracy * len(predictions))
     labels = predictions.clone()
-    labels[right:] = (labels[right:] + 1) % (int(predictions.max()) + 1)
+    labels[correct:] = (labels[correct:] + 1) % (int(predictions.max()) + 1)
     return labels

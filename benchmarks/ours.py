@@ -1,4 +1,4 @@
-"""The package's own step, as ``zsrobust finetune`` sets it up."""
+"""The training step of this package, built as in ``zsrobust finetune``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import replace
 
-from benchmarks.authors_way import LR, TEMPLATE
+from benchmarks.authors import LR, TEMPLATE
 from benchmarks.setting import EPS, Setting
 from zsrobust.attacks import PGD, ThreatModel
 from zsrobust.data.batch import Batch
@@ -18,11 +18,11 @@ from zsrobust.utils.distributed import make_accelerator
 
 
 class OurStep:
-    """One fine-tuning step, called again and again on one batch."""
+    """One training step; every call uses the same batch."""
 
     def __init__(self, setting: Setting, objective: Objective) -> None:
         model = setting.loaded()
-        self.step = _made(setting, model, objective)
+        self.step = _training_step(setting, model, objective)
         images, labels = setting.images(model.preprocessing.image_size)
         ids = [str(index) for index in range(setting.batch)]
         self.batch, self.size = Batch(images, labels, ids), setting.batch
@@ -31,18 +31,18 @@ class OurStep:
         return self.step([self.batch], epoch=0, global_batch=self.size)["total"]
 
 
-def our_step(setting: Setting, guided: bool) -> Callable[[], object]:
-    # The loss at the model's own scale, as the other way computes it.
-    return OurStep(setting, PMGAFT(preset="paper") if guided else TeCoA())
+def our_step(setting: Setting, pmg_aft: bool) -> Callable[[], object]:
+    # The preset ``paper`` is the loss of ``benchmarks.authors``.
+    return OurStep(setting, PMGAFT(preset="paper") if pmg_aft else TeCoA())
 
 
-def _made(setting: Setting, model, objective: Objective) -> TrainingStep:
+def _training_step(setting: Setting, model, objective: Objective) -> TrainingStep:
     original = copy.deepcopy(model.encoder).eval().requires_grad_(False)
     accelerator = make_accelerator(setting.device)
     encoder = TrainedEncoder(model.encoder, model.preprocessing, accelerator)
     if setting.compiled:
-        for tower in (encoder.raw, original):
-            compile_blocks(tower)
+        for one in (encoder.raw, original):
+            compile_blocks(one)
     trained = replace(model, encoder=encoder.forward)
     return TrainingStep(
         objective=objective,

@@ -1,4 +1,4 @@
-"""How fast a step could be: its counted operations at the rate this device multiplies matrices."""
+"""FLOP counts of calls and steps, and the rate at which the device multiplies matrices."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from benchmarks.setting import Setting, loaded_once
+from benchmarks.setting import Setting, cached_model
 
-GUIDED_PASSES, PLAIN_PASSES = 7, 3
-"""Passes of one image besides the attack's two a PGD step: students and original forward, and
-gradients to activations and weights. With PGD-2 that makes 11 for PMG-AFT, 7 for TeCoA."""
+PMG_AFT_PASSES, TECOA_PASSES = 7, 3
+"""Passes per image besides the two of each PGD step: forwards of student and teacher, gradients to
+activations and weights. With PGD-2 the total is 11 for PMG-AFT and 7 for TeCoA."""
 SIDE = {"cpu": 2048, "cuda": 8192}
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-class Operations(TorchDispatchMode):
-    """Adds up torch's own formulas; its ``FlopCounterMode`` cannot look into ``autograd.grad``."""
+class _Counter(TorchDispatchMode):
+    """Sums torch's FLOP formulas; ``FlopCounterMode`` does not see into ``autograd.grad``."""
 
     total = 0.0
 
@@ -34,42 +34,42 @@ class Operations(TorchDispatchMode):
         return out
 
 
-def counted(way: Callable[[], object]) -> float:
-    """Operations of one call, what is compiled run as written; two for multiplying and adding."""
-    counter = Operations()
-    # Without a gradient attention takes a path whose operations the counter does not see.
+def count_flops(call: Callable[[], object]) -> float:
+    """FLOPs of one call; a multiply-add counts as two. Compiled code runs eagerly."""
+    counter = _Counter()
+    # Without gradients, attention takes a fast path whose operations the counter does not see.
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         with torch.compiler.set_stance("force_eager"), counter:
-            way()
+            call()
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
     return counter.total
 
 
-def forward_operations(setting: Setting) -> float:
-    """Operations of one image through the tower."""
-    return _forward_operations(setting.model)
+def forward_flops(setting: Setting) -> float:
+    """FLOPs of the image encoder's forward for one image."""
+    return _forward_flops(setting.model)
 
 
 @functools.cache
-def _forward_operations(name: str) -> float:
-    model = loaded_once(name)
+def _forward_flops(name: str) -> float:
+    model = cached_model(name)
     side = model.preprocessing.image_size
     images = torch.zeros(1, 3, side, side)
-    return counted(lambda: model.encoder(images))
+    return count_flops(lambda: model.encoder(images))
 
 
-def step_operations(setting: Setting, *, guided: bool) -> float:
-    """Operations that a step cannot do without."""
-    passes = 2 * setting.attack_steps + (GUIDED_PASSES if guided else PLAIN_PASSES)
-    return setting.batch * passes * forward_operations(setting)
+def required_flops(setting: Setting, *, pmg_aft: bool) -> float:
+    """FLOPs that a step of PMG-AFT or TeCoA needs at least."""
+    passes = 2 * setting.attack_steps + (PMG_AFT_PASSES if pmg_aft else TECOA_PASSES)
+    return setting.batch * passes * forward_flops(setting)
 
 
 @functools.cache
 def matrix_rate(device: str, precision: str, seconds: float = 2.0) -> float:
-    """Operations a second of square products, the best of many within ``seconds``."""
+    """FLOPs per second of a square matrix product, the best of those run within ``seconds``."""
     side = SIDE[device]
     left = torch.rand(side, side, device=device, dtype=DTYPES[precision])
     right = left.T.contiguous()
