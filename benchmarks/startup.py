@@ -1,8 +1,9 @@
-"""What the command line answers at once: how long it takes, and how much memory."""
+"""``python -m benchmarks startup``: time and memory of command-line requests without torch."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from typing import Any
 from benchmarks.memory import MIB, resident
 from zsrobust.attacks.registry import EXAMPLES
 from zsrobust.cli.commands import command_names
+from zsrobust.cli.commands.completion import SHELLS
 from zsrobust.config.parsing import evaluate_parser, finetune_parser
 from zsrobust.config.recipes import recipe_names
 from zsrobust.config.run_folder import claimed, find_run
@@ -30,8 +32,9 @@ from zsrobust.sweep.study import plan_names
 FINETUNE = ["finetune", "--model", "glyph-clip", "--data", "glyph:training"]
 EVALUATE = ["evaluate", "--model", "glyph-clip", "--data", "digits"]
 SWEEP = ["sweep", "tecoa", "--out", "sweep", "--steps", "2", "--evaluation.data", "digits"]
-# What the system says of an ended process counts the one that started it, too.
-ANSWER = """
+# The peak that the system reports for a finished process may be its parent's, so the process copies
+# its own status.
+ZSROBUST = """
 import shutil, sys
 from zsrobust.cli.main import main
 try:
@@ -39,12 +42,19 @@ try:
 finally:
     shutil.copyfile("/proc/self/status", sys.argv[1])
 """
+# What bash does when Tab is pressed after the arguments.
+TAB = """
+source "$1"; shift
+COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMP_LINE="$*"; COMP_POINT=${#COMP_LINE}
+function=$(complete -p zsrobust | sed 's/.*-F \\([^ ]*\\).*/\\1/')
+"$function" zsrobust "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"
+"""
 
 
 def answered_at_once(here: Path) -> dict[str, list[list[str]]]:
-    """Words that need no torch, by what they ask for; those of names beginning "wrong" exit 2.
+    """Arguments of requests that must not import torch, by kind; kinds named "wrong ..." exit 2.
 
-    They are for the folder ``here``, in which the folders that some of them name are made.
+    Creates the folders that they name in ``here``, the folder to run them in.
     """
     (here / "empty").mkdir()
     (here / "full").mkdir()
@@ -128,55 +138,72 @@ def _wrong_folders() -> Iterator[list[str]]:
 
 
 def startup(rounds: int, before: str | None = None) -> Iterator[dict[str, object]]:
-    """A row a kind of request: each in a process of its own, its time and the most memory.
+    """Yield a row per kind of request: seconds and peak memory, each in a new process.
 
     Args:
-        rounds: times that each is measured.
-        before: ``src`` of another version, to be measured beside this one.
+        rounds: measurements of each request.
+        before: ``src`` of another version to compare with.
     """
+    sources = {"_before": before, "": None} if before else {"": None}
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)
-        asked = answered_at_once(here)
-        for what, requests in asked.items():
-            row: dict[str, object] = {"what": what, "requests": len(requests)}
-            for when, source in (("before", before), ("now", None)):
-                if when == "now" or source is not None:
-                    found = [_measured(argv, here, source, rounds) for argv in requests]
-                    row |= _row(requests, found, "_before" if when == "before" else "")
+        kinds = answered_at_once(here)
+        # The scripts list the models of open_clip, which imports torch.
+        kinds["completion script"] = [["completion", shell] for shell in SHELLS]
+        for kind, requests in kinds.items():
+            row: dict[str, object] = {"kind": kind, "requests": len(requests)}
+            for suffix, source in sources.items():
+                commands = [[sys.executable, "-c", ZSROBUST, "status", *argv] for argv in requests]
+                row |= _row(requests, commands, here, source, rounds, suffix)
             yield row
+        if shutil.which("bash"):
+            script = [sys.executable, "-m", "zsrobust", "completion", "bash"]
+            with (here / "script").open("wb") as file:
+                subprocess.run(script, cwd=here, stdout=file, check=True)
+            requests = [[""], *([command, "--"] for command in command_names())]
+            bash = ["bash", "--norc", "-c", TAB, "-", "./script", "zsrobust"]
+            (here / "status").unlink()
+            row = {"kind": "completion in bash", "requests": len(requests)}
+            commands = [[*bash, *argv] for argv in requests]
+            yield row | _row(requests, commands, here, None, rounds, "")
 
 
 def _row(
-    requests: list[list[str]], found: list[tuple[list[float], float]], suffix: str
+    requests: list[list[str]],
+    commands: list[list[str]],
+    here: Path,
+    source: str | None,
+    rounds: int,
+    suffix: str,
 ) -> dict[str, Any]:
-    medians = [statistics.median(seconds) for seconds, _ in found]
+    measured = [_measure(command, here, source, rounds) for command in commands]
+    medians = [statistics.median(seconds) for seconds, _ in measured]
     return {
         f"seconds{suffix}": {
             "median": statistics.median(medians),
             "fastest": min(medians),
             "slowest": max(medians),
         },
-        f"peak_mib{suffix}": max(peak for _, peak in found),
+        f"peak_mib{suffix}": max(peak for _, peak in measured),
         f"slowest{suffix}": " ".join(requests[medians.index(max(medians))]),
     }
 
 
-def _measured(
-    argv: list[str], here: Path, source: str | None, rounds: int
+def _measure(
+    command: list[str], here: Path, source: str | None, rounds: int
 ) -> tuple[list[float], float]:
-    """Seconds of each round, and MiB of resident memory at the highest (Linux; elsewhere nan)."""
+    """Seconds of each round, and the peak resident memory in MiB (NaN if it is not reported)."""
     environment = {**os.environ, **({} if source is None else {"PYTHONPATH": source})}
-    told = here / "status"
     seconds = []
     for _ in range(rounds):
-        begun = time.perf_counter()
+        start = time.perf_counter()
         subprocess.run(
-            [sys.executable, "-c", ANSWER, str(told), *argv],
+            command,
             cwd=here,
             env=environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             check=False,
         )
-        seconds.append(time.perf_counter() - begun)
-    return seconds, resident("VmHWM", told) / MIB
+        seconds.append(time.perf_counter() - start)
+    return seconds, resident("VmHWM", here / "status") / MIB
