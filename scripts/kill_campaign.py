@@ -1,11 +1,11 @@
-"""Kill runs with SIGKILL at random moments, go on, and compare with a run that was left alone.
+"""Kill runs with SIGKILL at random moments, resume them and compare with an uninterrupted run.
 
-A run here is a fine-tuning of a tiny model and the evaluation of what came out, with one thread.
-A third of the kills strike at any moment, a third when a file is being written, a third in the
-evaluation. After each kill every file that is no temporary one must be whole; after the last, the
-same call must end with the same files, byte for byte, as the run that was left alone. (The speed in
-``metrics.jsonl`` and the record of the environment are left out.) Processes are forked, so that a
-kill costs no import of torch; a system without fork cannot run this.
+A run is a fine-tuning of a tiny model and an evaluation of the result, with one thread. One third
+of the kills occur at any moment, one third while a file is being written, one third during the
+evaluation. After each kill every file except temporary ones must be intact. After the last kill,
+the resumed run must end with the same files, byte for byte, as the uninterrupted run, except for
+the speed in ``metrics.jsonl`` and the record of the environment. Processes are forked, so that they
+need not import torch again; the script needs a system with fork.
 
     python scripts/kill_campaign.py --kills 100 --out kill_campaign
 """
@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 import open_clip
-import pyarrow.dataset  # noqa: F401  (else every process imports it anew)
+import pyarrow.dataset  # noqa: F401  (imported once, before processes are forked)
 import pyarrow.parquet as pq
 import torch
 from open_clip.push_to_hf_hub import save_for_hf
@@ -51,14 +51,14 @@ TINY = {
 
 
 class NoTokenizer:
-    """Writes nothing: open_clip's own is used."""
+    """Not saved, because the tokenizer of open_clip is used."""
 
     def save_pretrained(self, folder: str) -> None:
         """Write nothing."""
 
 
-def make_material(folder: Path) -> None:
-    """A random tiny CLIP, and 4 classes of 30 noisy images of a colour each."""
+def make_inputs(folder: Path) -> None:
+    """Save a tiny CLIP with random weights and 4 classes of 30 noisy images, one colour each."""
     torch.manual_seed(0)
     open_clip.factory._MODEL_CONFIGS["tiny"] = TINY
     save_for_hf(open_clip.create_model("tiny"), NoTokenizer(), TINY, str(folder / "clip"), True)
@@ -71,17 +71,17 @@ def make_material(folder: Path) -> None:
             Image.fromarray(pixels.astype(np.uint8)).save(images / f"{index}.png")
 
 
-def work(material: Path, folder: Path, cache: Path, log: Path) -> None:
-    """The run, in a process of its own: names in its files are relative to ``folder``."""
+def work(inputs: Path, folder: Path, cache: Path, log: Path) -> None:
+    """The run, in its own process; paths in its files are relative to ``folder``."""
     with log.open("a") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     os.environ["ZSROBUST_CACHE"] = str(cache)
     os.chdir(folder)
     torch.set_num_threads(1)
-    data = f"imagefolder:{material / 'images'}"
+    data = f"imagefolder:{inputs / 'images'}"
     training = FinetuneConfig(
-        model=f"local-dir:{material / 'clip'}",
+        model=f"local-dir:{inputs / 'clip'}",
         data=data,
         out="training",
         steps=20,
@@ -107,7 +107,7 @@ def work(material: Path, folder: Path, cache: Path, log: Path) -> None:
 
 
 def strike(process: multiprocessing.process.BaseProcess, moment: Callable[[], bool]) -> bool:
-    """Kill ``process`` once ``moment`` has come; whether it was still running."""
+    """Kill ``process`` when ``moment`` is true; return whether it was still running."""
     while process.is_alive():
         if moment():
             process.kill()
@@ -118,7 +118,7 @@ def strike(process: multiprocessing.process.BaseProcess, moment: Callable[[], bo
 
 
 def chance(aim: str, folder: Path, seconds: float, rng: random.Random) -> Callable[[], bool]:
-    """When to strike at ``folder``, whose run takes ``seconds``."""
+    """When to kill the run in ``folder``, which takes ``seconds``."""
     begun = time.monotonic()
     wait = rng.uniform(0, seconds)
 
@@ -146,14 +146,14 @@ def temporary(folder: Path) -> list[Path]:
 
 
 def phase(folder: Path) -> str:
-    """What a killed run was at, as its files tell."""
+    """What a killed run was doing, judged by its files."""
     if temporary(folder):
         return "writing"
     return "evaluating" if (folder / "evaluation" / "config.yaml").exists() else "training"
 
 
 def damaged(folder: Path) -> list[str]:
-    """The files that are no temporary ones and not whole."""
+    """The damaged files, except for temporary ones."""
     found = []
     unfinished = temporary(folder)
     for path in sorted(folder.rglob("*")):
@@ -172,14 +172,14 @@ def damaged(folder: Path) -> list[str]:
 
 
 def _hashes(content: Any) -> dict[str, str]:
-    """The files beside a JSON file whose hashes it holds."""
+    """The hashes that a JSON file holds, by the name of a file in the same folder."""
     of = content.get("sha256", {}) if isinstance(content, dict) else {}
     found = {"model.safetensors": of} if isinstance(of, str) else of
     return {name: value for name, value in found.items() if name.endswith(".safetensors")}
 
 
 def contents(folder: Path) -> dict[str, object]:
-    """All files of a run by name, of ``metrics.jsonl`` all but the speed."""
+    """All files of a run by name, without speeds and environments."""
     found: dict[str, object] = {}
     for path in sorted(folder.rglob("*")):
         if path.is_dir() or path.name in (".lock", "environment.json"):
@@ -196,25 +196,25 @@ def contents(folder: Path) -> dict[str, object]:
 
 
 def differences(folder: Path, reference: Path) -> list[str]:
-    """The files of two runs that are not the same."""
+    """The names of the files that differ between two runs."""
     ours, theirs = contents(folder), contents(reference)
     return sorted(name for name in ours | theirs if ours.get(name) != theirs.get(name))
 
 
 def campaign(kills: int, out: Path, seed: int, say: Callable[[str], None]) -> dict[str, object]:
-    """Do it; returns the figures."""
+    """Kill and resume runs; return the counts."""
     rng = random.Random(seed)
-    material, reference = out / "material", out / "reference"
-    # Building the tokenizer takes longer than all the rest of a run, and no file.
+    inputs, reference = out / "inputs", out / "reference"
+    # Building the tokenizer takes longer than the rest of a run and reads no file of it.
     open_clip.get_tokenizer = functools.cache(open_clip.get_tokenizer)
-    making = FORK.Process(target=make_material, args=(material,))
+    making = FORK.Process(target=make_inputs, args=(inputs,))
     making.start()
     making.join()
-    open_clip.get_tokenizer(f"local-dir:{material / 'clip'}")
+    open_clip.get_tokenizer(f"local-dir:{inputs / 'clip'}")
 
     def begin(folder: Path, cache: str) -> multiprocessing.process.BaseProcess:
         folder.mkdir(exist_ok=True)
-        process = FORK.Process(target=work, args=(material, folder, out / cache, out / "log.txt"))
+        process = FORK.Process(target=work, args=(inputs, folder, out / cache, out / "log.txt"))
         process.start()
         return process
 
@@ -223,7 +223,7 @@ def campaign(kills: int, out: Path, seed: int, say: Callable[[str], None]) -> di
     alone.join()
     assert alone.exitcode == 0, (out / "log.txt").read_text()
     seconds = time.monotonic() - started
-    say(f"left alone, a run takes {seconds:.1f} s")
+    say(f"an uninterrupted run takes {seconds:.1f} s")
 
     done, here, runs = 0, 0, 0
     at: Counter[str] = Counter()
@@ -241,7 +241,7 @@ def campaign(kills: int, out: Path, seed: int, say: Callable[[str], None]) -> di
                 continue
         process.join()
         if here == 0:
-            # The machine may be more or less busy than it was.
+            # The load of the machine may have changed.
             seconds = time.monotonic() - begun
         if process.exitcode:
             failures.append(f"{folder}: ended with {process.exitcode}")
@@ -260,14 +260,14 @@ def campaign(kills: int, out: Path, seed: int, say: Callable[[str], None]) -> di
 
 
 def main() -> int:
-    """Read the words, do it, print the figures as JSON; 1 if anything failed."""
+    """Print the counts as JSON; the exit code is 1 if anything failed."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True, help="a new folder")
     given = parser.parse_args()
     given.out.mkdir(parents=True)
-    # What is forked must find no pool of threads begun: theirs would wait for it for ever.
+    # Before the first operation: a process forked from one with a thread pool would deadlock.
     torch.set_num_threads(1)
     figures = campaign(
         given.kills, given.out.resolve(), given.seed, lambda line: print(line, file=sys.stderr)

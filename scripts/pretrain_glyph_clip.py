@@ -1,13 +1,13 @@
-"""Pre-train glyph-clip on the glyph world's captioned images, contrastively.
+"""Pre-train glyph-clip with a contrastive loss on synthetic images with captions.
 
     python scripts/pretrain_glyph_clip.py --out runs/glyph_clip --samples 3000000
 
-Every image is drawn anew, with two captions: one names its thing, one describes it. Both meet
-every caption of the batch that is not true of the image, and every image that the caption is not
-true of: InfoNCE as in CLIP (Radford et al. 2021) without false negatives, which this world knows.
-The learning rate rises, stays, and falls over the last fifth; weights are averaged on the way. The
-same command goes on after an interruption. ``log.jsonl`` keeps losses and zero-shot accuracies, and
-``--export`` writes what the package ships.
+Every image is new and has two captions: one names its object, one describes it. The loss is InfoNCE
+as in CLIP (Radford et al. 2021) without false negatives: an image's negatives are the captions of
+the batch that do not apply to it, and a caption's negatives the images that it does not apply to.
+The learning rate is warmed up, constant, and decays over the last fifth. Weights are averaged. The
+same command resumes an interrupted run. ``log.jsonl`` holds losses and zero-shot accuracies, and
+``--export`` writes the files that are part of the package.
 """
 
 from __future__ import annotations
@@ -56,8 +56,9 @@ RECIPE = Recipe(
     allowed=shown_in_pretraining,
 )
 LATER_FROM = 1_172_992
-"""From this sample on more things are small, and captions speak of papers and places more: by then
-things and colours are known by their words, and what is seldom spoken of is not."""
+"""From this sample on more objects are small, and captions mention backgrounds and positions more
+often, because the model has learned objects and colours by then, but not what is rarely mentioned.
+"""
 
 LATER_RECIPE = replace(RECIPE, small=0.4)
 LATER_STRESS = ("paper", "position")
@@ -66,7 +67,7 @@ LARGEST_SCALE = 100.0
 
 
 def caption_vocabulary() -> Vocabulary:
-    """Every token that a caption can hold."""
+    """Every token that can occur in a caption."""
     words = [
         *OPENINGS,
         *(concept.name for concept in concepts()),
@@ -82,7 +83,7 @@ def caption_vocabulary() -> Vocabulary:
 
 
 def batch_at(step: int, size: int) -> tuple[Tensor, np.ndarray, Captions, Captions]:
-    """Images (N, 3, H, W) in [0, 1], facts, and two captions each."""
+    """Images (N, 3, H, W) in [0, 1], their facts (N, 7) and two captions for each."""
     indices = np.arange(step * size, (step + 1) * size)
     later = int(indices[0]) >= LATER_FROM
     scenes = draw_scenes(LATER_RECIPE if later else RECIPE, STREAM, indices)
@@ -101,14 +102,14 @@ def batch_at(step: int, size: int) -> tuple[Tensor, np.ndarray, Captions, Captio
 def contrastive_loss(
     images: Tensor, texts: Tensor, own: Tensor, true: Tensor, scale: Tensor
 ) -> Tensor:
-    """InfoNCE both ways over unique captions.
+    """InfoNCE in both directions over unique captions.
 
     Args:
         images: (N, D), unit vectors.
         texts: (U, D), unit vectors, each caption once.
-        own: (N, K), which captions are each image's own.
-        true: (N, U), whether each caption is true of each image.
-        scale: what multiplies cosines.
+        own: (N, K), indices of the captions of each image.
+        true: (N, U), whether each caption applies to each image.
+        scale: factor of the cosine similarities.
     """
     logits = scale * images @ texts.T
     false = logits.masked_fill(true, -torch.inf)
@@ -120,7 +121,7 @@ def contrastive_loss(
 
 
 def learning_rate(step: int, steps: int, peak: float, warmup: int = 300) -> float:
-    """Up over ``warmup`` steps, level, and down to nought over the last fifth."""
+    """Linear warm-up over ``warmup`` steps, constant, linear decay to 0 over the last fifth."""
     fall = steps / 5
     return peak * min(1.0, (step + 1) / warmup, max(0.0, (steps - step) / fall))
 
@@ -220,11 +221,12 @@ def main() -> None:
         tokens = torch.where(dropped & words, vocabulary.unknown, tokens)
 
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            seen = model.visual(preprocessing(images).contiguous(memory_format=torch.channels_last))
-            said = model.encode_text(tokens)
+            pixels = preprocessing(images).contiguous(memory_format=torch.channels_last)
+            image_features = model.visual(pixels)
+            text_features = model.encode_text(tokens)
         loss = contrastive_loss(
-            F.normalize(seen.float(), dim=-1),
-            F.normalize(said.float(), dim=-1),
+            F.normalize(image_features.float(), dim=-1),
+            F.normalize(text_features.float(), dim=-1),
             own,
             true,
             model.logit_scale.exp(),

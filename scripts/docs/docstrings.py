@@ -1,4 +1,4 @@
-"""Docstrings as the pages show them."""
+"""Griffe extension: docstrings in the Markdown of the site."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import griffe
 
 
 class Plain(griffe.Extension):
-    """Takes markup out that is not Markdown, and keeps names together that one line describes."""
+    """Removes Sphinx roles and keeps names together that one line describes."""
 
     def on_instance(self, *, obj: griffe.Object, **_: Any) -> None:
-        """Rewrite the docstring of everything that is read."""
+        """Rewrite every docstring."""
         if obj.docstring:
             obj.docstring.value = plain(obj.docstring.value)
 
 
 def plain(text: str) -> str:
-    """``:class:`Row``` becomes ```Row```; in ``a, b: words`` spaces no longer end the name."""
+    """``:class:`Row``` becomes ```Row```; in ``a, b: text`` the space becomes non-breaking."""
     text = re.sub(r":(?:class|data|func|meth):(?=`)", "", text)
     names = re.compile(r"^ {4}\w+(?:, \w+)+(?=: )", re.MULTILINE)
     return names.sub(lambda found: found[0].replace(", ", ",\N{NO-BREAK SPACE}"), text)

@@ -1,4 +1,4 @@
-"""Draw docs/zero_shot_robustness.png, the picture of the README, from committed results.
+"""Draw docs/zero_shot_robustness.png, the figure of the README, from committed results.
 
 python scripts/docs/picture.py
 """

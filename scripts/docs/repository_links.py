@@ -1,6 +1,6 @@
-"""Links from the pages to files of the repository: each such file is a page of the site as well.
+"""MkDocs hook: a page of the site for each file of the repository that a page links to.
 
-So the site is whole in itself, and a link to a file that is not there is refused like any other.
+The site is therefore self-contained, and a link to a missing file fails the build.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ HIDDEN = "---\nsearch: {exclude: true}\nhide: [toc]\n---\n"
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add a page for everything that the pages link to outside the documentation."""
+    """Add a page for every linked file outside the documentation."""
     for page in list(files.documentation_pages()):
         for link in LINK.findall(page.content_string):
             target = repository_target(page.src_uri, link, Path(config.docs_dir))
@@ -47,18 +47,18 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Lead such links to those pages."""
+    """Point these links to the added pages."""
     here = page.file.src_uri
 
-    def led(found: re.Match[str]) -> str:
+    def replaced(found: re.Match[str]) -> str:
         target = repository_target(here, found[0], Path(config.docs_dir))
         return posixpath.relpath(address(target), posixpath.dirname(here)) if target else found[0]
 
-    return LINK.sub(led, markdown)
+    return LINK.sub(replaced, markdown)
 
 
 def repository_target(page: str, link: str, docs: Path) -> Path | None:
-    """A file outside ``docs``, or a folder in it, that the link means; None for other links."""
+    """The linked file outside ``docs`` or folder in it; None for other links."""
     target = Path(os.path.normpath(docs / posixpath.dirname(page) / link))
     inside = target.is_relative_to(docs)
     there = target.is_dir() if inside else target.is_file() and target.is_relative_to(ROOT)
@@ -66,12 +66,12 @@ def repository_target(page: str, link: str, docs: Path) -> Path | None:
 
 
 def address(target: Path) -> str:
-    """Where the page of a file or folder lies."""
+    """The source path of the page of a file or folder."""
     return f"repository/{target.relative_to(ROOT).as_posix()}.md"
 
 
 def shown(target: Path, docs: Path) -> str:
-    """The page: a notebook's cells, a file as it is, or what a folder holds."""
+    """The page's text: the cells of a notebook, the content of a file or the list of a folder."""
     title = f"# {target.relative_to(ROOT).as_posix()}\n\n"
     if target.is_dir():
         files = sorted(path for path in target.rglob("*") if path.is_file())
