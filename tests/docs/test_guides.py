@@ -1,4 +1,4 @@
-"""The tutorial's images are drawn by its own lines; the guide to evaluation names every check."""
+"""The tutorial's code makes its data sets; the guide to evaluation names every check."""
 
 import inspect
 import re

@@ -1,4 +1,4 @@
-"""The site is built whole: its links lead somewhere, it asks no other host, a phone can show it."""
+"""The site builds, its links lead somewhere, it works offline and fits a phone's screen."""
 
 import argparse
 import functools
@@ -27,11 +27,6 @@ def site(tmp_path_factory):
     out = tmp_path_factory.mktemp("site")
     build(load_config(str(ROOT / "mkdocs.yml"), site_dir=str(out)))
     return out
-
-
-def test_every_page_is_there(site):
-    for page in (ROOT / "docs").glob("*.md"):
-        assert (site / ("" if page.stem == "index" else page.stem) / "index.html").is_file()
 
 
 def test_files_of_the_repository_are_pages_too(site):
@@ -69,7 +64,6 @@ def all_parsers(parser):
 
 def test_docstrings_are_there_without_their_markup(site):
     page = (site / "api" / "index.html").read_text("utf-8")
-    assert "Fine-tune as" in page
     assert "RequestError" in page
     assert ":class:" not in page
 
