@@ -16,10 +16,12 @@ def without_code(text):
 
 
 def anchors(page):
-    """The anchors of a page's headings, on the site and on GitHub."""
-    headings = re.findall(r"^#+ (.+)$", without_code(page.read_text("utf-8")), re.MULTILINE)
+    """The anchors of a page's headings, on the site and on GitHub, and of mkdocstrings' objects."""
+    content = page.read_text("utf-8")
+    headings = re.findall(r"^#+ (.+)$", without_code(content), re.MULTILINE)
     plain = [LINK.sub(lambda link: link["text"], text) for text in headings]
-    return [re.sub(r"\s", "-", re.sub(r"[^\w\s-]", "", text).strip().lower()) for text in plain]
+    slugs = [re.sub(r"\s", "-", re.sub(r"[^\w\s-]", "", text).strip().lower()) for text in plain]
+    return [*slugs, *re.findall(r"^::: (\S+)$", content, re.MULTILINE)]
 
 
 def leads_somewhere(page, text, target):
