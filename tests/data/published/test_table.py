@@ -25,6 +25,7 @@ def test_every_set_can_be_opened() -> None:
     assert {known.reader for known in published_sets().values()} == readers | set(OWN)
     for kind, known in published_sets().items():
         assert set(kinds()[kind].splits.values()) <= set(known.counts)
+        assert known.url or known.torchvision or known.steps
 
 
 @pytest.mark.parametrize("known", published_sets().values(), ids=list(published_sets()))
