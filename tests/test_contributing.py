@@ -151,6 +151,85 @@ def an_attack(copy):
     assert shown.splitlines()[-1] == "toy-3 10"
 
 
+def a_data_set(copy):
+    copy.insert(
+        "data/published/sets.yaml",
+        "further:",
+        dedent(
+            """
+            toys:
+              toy:
+                title: Toy
+                classes: 2
+                counts: {test: 4}
+                source: https://example.org
+                licence: none
+                places: [toy]
+                needs: [n01, n02]
+                reader: class_folders
+            """
+        ),
+    )
+    copy.write("data/names/toy.txt", "n01\ttabby cat\nn02\tred setter\n")
+    shown = copy.run(
+        """
+        from pathlib import Path
+        from PIL import Image
+        from zsrobust.cli.main import main
+        from zsrobust.data.registry import open_set
+
+        for place in ("n01/a", "n01/b", "n02/a", "n02/b"):
+            file = Path("data/toy", f"{place}.png")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (40, 40)).save(file)
+        print(main(["data", "verify", "toy", "--root", "data"]))
+        opened = open_set("toy:data/toy", "test")
+        print(opened.class_names, opened.labels)
+        """
+    )
+    assert shown.splitlines()[-2:] == ["0", "('tabby cat', 'red setter') (0, 0, 1, 1)"]
+
+
+def an_export(copy):
+    copy.write(
+        "export/formats/toy.py",
+        '''
+        """A toy: the encoder's tensors in a file of torch."""
+
+        from zsrobust.export.checks import to_pixels
+        from zsrobust.export.format import Format, Loaded, export_format
+        from zsrobust.utils.lazy import torch
+
+
+        @export_format("toy")
+        class Toy(Format):
+            """``toy.pt``."""
+
+            what = "a toy"
+            how = "With torch."
+
+            def check(self, model, request):
+                pass
+
+            def write(self, model, folder, request):
+                torch.save(model.encoder.state_dict(), folder / "toy.pt")
+                return []
+
+            def load(self, folder, model):
+                model.encoder.load_state_dict(torch.load(folder / "toy.pt", weights_only=True))
+
+                def images(shown):
+                    return model.encoder(model.preprocessing(to_pixels(shown)))
+
+                return Loaded(images, None, model.preprocessing.image_size)
+        ''',
+    )
+    copy.insert("docs/export.md", "| `tecoa`", "| `toy` | `toy.pt` | torch |\n")
+    command = ["export", "glyph-clip-robust", "--to", "toy", "--out", "out"]
+    copy.run(f"from zsrobust.cli.main import main; raise SystemExit(main({command}))")
+    assert (copy.folder / "out" / "toy.pt").is_file()
+
+
 def a_command(copy):
     copy.write(
         "cli/commands/toy.py",
@@ -180,6 +259,8 @@ def a_command(copy):
 TOYS = {
     "a loss": a_loss,
     "an attack": an_attack,
+    "a data set": a_data_set,
+    "an export": an_export,
     "a command": a_command,
 }
 
