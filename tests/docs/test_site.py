@@ -13,7 +13,7 @@ from mkdocs.config import load_config
 from mkdocs.exceptions import Abort
 
 from zsrobust.cli.commands import command_names
-from zsrobust.cli.commands.completion import whole_parser
+from zsrobust.cli.commands.completion import full_parser
 from zsrobust.data.published.sets import published_sets
 from zsrobust.objectives import OBJECTIVES
 
@@ -47,7 +47,7 @@ def test_every_command_and_option_is_described(site):
         assert method in page
     # Where a command explains its own words, it writes --dry-run for --dry_run.
     words = set(re.findall(r"--[a-z][\w.]*", page.replace("-", "_").replace("__", "--")))
-    for parser in all_parsers(whole_parser()):
+    for parser in all_parsers(full_parser()):
         for action in parser._actions:
             for option in action.option_strings[:1]:
                 if option not in ("--json", "--debug"):

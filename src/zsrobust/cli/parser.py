@@ -43,8 +43,8 @@ class Parser(argparse.ArgumentParser):
         switches = {name for a in self._actions if a.type is boolean for name in a.option_strings}
         following = [*argv, ""][1:]
         explicit = [
-            f"{word}=true" if word in switches and then.lower() not in BOOLEANS else word
-            for word, then in zip(argv, following, strict=True)
+            f"{arg}=true" if arg in switches and then.lower() not in BOOLEANS else arg
+            for arg, then in zip(argv, following, strict=True)
         ]
         return super().parse_known_args(explicit, namespace)
 

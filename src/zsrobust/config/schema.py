@@ -1,4 +1,4 @@
-"""Everything that decides a run, typed and checked; YAML and the command line are views of it."""
+"""The schema of a run: typed, checked dataclasses that YAML and the command line fill."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from zsrobust.utils.validation import (
 Device = Literal["auto", "cpu", "cuda", "mps"]
 ONE_LEVEL = Eps("1/255")
 MOST_WORKERS = 512
-# What changes where or how fast a run goes, never what it computes; and its own folder's name.
+# Options that change where a run is or how fast, never what it computes.
 UNCHANGING = frozenset({"out", "overwrite", "device", "workers", "shard", "keep_checkpoints"})
 UNCHANGING_EVALUATION = UNCHANGING | {"batch_size", "sanity"}
 
@@ -60,7 +60,7 @@ class TrainingAttack:
 
 @dataclass(frozen=True)
 class Optimizer:
-    """How weights move.
+    """The optimizer and its schedule.
 
     Attributes:
         name: sgd or adamw.
@@ -93,41 +93,41 @@ class FinetuneConfig:
     """One fine-tuning run.
 
     Attributes:
-        model: what to start from, and the frozen guide; anything `zsrobust.load` takes.
+        model: the model to fine-tune, and the frozen teacher; anything `zsrobust.load` takes.
         data: labelled training images, KIND:PATH (tiny-imagenet, imagefolder, cifar10, ...).
         out: run folder; null for one under runs/ named after the configuration.
         method: the objective.
         objective: the objective's own options.
         attack: PGD inside the training step.
-        optimizer: how weights move.
-        adapter: what of the image encoder is trained.
-        ema: decay of an average of the weights over steps, which is then evaluated and kept
-            instead of the last weights, such as 0.999; null for none.
+        optimizer: the optimizer and its schedule.
+        adapter: which parameters of the image encoder are trained.
+        ema: decay of an exponential moving average of the weights, such as 0.999, which is
+            evaluated and saved instead of the last weights; null for none.
         epochs: passes over the training part of the data.
         steps: optimizer steps; replaces epochs where given.
-        batch_size: images a step, over all processes and accumulation steps.
-        accumulate: parts that each process splits its share of a batch into, to save memory.
-        precision: of the update.
+        batch_size: images per step, over all processes and accumulation steps.
+        accumulate: gradient accumulation steps, to save memory.
+        precision: of the optimizer step; bf16 is autocast.
         attack_precision: of the attack inside the training step; others are always fp32.
-        compile: compile the image towers for training (torch.compile): faster after the first
-            step, and other rounding.
-        shard: of several processes, let each keep a part of the weights in training, their
-            gradients and the optimizer's state (FSDP), for towers that do not fit on one device.
+        compile: compile the image encoders for training (torch.compile): faster after the first
+            step, with different rounding.
+        shard: shard weights, gradients and optimizer state over the processes (FSDP), for encoders
+            that do not fit on one device.
         batch_norm: frozen keeps a ResNet's stored statistics; train updates them.
         preprocessing: clip, authors_code, ...; null for the model's own.
-        loader_resize: how photographs are brought to the attack resolution.
+        loader_resize: how images are resized to the attack resolution.
         templates: prompts with {} for the class name; null for the data's or the model's own.
-        hold_out: share of the training images kept for model selection.
-        evaluate_every: steps between evaluations on the held-out part; null for each epoch.
-        checkpoint_every: steps between checkpoints; one is kept at every evaluation too.
-        keep_checkpoints: how many are kept, the last ones; the best model is in model/ besides.
-        non_finite: what a step whose loss or gradient is not finite does to the run: stop it, or
-            be skipped, up to ten in a row.
-        seed: of order, noise and held-out part.
+        hold_out: fraction of the training images held out for model selection.
+        evaluate_every: steps between evaluations on the held-out set; null for every epoch.
+        checkpoint_every: steps between checkpoints; one is saved at every evaluation, too.
+        keep_checkpoints: how many of the latest to keep; the best model is in model/ in any case.
+        non_finite: stop the run at a step whose loss or gradient is not finite, or skip the step,
+            up to ten in a row.
+        seed: of data order, noise and held-out set.
         device: where to run.
-        workers: processes that read images.
-        on_unreadable: what an unreadable image does to the run.
-        overwrite: delete what the run folder holds and start again.
+        workers: processes that load images.
+        on_unreadable: stop at an unreadable image, or skip it.
+        overwrite: delete the earlier run in the folder and start again.
     """
 
     model: str
@@ -185,20 +185,19 @@ class FinetuneConfig:
             self.batch_norm == "frozen" or self.adapter.kind == "full",
             "batch_norm",
             self.batch_norm,
-            f"frozen with adapter.kind {self.adapter.kind}: else statistics of fixed layers move",
+            f"frozen with adapter.kind {self.adapter.kind}: else frozen layers change",
         )
         require(
             not (self.shard and self.batch_norm == "train"),
             "batch_norm",
             self.batch_norm,
-            "frozen with shard true: each process would keep statistics of its own",
+            "frozen with shard true: each process would have its own statistics",
         )
         require(
             not (self.shard and self.compile),
             "compile",
             self.compile,
-            "false with shard true: weights that are brought together block by block are not "
-            "compiled",
+            "false with shard true: weights that are gathered block by block are not compiled",
         )
         require(0 < self.hold_out < 1, "hold_out", self.hold_out, "between 0 and 1")
         require(
@@ -213,7 +212,7 @@ class FinetuneConfig:
 
 @dataclass(frozen=True)
 class PGDOptions:
-    """What every PGD attack of an evaluation shares.
+    """Options of every PGD attack of an evaluation.
 
     Attributes:
         step_size: length of a step; null for 2.5 eps / steps.
@@ -249,22 +248,22 @@ class EvaluateConfig:
         data: labelled images (repeatable), KIND:PATH, digits, or a suite such as paper16:ROOT.
         out: run folder; null for one under runs/ named after the configuration.
         attack: attack names (repeatable), such as pgd-10.
-        eps: radii (repeatable), such as 1/255; in l2 the length of the whole change, such as 0.5.
+        eps: radii (repeatable), such as 1/255; in l2 the norm of the perturbation, such as 0.5.
         norm: linf or l2.
-        pgd: what every PGD attack shares.
-        samples: images a set, drawn by seed and balanced over classes; null for all.
+        pgd: options of every PGD attack.
+        samples: images per set, drawn by seed and balanced over classes; null for all.
         baseline: evaluate the undefended original of each fine-tuned model too.
-        sanity: attack every model anew to check that its numbers can be trusted.
+        sanity: also run sanity checks of every model's robust accuracy.
         batch_size: images at once for our own attacks; library attacks take 100. Changes no result.
         preprocessing: clip, authors_code, ...; null for the model's own.
-        loader_resize: how photographs are brought to the attack resolution; null for the way the
+        loader_resize: how images are resized to the attack resolution; null for the way that the
             model was fine-tuned with, clip where it was not.
         templates: prompts with {} for the class name; null for the data's or the model's own.
         seed: of noise and sampling.
         device: where to run.
-        workers: processes that read images.
-        on_unreadable: what an unreadable image does to the run.
-        overwrite: delete what the run folder holds and start again.
+        workers: processes that load images.
+        on_unreadable: stop at an unreadable image, or skip it.
+        overwrite: delete the earlier run in the folder and start again.
     """
 
     model: list[str]
@@ -337,18 +336,18 @@ def to_plain(value: Any) -> Any:
 
 
 def deciding(config: Config) -> dict[str, Any]:
-    """The part of a configuration that decides its results."""
+    """The options of a configuration that determine its results."""
     free = UNCHANGING if isinstance(config, FinetuneConfig) else UNCHANGING_EVALUATION
     return {key: value for key, value in to_plain(config).items() if key not in free}
 
 
 def recipe_hash(config: FinetuneConfig) -> str:
-    """A hash of what decides a fine-tuning but for its seed: equal for the seeds of one recipe."""
+    """A hash of what determines a fine-tuning except its seed: equal for the seeds of a recipe."""
     return _hash({key: value for key, value in deciding(config).items() if key != "seed"})[:16]
 
 
 def run_name(config: Config) -> str:
-    """A folder name of its own for every configuration that computes something else."""
+    """A folder name that differs for configurations whose results differ."""
     kind = config.method if isinstance(config, FinetuneConfig) else "evaluate"
     return f"{kind}-{_hash(deciding(config))[:8]}"
 

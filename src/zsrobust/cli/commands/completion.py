@@ -44,21 +44,21 @@ def run(argv: Sequence[str], output: Output) -> None:
     """Write the script, by shtab: jsonargparse's own support for it knows no names of models."""
     [parser] = parsers()
     shell = parser.parse_args(argv).shell
-    script = shtab.complete(whole_parser(), shell)
+    script = shtab.complete(full_parser(), shell)
     output.show(script)
     output.result({"shell": shell, "script": script})
 
 
-def whole_parser() -> argparse.ArgumentParser:
+def full_parser() -> argparse.ArgumentParser:
     """One parser of every command, its options, and the values that are known for them."""
-    whole = argparse.ArgumentParser("zsrobust", add_help=False)
-    whole.add_argument("--version", action="store_true", help="show the version")
+    full = argparse.ArgumentParser("zsrobust", add_help=False)
+    full.add_argument("--version", action="store_true", help="show the version")
     # shtab passes over commands without help.
-    below = whole.add_subparsers()
+    below = full.add_subparsers()
     for command in command_names():
         added = below.add_parser(command, add_help=False, help=summary(command))
         _add_options(added, command, command_module(command).parsers())
-    return whole
+    return full
 
 
 def _add_options(

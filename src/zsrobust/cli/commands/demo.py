@@ -26,8 +26,8 @@ def parse(argv: Sequence[str]) -> DemoRequest:
     # --photos may be given without a folder.
     following = [*argv, "--"][1:]
     argv = [
-        f"--photos={EXAMPLES}" if word == "--photos" and then.startswith("--") else word
-        for word, then in zip(argv, following, strict=True)
+        f"--photos={EXAMPLES}" if argument == "--photos" and then.startswith("--") else argument
+        for argument, then in zip(argv, following, strict=True)
     ]
     return DemoRequest(**parse_options(DemoRequest, argv, command="demo", description=""))
 
