@@ -2,13 +2,13 @@
 
 import pytest
 
+from zsrobust.cli.commands.sweep import parse_sweep
 from zsrobust.cli.main import main
 from zsrobust.config.schema import EvaluateConfig
 from zsrobust.evaluation.evaluated_run import EvaluatedRun
 from zsrobust.evaluation.evaluator import evaluate
 from zsrobust.sweep.gather import KEPT
 from zsrobust.sweep.jobs import Training
-from zsrobust.sweep.request import parse_sweep
 from zsrobust.sweep.run import run_sweep
 from zsrobust.utils.errors import RequestError
 

@@ -5,15 +5,63 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from zsrobust.cli.commands import finetune
 from zsrobust.cli.output import Output
 from zsrobust.cli.parser import Parser, asks_for_help
 from zsrobust.cli.preflight import check_evaluation, check_training
-from zsrobust.config.parsing import options_parser
+from zsrobust.config.parsing import options_parser, parse_evaluate, parse_finetune, parse_options
 from zsrobust.config.recipes import recipe_names
-from zsrobust.sweep.request import USAGE, SweepOptions, parse_sweep
-from zsrobust.utils.errors import RunError
+from zsrobust.config.schema import FinetuneConfig
+from zsrobust.sweep.cost import steps_for
+from zsrobust.sweep.plan import ORIGINAL, Sweep
+from zsrobust.utils.errors import RequestError, RunError
+from zsrobust.utils.files import local_path
+from zsrobust.utils.validation import check_types, require
+
+USAGE = """\
+usage: zsrobust sweep RECIPE... --out DIR [options]
+
+Fine-tunes a model with every recipe and seed on one budget, evaluates all of them under one
+protocol, and writes one table and one plot. RECIPE is a packaged recipe (zsrobust recipes) or a
+YAML file.
+
+  --out DIR              folder of everything; the same command resumes, and started again
+                         elsewhere on the same folder it shares the work
+  --seeds 0 1 2          one run of each recipe for each seed (0)
+  --steps N              optimizer steps of every run; or
+  --passes N             passes through the image encoder for each image of a batch, a forward one
+                         and each kind of gradient counted as one: costlier methods get fewer steps
+  --evaluation.KEY ...   any option of zsrobust evaluate: --evaluation.data, --evaluation.attack,
+                         --evaluation.config, ...
+  --KEY ...              any option of zsrobust finetune, for every recipe: --model, --data,
+                         --attack.eps, --batch_size, ..."""
+
+OWN = ("out", "seeds", "passes")
+PREFIX = "--evaluation."
+
+
+@dataclass(frozen=True)
+class SweepOptions:
+    """Options of the sweep itself.
+
+    Attributes:
+        out: folder of everything.
+        seeds: one run of each recipe per seed.
+        passes: passes for each image; null where steps are given.
+    """
+
+    out: str
+    seeds: list[int] = field(default_factory=lambda: [0])
+    passes: int | None = None
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        require(len(self.seeds) > 0, "seeds", self.seeds, "given at least once")
+        require(len(set(self.seeds)) == len(self.seeds), "seeds", self.seeds, "given once each")
+        require(self.passes is None or self.passes >= 1, "passes", self.passes, "1 or more")
 
 
 def parsers() -> list[ArgumentParser]:
@@ -54,3 +102,67 @@ def run(argv: Sequence[str], output: Output) -> None:
     )
     if swept.diverged:
         raise RunError(f"{len(swept.diverged)} runs diverged: {', '.join(swept.diverged)}")
+
+
+def parse_sweep(argv: Sequence[str]) -> Sweep:
+    """A sweep from command-line arguments.
+
+    Raises:
+        RequestError: if an argument, key or value is wrong; one sentence says which.
+    """
+    recipes, own, evaluation, finetuning = _sorted(argv)
+    if not recipes:
+        raise RequestError(
+            f"name at least one recipe before the options: {', '.join(recipe_names('finetune'))}, "
+            "or YAML files"
+        )
+    options = SweepOptions(
+        **parse_options(SweepOptions, own, command="sweep", description="Many runs, one budget.")
+    )
+    names = [Path(recipe).stem if local_path(recipe).is_file() else recipe for recipe in recipes]
+    for name in names:
+        require(names.count(name) == 1, "RECIPE", f"{name} twice", "of different names")
+        require(name != ORIGINAL, "RECIPE", name, f"not called {ORIGINAL}")
+    configs = {
+        name: _budgeted(parse_finetune(["--config", recipe, *finetuning]), name, options.passes)
+        for name, recipe in zip(names, recipes, strict=True)
+    }
+    try:
+        # Which models are evaluated is not known before they are trained.
+        asked = parse_evaluate([*evaluation, "--model", ORIGINAL])
+    except RequestError as error:
+        raise RequestError(f"of the evaluation (--evaluation.KEY): {error}") from None
+    return Sweep(configs, tuple(options.seeds), asked, local_path(options.out))
+
+
+def _budgeted(config: FinetuneConfig, name: str, passes: int | None) -> FinetuneConfig:
+    if passes is not None:
+        config = replace(config, steps=steps_for(passes, config))
+    if config.steps is None:
+        raise RequestError(
+            f"{name} has no number of steps: give all recipes the same with --steps, or --passes"
+        )
+    return config
+
+
+def _sorted(argv: Sequence[str]) -> tuple[list[str], list[str], list[str], list[str]]:
+    """Recipes, and the arguments of the sweep itself, the evaluation, and every fine-tuning."""
+    recipes: list[str] = []
+    own: list[str] = []
+    evaluation: list[str] = []
+    finetuning: list[str] = []
+    seeds: list[str] = []
+    to = recipes
+    for argument in argv:
+        key = argument.removeprefix("--").partition("=")[0]
+        if argument.startswith(PREFIX):
+            to, argument = evaluation, f"--{argument.removeprefix(PREFIX)}"
+        elif argument == "--seeds":
+            to = seeds
+            continue
+        elif argument.startswith("--"):
+            to = own if key in OWN else finetuning
+        to.append(argument)
+    if seeds:
+        own.append(f"--seeds=[{','.join(seeds)}]")
+    return recipes, own, evaluation, finetuning

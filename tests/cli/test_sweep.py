@@ -1,7 +1,7 @@
 import pytest
 
+from zsrobust.cli.commands.sweep import parse_sweep
 from zsrobust.sweep.plan import run_name
-from zsrobust.sweep.request import parse_sweep
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.units import Eps
 
