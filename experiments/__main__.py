@@ -1,9 +1,9 @@
 """Run a study, or show the saved results of one.
 
     python -m experiments methods           # resumes where it was interrupted
-    python -m experiments recipe --show --out experiments/recipe
+    python -m experiments recipe --show
 
-A study is a plan, ``experiments/NAME.yaml``; one without a plan is finished, and can be shown.
+The plan of a study is ``experiments/NAME.yaml``; one without a plan is finished, and can be shown.
 """
 
 from __future__ import annotations

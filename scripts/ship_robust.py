@@ -15,11 +15,11 @@ from pathlib import Path
 from zsrobust.models.loading import load
 from zsrobust.models.weights import read_card, save_model
 
-KEPT = ("step", "held_out", "relative_l2_distance")
+CARD_KEYS = ("step", "held_out", "relative_l2_distance")
 
 
 def main() -> None:
-    """From command-line words."""
+    """Read the arguments and write the model folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", help="a run folder")
     parser.add_argument("out", help="the model folder to write")
@@ -27,10 +27,10 @@ def main() -> None:
     out = Path(arguments.out)
     model = load(arguments.run)
     card = read_card(Path(model.name) / "model.json")
-    # Where a set lay on the machine that trained is nobody's business.
+    # Paths on the machine that trained are private.
     names = frozenset(name for name in model.seen if not {"/", "\\"} & set(name))
     model = replace(model, encoder=model.encoder.half(), seen=names)
-    save_model(out, model, model.method, **{key: card[key] for key in KEPT if key in card})
+    save_model(out, model, model.method, **{key: card[key] for key in CARD_KEYS if key in card})
     print(json.dumps(read_card(out / "model.json"), indent=1))
 
 

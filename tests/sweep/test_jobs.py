@@ -81,7 +81,7 @@ def test_a_job_that_another_holds_is_not_begun(no_waiting, tmp_path):
     assert done == ["free", "held"]
     assert said == [
         f"1 of 2: {tmp_path / 'free'}",
-        "waiting for other processes, which are at the last 1 runs",
+        "waiting for other processes, which work on the last 1 runs",
         f"2 of 2: {held}",
     ]
 

@@ -7,7 +7,7 @@ from zsrobust.cli.main import main
 from zsrobust.config.schema import EvaluateConfig
 from zsrobust.evaluation.evaluated_run import EvaluatedRun
 from zsrobust.evaluation.evaluator import evaluate
-from zsrobust.sweep.gather import KEPT
+from zsrobust.sweep.gather import COLUMNS
 from zsrobust.sweep.jobs import Training
 from zsrobust.sweep.run import run_sweep
 from zsrobust.utils.errors import RequestError
@@ -42,7 +42,7 @@ def test_a_sweep_ends_as_if_all_had_been_evaluated_together(words, tmp_path, mon
 
     assert figures(swept.run) == figures(as_one)
     assert swept.run.outcomes.num_rows == as_one.outcomes.num_rows
-    assert tuple(swept.run.outcomes.column_names) == KEPT
+    assert tuple(swept.run.outcomes.column_names) == COLUMNS
     assert as_one.results.protocol["attacks"] == swept.run.results.protocol["attacks"]
     for row in swept.run.results.rows:
         assert swept.run.right(row)[1].mean() == pytest.approx(row.clean_acc)

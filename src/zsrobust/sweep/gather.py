@@ -1,4 +1,4 @@
-"""Many evaluations, each of one model, made into one, as if they had been made together."""
+"""Merge evaluations of one model each into one evaluation of all."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from zsrobust.evaluation.results import Results
 from zsrobust.utils.files import atomic_file
 
 # What a comparison needs; losses and margins stay in the evaluations.
-KEPT = (
+COLUMNS = (
     *("model", "dataset", "split", "attack", "eps", "key", "sample_id", "label"),
     *("clean_prediction", "adversarial_prediction", "fell_to"),
 )
@@ -28,9 +28,9 @@ def gather(evaluations: Mapping[str, Path], out: Path) -> EvaluatedRun:
     """Write ``results.json`` and ``outcomes.parquet`` of all models to ``out``.
 
     Args:
-        evaluations: folder of each model's evaluation, by what to call the model: the only one
-            there, or the one of that name.
-        out: folder, made if need be.
+        evaluations: folder of each model's evaluation, by the model's new name; the folder holds
+            one model, or one of that name.
+        out: folder, created if needed.
 
     Raises:
         RequestError: if an evaluation is missing or damaged.
@@ -43,9 +43,9 @@ def gather(evaluations: Mapping[str, Path], out: Path) -> EvaluatedRun:
         results = _renamed(run.results, model, name)
         rows = tuple(row for row in results.rows if row.model == name)
         parts.append(ModelResults(name, results, name, rows))
-        table = run.outcomes.select(KEPT).filter(pc.field("model") == model)
+        table = run.outcomes.select(COLUMNS).filter(pc.field("model") == model)
         names = pa.array([name] * len(table))
-        tables.append(table.set_column(KEPT.index("model"), "model", names))
+        tables.append(table.set_column(COLUMNS.index("model"), "model", names))
     results, _ = merge_results(parts)
     results = replace(results, findings=diagnose(results))
     out.mkdir(parents=True, exist_ok=True)

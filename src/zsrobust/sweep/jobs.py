@@ -1,4 +1,4 @@
-"""Work that one process or several do together: each job is a run folder, and held by one."""
+"""Jobs that one or several processes work off: each is a run folder, locked by one process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zsrobust.models.card import CARD
 from zsrobust.utils.errors import Diverged, InUse
 from zsrobust.utils.files import write_text
 
-SECONDS_BETWEEN_LOOKS = 5.0
+POLL_SECONDS = 5.0
 DIVERGED = "diverged.txt"
 
 
@@ -38,7 +38,7 @@ class Job(Protocol):
         """Do it, or what an earlier call left of it.
 
         Raises:
-            InUse: if another process is at it.
+            InUse: if another process works on it.
         """
         ...
 
@@ -101,8 +101,8 @@ class Evaluation:
         if not self.folder.is_dir():
             return False
         find_run(self.config)
-        whole = all((self.folder / n).is_file() for n in ("results.json", "outcomes.parquet"))
-        return whole and not (self.folder / "parts").exists()
+        written = all((self.folder / n).is_file() for n in ("results.json", "outcomes.parquet"))
+        return written and not (self.folder / "parts").exists()
 
     def run(self) -> None:
         """Evaluate."""
@@ -112,10 +112,10 @@ class Evaluation:
 
 
 def work(jobs: Callable[[], Sequence[Job]], say: Callable[[str], None]) -> None:
-    """Do jobs until all are done, in their order; those that another process is at are left to it.
+    """Do jobs in order until all are done, except those that another process works on.
 
     Any number of processes, on any machines that share the folders, may call this with the same
-    jobs; each takes the next one that nobody is at. At the end all wait for the last.
+    jobs; each takes the next one that is not locked. At the end all wait for the last.
 
     Args:
         jobs: all jobs known by now; asked again after each, since results may ask for more.
@@ -145,6 +145,6 @@ def work(jobs: Callable[[], Sequence[Job]], say: Callable[[str], None]) -> None:
             break
         else:
             if not waiting:
-                say(f"waiting for other processes, which are at the last {len(left)} runs")
+                say(f"waiting for other processes, which work on the last {len(left)} runs")
             waiting = True
-            time.sleep(SECONDS_BETWEEN_LOOKS)
+            time.sleep(POLL_SECONDS)

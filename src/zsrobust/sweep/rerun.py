@@ -27,13 +27,13 @@ SPEED = "images_per_second"
 
 @dataclass(frozen=True)
 class Difference:
-    """One column of values that came out otherwise.
+    """One column of values that differs.
 
     Attributes:
         name: its file and name.
         values: how many there are, in the longer one.
         differing: how many are not equal bit for bit, those that one run lacks included.
-        largest: the largest absolute difference of numbers; None where they are none.
+        largest: the largest absolute difference; None for values that are not numbers.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Difference:
     largest: float | None
 
     def sentence(self) -> str:
-        """The difference in words."""
+        """The difference in one line."""
         by = "" if self.largest is None else f", by at most {self.largest:.3g}"
         return f"{self.name}: {self.differing} of {self.values} differ{by}"
 
@@ -72,7 +72,7 @@ class Rerun:
 
 
 def rerun(run: Path, out: Path | None = None) -> Rerun:
-    """Do what ``run`` says once more, in ``out`` (``RUN-again``), and compare.
+    """Repeat ``run`` in ``out`` (``RUN-again``), and compare.
 
     Paths in the run's ``config.yaml`` that are relative start from the current folder, as they did.
 
@@ -99,7 +99,7 @@ def rerun(run: Path, out: Path | None = None) -> Rerun:
 
 
 def compare_runs(run: Path, before: RecordedRun, again: Path, after: RecordedRun) -> Rerun:
-    """What of ``before`` came out otherwise in ``after``."""
+    """Where ``after`` differs from ``before``."""
     nothing = np.array([])
     names = list(before.columns | after.columns)
     found = [
