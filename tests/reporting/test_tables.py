@@ -169,9 +169,9 @@ def test_a_bar_in_a_name_opens_no_further_cell_in_markdown():
         ("30.0 ± 10.0 (5.2 to 54.8)", "figure"),
         ("12.0 (1.0-2.0)* [of 3]", "figure"),
         ("3.11.7", "figure"),
-        ("2305fc42ca6ce092", "words"),
-        ("104 comparisons", "words"),
-        ("1/255", "words"),
+        ("2305fc42ca6ce092", "text"),
+        ("104 comparisons", "text"),
+        ("1/255", "text"),
         ("words that go on for longer than a cell", "long"),
     ],
 )

@@ -140,8 +140,8 @@ def _answered(finished: Path, cells: list[Cell]) -> Results | None:
         return None
     results = Results.read(finished)
     asked = {cell.key(attack) for cell in cells for attack in cell.attacks}
-    kept = set(pq.read_table(outcomes, columns=["key"])["key"].unique().to_pylist())
-    return results if asked == kept == {row.key for row in results.rows} else None
+    stored = set(pq.read_table(outcomes, columns=["key"])["key"].unique().to_pylist())
+    return results if asked == stored == {row.key for row in results.rows} else None
 
 
 def _compute(cells: list[Cell], results: Results, probing: _Probing, folder: Path) -> Results:

@@ -41,13 +41,13 @@ def evaluate_command(request: dict[str, Any], rows: Sequence[Row]) -> str:
         if not set(models) <= set(request["model"]):
             models = request["model"]
         radii = {float(Eps(eps)): str(eps) for eps in request["eps"]}
-        words = ["zsrobust", "evaluate", "--model", *models, "--data", *request["data"]]
-        words += ["--attack", *dict.fromkeys(row.attack for row in rows)]
-        words += ["--eps", *dict.fromkeys(radii[row.eps] for row in rows)]
+        argv = ["zsrobust", "evaluate", "--model", *models, "--data", *request["data"]]
+        argv += ["--attack", *dict.fromkeys(row.attack for row in rows)]
+        argv += ["--eps", *dict.fromkeys(radii[row.eps] for row in rows)]
     except (KeyError, TypeError) as error:
         raise RequestError(f"a config.yaml does not fit its results.json: {error!r}") from None
     usual = to_plain(EvaluateConfig(model=["-"], data=["-"]))
-    return shlex.join([*words, *_options(request, usual)])
+    return shlex.join([*argv, *_options(request, usual)])
 
 
 def command_after(request: Mapping[str, Any], folder: Path) -> str:
@@ -66,10 +66,10 @@ def command_after(request: Mapping[str, Any], folder: Path) -> str:
         opening(single(data), "test")()
     except RequestError:
         data = f"{data},split=train"
-    words = ["zsrobust", "evaluate", "--model", folder_name(folder), "--data", data]
+    argv = ["zsrobust", "evaluate", "--model", folder_name(folder), "--data", data]
     if request.get("on_unreadable") == "skip":
-        words += ["--on_unreadable", "skip"]
-    return shlex.join(words)
+        argv += ["--on_unreadable", "skip"]
+    return shlex.join(argv)
 
 
 def repeating_command(folder: Path) -> str:
@@ -88,6 +88,6 @@ def _options(request: dict[str, Any], usual: dict[str, Any], prefix: str = "") -
             yield from _options(value, usual.get(key) or {}, f"{key}.")
             continue
         yield f"--{prefix}{key}"
-        for word in value if isinstance(value, list) else [value]:
+        for item in value if isinstance(value, list) else [value]:
             # As YAML, but for text; 1 is not true.
-            yield word if isinstance(word, str) else json.dumps(word)
+            yield item if isinstance(item, str) else json.dumps(item)

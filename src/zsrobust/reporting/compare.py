@@ -47,18 +47,20 @@ def published_table(found: Sequence[PublishedMatch]) -> tuple[TextTable, list[st
         ours = f"{100 * (row.clean_acc if clean else row.robust_acc):.1f}"
         group = [[row.dataset, short[row.model], condition, ours, "here", ""]]
         for one in rows:
-            for words in one.differs:
-                marks.setdefault(words, str(len(marks) + 1))
+            for difference in one.differs:
+                marks.setdefault(difference, str(len(marks) + 1))
             printed = one.published
             condition = "clean" if clean else f"{printed.attack} {printed.eps_255}/255"
-            differs = " ".join(sorted((marks[words] for words in one.differs), key=int))
+            differs = " ".join(sorted((marks[difference] for difference in one.differs), key=int))
             accuracy = f"{100 * one.accuracy:.1f}"
             group.append(
                 [row.dataset, printed.method, condition, accuracy, printed.source, differs]
             )
         groups.append(group)
     columns = ["data set", "model", "attack", "accuracy", "source", "differs in"]
-    return TextTable(columns, groups), [f"{mark}: {words}" for words, mark in marks.items()]
+    return TextTable(columns, groups), [
+        f"{mark}: {difference}" for difference, mark in marks.items()
+    ]
 
 
 def seeds_table(summaries: Sequence[OverSeeds]) -> TextTable:

@@ -165,10 +165,10 @@ def _require_whole(path: Path, results: Results) -> None:
         for row in results.rows:
             about = results.protocol["models"][row.model]
             data = results.protocol["data"][row.dataset]
-            words = [row.model, row.dataset, row.attack, row.method, about["source"]]
-            words += [about["weights"], about["method"], data["origin"], data["split"]]
+            strings = [row.model, row.dataset, row.attack, row.method, about["source"]]
+            strings += [about["weights"], about["method"], data["origin"], data["split"]]
             settings = data[f"under {row.model}"]
-            fits = all(isinstance(word, str) for word in words) and isinstance(row.n, int)
+            fits = all(isinstance(one, str) for one in strings) and isinstance(row.n, int)
             fits = fits and {"logit_scale", "preprocessing", "seen", "recipe"} <= about.keys()
             fits = fits and {"class_names", "skipped", "n"} <= data.keys()
             fits = fits and {"templates", "loader_resize"} <= settings.keys()
@@ -183,7 +183,7 @@ def _require_whole(path: Path, results: Results) -> None:
 
 
 def _require_numbers(path: Path, metrics: Sequence[dict[str, Any]]) -> None:
-    """Refuse curves with a step or a value that is no number.
+    """Refuse curves with a step or a value that is not a number.
 
     Raises:
         RequestError: if there is one.

@@ -41,7 +41,7 @@ class TextTable:
     """A table of text.
 
     Attributes:
-        columns: headings; the first column holds words, the others figures.
+        columns: headings; the first column holds text, the others figures.
         groups: rows that belong together, set apart by a line.
         notes: lines to print below.
     """
@@ -54,8 +54,8 @@ class TextTable:
         """With rules between the groups; what a row shares with the one above is left blank."""
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
         for column in self.columns:
-            words = column in TEXT_COLUMNS
-            table.add_column(column, justify="left" if words else "right", no_wrap=not words)
+            text = column in TEXT_COLUMNS
+            table.add_column(column, justify="left" if text else "right", no_wrap=not text)
         for group in self.groups:
             above = ""
             for row in group:
@@ -80,13 +80,13 @@ class TextTable:
 
     @property
     def kinds(self) -> list[str]:
-        """For each column ``figure``, ``long`` words or ``words``: how it is set."""
+        """For each column ``figure``, ``long`` text or ``text``: how it is set."""
         return [_kind([row[index] for row in self.rows]) for index in range(len(self.columns))]
 
     def as_csv(self) -> str:
         """As comma-separated values with a line of headings; notes are left out.
 
-        A word that a spreadsheet would take for a formula gets an apostrophe before it.
+        Text that a spreadsheet would take for a formula gets an apostrophe before it.
         """
         text = io.StringIO()
         lines = [map(_no_formula, line) for line in [self.columns, *self.rows]]
@@ -112,13 +112,13 @@ def _no_formula(cell: str) -> str:
     )
 
 
-_SIDES = {"figure": "r", "words": "l", "long": "p{5cm}"}
+_SIDES = {"figure": "r", "text": "l", "long": "p{5cm}"}
 
 
 def _kind(cells: Sequence[str]) -> str:
     if all(cell in ("", "-") or _FIGURE.fullmatch(cell) for cell in cells):
         return "figure"
-    return "long" if max(map(len, cells)) > LONG else "words"
+    return "long" if max(map(len, cells)) > LONG else "text"
 
 
 def _latex_row(cells: Sequence[str]) -> str:
@@ -179,7 +179,7 @@ def _by_attack(results: Results, attacks: list[str], models: list[str]) -> TextT
         lines = [_line([], block[model], attacks) for model in models]
         condition = ["clean", *attacks]
         groups.append(
-            [[name, word, *figures] for word, *figures in zip(condition, *lines, strict=True)]
+            [[name, attack, *figures] for attack, *figures in zip(condition, *lines, strict=True)]
         )
     return TextTable(columns, groups)
 
@@ -224,11 +224,11 @@ def _name(row: Row) -> str:
 
 
 def _line(
-    words: list[str], rows: Sequence[Row] | Sequence[Average], attacks: list[str]
+    text: list[str], rows: Sequence[Row] | Sequence[Average], attacks: list[str]
 ) -> list[str]:
     found = {row.condition: _robust(row, rows[0]) for row in rows}
     clean = _percent(rows[0].clean_acc, rows[0].ci95_clean)
-    return [*words, clean, *(found.get(attack, "-") for attack in attacks)]
+    return [*text, clean, *(found.get(attack, "-") for attack in attacks)]
 
 
 def _robust(row: Row | Average, widest: Row | Average) -> str:

@@ -43,11 +43,11 @@ def loss_rises(probe: Probe) -> Finding:
         error = float(drop.std()) / len(drop) ** 0.5
         lost |= float(drop.mean()) > max(2 * error, LOST_SHARE * rise)
     passed = means[-1] > means[0] and not lost
-    words = ", ".join(f"{mean:.3g} after {s}" for mean, s in zip(means[1:], STEPS, strict=True))
+    progress = ", ".join(f"{mean:.3g} after {s}" for mean, s in zip(means[1:], STEPS, strict=True))
     return Finding(
         "loss rises with steps",
         passed,
-        f"the mean loss is {means[0]:.3g} at PGD's random start, {words} steps",
+        f"the mean loss is {means[0]:.3g} at PGD's random start, {progress} steps",
         {f"loss_{steps}": mean for steps, mean in zip((0, *STEPS), means, strict=True)},
         "More steps find more loss, or as much."
         if passed

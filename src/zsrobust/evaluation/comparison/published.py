@@ -143,8 +143,14 @@ def _differs(results: Results, row: Row, clean: bool, printed: Published) -> tup
             ("logit scale", printed.logit_scale, f"{scale:.4g}"),
             ("precision", printed.precision, results.protocol["precision"]),
         ]
-    words = [f"{what}: {there} there, {here} here" for what, there, here in ways if there != here]
-    return (*words, f"note on {printed.method}: {printed.note}") if printed.note else tuple(words)
+    differences = [
+        f"{what}: {there} there, {here} here" for what, there, here in ways if there != here
+    ]
+    return (
+        (*differences, f"note on {printed.method}: {printed.note}")
+        if printed.note
+        else tuple(differences)
+    )
 
 
 def _backbone(source: str, printed: str) -> str:

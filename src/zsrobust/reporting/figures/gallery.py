@@ -33,9 +33,9 @@ def gallery_figure(gallery: Gallery) -> Figure:
     nothing is mid-grey; the factor is one for all.
     """
     factor = magnification(gallery)
-    words = [method_title(method) for method in gallery.methods.values()]
+    titles = [method_title(method) for method in gallery.methods.values()]
     headings = [""]
-    for name in words:
+    for name in titles:
         # A preset stands in a line of its own: the column is as wide as a picture.
         called = name.replace("[", "\n[")
         headings += [f"attacked against\n{called}", f"its change,\ntimes {factor}"]
@@ -47,7 +47,7 @@ def gallery_figure(gallery: Gallery) -> Figure:
         f"Attack: {gallery.attack}, anew against each model. {gallery.chosen}",
         int((width - 2 * MARGIN) / A_LETTER),
     )
-    row = side + LINE * (len(words) + 2)
+    row = side + LINE * (len(titles) + 2)
     most_lines = max(heading.count("\n") + 1 for heading in headings)
     above, below = (most_lines + 0.4) * LINE, LINE * (len(footer) + 1)
     height = above + row * len(gallery.items) + below

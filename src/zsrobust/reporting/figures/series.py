@@ -148,13 +148,13 @@ def _groups(results: Results, models: Sequence[str]) -> list[list[str]]:
 
 
 def _labels(results: Results, groups: Sequence[Sequence[str]]) -> dict[str, str]:
-    """The method in words where that tells the groups apart, else with the model's short name."""
-    words = {group[0]: method_title(_method(results, group[0])) for group in groups}
-    many = Counter(words.values())
+    """The method's title, with the model's short name where several groups share it."""
+    titles = {group[0]: method_title(_method(results, group[0])) for group in groups}
+    many = Counter(titles.values())
     short = short_names([group[0] for group in groups])
     return {
-        model: word if many[word] == 1 else f"{word} ({short[model]})"
-        for model, word in words.items()
+        model: title if many[title] == 1 else f"{title} ({short[model]})"
+        for model, title in titles.items()
     }
 
 

@@ -97,7 +97,7 @@ def tradeoff_points(results: Results, condition: str) -> list[Point]:
 
 def _radii(group: Group) -> Section:
     attacks = attacks_with_radii(group.results)
-    words = "; ".join(
+    text = "; ".join(
         f"{name} at {', '.join(radii.values())}" for (name, _), radii in attacks.items()
     )
     last = [
@@ -106,7 +106,7 @@ def _radii(group: Group) -> Section:
     chart = Chart(
         f"{group.prefix}eps",
         "Average accuracy against the radius of the attack, with 95 % intervals; radius 0 is clean",
-        f"A curve a method, for {words}. At the largest radius: {'; '.join(last)}.",
+        f"A curve a method, for {text}. At the largest radius: {'; '.join(last)}.",
         eps_figure(group.results),
     )
     return Section("Accuracy against eps", f"{group.prefix}against-eps", [chart])

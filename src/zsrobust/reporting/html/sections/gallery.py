@@ -63,9 +63,9 @@ def _pictures(item: Item, gallery: Gallery, factor: int) -> list[Picture]:
         alt = f"{item.label} of {item.dataset}, {heading}"
         pictures.append(Picture(_address(view.pixels), alt, heading, _said(view, gallery)))
         if against:
-            words = f"its change, times {factor}"
+            caption = f"its change, times {factor}"
             alt = f"the change of {item.label} {heading}, times {factor}"
-            pictures.append(Picture(_address(change(item.views[0], view, factor)), alt, words))
+            pictures.append(Picture(_address(change(item.views[0], view, factor)), alt, caption))
     return pictures
 
 

@@ -79,20 +79,20 @@ def describe_defence(about: dict[str, Any]) -> str:
 
 def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
     for key, value in values.items():
-        words = f"{prefix}{key}".replace("_", " ")
+        name = f"{prefix}{key}".replace("_", " ")
         if isinstance(value, dict):
-            yield from _flat(value, f"{words} ")
+            yield from _flat(value, f"{name} ")
         elif isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
             for one in value:
-                named = str(one.get("name", key))
+                part = str(one.get("name", key))
                 own = {k: v for k, v in one.items() if k not in ("name", "threat")}
-                yield from _flat(own, f"{named}: ")
+                yield from _flat(own, f"{part}: ")
         elif key in ("step_size", "eps") and isinstance(value, float):
-            yield f"{words} {Eps(value)}"
+            yield f"{name} {Eps(value)}"
         elif isinstance(value, list):
-            yield f"{words} ({', '.join(_number(one) for one in value)})"
+            yield f"{name} ({', '.join(_number(one) for one in value)})"
         else:
-            yield f"{words} {'none' if value is None else _number(value)}"
+            yield f"{name} {'none' if value is None else _number(value)}"
 
 
 def _number(value: Any) -> str:
@@ -111,11 +111,11 @@ def _attacks(group: Group) -> TextTable:
     for run in group.runs:
         for row in run.results.rows:
             attack = attack_of(run.results, row)
-            words = describe_attack(attack)
+            parameters = describe_attack(attack)
             threat = attack["threat"]
             low, high = threat.get("bounds", (0, 1))
             model = f"{row.norm} {format_radius(row.norm, row.eps)}, pixels in [{low:g}, {high:g}]"
-            sets = found.setdefault((row.attack, model, words), [])
+            sets = found.setdefault((row.attack, model, parameters), [])
             if row.dataset not in sets:
                 sets.append(row.dataset)
     every = len({row.dataset for row in group.results.rows})

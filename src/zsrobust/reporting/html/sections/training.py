@@ -84,11 +84,11 @@ def _labels(runs: Sequence[TrainingRun]) -> list[str]:
     labels = []
     for run in runs:
         key = (run.moved.method, run.card["source"], run.card["recipe"])
-        words = method_title(run.moved.method)
+        title = method_title(run.moved.method)
         if many[run.moved.method] > 1:
-            labels.append(f"{words} ({run.folder})")
+            labels.append(f"{title} ({run.folder})")
         else:
-            labels.append(f"{words}, {seeds[key]} seeds" if seeds[key] > 1 else words)
+            labels.append(f"{title}, {seeds[key]} seeds" if seeds[key] > 1 else title)
     return labels
 
 

@@ -1,7 +1,7 @@
 // Sorting and filtering, and folded parts opened for print. The page is whole without it.
 "use strict";
 
-const words = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
+const collator = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
 
 // What a cell is sorted by: a figure where it begins with one, nothing where it is empty.
 function keyOf(row, column) {
@@ -14,7 +14,7 @@ function keyOf(row, column) {
 
 function compare(one, other) {
   if (typeof one === "number" && typeof other === "number") return one - other;
-  return words.compare(String(one), String(other));
+  return collator.compare(String(one), String(other));
 }
 
 // Rows are sorted within their group; what has no value stays last in either direction.
@@ -29,7 +29,7 @@ function sort(table, column, down) {
   }
 }
 
-// A figure is first sorted from the highest, words from the first letter.
+// A figure is first sorted from the highest, text from the first letter.
 function makeSortable(table) {
   const headings = [...table.tHead.rows[0].cells];
   headings.forEach((heading, column) => {
