@@ -233,10 +233,10 @@ def undefended_falls(results: Results) -> list[Finding]:
                         "clean": best.clean_acc,
                     },
                     "An undefended CLIP at 1/255 keeps about 5 % under PGD and nearly nothing "
-                    "under AutoAttack. While it stands here, the attack is too weak and no number "
-                    "beside it counts: check the logit scale, the attack resolution and the "
-                    "steps, and use a stronger attack. If these weights were made robust before "
-                    "they came here, there is nothing to mend.",
+                    "under AutoAttack. A higher accuracy means that the attack is too weak, for "
+                    "every model of the table: check the logit scale, the attack resolution and "
+                    "the steps, and use a stronger attack. If these weights were adversarially "
+                    "trained, ignore this warning.",
                 )
             )
     return wrong or passed(

@@ -31,6 +31,7 @@ from zsrobust.evaluation.checks.probe import SURE, Probe, random_search, signifi
 from zsrobust.evaluation.checks.row_groups import passed
 from zsrobust.evaluation.checks.snapshot import Snapshot, logits_of, snapshot_of
 from zsrobust.evaluation.checks.state_checks import (
+    RANDOM,
     STATEFUL,
     TOLERANCE,
     TRANSDUCTIVE,
@@ -262,9 +263,7 @@ def _searched(model: nn.Module, batch: Batch, threat: ThreatModel, seed: int) ->
 KINDS = {
     "random": (
         "the same question has another answer each time",
-        "The model draws random numbers. One gradient is a sample of many, and a prediction that "
-        "stood once may fall the next time: switch the randomness off, or average gradients over "
-        "draws (EOT) and say so beside the number.",
+        RANDOM,
     ),
     "batch": ("answers depend on the other images of the batch", TRANSDUCTIVE),
     "state": ("answers depend on what was asked before", STATEFUL),

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from zsrobust.attacks.losses import cross_entropy
 from zsrobust.evaluation.checks.probe import Probe, spread
+from zsrobust.evaluation.checks.state_checks import RANDOM
 from zsrobust.evaluation.results import Finding
 from zsrobust.utils.noise import uniform_noise
 
@@ -34,11 +35,7 @@ def repeatable(probe: Probe) -> Finding:
         f"two forwards of the same images differ by up to {difference:.2g} in a logit, where the "
         f"logits of an image spread over {size:.2g}; {flips:.0%} of the predictions change",
         {"difference": difference, "spread": size, "changed_predictions": flips},
-        "The model answers the same question the same way."
-        if passed
-        else "The model draws random numbers. One gradient is a sample of many, and a prediction "
-        "that stood once may fall the next time: switch the randomness off, or average gradients "
-        "over draws (EOT) and say so beside the number.",
+        "The model answers the same question the same way." if passed else RANDOM,
     )
 
 

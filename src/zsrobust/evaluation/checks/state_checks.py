@@ -24,6 +24,11 @@ TOLERANCE = 1e-3
 """Of the spread of an image's logits: another batch or order of sums moves them by less."""
 TOGETHER = 64
 
+RANDOM = (
+    "The model draws random numbers. One gradient is a sample of many, and a prediction that was "
+    "right once may be wrong the next time: switch the randomness off, or average gradients over "
+    "draws (EOT) and report it with the number."
+)
 TRANSDUCTIVE = (
     "The answer for an image depends on the other images of its batch (transductive): batch "
     "statistics, or adaptation to the batch. An accuracy holds for batches like these alone, and "
