@@ -19,7 +19,6 @@ from zsrobust.models.adapters.registry import ADAPTERS
 from zsrobust.models.names import FORMS
 from zsrobust.models.protocols import PROTOCOLS
 from zsrobust.models.robust import ROBUST
-from zsrobust.objectives import OBJECTIVES
 from zsrobust.objectives.pmg_aft import PRESETS
 
 ROOT = Path(__file__).parents[2]
@@ -91,7 +90,7 @@ def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
         ("data", [kind for kind in (*kinds(), *OWN, *SUITES) if kind not in published_sets()]),
         ("export", FORMATS),
         ("models", [*ROBUST, *FORMS, *PROTOCOLS]),
-        ("training", [*OBJECTIVES, *PRESETS, *ADAPTERS]),
+        ("training", [*PRESETS, *ADAPTERS]),
     ],
 )
 def test_every_name_is_on_its_page(page, names):

@@ -55,6 +55,12 @@ def test_every_command_and_option_is_described(site):
                     assert plain in words, f"{parser.prog} {option}"
 
 
+def test_every_method_is_in_the_table(site):
+    page = (site / "training" / "index.html").read_text("utf-8")
+    for name, kind in OBJECTIVES.items():
+        assert f"<td><code>{name}</code></td>\n<td>{kind.title}</td>" in page
+
+
 def all_parsers(parser):
     yield parser
     for action in parser._actions:

@@ -58,12 +58,12 @@ PRESETS: dict[Preset, dict[str, object]] = {
 @register("pmg_aft", "PMG-AFT", arxiv="2401.04350")
 @dataclass(frozen=True)
 class PMGAFT(Objective):
-    """``L = CE(P_S(x'), y) + alpha * L_general + beta * L_clean``.
+    """``CE(P_S(x'), y) + alpha KL(P_T(x') || P_S(x')) + beta KL(P_S(x) || P_S(x'))``.
 
-    ``L_general`` is the divergence of ``P_T(x')`` and ``P_S(x')``: the frozen original T sees the
-    adversarial image too. ``L_clean`` is the divergence of ``P_S(x)`` and ``P_S(x')``. Options
-    left at None take the preset's value; a label in results names the preset and every
-    departure from it.
+    The general term compares the frozen original T and the student S, both on the adversarial
+    image; the clean term compares the student on the clean and on the adversarial image. Presets
+    differ in logit scale, direction and reduction of the divergences. Options left at None take
+    the preset's value.
 
     Attributes:
         preset: whose reading of the loss; by default the one that did best in the replication
@@ -71,15 +71,15 @@ class PMGAFT(Objective):
         alpha: weight of the general term, 0 or more; at 0 the original is never run.
         beta: weight of the clean term, 0 or more; at 0 the student sees no clean image.
         images: ``clean`` puts x in the place of x' ("our FT-Standard" of the paper's Figure 2):
-            the first term becomes clean cross-entropy and ``L_clean`` vanishes.
+            the first term becomes clean cross-entropy and the clean term vanishes.
         general: where the general term acts: ``kl`` on the outputs, ``l2`` (squared distance of
             raw embeddings) or ``cosine`` (1 - cosine of embeddings).
         logit_scale: what multiplies the cosines in every softmax and in the attack; ``model``
             for the model's own.
         general_kl: ``P||Q`` as in KL(P || Q).
         clean_kl: likewise, ``clean`` for P_S(x) and ``adversarial`` for P_S(x').
-        kl_reduction: over the global batch, of both guiding terms; the cross-entropy is a mean.
-        stop_gradient: hold P_S(x) fixed in ``L_clean``; no public implementation does.
+        kl_reduction: over the global batch, of both divergences; the cross-entropy is a mean.
+        stop_gradient: hold P_S(x) fixed in the clean term; no public implementation does.
 
     Raises:
         RequestError: if a weight is negative, the scale not above 0, or the preset unknown.

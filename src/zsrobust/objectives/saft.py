@@ -26,7 +26,7 @@ PLAIN = (
 @register("saft", "SAFT", arxiv="2602.12461")
 @dataclass(frozen=True)
 class SAFT(TGAZSR):
-    """TGA-ZSR's loss over several descriptions of every class.
+    """TGA-ZSR's loss, the mean over several descriptions of every class.
 
     ``mean over k of CE(P_S^k(x'), y) + alpha d(A_S^k(x'), A_T^k(x)) + beta d(A_S^k(x), A_T^k(x))``
     where ``P^k`` and ``A^k`` take the k-th description of each class for its text. x' comes from

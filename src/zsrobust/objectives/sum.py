@@ -51,7 +51,7 @@ class Term:
         require(finite, f"objective.terms.weight of {self.name}", self.weight, "a finite number")
 
 
-@register("sum", "sum of terms")
+@register("sum", "sum")
 @dataclass(frozen=True)
 class SumOfTerms(Objective):
     """Any weighted sum of named terms: ``sum over terms of weight * reduction of the term``.
