@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from zsrobust.attacks import PGD, ThreatModel
+from zsrobust.config.schema import FinetuneConfig
 from zsrobust.data.batch import Batch
 from zsrobust.objectives import (
     AGFT,
@@ -145,5 +146,11 @@ def test_registry():
     for name, objective in OBJECTIVES.items():
         assert objective().label.startswith(name)
         assert objective_class(name) is objective
+        assert objective().name == name
     with pytest.raises(RequestError, match="method 'pgm_aft' is unknown"):
         objective_class("pgm_aft")
+
+
+def test_an_objective_of_another_method_is_refused():
+    with pytest.raises(RequestError, match="must be an objective of method tga_zsr"):
+        FinetuneConfig(model="m", data="d", method="tga_zsr", objective=CompTGA())

@@ -78,6 +78,7 @@ def test_it_brings_weights_and_moments_back(trained, saved):
     assert all(torch.equal(ours[i][slot], theirs[i][slot]) for i in ours for slot in ours[i])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_no_flipped_bit_passes(trained, saved, name):
     path = saved(4) / "step-00000004"

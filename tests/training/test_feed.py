@@ -45,6 +45,7 @@ def steps(data: ImageSet, rank: int, world: int, parts: int, first: int, end: in
         yield epoch, [batch.labels.tolist() for batch in batches]
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(
     st.lists(st.integers(1, 40), min_size=1, max_size=6).filter(lambda sizes: sum(sizes) >= 12),

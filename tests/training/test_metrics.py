@@ -21,6 +21,7 @@ def test_a_resume_forgets_what_lies_beyond_it(tmp_path):
     assert log.path.read_text().endswith("}\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("most", "steps"), [(10_000, []), (2, [3, 6]), (1, [6])])
 def test_a_long_run_has_no_more_lines_than_a_shorter_one(config, monkeypatch, most, steps):
     monkeypatch.setattr("zsrobust.training.trainer.STEPS_BETWEEN_METRICS", 1 if most < 100 else 10)

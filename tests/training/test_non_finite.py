@@ -255,9 +255,9 @@ def test_stored_statistics_are_as_before(samples, classifier):
 def test_the_policy_alone(tmp_path):
     stop, skip = NonFiniteSteps(tmp_path, skip=False), NonFiniteSteps(tmp_path, skip=True)
     with pytest.raises(NonFinite, match="loss is nan at step 7"):
-        stop.meet("loss is nan", 7)
+        stop.count("loss is nan", 7)
     for step in range(MOST_IN_A_ROW):
-        skip.meet("loss is nan", step)
+        skip.count("loss is nan", step)
     with pytest.raises(NonFinite, match=f"after {MOST_IN_A_ROW} skipped in a row"):
-        skip.meet("loss is nan", 99)
+        skip.count("loss is nan", 99)
     assert (skip.total, skip.in_a_row) == (MOST_IN_A_ROW, MOST_IN_A_ROW)

@@ -167,7 +167,8 @@ class FinetuneConfig:
             object.__setattr__(self, "objective", objective_class(self.method)())
         check_types(self)
         require(
-            isinstance(self.objective, objective_class(self.method)),
+            isinstance(self.objective, objective_class(self.method))
+            and self.objective.name == self.method,
             "objective",
             self.objective,
             f"an objective of method {self.method}",

@@ -1,8 +1,8 @@
-"""Image towers in compiled form, while they train and nowhere else.
+"""Image towers compiled by torch.compile, for training only.
 
-A tower is compiled block by block: its blocks are alike, so that one compilation serves them all,
-which takes seconds where the whole tower would take minutes. Modules stay the same objects with
-the same names, and a copy of one is not compiled.
+A tower is compiled block by block. Its blocks have the same structure, so one compilation serves
+all of them and takes seconds instead of minutes. Modules stay the same objects with the same names,
+and a copy of one is not compiled.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ BACKEND = "inductor"
 
 
 def check_compiles(encoder: nn.Module, name: str, device: torch.device) -> None:
-    """Refuse a tower without blocks that are alike, and a machine that lacks what compiling needs.
+    """Refuse a tower without uniform blocks, and a machine that lacks what compiling needs.
 
     Raises:
         RequestError: saying which of them it is.
@@ -50,7 +50,7 @@ def compile_blocks(encoder: nn.Module) -> None:
         block.compile(backend=BACKEND, dynamic=False)
 
 
-def as_written(compiled: bool) -> AbstractContextManager[object]:
+def uncompiled(compiled: bool) -> AbstractContextManager[object]:
     """Inside, nothing runs compiled: for what must be exact, or has another shape at every call."""
     return torch.compiler.set_stance("force_eager") if compiled else nullcontext()
 

@@ -107,7 +107,7 @@ def trainer_of(config: FinetuneConfig, folder: Path, accelerator: Accelerator) -
     objective = config.objective
     assert objective is not None
     model = load(config.model, preprocessing=config.preprocessing, device=accelerator.device)
-    _check_met(model, config)
+    _check_objective(model, config)
     original = copy.deepcopy(model.encoder).eval().requires_grad_(False)
     model = replace(model, encoder=config.adapter.made.apply(model, config.seed))
     if config.compile:
@@ -250,7 +250,7 @@ def _step(
     )
 
 
-def _check_met(model: CLIPModel, config: FinetuneConfig) -> None:
+def _check_objective(model: CLIPModel, config: FinetuneConfig) -> None:
     """Refuse a model or an attack that the objective cannot work with."""
     assert config.objective is not None
     model.require_undefended("fine-tuning")

@@ -41,7 +41,7 @@ class HeldOut:
         """What the selected model has most of: the mean of the two accuracies."""
         return (self.clean_acc + self.robust_acc) / 2
 
-    def judged(self, step: int, original: HeldOut | None) -> HeldOut:
+    def with_warning(self, step: int, original: HeldOut | None) -> HeldOut:
         """The same with its warning, at ``step``, beside the model that was before the first."""
         problems = collapse(self, original, "the held-out images")
         clauses = ", and ".join(problem.clause for problem in problems)

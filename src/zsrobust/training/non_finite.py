@@ -45,7 +45,7 @@ class NonFiniteSteps:
     total: int = 0
     in_a_row: int = 0
 
-    def meet(self, problem: str, step: int) -> None:
+    def count(self, problem: str, step: int) -> None:
         """Count a step of number ``step``, as one to be skipped.
 
         Raises:

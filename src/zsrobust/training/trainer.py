@@ -18,7 +18,7 @@ from zsrobust.models.clip import CLIPModel
 from zsrobust.models.weights import fingerprint, mark_finished, save_model
 from zsrobust.models.zero_shot import ZeroShotClassifier
 from zsrobust.training.checkpoint import WEIGHTS, gather, load_newest, save_checkpoint
-from zsrobust.training.compiling import as_written
+from zsrobust.training.compiling import uncompiled
 from zsrobust.training.encoder import relative_l2_distance
 from zsrobust.training.feed import Feed
 from zsrobust.training.held_out import HeldOut, evaluate_held_out
@@ -141,7 +141,7 @@ class Trainer:
             self.non_finite.in_a_row = 0
             self.encoder.update_average()
         except NonFinite as error:
-            self._meet(error, epoch, parts, rate, bar)
+            self._record_non_finite(error, epoch, parts, rate, bar)
             figures = {}
         self.done += 1
         now = time.monotonic()
@@ -165,7 +165,7 @@ class Trainer:
         # Reading images counts as part of a step; evaluating and saving do not.
         self._finished_at = time.monotonic()
 
-    def _meet(
+    def _record_non_finite(
         self, error: NonFinite, epoch: int, parts: list[Batch], rate: float, bar: Steps
     ) -> None:
         """Record the step after ``done``, which is not finite, and skip it if it may be."""
@@ -183,7 +183,7 @@ class Trainer:
             },
         )
         try:
-            self.non_finite.meet(str(error), step)
+            self.non_finite.count(str(error), step)
         except NonFinite as stop:
             raise NonFinite(
                 f"{stop}; the last good checkpoint in {self.checkpoints} is kept; {kept}; "
@@ -195,14 +195,14 @@ class Trainer:
 
     def _evaluate(self, bar: Steps) -> HeldOut:
         self.encoder.gather()
-        with as_written(self.config.compile):
+        with uncompiled(self.config.compile):
             found = evaluate_held_out(
                 self.classifier,
                 self.feed.selection(),
                 self.selection_attack,
                 self.accelerator,
             )
-        self.held_out_now = found = found.judged(self.done, self.original)
+        self.held_out_now = found = found.with_warning(self.done, self.original)
         if self.done == 0:
             self.original = found
         attack = f"{self.selection_attack.name} at {self.config.attack.eps}"
