@@ -25,7 +25,7 @@ from zsrobust.config.schema import FinetuneConfig
 from zsrobust.data.registry import OWN, kinds
 from zsrobust.data.suites import SUITES
 from zsrobust.export.formats import FORMATS
-from zsrobust.models.adapters.registry import ADAPTERS
+from zsrobust.models.adapters.options import ADAPTERS
 from zsrobust.objectives import OBJECTIVES
 from zsrobust.sweep.study import plan_names
 

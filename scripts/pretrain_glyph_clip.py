@@ -41,9 +41,14 @@ from zsrobust.data.glyphs.palette import COLOURS, PAPERS, SEEN_STYLES
 from zsrobust.data.glyphs.render import render
 from zsrobust.data.glyphs.scenes import Recipe, draw_scenes
 from zsrobust.data.glyphs.sets import SETS, images_at, shown_in_pretraining
-from zsrobust.models.glyph_clip.architecture import CONFIG, build
-from zsrobust.models.glyph_clip.loading import assemble
-from zsrobust.models.glyph_clip.tokens import Tokenizer, Vocabulary, clip_tokenizer
+from zsrobust.models.glyph_clip import (
+    CONFIG,
+    Tokenizer,
+    Vocabulary,
+    assemble,
+    build,
+    clip_tokenizer,
+)
 from zsrobust.models.preprocessing import Preprocessing
 
 STREAM = stream("glyphs", "pretraining")

@@ -14,7 +14,7 @@ from open_clip.push_to_hf_hub import save_for_hf
 from PIL import Image
 from torch import nn
 
-from zsrobust.models import text_cache
+from zsrobust.models import text_side
 from zsrobust.models.zero_shot import ZeroShotClassifier
 
 COLOURS = {
@@ -71,13 +71,13 @@ def another_processor(monkeypatch):
     """Call it, and class vectors come with other last bits, as they do elsewhere."""
 
     def move():
-        encode = text_cache.encode
+        encode = text_side.class_vectors
 
         def elsewhere(*prompts):
             vectors = encode(*prompts)
             return torch.nextafter(vectors, torch.zeros_like(vectors))
 
-        monkeypatch.setattr(text_cache, "encode", elsewhere)
+        monkeypatch.setattr(text_side, "class_vectors", elsewhere)
 
     return move
 

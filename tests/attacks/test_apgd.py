@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from zsrobust.attacks import ThreatModel, make_attack
-from zsrobust.attacks.apgd import apgd_until_wrong, looks
+from zsrobust.attacks.apgd import apgd_until_wrong, checkpoints
 from zsrobust.attacks.losses import cross_entropy, dlr_towards
 from zsrobust.models.zero_shot import ZeroShotClassifier
 from zsrobust.utils.errors import RequestError
@@ -15,14 +15,14 @@ from zsrobust.utils.noise import uniform_noise
 
 
 @pytest.mark.parametrize("steps", [100, 37, 12])
-def test_the_step_size_is_looked_at_when_the_paper_says(steps):
+def test_the_checkpoints_are_those_of_the_paper(steps):
     """w_j = p_j N, p_0 = 0, p_1 = 0.22, p_{j+1} = p_j + max(p_j - p_{j-1} - 0.03, 0.06)."""
     if steps == 100:
         places = [0.0, 0.22]
         while (further := places[-1] + max(places[-1] - places[-2] - 0.03, 0.06)) <= 1:
             places.append(further)
-        assert looks(steps) == [math.ceil(round(100 * place, 6)) for place in places[1:]]
-    found = looks(steps)
+        assert checkpoints(steps) == [math.ceil(round(100 * place, 6)) for place in places[1:]]
+    found = checkpoints(steps)
     assert found == sorted(set(found))
     assert 0 < found[0] <= found[-1] <= steps
 
@@ -33,7 +33,7 @@ def written_out(logits_of, image, label, aim, eps, steps, noise, loss_of):
     def project(x):
         return torch.clamp(torch.clamp(x, image - eps, image + eps), 0, 1)
 
-    def look(x):
+    def evaluate(x):
         x = x.clone().requires_grad_(True)
         logits = logits_of(x[None])
         loss = loss_of(logits, torch.tensor([label]), torch.tensor([aim]))[0]
@@ -44,7 +44,7 @@ def written_out(logits_of, image, label, aim, eps, steps, noise, loss_of):
     losses, gradients = [], []
 
     def seen(x):
-        loss, gradient, wrong = look(x)
+        loss, gradient, wrong = evaluate(x)
         losses.append(loss)
         gradients.append(gradient)
         return wrong
@@ -54,7 +54,7 @@ def written_out(logits_of, image, label, aim, eps, steps, noise, loss_of):
     best, eta = 0, 2 * eps
     x, gradient, previous = points[0], gradients[0], points[0]
     loss_now, rises, since = losses[0], 0, 0
-    best_at_look, halved = losses[0], True
+    best_then, halved = losses[0], True
     for k in range(steps):
         z = project(x + eta * gradient.sign())
         new = z if k == 0 else project(x + 0.75 * (z - x) + 0.25 * (x - previous))
@@ -66,11 +66,11 @@ def written_out(logits_of, image, label, aim, eps, steps, noise, loss_of):
         loss_now, gradient = losses[-1], gradients[-1]
         if losses[-1] > losses[best]:
             best = len(losses) - 1
-        if k + 1 in looks(steps):
-            halve = rises < 0.75 * (k + 1 - since) or (not halved and losses[best] <= best_at_look)
+        if k + 1 in checkpoints(steps):
+            halve = rises < 0.75 * (k + 1 - since) or (not halved and losses[best] <= best_then)
             if halve:
                 eta, x, gradient, loss_now = eta / 2, points[best], gradients[best], losses[best]
-            halved, best_at_look, rises, since = halve, losses[best], 0, k + 1
+            halved, best_then, rises, since = halve, losses[best], 0, k + 1
     return points[best], False
 
 
@@ -160,7 +160,7 @@ def test_what_falls_at_once_costs_next_to_nothing():
         attack = make_attack(name, ThreatModel(eps=1 / 255))
         attack(classifier, images, torch.ones(5, dtype=torch.long), list("abcde"))
         seen[name] = counting.seen
-    # The start, one step, and a last look at the result, against a hundred steps.
+    # The start, one step, and a last forward of the result, against a hundred steps.
     assert seen["apgd-ce-early"] <= 3 * 5
     assert seen["apgd-ce"] > 100 * 5
 

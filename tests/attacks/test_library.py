@@ -101,7 +101,7 @@ class Rounded(nn.Module):
 
 @EVERY
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_zero_gradients_give_images_and_no_words(quick, capfd, caplog, recwarn, name, norm):
+def test_zero_gradients_give_images_and_no_output(quick, capfd, caplog, recwarn, name, norm):
     vectors = torch.randn(5, 108, generator=torch.Generator().manual_seed(0))
     model = ZeroShotClassifier.from_parts(Rounded(), vectors, list("abcde"))
     images = torch.rand(12, 3, 6, 6, generator=torch.Generator().manual_seed(1))

@@ -70,7 +70,7 @@ def every(of_classes, quick):
     return [*attacks, Transfer(attacks[0], of_classes(5)[0], "other")]
 
 
-def test_bad_samples_are_refused_by_all_in_the_same_words(of_classes, every):
+def test_bad_samples_are_refused_by_all_with_one_message(of_classes, every):
     model, *samples = of_classes(5)
     calls = []
     model.register_forward_hook(lambda *_: calls.append(1))
@@ -86,7 +86,7 @@ def test_bad_samples_are_refused_by_all_in_the_same_words(of_classes, every):
     assert not calls
 
 
-def test_images_with_nan_are_told(of_classes, every):
+def test_images_with_nan_are_refused(of_classes, every):
     model, images, labels, ids = of_classes(5)
     for attack in every:
         with pytest.raises(Diverged, match="images hold NaN"):

@@ -87,7 +87,7 @@ def test_damaged_weights_are_broken(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(checkup, "GLYPH_CLIP", ("another", "one"))
     found = by_name(checkup.models())["glyph-clip"]
     assert (found.state, found.text) == ("broken", "its weights are not those shipped")
-    monkeypatch.setattr("zsrobust.models.glyph_clip.loading.WEIGHTS", tmp_path / "none")
+    monkeypatch.setattr("zsrobust.models.glyph_clip.WEIGHTS", tmp_path / "none")
     found = by_name(checkup.models())["glyph-clip"]
     assert found.state == "broken"
     assert "missing or damaged" in found.text

@@ -15,7 +15,7 @@ from zsrobust.data.published.sets import published_sets
 from zsrobust.data.registry import OWN, kinds
 from zsrobust.data.suites import SUITES
 from zsrobust.export.formats import FORMATS
-from zsrobust.models.adapters.registry import ADAPTERS
+from zsrobust.models.adapters.options import ADAPTERS
 from zsrobust.models.names import FORMS
 from zsrobust.models.protocols import PROTOCOLS
 from zsrobust.models.robust import ROBUST

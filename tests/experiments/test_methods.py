@@ -92,7 +92,7 @@ def test_every_adapter_trains_a_part_of_glyph_clip(tmp_path):
     for name in study.comparisons["adapters"].systems:
         config = study.systems[name].config
         model = load(config.model)
-        tower = config.adapter.made.apply(model, 0)
+        tower = model.adapted_encoder(config.adapter.made, 0)
         student = Student(tower, model.preprocessing)
         trained = sum(one.numel() for one in student.parameters() if one.requires_grad)
         whole = sum(one.numel() for one in load(config.model).encoder.parameters())

@@ -60,7 +60,7 @@ def tuned(tmp_path):
         for key, value in changes.items():
             setattr(model, key, value)
         if model.adapter.made.keeps_prompt:
-            model.encoder = model.adapter.made.apply(model, seed=0)
+            model.encoder = model.adapted_encoder(model.adapter.made, seed=0)
         generator = torch.Generator().manual_seed(11)
         with torch.no_grad():
             for tensor in model.encoder.state_dict().values():

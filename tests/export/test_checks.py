@@ -67,7 +67,7 @@ def test_what_is_not_known_here_is_refused(source, change):
 def test_visual_prompts_have_a_place_in_a_graph_alone(source, kind):
     model = load(source(quick_gelu=True))
     options = {"width": 4} if kind == "prompt_padding" else {}
-    model.encoder = Adapter(kind, **options).made.apply(model, seed=0)
+    model.encoder = model.adapted_encoder(Adapter(kind, **options).made, seed=0)
     for name, form in FORMATS.items():
         if name == "onnx":
             pytest.importorskip("onnxscript", reason="the extra onnx is not installed")

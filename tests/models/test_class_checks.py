@@ -11,9 +11,9 @@ from torch import nn
 
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.glyph_clip import load as load_glyph_clip
-from zsrobust.models.kernel_text import KernelText
 from zsrobust.models.loading import load
 from zsrobust.models.open_clip_text import OpenCLIPText
+from zsrobust.models.photo_lite import KernelText
 from zsrobust.models.preprocessing import Preprocessing
 from zsrobust.models.zero_shot import EQUAL, ZeroShotClassifier
 from zsrobust.utils.errors import RequestError

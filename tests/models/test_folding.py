@@ -76,7 +76,7 @@ def test_in_training_every_weight_has_the_same_gradient_also_once_it_has_moved(t
 
 def test_in_training_weights_that_are_computed_stay_as_they_are():
     model = load("glyph-clip")
-    tower = Adapter(kind="lora", rank=2).made.apply(model, 0)
+    tower = model.adapted_encoder(Adapter(kind="lora", rank=2).made, 0)
     assert folded_in_training(tower) is tower
 
 

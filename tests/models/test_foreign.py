@@ -95,7 +95,7 @@ def test_two_models_in_one_checkpoint_are_not_mixed(tiny, whole, saved):
         load_foreign(saved({"state_dict": both}), load)
 
 
-def test_numbers_beside_the_weights_are_no_weights(tiny, whole, saved):
+def test_scalars_beside_the_weights_are_ignored(tiny, whole, saved):
     numbers = {"input_resolution": 32, "context_length": 16, "vocab_size": 49408, "n_averaged": 3}
     tensors = {**whole.state_dict(), **{key: torch.tensor(n) for key, n in numbers.items()}}
     model = load_foreign(saved(tensors), load)
@@ -222,12 +222,12 @@ def test_a_visual_prompt_is_not_left_out_in_silence(visual, saved):
         ({}, "no tensors where they are looked for"),
     ],
 )
-def test_files_without_weights_are_told(tiny, saved, content, message):
+def test_files_without_weights_are_refused(tiny, saved, content, message):
     with pytest.raises(RequestError, match=message):
         load_foreign(saved(content), load)
 
 
-def test_damaged_and_missing_files_are_told(tiny, visual, saved, tmp_path):
+def test_damaged_and_missing_files_are_refused(tiny, visual, saved, tmp_path):
     path = tmp_path / "tuned.pth.tar"
     name = saved(visual)
     for content in (path.read_bytes()[:-500], b"no checkpoint", b""):
@@ -278,7 +278,7 @@ OTHERS = {
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::torch.jit.TracerWarning")
 @pytest.mark.parametrize("kind", OTHERS)
-def test_what_is_no_checkpoint_is_told_in_a_sentence(tiny, whole, tmp_path, kind):
+def test_what_is_no_checkpoint_is_refused_in_a_sentence(tiny, whole, tmp_path, kind):
     write, message = OTHERS[kind]
     path = tmp_path / "tuned.pt"
     write(path, whole)

@@ -9,9 +9,8 @@ from safetensors import safe_open
 from torch.nn import functional as F
 
 from zsrobust.data.glyphs.sets import SETS, images_at
-from zsrobust.models.glyph_clip import loading
-from zsrobust.models.glyph_clip.architecture import CONFIG, build
-from zsrobust.models.glyph_clip.tokens import Tokenizer, shipped_vocabulary
+from zsrobust.models import glyph_clip
+from zsrobust.models.glyph_clip import CONFIG, Tokenizer, build, shipped_vocabulary
 from zsrobust.models.loading import load
 from zsrobust.utils.errors import RequestError
 
@@ -63,7 +62,7 @@ def test_logits_are_open_clips_own(model) -> None:
 
     vocabulary = shipped_vocabulary()
     whole = build(vocabulary)
-    whole.load_state_dict(load_file(loading.WEIGHTS))
+    whole.load_state_dict(load_file(glyph_clip.WEIGHTS))
     whole = whole.float().eval()
     prompts = ["a picture of a chess king", "a picture of a red circle"]
     images = images_of("chess")[:4]
@@ -80,10 +79,10 @@ def test_logits_are_open_clips_own(model) -> None:
 
 
 def test_it_ships_small_and_in_half_precision() -> None:
-    folder = Path(loading.__file__).parent
+    folder = Path(glyph_clip.__file__).parent
     size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
     assert size < 12_000_000
-    with safe_open(loading.WEIGHTS, "pt") as weights:
+    with safe_open(glyph_clip.WEIGHTS, "pt") as weights:
         kinds = {weights.get_tensor(name).dtype for name in weights.keys()}  # noqa: SIM118
     assert kinds <= {torch.float16, torch.int64}
 
@@ -100,14 +99,14 @@ def test_its_configuration_is_open_clips() -> None:
 
 
 @pytest.mark.parametrize("damage", ["cut", "absent", "garbage"])
-def test_damaged_weights_are_told(
+def test_damaged_weights_are_refused(
     damage: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     file = tmp_path / "glyph_clip.safetensors"
-    content = loading.WEIGHTS.read_bytes()
+    content = glyph_clip.WEIGHTS.read_bytes()
     if damage != "absent":
         file.write_bytes(content[:-1000] if damage == "cut" else b"\0" * 5000)
-    monkeypatch.setattr(loading, "WEIGHTS", file)
+    monkeypatch.setattr(glyph_clip, "WEIGHTS", file)
     with pytest.raises(RequestError, match="missing or damaged: install zsrobust again"):
         load("glyph-clip")
 
@@ -118,10 +117,10 @@ def test_a_longer_name_is_refused() -> None:
 
 
 def test_the_card_says_what_the_weights_are(model) -> None:
-    card = Path(loading.__file__).with_name("MODEL_CARD.md").read_text("utf-8")
+    card = Path(glyph_clip.__file__).with_name("MODEL_CARD.md").read_text("utf-8")
     assert not re.search(r"\b[A-Z]+_[A-Z]\b|TABLE|RESULT", card)
     images = sum(value.numel() for value in model.encoder.parameters())
     assert f"{images:,} weights" in card
     assert f"logit scale {model.logit_scale:.1f}" in card
     assert f"{len(shipped_vocabulary().kept)} tokens" in card
-    assert f"{loading.WEIGHTS.stat().st_size / 1e6:.1f} MB" in card
+    assert f"{glyph_clip.WEIGHTS.stat().st_size / 1e6:.1f} MB" in card

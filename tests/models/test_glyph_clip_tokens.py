@@ -10,7 +10,7 @@ from zsrobust.data.glyphs.draws import stream, uniform
 from zsrobust.data.glyphs.palette import SEEN_STYLES
 from zsrobust.data.glyphs.scenes import Recipe, draw_scenes
 from zsrobust.data.glyphs.sets import SETS
-from zsrobust.models.glyph_clip.tokens import CONTEXT_LENGTH, Tokenizer, shipped_vocabulary
+from zsrobust.models.glyph_clip import CONTEXT_LENGTH, Tokenizer, shipped_vocabulary
 
 VOCABULARY = shipped_vocabulary()
 TOKENIZE = Tokenizer(VOCABULARY)

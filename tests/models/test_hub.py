@@ -37,7 +37,7 @@ def fail():
     raise OSError("404 for\nthis repository")
 
 
-def test_without_network_the_command_that_fetches_is_told():
+def test_without_network_the_message_names_the_command():
     with pytest.raises(RequestError, match=r"the files are not on.*`hf download org/name`"):
         hub.fetch(fail, "the files", "org/name")
 
@@ -50,7 +50,7 @@ def test_a_machine_set_offline_never_asks_the_network(monkeypatch):
     assert constants.HF_HUB_OFFLINE is True
 
 
-def test_what_the_hub_refuses_is_told(monkeypatch):
+def test_what_the_hub_refuses_is_reported(monkeypatch):
     monkeypatch.setattr(hub, "_answers", lambda url: True)
     with pytest.raises(RequestError, match=r"could not be had from .*org/name: 404 for this repo"):
         hub.fetch(fail, "the files", "org/name")

@@ -115,7 +115,7 @@ def test_bad_names_are_refused(run):
 
 def test_a_visual_prompt_has_nothing_to_interpolate_with(original, tmp_path):
     model, adapter = load(original), Adapter("prompt_padding", width=5)
-    prompted = replace(model, encoder=adapter.made.apply(model, 0), adapter=adapter)
+    prompted = replace(model, encoder=model.adapted_encoder(adapter.made, 0), adapter=adapter)
     save_model(tmp_path / "m", prompted, "tecoa")
     with pytest.raises(RequestError, match=r"has a visual prompt \(prompt_padding\(width=5\)\)"):
         load(f"wise({tmp_path / 'm'}, 0.5)")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from zsrobust.models.kernel_text import KernelText, kernel_ridge
+from zsrobust.models.photo_lite import KernelText, kernel_ridge
 
 WORDS = ("dog", "cat", "car", "a", "the", "red")
 

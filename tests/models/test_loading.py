@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from zsrobust.models import loading
+from zsrobust.models import loading, weights
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.loading import load
 from zsrobust.models.preprocessing import Preprocessing
@@ -44,7 +44,7 @@ def test_an_unknown_preprocessing_is_refused(tiny):
         load(tiny, preprocessing="foo")
 
 
-def test_a_folder_without_a_model_is_told(tmp_path):
+def test_a_folder_without_a_model_is_refused(tmp_path):
     with pytest.raises(RequestError, match=r"holds no model.*the run has not finished"):
         load(str(tmp_path))
 
@@ -73,7 +73,7 @@ def test_the_encoder_is_in_evaluation_mode_on_the_device(tiny):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("-inf")])
-def test_weights_that_are_no_numbers_are_refused_by_name(tiny, tmp_path, value):
+def test_nan_and_infinite_weights_are_refused_by_name(tiny, tmp_path, value):
     model = load(tiny)
     with torch.no_grad():
         model.encoder.proj[1, 2] = value
@@ -173,7 +173,8 @@ def test_only_strided_pointwise_convolutions_of_few_channels_are_not_channels_la
         nn.Conv2d(16, 16, 1, stride=2, groups=16),
     )
     model = CLIPModel("mine", encoder, None, Preprocessing("clip", 96), 1.0)
-    monkeypatch.setitem(loading.LOADERS, "mine", lambda name: model)
+    monkeypatch.setattr(weights, "mine", lambda name: model, raising=False)
+    monkeypatch.setitem(loading.LOADERS, "mine", "zsrobust.models.weights:mine")
     images = torch.rand(2, 3, 96, 96).contiguous(memory_format=given)
     expected = encoder(images)
     loaded = copy.deepcopy(load("mine").encoder)

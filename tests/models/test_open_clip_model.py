@@ -156,13 +156,13 @@ def test_weights_that_are_not_on_the_machine(monkeypatch, tmp_path):
     ("name", "message"),
     [
         ("ViT-B-32", "names no weights: write ViT-B-32/TAG with a TAG of openai, .*random"),
-        ("ViT-B-33/openai", "alike: ViT-B-32.*write ARCH/TAG"),
+        ("ViT-B-33/openai", "did you mean ViT-B-32.*write ARCH/TAG"),
         ("nonsense", "neither a folder nor an architecture.*hf-hub:ORG/NAME.*photo-lite"),
         ("ViT-B-32/laion", "no weights tagged 'laion': choose one of openai, "),
         ("/random", "neither a folder nor an architecture"),
     ],
 )
-def test_a_name_that_is_none_is_told_what_would_be(name, message):
+def test_an_unknown_name_is_refused_with_a_hint(name, message):
     with pytest.raises(RequestError, match=message):
         load(name)
 
@@ -270,7 +270,7 @@ def test_hf_hub_that_is_not_on_the_machine():
         ),
     ],
 )
-def test_a_damaged_local_dir_is_told(local_dir, damage, message):
+def test_a_damaged_local_dir_is_refused(local_dir, damage, message):
     folder, _ = local_dir()
     damage(folder)
     with pytest.raises(RequestError, match=message) as error:

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from zsrobust.models.loading import load
-from zsrobust.models.patch_tokens import check_has_tokens, embed_with_tokens
+from zsrobust.models.visual_prompts import check_has_tokens, embed_with_tokens
 from zsrobust.utils.errors import RequestError
 
 VARIANTS = {

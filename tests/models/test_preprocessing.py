@@ -101,10 +101,10 @@ def test_a_towers_own_statistics_replace_the_protocols():
     assert preprocessing.describe()["mean"] == [0.5, 0.5, 0.5]
 
 
-def test_under_changes_the_protocol_and_keeps_the_size():
+def test_with_protocol_changes_the_protocol_and_keeps_the_size():
     own = Preprocessing("clip", 4, mean=(0.5, 0.5, 0.5))
-    assert own.under("clip") is own
-    other = own.under("authors_code")
+    assert own.with_protocol("clip") is own
+    other = own.with_protocol("authors_code")
     assert (other.protocol, other.image_size) == ("authors_code", 4)
     torch.testing.assert_close(other.mean.flatten(), torch.tensor(IMAGENET_MEAN))
 

@@ -129,7 +129,7 @@ def test_without_steps_or_drift_to_fall_below_noise_alone_is_added(defended, sam
 
 
 @torch.no_grad()
-def test_an_image_has_one_answer_in_any_company(defended, samples):
+def test_results_do_not_depend_on_the_batch(defended, samples):
     images, _, _ = samples(12)
     model, _ = defended()
     state = torch.random.get_rng_state()

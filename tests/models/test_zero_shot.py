@@ -51,7 +51,7 @@ def test_from_parts_gives_the_logits_of_the_loaded_model(tiny):
     model = load(tiny)
     names = ("dog", "cat")
     images = torch.rand(2, 3, 40, 50, generator=torch.Generator().manual_seed(0))
-    whole = ZeroShotClassifier.from_clip(model, names, ("a {}",))
+    whole = model.classifier(names, ("a {}",))
     parts = ZeroShotClassifier.from_parts(
         model.encoder,
         model.text.encode(names, ("a {}",)),

@@ -13,7 +13,7 @@ from zsrobust.data.loading import load_batches
 from zsrobust.data.registry import open_set
 from zsrobust.models.adapters.options import Adapter
 from zsrobust.models.loading import load
-from zsrobust.models.patch_tokens import embed_with_tokens
+from zsrobust.models.visual_prompts import embed_with_tokens
 from zsrobust.objectives import StepContext, TeCoA
 from zsrobust.training import compiling
 from zsrobust.training import finetune as finetune_module

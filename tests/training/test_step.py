@@ -9,7 +9,7 @@ import torch
 from zsrobust.attacks import PGD, ThreatModel
 from zsrobust.data.batch import Batch
 from zsrobust.models.loading import load
-from zsrobust.models.patch_tokens import embed_with_tokens
+from zsrobust.models.visual_prompts import embed_with_tokens
 from zsrobust.objectives import Objective
 from zsrobust.objectives.base import Needs
 from zsrobust.training.encoder import TrainedEncoder

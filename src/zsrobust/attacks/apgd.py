@@ -30,12 +30,13 @@ MOMENTUM = 0.75
 RISES = 0.75
 """rho: the share of steps that must have raised the loss for the step size to stay."""
 FIRST_PERIOD, SHORTER, SHORTEST = 0.22, 0.03, 0.06
-"""Of the steps: until the first look at the step size, how much less each time, and the least."""
+"""Shares of the steps: the first period between checkpoints, how much shorter each next one is, and
+the shortest."""
 
 
 @dataclass(frozen=True)
-class _Standing:
-    """Samples that no iterate has fooled yet; every tensor has their number in front.
+class _State:
+    """Samples that are still classified correctly, M of them: the first size of every tensor.
 
     Attributes:
         row: place among all samples.
@@ -44,9 +45,9 @@ class _Standing:
         loss, gradient: at this iterate.
         best, best_loss, best_gradient: of the highest loss so far.
         step: length of a step, (M, 1, 1, 1).
-        rises: steps since the last look that raised the loss.
-        loss_at_look: the highest loss at the last look.
-        halved: whether the last look halved the step.
+        rises: steps since the last checkpoint that raised the loss.
+        loss_at_checkpoint: the highest loss at the last checkpoint.
+        halved: whether the last checkpoint halved the step.
     """
 
     row: Tensor
@@ -62,15 +63,15 @@ class _Standing:
     best_gradient: Tensor
     step: Tensor
     rises: Tensor
-    loss_at_look: Tensor
+    loss_at_checkpoint: Tensor
     halved: Tensor
 
-    def only(self, rows: Tensor) -> _Standing:
-        return _Standing(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+    def only(self, rows: Tensor) -> _State:
+        return _State(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
 
-def looks(steps: int) -> list[int]:
-    """After which steps the step size is looked at."""
+def checkpoints(steps: int) -> list[int]:
+    """The steps after which the step size may be halved."""
     period, found = max(int(FIRST_PERIOD * steps), 1), [0]
     while found[-1] + period <= steps:
         found.append(found[-1] + period)
@@ -109,7 +110,7 @@ def apgd_until_wrong(
     if len(images) == 0:
         return found
 
-    def look(at: Tensor, label: Tensor, aim: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def evaluate(at: Tensor, label: Tensor, aim: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Verdicts, losses and gradients of iterates, from one pass forward and back."""
         seen: list[Tensor] = []
 
@@ -123,8 +124,8 @@ def apgd_until_wrong(
         refuse_nan(gradient.isnan().any(), "gradient")
         return seen[0], seen[1], gradient
 
-    right, loss, gradient = look(found, labels, aims)
-    state = _Standing(
+    right, loss, gradient = evaluate(found, labels, aims)
+    state = _State(
         row=torch.arange(len(images), device=images.device),
         image=images,
         label=labels,
@@ -138,16 +139,16 @@ def apgd_until_wrong(
         best_gradient=gradient,
         step=torch.full((len(images), 1, 1, 1), 2 * threat.eps, device=images.device),
         rises=torch.zeros_like(loss),
-        loss_at_look=loss,
-        # As if the last look had: without a step taken, nothing speaks against the step size.
+        loss_at_checkpoint=loss,
+        # As if halved before: the first checkpoint has no earlier one to compare with.
         halved=torch.ones_like(right),
     ).only(right)
-    period_began, ends = 0, looks(steps)
+    period_began, ends = 0, checkpoints(steps)
     for index in range(steps):
         if len(state.row) == 0:
             break
         state = _stepped(state, threat, first=index == 0)
-        right, loss, gradient = look(state.at, state.label, state.aim)
+        right, loss, gradient = evaluate(state.at, state.label, state.aim)
         state = _noted(state, loss, gradient)
         found[state.row] = torch.where(right[:, None, None, None], state.best, state.at)
         state = state.only(right)
@@ -157,7 +158,7 @@ def apgd_until_wrong(
     return found
 
 
-def _stepped(state: _Standing, threat: ThreatModel, *, first: bool) -> _Standing:
+def _stepped(state: _State, threat: ThreatModel, *, first: bool) -> _State:
     """One step of ascent, most of the way, and some of the last step once more."""
     new = threat.step(state.image, state.at, state.gradient, state.step)
     if not first:
@@ -166,7 +167,7 @@ def _stepped(state: _Standing, threat: ThreatModel, *, first: bool) -> _Standing
     return replace(state, at=new, before=state.at)
 
 
-def _noted(state: _Standing, loss: Tensor, gradient: Tensor) -> _Standing:
+def _noted(state: _State, loss: Tensor, gradient: Tensor) -> _State:
     """This iterate's loss and gradient, and whether they are the best so far."""
     better = loss > state.best_loss
     pixels = better[:, None, None, None]
@@ -181,10 +182,10 @@ def _noted(state: _Standing, loss: Tensor, gradient: Tensor) -> _Standing:
     )
 
 
-def _halved(state: _Standing, period: int) -> _Standing:
+def _halved(state: _State, period: int) -> _State:
     """Half the step, from the best iterate, where the loss seldom rose or the best is the old."""
     seldom = state.rises < RISES * period
-    stuck = ~state.halved & (state.best_loss <= state.loss_at_look)
+    stuck = ~state.halved & (state.best_loss <= state.loss_at_checkpoint)
     halve = seldom | stuck
     pixels = halve[:, None, None, None]
     return replace(
@@ -194,7 +195,7 @@ def _halved(state: _Standing, period: int) -> _Standing:
         gradient=torch.where(pixels, state.best_gradient, state.gradient),
         loss=torch.where(halve, state.best_loss, state.loss),
         rises=torch.zeros_like(state.rises),
-        loss_at_look=state.best_loss,
+        loss_at_checkpoint=state.best_loss,
         halved=halve,
     )
 
@@ -202,10 +203,10 @@ def _halved(state: _Standing, period: int) -> _Standing:
 @register_attack(r"(?P<name>apgd-(ce|t)-early)", *EARLY)
 @dataclass(frozen=True)
 class APGD(Attack):
-    """Auto-PGD (Croce and Hein, ICML 2020) that lets go of a sample once an iterate has fooled it.
+    """Auto-PGD (Croce and Hein, ICML 2020) that stops a sample at its first misclassification.
 
-    What stands is attacked as by ``apgd-ce`` and ``apgd-t``, with 100 steps a start and random
-    starts of its own: keyed by the sample, so that it is attacked alike in any company.
+    Other samples are attacked as by ``apgd-ce`` and ``apgd-t``, with 100 steps a start. Random
+    starts are keyed by the sample, so that results do not depend on the batch.
 
     Attributes:
         name: a key of ``EARLY``.

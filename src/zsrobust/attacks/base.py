@@ -188,4 +188,4 @@ def refuse_nan(found: Tensor, what: str) -> None:
         Diverged: if ``found`` is true.
     """
     if found:
-        raise Diverged(f"the attack met a {what} that is not a number; check weights and images")
+        raise Diverged(f"the attack met a {what} that is NaN: check weights and images")

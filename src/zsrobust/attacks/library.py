@@ -192,7 +192,7 @@ class LibraryAttack(Attack):
         if "n_target_classes" in options:
             options["n_target_classes"] = min(options["n_target_classes"], classes - 1)
         if self.name.startswith("apgd"):
-            # Its only words are about zero gradients; a level above all keeps them off the screen.
+            # It only logs warnings of zero gradients; a level above all silences them.
             options["logger"] = Logger("apgd", level=100)
         attack = {
             "apgd-ce": APGDAttack,

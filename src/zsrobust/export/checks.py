@@ -27,8 +27,8 @@ def require_known(model: CLIPModel) -> None:
     Raises:
         RequestError: naming what the image side is.
     """
-    from zsrobust.models.adapters.visual_prompt import tower_of
     from zsrobust.models.photo_lite import CentredTower
+    from zsrobust.models.visual_prompts import tower_of
 
     model.require_undefended("an export")
     tower = tower_of(model.encoder)
@@ -46,8 +46,8 @@ def require_open_clip(model: CLIPModel, wanted: str) -> Any:
     Raises:
         RequestError: if it is not; ``wanted`` names the format.
     """
-    from zsrobust.models.adapters.visual_prompt import VisualPrompt
     from zsrobust.models.open_clip_text import OpenCLIPText
+    from zsrobust.models.visual_prompts import VisualPrompt
 
     require_known(model)
     if isinstance(model.encoder, VisualPrompt):

@@ -39,12 +39,12 @@ def whole_state(model: CLIPModel) -> dict[str, Tensor]:
     Of glyph-clip, whose text side has rows for few of CLIP's tokens, the rows are laid out for all
     of them, so that CLIP's own tokenizer serves it.
     """
-    from zsrobust.models.glyph_clip import tokens
+    from zsrobust.models import glyph_clip
 
     text: Any = model.text
     state = {**text.model.state_dict()}
     state |= {f"visual.{key}": tensor for key, tensor in model.encoder.state_dict().items()}
-    if isinstance(text.tokenize, tokens.Tokenizer):
+    if isinstance(text.tokenize, glyph_clip.Tokenizer):
         state["token_embedding.weight"] = state["token_embedding.weight"][text.tokenize.table]
     scale = state["logit_scale"]
     if scale.exp().item() != model.logit_scale:

@@ -5,40 +5,18 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from zsrobust.models import text_cache
+from zsrobust.models import text_side
+from zsrobust.models.adapters.base import AdapterKind
 from zsrobust.models.adapters.options import Adapter
 from zsrobust.models.preprocessing import Preprocessing
+from zsrobust.models.text_side import CheckedText, TextSide
 from zsrobust.models.zero_shot import ZeroShotClassifier
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.validation import require, require_template
-
-
-class TextSide(Protocol):
-    """Class names and templates to class vectors."""
-
-    fingerprint: str
-    """Hash of everything that decides the vectors besides names and templates."""
-
-    def encode(self, class_names: Sequence[str], templates: Sequence[str]) -> Tensor:
-        """One unit vector a class, (C, dim), fp32 on the CPU, averaged over the templates."""
-        ...
-
-
-@runtime_checkable
-class CheckedText(TextSide, Protocol):
-    """A text side that can say what it does not read."""
-
-    def is_cut(self, prompt: str) -> bool:
-        """Whether the prompt is longer than the model's context, so that its end is left out."""
-        ...
-
-    def is_known(self, text: str) -> bool:
-        """Whether there is a token for all of it; what has none is read as one unknown token."""
-        ...
 
 
 class Defence(Protocol):
@@ -77,7 +55,7 @@ class CLIPModel:
             a defence, that as well.
         adapter: what of the encoder the last fine-tuning trained.
         defence: at test time, within every classifier of this model; None for none.
-        record: what ``model.json`` tells of the run that made the weights (``weights.RECORD``);
+        record: what ``model.json`` says of the run that made the weights (``weights.RECORD``);
             empty where nothing is known of one.
     """
 
@@ -114,20 +92,20 @@ class CLIPModel:
     ) -> ZeroShotClassifier:
         """The zero-shot classifier over ``class_names``; shares this model's image encoder.
 
-        ``warn`` is told, in a sentence each, of classes that the model cannot tell apart, of
-        prompts that are cut, and of words that it does not know; Python's warnings by default.
+        ``warn`` gets a sentence for each problem: classes with equal vectors, prompts that are cut,
+        and words that the model does not know; Python's warnings by default.
 
         Raises:
             RequestError: if names or templates are one text instead of a list, or a template does
                 not hold ``{}`` once, its only brace.
         """
-        for key, words in (("class_names", class_names), ("templates", templates)):
-            require(not isinstance(words, str), key, repr(words), "a list of texts")
+        for key, texts in (("class_names", class_names), ("templates", templates)):
+            require(not isinstance(texts, str), key, repr(texts), "a list of texts")
         used = tuple(templates or self.default_templates)
         for template in used:
             require_template("templates", template)
         classifier = self.classifier_of(
-            text_cache.encode(self.text, class_names, used), class_names, used
+            text_side.class_vectors(self.text, class_names, used), class_names, used
         )
         for doubt in self.doubts(classifier):
             warn(doubt)
@@ -142,32 +120,32 @@ class CLIPModel:
     ) -> None:
         """Refuse class names, of the set ``what``, that this model does not tell apart.
 
-        ``warn`` is told what else it does not read as it is meant, as in ``classifier``.
+        ``warn`` gets the other problems, as in :meth:`classifier`.
 
         Raises:
             RequestError: if it cannot tell more than half of the classes from another one.
         """
         doubts: list[str] = []
         classifier = self.classifier(class_names, templates, doubts.append)
-        alike = [name for group in classifier.indistinguishable() for name in group]
-        refused = 2 * len(alike) > len(class_names)
+        equal = [name for group in classifier.indistinguishable() for name in group]
+        refused = 2 * len(equal) > len(class_names)
         # The first doubt is what the refusal says; the others are why.
         for doubt in doubts[1:] if refused else doubts:
             warn(f"{what}: {doubt}")
         if refused:
             raise RequestError(
-                f"{self.name} cannot tell apart {len(alike)} of the {len(class_names)} classes of "
-                f"{what} ({_some(alike, ', ')}): their class vectors are equal, so accuracy over "
+                f"{self.name} cannot tell apart {len(equal)} of the {len(class_names)} classes of "
+                f"{what} ({_some(equal, ', ')}): their class vectors are equal, so accuracy over "
                 "them means nothing; give names that it knows, or choose another model"
             )
 
     def doubts(self, classifier: ZeroShotClassifier) -> list[str]:
-        """What this model does not read of a classifier's names as it is meant; see above."""
+        """The problems of a classifier's class names, a sentence each; see :meth:`classifier`."""
         names, said = classifier.class_names, []
         if groups := classifier.indistinguishable():
-            alike = "; ".join(_some(group, ", ") for group in groups[:SHOWN])
+            listed = "; ".join(_some(group, ", ") for group in groups[:SHOWN])
             more = f"; and {len(groups) - SHOWN} more groups" if len(groups) > SHOWN else ""
-            said.append(f"{self.name} cannot tell apart: {alike}{more}")
+            said.append(f"{self.name} cannot tell apart: {listed}{more}")
         cut = [n for n in names if self.cut(t.replace("{}", n) for t in classifier.templates)]
         if cut:
             said.append(
@@ -200,6 +178,14 @@ class CLIPModel:
             templates=templates,
         )
         return self.defence.around(classifier) if self.defence else classifier
+
+    def adapted_encoder(self, kind: AdapterKind, seed: int) -> nn.Module:
+        """The encoder with an adapter: changed in place, or a module around it.
+
+        Raises:
+            RequestError: if the encoder has no place for it.
+        """
+        return kind.apply(self.encoder, self.name, self.preprocessing.image_size, seed)
 
     def require_undefended(self, purpose: str) -> None:
         """Refuse a defended model where its weights alone are meant, for ``purpose``.

@@ -282,9 +282,9 @@ def _fitting(
             and not found[key].is_floating_point()
         ],
     }
-    told = [f"{what} {_few(keys)}" for what, keys in misfits.items() if keys]
-    if told:
-        raise RequestError(f"{path} does not fit {place}: {'; '.join(told)}")
+    problems = [f"{what} {_few(keys)}" for what, keys in misfits.items() if keys]
+    if problems:
+        raise RequestError(f"{path} does not fit {place}: {'; '.join(problems)}")
     return found
 
 

@@ -1,4 +1,4 @@
-"""Hub files: from the machine's cache where they are there, else from the network, else told."""
+"""Files of the Hugging Face hub: from the cache on disk, else downloaded, else an error."""
 
 from __future__ import annotations
 

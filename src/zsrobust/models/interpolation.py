@@ -11,9 +11,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from zsrobust.models.adapters.visual_prompt import VisualPrompt
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.name_forms import Form
+from zsrobust.models.visual_prompts import VisualPrompt
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.validation import require
 

@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TypeGuard
 
 import torch
@@ -59,8 +60,11 @@ def load(
     in_folder = is_folder(name) and not _is_published(name)
     form = None if in_folder else read_form(name)
     if form and form.word in FORMS:
-        return FORMS[form.word](form, partial(load, preprocessing=preprocessing, device=device))
-    loader = LOADERS.get(loader_word(name), open_clip_model.load_tagged)
+        make = resolve_name(FORMS[form.word])
+        made: CLIPModel = make(form, partial(load, preprocessing=preprocessing, device=device))
+        return made
+    known = LOADERS.get(loader_word(name))
+    loader = resolve_name(known) if known else open_clip_model.load_tagged
     if is_foreign(name):
         loader = partial(load_foreign, load=load)
     elif name in ROBUST:
@@ -77,7 +81,8 @@ def load(
                 # Nothing is known of the run that made the file.
                 model = replace(model, record={})
             if preprocessing is not None:
-                model = replace(model, preprocessing=model.preprocessing.under(preprocessing))
+                own = model.preprocessing
+                model = replace(model, preprocessing=own.with_protocol(preprocessing))
     _require_finite(model)
     _use_channels_last(model.encoder.to(device).eval())
     model.preprocessing.to(device)
@@ -135,7 +140,7 @@ def _make_contiguous(_: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
 
 
 def _require_finite(model: CLIPModel) -> None:
-    """Such weights give logits that are no numbers, which no class wins and no attack changes."""
+    """Refuse NaN and infinite weights: their logits are NaN, which no attack changes."""
     for name, tensor in model.encoder.state_dict().items():
         if not bool(tensor.isfinite().all()):
             raise RequestError(

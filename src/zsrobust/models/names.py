@@ -1,4 +1,4 @@
-"""Names of models: who loads each, and what is wrong with one, as far as words and files say it.
+"""Names of models: what loads each, and checks of a name that need no weights.
 
 Nothing here imports torch, so that a wrong name is refused at once.
 """
@@ -9,19 +9,14 @@ import difflib
 import re
 import shlex
 import sys
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from zsrobust.models.card import CARD
-from zsrobust.models.name_forms import Form, read_form
+from zsrobust.models.name_forms import read_form
 from zsrobust.models.robust import ROBUST
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.files import as_argument, is_folder, local_path
-
-if TYPE_CHECKING:
-    from zsrobust.models.clip import CLIPModel
 
 PHOTO_LITE = "photo-lite"
 WITHOUT_TINY_IMAGENET = "photo-lite/without-tiny-imagenet"
@@ -33,55 +28,22 @@ WRITTEN = (
 PACKAGED = ("glyph-clip", *ROBUST, PHOTO_LITE, WITHOUT_TINY_IMAGENET)
 
 
-def _glyph_clip(name: str) -> CLIPModel:
-    from zsrobust.models import glyph_clip
-
-    return glyph_clip.load(name)
-
-
-def _photo_lite(name: str) -> CLIPModel:
-    from zsrobust.models import photo_lite
-
-    return photo_lite.load(name)
-
-
-def _hub(name: str) -> CLIPModel:
-    from zsrobust.models.open_clip_model import load_hub
-
-    return load_hub(name)
-
-
-def _local(name: str) -> CLIPModel:
-    from zsrobust.models.open_clip_model import load_local
-
-    return load_local(name)
-
-
-def _ttc(form: Form, load: Callable[[str], CLIPModel]) -> CLIPModel:
-    from zsrobust.models.ttc import load_ttc
-
-    return load_ttc(form, load)
-
-
-def _wise(form: Form, load: Callable[[str], CLIPModel]) -> CLIPModel:
-    from zsrobust.models.interpolation import load_wise
-
-    return load_wise(form, load)
-
-
-LOADERS: dict[str, Callable[[str], CLIPModel]] = {
-    "glyph-clip": _glyph_clip,
-    "photo-lite": _photo_lite,
-    "hf-hub": _hub,
-    "local-dir": _local,
+LOADERS = {
+    "glyph-clip": "zsrobust.models.glyph_clip:load",
+    "photo-lite": "zsrobust.models.photo_lite:load",
+    "hf-hub": "zsrobust.models.open_clip_model:load_hub",
+    "local-dir": "zsrobust.models.open_clip_model:load_local",
 }
-"""Loaders by the name's part before ``:`` or ``/``; other names are ARCH/TAG."""
+"""Functions from a name to its model, by the name's part before ``:`` or ``/``.
 
-FORMS: dict[str, Callable[[Form, Callable[[str], CLIPModel]], CLIPModel]] = {
-    "ttc": _ttc,
-    "wise": _wise,
+Other names are ARCH/TAG of open_clip. Written as text, since loaders import torch.
+"""
+
+FORMS = {
+    "ttc": "zsrobust.models.ttc:load_ttc",
+    "wise": "zsrobust.models.interpolation:load_wise",
 }
-"""Makers of models from models, ``WORD(MODEL, ...)``, by word; each gets what loads a name."""
+"""Functions from a :class:`Form` and a loader to a model made from models, by the form's word."""
 
 
 def check_name(name: str) -> None:
@@ -141,7 +103,7 @@ def unknown_model(name: str) -> RequestError:
         )
     known = architectures()
     close = difflib.get_close_matches(architecture_of(name) or name, known, 3)
-    hint = f"; alike: {', '.join(close)}" if close else ""
+    hint = f"; did you mean {' or '.join(close)}?" if close else ""
     return RequestError(
         f"model {name!r} is unknown, neither a folder nor an architecture of open_clip{hint}: "
         f"write {WRITTEN}"

@@ -76,7 +76,7 @@ class OpenCLIPText:
     def is_known(self, text: str) -> bool:
         """Whether no part of the text is the tokenizer's unknown token."""
         unknown = getattr(getattr(self.tokenize, "tokenizer", self.tokenize), "unk_token_id", None)
-        # Where start, end or padding stand for the unknown token too, none can be told.
+        # Where start, end or padding stand for the unknown token too, it cannot be recognised.
         if unknown is None or unknown in self._empty:
             return True
         return unknown not in self.tokenize([text])[0]

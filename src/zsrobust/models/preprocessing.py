@@ -67,7 +67,7 @@ class Preprocessing(nn.Module):
         top, left = round((target[0] - size) / 2), round((target[1] - size) / 2)
         return images[..., top : top + size, left : left + size]
 
-    def under(self, protocol: str) -> Preprocessing:
+    def with_protocol(self, protocol: str) -> Preprocessing:
         """The same tower's preprocessing under ``protocol``; this one where it is that already.
 
         Raises:

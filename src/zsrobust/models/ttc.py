@@ -6,9 +6,9 @@ So an image x whose embedding noise moves by less than ``tau`` is pushed, within
 is, to where its embedding is far from S(x); of any other the noise alone is added. ``tau`` and
 ``beta`` are explained at :class:`Counterattack`.
 
-**The noise** is keyed by the image's own pixels, so that an image has one answer, whatever the
-batch or the order, and two images, however near, meet independent noise, as they would under the
-published defence, which draws anew for every query.
+**The noise** is keyed by the image's own pixels, so that an image has one answer, independent of
+the batch and the order, and two images, however near, get independent noise, as in the published
+defence, which draws anew for every query.
 
 - *The attacker gains* that the answer to the very image he hands in is known beforehand. An attack
   that keeps the best of its iterates or queries (APGD, FAB, Square) therefore keeps lucky draws,
@@ -16,7 +16,7 @@ published defence, which draws anew for every query.
   the worst case over many draws, which a defence that draws anew need not fear: it keeps more.
   ``transfer(A, ttc(MODEL, seed=1))`` on ``ttc(MODEL)`` shows what A found to other draws, as such
   a defence would.
-- *The attacker loses* nothing: neither the seed nor anything of the defence is kept from him.
+- *The attacker loses* nothing: seed and defence are known to him.
 
 **The gradient** passes through the defence as if the counter-perturbation were a constant
 (Athalye, Carlini and Wagner, ICML 2018, arXiv 1802.00420: straight-through). The counter-
@@ -62,7 +62,7 @@ class Counterattack:
         steps: how many; 0 leaves x_0.
         step_size: of one step, as a fraction of the pixel range.
         tau: drift below which an image is counterattacked; 0 for none, ``inf`` for all.
-        beta: how much more a later x_j weighs; 0 for all alike.
+        beta: how much more a later x_j weighs; 0 for equal weights.
         eot: draws of the noise that a gradient is averaged over; of no effect on answers.
         seed: of the noise, with the image's pixels.
 

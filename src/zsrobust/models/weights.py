@@ -16,10 +16,10 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from zsrobust._version import __version__
-from zsrobust.models.adapters.low_rank import merged
 from zsrobust.models.adapters.options import Adapter
 from zsrobust.models.card import CARD, RECORD, SCHEMA, TENSORS, read_card
 from zsrobust.models.clip import CLIPModel
+from zsrobust.models.low_rank import merged
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.files import atomic_folder, sha256_of, write_text
 
@@ -107,7 +107,7 @@ def load_model_folder(
         )
     adapter = _adapter(folder, card)
     if adapter.made.keeps_prompt:
-        model = replace(model, encoder=adapter.made.apply(model, seed=0))
+        model = replace(model, encoder=model.adapted_encoder(adapter.made, seed=0))
     try:
         model.encoder.load_state_dict(tensors)
     except RuntimeError as reason:
@@ -124,7 +124,7 @@ def load_model_folder(
         default_templates=tuple(card["templates"]),
         logit_scale=float(card["logit_scale"]),
         record={key: card[key] for key in RECORD if key in card},
-        preprocessing=model.preprocessing.under(preprocessing or card["preprocessing"]),
+        preprocessing=model.preprocessing.with_protocol(preprocessing or card["preprocessing"]),
     )
 
 

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-if TYPE_CHECKING:
-    from zsrobust.models.clip import CLIPModel
-
 
 EQUAL = 1e-5
 """How far apart unit class vectors may be by rounding: no logit differs by more than it, scaled."""
@@ -70,13 +65,6 @@ class ZeroShotClassifier(nn.Module):
         self.logit_scale = float(logit_scale)
         self.class_names = tuple(class_names)
         self.templates = tuple(templates)
-
-    @classmethod
-    def from_clip(
-        cls, clip: CLIPModel, class_names: Sequence[str], templates: Sequence[str]
-    ) -> ZeroShotClassifier:
-        """Build from a loaded CLIP; its text tower encodes the prompts once (cached)."""
-        return clip.classifier(class_names, templates)
 
     @classmethod
     def from_parts(

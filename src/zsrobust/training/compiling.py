@@ -13,8 +13,8 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import nn
 
-from zsrobust.models.adapters.tower_blocks import find_blocks
-from zsrobust.models.adapters.visual_prompt import tower_of
+from zsrobust.models.tower_blocks import find_blocks
+from zsrobust.models.visual_prompts import tower_of
 from zsrobust.utils.errors import RequestError
 
 BACKEND = "inductor"

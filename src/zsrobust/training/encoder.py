@@ -12,10 +12,9 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from zsrobust.models.adapters.low_rank import merged
-from zsrobust.models.adapters.visual_prompt import tower_of
 from zsrobust.models.folding import folded_in_training
-from zsrobust.models.patch_tokens import embed_with_tokens
+from zsrobust.models.low_rank import merged
+from zsrobust.models.visual_prompts import embed_with_tokens, tower_of
 from zsrobust.objectives.base import View
 from zsrobust.training.sharding import apply_fsdp, full_tensor
 

@@ -20,11 +20,10 @@ from zsrobust.data.registry import opening
 from zsrobust.data.split import hold_out
 from zsrobust.data.suites import single
 from zsrobust.data.verify import readable
-from zsrobust.models import text_cache
-from zsrobust.models.adapters.visual_prompt import VisualPrompt
+from zsrobust.models import text_side
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.loading import load
-from zsrobust.models.patch_tokens import check_has_tokens
+from zsrobust.models.visual_prompts import VisualPrompt, check_has_tokens
 from zsrobust.models.zero_shot import ZeroShotClassifier
 from zsrobust.training.compiling import check_compiles, compile_blocks
 from zsrobust.training.encoder import TrainedEncoder
@@ -109,7 +108,7 @@ def trainer_of(config: FinetuneConfig, folder: Path, accelerator: Accelerator) -
     model = load(config.model, preprocessing=config.preprocessing, device=accelerator.device)
     _check_objective(model, config)
     original = copy.deepcopy(model.encoder).eval().requires_grad_(False)
-    model = replace(model, encoder=config.adapter.made.apply(model, config.seed))
+    model = replace(model, encoder=model.adapted_encoder(config.adapter.made, config.seed))
     if config.compile:
         check_compiles(model.encoder, model.name, accelerator.device)
     data = on_first(accelerator, lambda: _training_data(model, config))
@@ -244,7 +243,7 @@ def _step(
         attack_bf16=config.attack_precision == "bf16",
         clip_norm=settings.clip_norm,
         texts=tuple(
-            text_cache.encode(model.text, prompts, ("{}",)).to(accelerator.device)
+            text_side.class_vectors(model.text, prompts, ("{}",)).to(accelerator.device)
             for prompts in objective.prompts(data.class_names)
         ),
     )

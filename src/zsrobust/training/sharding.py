@@ -12,7 +12,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from zsrobust.models.adapters.tower_blocks import find_blocks
+from zsrobust.models.tower_blocks import find_blocks
 
 
 def apply_fsdp(module: nn.Module, device: torch.device, world_size: int) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from zsrobust.attacks import PGD
 from zsrobust.data.batch import Batch
-from zsrobust.models.patch_tokens import embed_with_tokens
+from zsrobust.models.visual_prompts import embed_with_tokens
 from zsrobust.models.zero_shot import ZeroShotClassifier
 from zsrobust.objectives import Objective, StepContext
 from zsrobust.objectives.base import View

@@ -13,8 +13,8 @@ from torch import Tensor
 from zsrobust.attacks import PGD
 from zsrobust.config.schema import FinetuneConfig
 from zsrobust.data.batch import Batch
-from zsrobust.models.adapters.visual_prompt import VisualPrompt
 from zsrobust.models.clip import CLIPModel
+from zsrobust.models.visual_prompts import VisualPrompt
 from zsrobust.models.weights import fingerprint, mark_finished, save_model
 from zsrobust.models.zero_shot import ZeroShotClassifier
 from zsrobust.training.checkpoint import WEIGHTS, gather, load_newest, save_checkpoint

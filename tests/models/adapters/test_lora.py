@@ -5,7 +5,7 @@ import torch
 from torch.nn.utils import parametrize
 
 from zsrobust.models.adapters.lora import LoRA
-from zsrobust.models.adapters.low_rank import merged
+from zsrobust.models.low_rank import merged
 from zsrobust.training.encoder import relative_l2_distance
 
 
@@ -22,7 +22,7 @@ def model(request):
 def moved(model):
     """The model's encoder with LoRA of rank 3 and alpha 6 and random factors; the original."""
     original = copy.deepcopy(model.encoder)
-    encoder = LoRA(rank=3, alpha=6.0).apply(model, 0)
+    encoder = model.adapted_encoder(LoRA(rank=3, alpha=6.0), 0)
     random = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for name, part in encoder.named_parameters():
@@ -35,7 +35,7 @@ def test_it_starts_from_the_original(model):
     images = pixels(model.preprocessing.image_size)
     with torch.no_grad():
         before = model.encoder(images)
-        assert torch.equal(LoRA().apply(model, 0)(images), before)
+        assert torch.equal(model.adapted_encoder(LoRA(), 0)(images), before)
 
 
 def test_merged_weights_are_w_plus_the_scaled_product(moved):
@@ -97,7 +97,7 @@ def test_first_values_are_bounded_and_a_function_of_the_seed(around, vit_tower):
     def downs(seed):
         tower = vit_tower()
         before = torch.random.get_rng_state()
-        encoder = LoRA().apply(around(tower), seed)
+        encoder = around(tower).adapted_encoder(LoRA(), seed)
         assert torch.equal(torch.random.get_rng_state(), before)
         return {name: part for name, part in encoder.named_parameters() if name.endswith("down")}
 

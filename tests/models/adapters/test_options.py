@@ -6,9 +6,8 @@ import yaml
 
 from zsrobust.config.parsing import parse_finetune
 from zsrobust.config.schema import FinetuneConfig, deciding, recipe_hash, run_name, to_plain
-from zsrobust.models.adapters.low_rank import LowRank
-from zsrobust.models.adapters.options import Adapter
-from zsrobust.models.adapters.registry import ADAPTERS
+from zsrobust.models.adapters.options import ADAPTERS, Adapter
+from zsrobust.models.low_rank import LowRank
 from zsrobust.utils.errors import RequestError
 
 GIVEN = ["--config", "tecoa", "--model", "m", "--data", "digits"]
@@ -53,7 +52,7 @@ def test_defaults_are_those_of_the_kind_and_read_back(tmp_path, words, options, 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--adapter.kind mine", "adapter.kind is mine: must be one of full, blocks"),
+        ("--adapter.kind mine", "adapter.kind is mine: must be one of blocks, full"),
         ("--adapter.rank 4", "adapter.rank is 4: must be left out, or null: adapter.kind full has"),
         ("--adapter.kind lora --adapter.width 4", "adapter.width is 4: must be left out, or null"),
         ("--adapter.kind lora --adapter.rank 0", "adapter.rank is 0: must be 1 or more"),
@@ -81,7 +80,7 @@ def test_bad_words_are_named(words, message):
 def test_python_is_checked_alike():
     with pytest.raises(RequestError, match=r"adapter.rank is 2.5: must be int, or null"):
         Adapter("lora", rank=2.5)
-    with pytest.raises(RequestError, match=r"adapter.kind is 'mine': must be one of full, blocks"):
+    with pytest.raises(RequestError, match=r"adapter.kind is 'mine': must be one of blocks, full"):
         Adapter("mine")
 
 
@@ -103,7 +102,7 @@ def test_it_decides_a_run():
 
 def test_new_parameters_lie_where_the_encoder_does(around, vit_tower):
     for adapter in (Adapter("prompt_padding"), Adapter("prompt_tokens", width=3)):
-        encoder = adapter.made.apply(around(vit_tower().to("meta"), side=64), 0)
+        encoder = around(vit_tower().to("meta"), side=64).adapted_encoder(adapter.made, 0)
         assert {part.device.type for part in encoder.parameters()} == {"meta"}
     change = LowRank(torch.empty(4, 3, device="meta"), 2, 1.0, torch.Generator())
     assert {part.device.type for part in change.parameters()} == {"meta"}

@@ -6,7 +6,7 @@ from torch import nn
 
 from zsrobust.models.adapters.prompt_padding import PromptPadding
 from zsrobust.models.adapters.prompt_tokens import PromptTokens
-from zsrobust.models.patch_tokens import embed_with_tokens
+from zsrobust.models.visual_prompts import embed_with_tokens
 from zsrobust.training.encoder import relative_l2_distance
 from zsrobust.utils.errors import RequestError
 
@@ -28,7 +28,7 @@ class Seen(nn.Module):
 
 def test_the_frame_lies_where_it_should(around):
     side, width = 9, 2
-    encoder = PromptPadding(width).apply(around(Seen(), side), 0)
+    encoder = around(Seen(), side).adapted_encoder(PromptPadding(width), 0)
     values = {"top": 1.0, "bottom": 2.0, "left": 3.0, "right": 4.0}
     with torch.no_grad():
         for name, value in values.items():
@@ -51,7 +51,7 @@ def test_the_frame_lies_where_it_should(around):
 
 
 def test_the_middle_is_untouched_and_every_pixel_has_a_gradient(around):
-    encoder = PromptPadding(3).apply(around(Seen(), 10), 0)
+    encoder = around(Seen(), 10).adapted_encoder(PromptPadding(3), 0)
     with torch.no_grad():
         for part in (encoder.top, encoder.bottom, encoder.left, encoder.right):
             part.normal_(generator=torch.Generator().manual_seed(1))
@@ -65,23 +65,23 @@ def test_the_middle_is_untouched_and_every_pixel_has_a_gradient(around):
 def test_a_frame_starts_from_the_original(vit):
     with torch.no_grad():
         before = vit.encoder(pixels())
-        assert torch.equal(PromptPadding(4).apply(vit, 0)(pixels()), before)
+        assert torch.equal(vit.adapted_encoder(PromptPadding(4), 0)(pixels()), before)
 
 
 def test_a_frame_needs_a_middle(vit):
-    assert PromptPadding(15).apply(vit, 0).middle == 2
+    assert vit.adapted_encoder(PromptPadding(15), 0).middle == 2
     with pytest.raises(
         RequestError, match=r"adapter.width is 16: must be below half of 32, .*tiny"
     ):
-        PromptPadding(16).apply(vit, 0)
+        vit.adapted_encoder(PromptPadding(16), 0)
     with pytest.raises(RequestError, match=r"adapter.width is 16: must be below half of 32"):
-        PromptTokens(2, width=16).apply(vit, 0)
+        vit.adapted_encoder(PromptTokens(2, width=16), 0)
 
 
 def test_only_the_prompt_is_trained(vit, trained):
     other = copy.deepcopy(vit)
-    assert trained(PromptPadding(4).apply(other, 0)) == {"top", "bottom", "left", "right"}
-    with_frame = PromptTokens(5, width=4).apply(vit, 0)
+    assert trained(other.adapted_encoder(PromptPadding(4), 0)) == {"top", "bottom", "left", "right"}
+    with_frame = vit.adapted_encoder(PromptTokens(5, width=4), 0)
     assert trained(with_frame) == {"top", "bottom", "left", "right", "tower.prompt"}
     assert with_frame.tower.prompt.shape == (5, 32)
 
@@ -97,7 +97,7 @@ VARIANTS = {
 def test_tokens_enter_after_the_class_token(around, vit_tower, name):
     """Written out from the tower's parts, prompts joined before the first norm."""
     original = vit_tower(**VARIANTS[name]).eval()
-    encoder = PromptTokens(3).apply(around(vit_tower(**VARIANTS[name])), 5)
+    encoder = around(vit_tower(**VARIANTS[name])).adapted_encoder(PromptTokens(3), 5)
     with torch.no_grad():
         patches = original.conv1(pixels()).flatten(2).mT
         positions = original.positional_embedding
@@ -118,7 +118,7 @@ def test_tokens_enter_after_the_class_token(around, vit_tower, name):
 
 def test_tokens_of_a_framed_image(vit):
     original = copy.deepcopy(vit.encoder)
-    encoder = PromptPadding(4).apply(vit, 0)
+    encoder = vit.adapted_encoder(PromptPadding(4), 0)
     with torch.no_grad():
         encoder.top.add_(0.5)
         shown = pixels()
@@ -129,7 +129,7 @@ def test_tokens_of_a_framed_image(vit):
 
 
 def test_first_tokens_are_normal_and_a_function_of_the_seed(vit):
-    drawn = [PromptTokens(200).apply(vit, seed).prompt for seed in (0, 0, 1)]
+    drawn = [vit.adapted_encoder(PromptTokens(200), seed).prompt for seed in (0, 0, 1)]
     drawn = [values.detach() for values in drawn]
     assert torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn[0], drawn[2])
@@ -140,12 +140,12 @@ def test_first_tokens_are_normal_and_a_function_of_the_seed(vit):
 
 def test_towers_without_a_place_for_tokens(resnet):
     with pytest.raises(RequestError, match=r"tiny-resnet has no place for prompt tokens"):
-        PromptTokens().apply(resnet, 0)
+        resnet.adapted_encoder(PromptTokens(), 0)
 
 
 def test_a_prompt_moves_no_weight(vit):
     original = copy.deepcopy(vit.encoder)
-    encoder = PromptTokens(2, width=3).apply(vit, 0)
+    encoder = vit.adapted_encoder(PromptTokens(2, width=3), 0)
     with torch.no_grad():
         encoder.top.add_(1.0)
     assert relative_l2_distance(encoder, original) == 0

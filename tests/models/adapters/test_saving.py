@@ -8,8 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from zsrobust.models.adapters.options import Adapter
-from zsrobust.models.adapters.registry import ADAPTERS
+from zsrobust.models.adapters.options import ADAPTERS, Adapter
 from zsrobust.models.loading import load
 from zsrobust.models.weights import fingerprint, load_model_folder, save_model
 from zsrobust.utils.errors import RequestError
@@ -27,7 +26,7 @@ OPTIONS = {"prompt_padding": {"width": 5}, "prompt_tokens": {"tokens": 3, "width
 def tuned(request, vit):
     """A loaded model with every trained parameter moved."""
     adapter = Adapter(request.param, **OPTIONS.get(request.param, {}))
-    encoder = adapter.made.apply(vit, 0)
+    encoder = vit.adapted_encoder(adapter.made, 0)
     random = torch.Generator().manual_seed(2)
     with torch.no_grad():
         for part in encoder.parameters():
@@ -60,7 +59,7 @@ def test_what_was_saved_is_loaded_and_plain_but_for_prompts(tuned, tmp_path):
 
 
 def test_a_prompt_decides_the_fingerprint(vit):
-    encoder = Adapter("prompt_padding", width=5).made.apply(vit, 0)
+    encoder = vit.adapted_encoder(Adapter("prompt_padding", width=5).made, 0)
     before = fingerprint(encoder)
     with torch.no_grad():
         encoder.right[2, 1, 1] = 1e-3
@@ -91,7 +90,7 @@ def test_a_damaged_card_is_named(vit, tmp_path):
 
 def test_a_prompt_of_another_size_is_refused(vit, tmp_path):
     adapter = Adapter("prompt_padding", width=5)
-    prompted = replace(vit, encoder=adapter.made.apply(vit, 0), adapter=adapter)
+    prompted = replace(vit, encoder=vit.adapted_encoder(adapter.made, 0), adapter=adapter)
     save_model(tmp_path / "model", copy.copy(prompted), "tecoa")
     path = tmp_path / "model" / "model.json"
     card = json.loads(path.read_text())

@@ -39,32 +39,32 @@ def block(index):
 
 
 def test_full_is_all_of_it(vit, trained):
-    assert trained(Full().apply(vit, 0)) == VIT_START | block(0) | block(1) | VIT_END
+    assert trained(vit.adapted_encoder(Full(), 0)) == VIT_START | block(0) | block(1) | VIT_END
 
 
 def test_the_last_blocks_of_a_vit(vit, trained):
-    assert trained(Blocks(1).apply(vit, 0)) == block(1) | VIT_END
+    assert trained(vit.adapted_encoder(Blocks(1), 0)) == block(1) | VIT_END
 
 
 def test_all_blocks_of_a_vit_are_not_yet_all(vit, trained):
-    assert trained(Blocks(2).apply(vit, 0)) == block(0) | block(1) | VIT_END
+    assert trained(vit.adapted_encoder(Blocks(2), 0)) == block(0) | block(1) | VIT_END
 
 
 def test_the_last_blocks_of_a_resnet(resnet, trained):
     stages = ("layer3.0", "layer4.0")
     expected = {f"{stage}.{name}" for stage in stages for name in BOTTLENECK} | ATTNPOOL
-    assert trained(Blocks(2).apply(resnet, 0)) == expected
+    assert trained(resnet.adapted_encoder(Blocks(2), 0)) == expected
 
 
 def test_blocks_are_counted_over_the_stages_of_a_resnet(around, resnet_tower, trained):
-    found = trained(Blocks(3).apply(around(resnet_tower([1, 1, 3, 2])), 0))
+    found = trained(around(resnet_tower([1, 1, 3, 2])).adapted_encoder(Blocks(3), 0))
     stages = {name.rsplit(".", 2)[0].removesuffix(".downsample") for name in found - ATTNPOOL}
     assert stages == {"layer3.2", "layer4.0", "layer4.1"}
 
 
 def test_the_last_blocks_of_photo_lite_s_tower(around, trained):
     tower = timm.create_model("tf_efficientnet_lite0", num_classes=0)
-    found = trained(Blocks(2).apply(around(CentredTower(tower, torch.zeros(1280))), 0))
+    found = trained(around(CentredTower(tower, torch.zeros(1280))).adapted_encoder(Blocks(2), 0))
     layers = {name.removeprefix("tower.").rpartition(".")[0] for name in found}
     inverted = {f"{part}" for part in ("conv_pw", "bn1", "conv_dw", "bn2", "conv_pwl", "bn3")}
     ends = {f"blocks.{at}.{part}" for at in ("5.3", "6.0") for part in inverted}
@@ -73,7 +73,7 @@ def test_the_last_blocks_of_photo_lite_s_tower(around, trained):
 
 def test_the_last_block_of_a_vit_of_timm(around, trained):
     tower = TimmModel("vit_tiny_patch16_224", embed_dim=8, image_size=224)
-    found = trained(Blocks(1).apply(around(tower), 0))
+    found = trained(around(tower).adapted_encoder(Blocks(1), 0))
     parts = {name.rpartition(".")[0] for name in found}
     inner = ("norm1", "norm2", "attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
     assert parts == {*(f"trunk.blocks.11.{name}" for name in inner), "trunk.norm", "head.proj"}
@@ -82,7 +82,7 @@ def test_the_last_block_of_a_vit_of_timm(around, trained):
 def test_what_lies_between_two_blocks_goes_with_the_first(around, trained):
     def stages(count):
         tower = TimmModel("convnext_atto", embed_dim=8, image_size=224, pool="", proj="linear")
-        found = trained(Blocks(count).apply(around(tower), 0))
+        found = trained(around(tower).adapted_encoder(Blocks(count), 0))
         return {name.removeprefix("trunk.").split(".")[1:3][0] + "." + name.split(".")[3]
                 for name in found if name.startswith("trunk.stages")}  # fmt: skip
 
@@ -92,28 +92,28 @@ def test_what_lies_between_two_blocks_goes_with_the_first(around, trained):
 
 def test_more_blocks_than_there_are(vit, resnet, around):
     with pytest.raises(RequestError, match=r"adapter.blocks is 3: must be at most 2, .* tiny-vit"):
-        Blocks(3).apply(vit, 0)
+        vit.adapted_encoder(Blocks(3), 0)
     with pytest.raises(
         RequestError, match=r"adapter.blocks is 9: must be at most 4, .* tiny-resnet"
     ):
-        Blocks(9).apply(resnet, 0)
+        resnet.adapted_encoder(Blocks(9), 0)
     for kind in (Blocks(), LoRA()):
         with pytest.raises(RequestError, match=r"mine has an image tower without blocks .*Linear"):
-            kind.apply(around(nn.Linear(2, 2)), 0)
+            around(nn.Linear(2, 2)).adapted_encoder(kind, 0)
 
 
 def test_layer_norms_of_a_vit(vit, trained):
     blocks = {f"transformer.resblocks.{at}.{norm}" for at in (0, 1) for norm in NORMS}
     norms = {*blocks, "ln_pre", "ln_post"}
     expected = {f"{norm}.{part}" for norm in norms for part in ("weight", "bias")}
-    assert trained(LayerNorm().apply(vit, 0)) == expected
+    assert trained(vit.adapted_encoder(LayerNorm(), 0)) == expected
 
 
 def test_towers_without_layer_norm(resnet, around):
     with pytest.raises(RequestError, match=r"tiny-resnet has no LayerNorm .*are BatchNorms"):
-        LayerNorm().apply(resnet, 0)
+        resnet.adapted_encoder(LayerNorm(), 0)
     with pytest.raises(RequestError, match=r"mine has no LayerNorm .*nor any BatchNorm"):
-        LayerNorm().apply(around(nn.Linear(2, 2)), 0)
+        around(nn.Linear(2, 2)).adapted_encoder(LayerNorm(), 0)
 
 
 def test_lora_trains_its_factors_alone(vit, resnet, trained):
@@ -124,9 +124,9 @@ def test_lora_trains_its_factors_alone(vit, resnet, trained):
             module, _, weight = f"transformer.resblocks.{at}.{matrix}".rpartition(".")
             change = f"{module}.parametrizations.{weight}.0"
             expected |= {f"{change}.down", f"{change}.up"}
-    assert trained(LoRA().apply(vit, 0)) == expected
+    assert trained(vit.adapted_encoder(LoRA(), 0)) == expected
     convolutions = ("conv1", "conv3", "downsample.0")
-    assert trained(LoRA().apply(resnet, 0)) == {
+    assert trained(resnet.adapted_encoder(LoRA(), 0)) == {
         f"layer{stage}.0.{name}.parametrizations.weight.0.{factor}"
         for stage in (1, 2, 3, 4)
         for name in convolutions
@@ -135,9 +135,9 @@ def test_lora_trains_its_factors_alone(vit, resnet, trained):
 
 
 def test_what_the_architecture_fixes_stays_fixed(around, vit_tower, trained):
-    found = trained(Full().apply(around(vit_tower(pos_embed_type="sin_cos_2d")), 0))
+    found = trained(around(vit_tower(pos_embed_type="sin_cos_2d")).adapted_encoder(Full(), 0))
     assert VIT_START - found == {"positional_embedding"}
     tower = vit_tower()
     tower.transformer.resblocks[1].ln_1.bias.requires_grad_(False)
     expected = (block(1) | VIT_END) - {"transformer.resblocks.1.ln_1.bias"}
-    assert trained(Blocks(1).apply(around(tower), 0)) == expected
+    assert trained(around(tower).adapted_encoder(Blocks(1), 0)) == expected

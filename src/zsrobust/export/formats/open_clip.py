@@ -48,11 +48,11 @@ Once pushed, `hf-hub:ORG/NAME` stands in the place of `local-dir:FOLDER`. Both a
         """
         from open_clip.tokenizer import SimpleTokenizer
 
-        from zsrobust.models.glyph_clip import tokens
+        from zsrobust.models import glyph_clip
 
         require_open_clip(model, "open_clip")
         tokenizer = model.text.tokenize  # type: ignore[attr-defined]
-        if not isinstance(tokenizer, tokens.Tokenizer | SimpleTokenizer) and not hasattr(
+        if not isinstance(tokenizer, glyph_clip.Tokenizer | SimpleTokenizer) and not hasattr(
             tokenizer, "save_pretrained"
         ):
             raise RequestError(
@@ -64,12 +64,12 @@ Once pushed, `hf-hub:ORG/NAME` stands in the place of `local-dir:FOLDER`. Both a
         """Write configuration, weights and tokenizer; notes for card and terminal are returned."""
         from safetensors.torch import save_file
 
-        from zsrobust.models.glyph_clip import tokens
+        from zsrobust.models import glyph_clip
 
         text: Any = model.text
         config = json.loads(text.architecture)
         tensors = whole_state(model)
-        if isinstance(text.tokenize, tokens.Tokenizer):
+        if isinstance(text.tokenize, glyph_clip.Tokenizer):
             config["text_cfg"]["vocab_size"] = len(text.tokenize.table)
         preprocess = {
             **{key: list(values) for key, values in model.preprocessing.statistics.items()},

@@ -1,43 +1,69 @@
-"""What every kind of adapter is: the parameters it trains, and how they get into an encoder."""
+"""The base class of adapters, and how one gets its name."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import ClassVar, TypeVar
 
 from zsrobust.utils.lazy import nn, torch
 from zsrobust.utils.noise import sample_key
 
-if TYPE_CHECKING:
-    from zsrobust.models.clip import CLIPModel
 
+@dataclass(frozen=True)
+class AdapterKind(ABC):
+    """One kind of adapter: which parameters of an image encoder are trained.
 
-class AdapterKind(Protocol):
-    """One kind of adapter. A frozen dataclass: its fields are its options, with their defaults.
+    A subclass is a frozen dataclass whose fields are its options, with their defaults; its
+    docstring describes each under ``Attributes:``. With :func:`register_adapter` above it, in a
+    module of this package, it can be asked for by name. Modules here do not import torch at the
+    top, so a trained ``nn.Module`` lies in a module outside.
 
     Attributes:
         keeps_prompt: what it adds cannot be merged into the encoder's own weights, so that a saved
-            model needs :meth:`apply` again before it takes its tensors.
+            model needs :meth:`apply` again before its tensors are loaded.
     """
 
     keeps_prompt: ClassVar[bool] = False
 
     @property
+    @abstractmethod
     def label(self) -> str:
         """Its name in results, with its main option and every other that is not the default."""
-        ...
 
-    def apply(self, model: CLIPModel, seed: int) -> nn.Module:
-        """The encoder to train: ``model``'s own, changed in place, or one around it.
+    @abstractmethod
+    def apply(self, encoder: nn.Module, name: str, image_size: int, seed: int) -> nn.Module:
+        """The encoder to train: ``encoder`` itself, changed in place, or one around it.
 
-        ``requires_grad`` is then set on the parameters that the kind names and on no other, but for
-        those that the architecture itself fixes. New parameters are drawn by ``seed`` alone and lie
-        on the encoder's device.
+        ``requires_grad`` is then set on the parameters that the kind names and on no other, except
+        those that the architecture itself fixes. New parameters lie on the encoder's device.
+
+        Args:
+            encoder: preprocessed images (N, 3, ``image_size``, ``image_size``) to embeddings.
+            name: of the model, for messages.
+            image_size: side of the encoder's input in pixels.
+            seed: of new parameters.
 
         Raises:
             RequestError: if the encoder has no place for it.
         """
-        ...
+
+
+ADAPTERS: dict[str, type[AdapterKind]] = {}
+"""Filled by :func:`register_adapter`; complete once ``zsrobust.models.adapters`` is imported."""
+
+K = TypeVar("K", bound=type[AdapterKind])
+
+
+def register_adapter(name: str) -> Callable[[K], K]:
+    """Class decorator: ``adapter.kind`` called ``name`` means the class."""
+
+    def register(kind: K) -> K:
+        ADAPTERS[name] = kind
+        return kind
+
+    return register
 
 
 def train_only(encoder: nn.Module, names: Collection[str]) -> None:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from zsrobust.models.adapters.base import AdapterKind, train_only
-from zsrobust.models.adapters.tower_blocks import blocks_of
+from zsrobust.models.adapters.base import AdapterKind, register_adapter, train_only
+from zsrobust.models.tower_blocks import blocks_of
 from zsrobust.utils.lazy import nn
 from zsrobust.utils.validation import require
-
-if TYPE_CHECKING:
-    from zsrobust.models.clip import CLIPModel
 
 # A ViT of open_clip holds its projection as a parameter of its own, before all modules.
 PROJECTION = "proj"
 
 
+@register_adapter("blocks")
 @dataclass(frozen=True)
 class Blocks(AdapterKind):
     """The last ``blocks`` blocks and everything that comes after the first of them.
@@ -34,7 +31,7 @@ class Blocks(AdapterKind):
     positions, ``ln_pre`` and the first blocks.
 
     Attributes:
-        blocks: how many, 1 or more.
+        blocks: how many of the last blocks, 1 or more.
     """
 
     blocks: int = 1
@@ -47,22 +44,22 @@ class Blocks(AdapterKind):
         """``blocks(2)``."""
         return f"blocks({self.blocks})"
 
-    def apply(self, model: CLIPModel, seed: int) -> nn.Module:
+    def apply(self, encoder: nn.Module, name: str, image_size: int, seed: int) -> nn.Module:
         """The encoder itself, its beginning fixed.
 
         Raises:
             RequestError: if the tower has fewer blocks, or none that are known here.
         """
-        blocks = list(blocks_of(model))
+        blocks = list(blocks_of(encoder, name))
         require(
             self.blocks <= len(blocks),
             "adapter.blocks",
             self.blocks,
-            f"at most {len(blocks)}, the number of blocks of model {model.name}",
+            f"at most {len(blocks)}, the number of blocks of model {name}",
         )
         first = blocks[-self.blocks]
         # Towers register their parts in the order in which images pass them.
-        names = [name for name, _ in model.encoder.named_parameters()]
+        names = [name for name, _ in encoder.named_parameters()]
         start = next(at for at, name in enumerate(names) if name.startswith(f"{first}."))
-        train_only(model.encoder, {*names[start:], PROJECTION})
-        return model.encoder
+        train_only(encoder, {*names[start:], PROJECTION})
+        return encoder

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from zsrobust.models.adapters.base import AdapterKind
+from zsrobust.models.adapters.base import AdapterKind, register_adapter
 from zsrobust.utils.lazy import nn
 
-if TYPE_CHECKING:
-    from zsrobust.models.clip import CLIPModel
 
-
+@register_adapter("full")
 @dataclass(frozen=True)
 class Full(AdapterKind):
     """Every parameter that the architecture does not fix (as it does sine-cosine positions)."""
@@ -21,6 +18,6 @@ class Full(AdapterKind):
         """Its name in results."""
         return "full"
 
-    def apply(self, model: CLIPModel, seed: int) -> nn.Module:
+    def apply(self, encoder: nn.Module, name: str, image_size: int, seed: int) -> nn.Module:
         """The encoder as it is."""
-        return model.encoder
+        return encoder

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from zsrobust.models.adapters.base import AdapterKind, train_only
+from zsrobust.models.adapters.base import AdapterKind, register_adapter, train_only
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.lazy import nn
 
-if TYPE_CHECKING:
-    from zsrobust.models.clip import CLIPModel
 
-
+@register_adapter("layer_norm")
 @dataclass(frozen=True)
 class LayerNorm(AdapterKind):
     """Weight and bias of every LayerNorm of the image tower, and nothing else.
@@ -25,7 +22,7 @@ class LayerNorm(AdapterKind):
         """Its name in results."""
         return "layer_norm"
 
-    def apply(self, model: CLIPModel, seed: int) -> nn.Module:
+    def apply(self, encoder: nn.Module, name: str, image_size: int, seed: int) -> nn.Module:
         """The encoder itself, all but its LayerNorms fixed.
 
         Raises:
@@ -33,18 +30,18 @@ class LayerNorm(AdapterKind):
         """
         names = {
             f"{name}.{part}"
-            for name, module in model.encoder.named_modules()
+            for name, module in encoder.named_modules()
             if isinstance(module, nn.LayerNorm)
             for part, _ in module.named_parameters()
         }
         if not names:
             from torch.nn.modules.batchnorm import _BatchNorm
 
-            batch_norm = any(isinstance(module, _BatchNorm) for module in model.encoder.modules())
+            batch_norm = any(isinstance(module, _BatchNorm) for module in encoder.modules())
             instead = "its norms are BatchNorms" if batch_norm else "nor any BatchNorm"
             raise RequestError(
-                f"model {model.name} has no LayerNorm in its image tower ({instead}), which "
+                f"model {name} has no LayerNorm in its image tower ({instead}), which "
                 "adapter.kind layer_norm trains: choose blocks, lora or full"
             )
-        train_only(model.encoder, names)
-        return model.encoder
+        train_only(encoder, names)
+        return encoder

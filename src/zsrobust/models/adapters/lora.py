@@ -7,17 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from zsrobust.models.adapters.base import AdapterKind, generator, train_only
-from zsrobust.models.adapters.tower_blocks import blocks_of
+from zsrobust.models.adapters.base import AdapterKind, generator, register_adapter, train_only
+from zsrobust.models.tower_blocks import blocks_of
 from zsrobust.utils.lazy import nn
 from zsrobust.utils.validation import require
 
-if TYPE_CHECKING:
-    from zsrobust.models.clip import CLIPModel
 
-
+@register_adapter("lora")
 @dataclass(frozen=True)
 class LoRA(AdapterKind):
     """``W + (alpha / rank) B A`` for every weight matrix W in the tower's blocks.
@@ -33,7 +30,7 @@ class LoRA(AdapterKind):
     weight.
 
     Attributes:
-        rank: of the change, 1 or more; at a matrix's smaller side, any change is possible.
+        rank: rank of the change, 1 or more; at a matrix's smaller side, any change is possible.
         alpha: scale of the change, above 0. As in the paper it stays when the rank is varied.
     """
 
@@ -51,7 +48,7 @@ class LoRA(AdapterKind):
         departs = "" if self.alpha == LoRA.alpha else f", alpha={float(self.alpha)}"
         return f"lora(rank={self.rank}{departs})"
 
-    def apply(self, model: CLIPModel, seed: int) -> nn.Module:
+    def apply(self, encoder: nn.Module, name: str, image_size: int, seed: int) -> nn.Module:
         """The encoder itself, fixed, with a trained A and B at each matrix.
 
         Raises:
@@ -59,16 +56,16 @@ class LoRA(AdapterKind):
         """
         from torch.nn.utils import parametrize
 
-        from zsrobust.models.adapters.low_rank import LowRank
+        from zsrobust.models.low_rank import LowRank
 
-        found = list(_matrices(blocks_of(model).values()))
-        train_only(model.encoder, ())
+        found = list(_matrices(blocks_of(encoder, name).values()))
+        train_only(encoder, ())
         random = generator(seed)
         for module, name in found:
             weight = module.get_parameter(name)
             change = LowRank(weight, self.rank, self.alpha / self.rank, random)
             parametrize.register_parametrization(module, name, change)
-        return model.encoder
+        return encoder
 
 
 def _matrices(blocks: Iterable[nn.Module]) -> Iterator[tuple[nn.Module, str]]:

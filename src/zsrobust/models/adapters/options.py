@@ -1,48 +1,39 @@
-"""An adapter as a run asks for it: a kind, and the options of that kind."""
+"""An adapter as a run asks for it: a kind, and the options of that kind.
+
+:class:`Adapter` is put together from the registered kinds, so that an option is declared once.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any, Literal
+from dataclasses import dataclass, fields, make_dataclass
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
-from zsrobust.models.adapters.base import AdapterKind
-from zsrobust.models.adapters.registry import ADAPTERS
+from docstring_parser import parse
+
+from zsrobust.models.adapters.base import ADAPTERS, AdapterKind
 from zsrobust.utils.validation import check_types, require
+
+# Every kind registers itself when its module is imported.
+for _module in iter_modules([str(Path(__file__).parent)]):
+    import_module(f"{__package__}.{_module.name}")
 
 
 @dataclass(frozen=True)
-class Adapter:
-    """What of the image encoder is trained.
+class _Choice:
+    """The methods of :class:`Adapter`."""
 
-    An option that is left out has its kind's default.
-
-    Attributes:
-        kind: full (all of it), blocks (its end), layer_norm, lora (low-rank changes),
-            prompt_padding (a frame on the images) or prompt_tokens (beside a ViT's patches).
-        blocks: of kind blocks, how many of the last blocks; 1.
-        rank: of kind lora; 8.
-        alpha: of kind lora, the scale of the change; 8.
-        width: of the frame in pixels; of kind prompt_padding 30, of prompt_tokens 0 for none.
-        tokens: of kind prompt_tokens, how many; 10.
-
-    Raises:
-        RequestError: if an option is out of range, or not one of the kind.
-    """
-
-    kind: Literal["full", "blocks", "layer_norm", "lora", "prompt_padding", "prompt_tokens"] = (
-        "full"
-    )
-    blocks: int | None = None
-    rank: int | None = None
-    alpha: float | None = None
-    width: int | None = None
-    tokens: int | None = None
+    # jsonargparse takes a dataclass for a group of options only where its bases are dataclasses.
+    kind: str = "full"
 
     def __post_init__(self) -> None:
         check_types(self, "adapter.")
+        own = {field.name for field in fields(_of(self.kind))}
         for key, value in self.options.items():
             allowed = f"left out, or null: adapter.kind {self.kind} has no such option"
-            require(key in self._defaults, f"adapter.{key}", value, allowed)
+            require(key in own, f"adapter.{key}", value, allowed)
         # Filled in, so that a recorded run says what it was run with.
         for key, value in vars(self.made).items():
             object.__setattr__(self, key, value)
@@ -50,15 +41,64 @@ class Adapter:
     @property
     def options(self) -> dict[str, Any]:
         """The options that have a value, by name."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)[1:]}
-        return {key: value for key, value in values.items() if value is not None}
+        return {
+            key: value for key, value in vars(self).items() if key != "kind" and value is not None
+        }
 
     @property
     def made(self) -> AdapterKind:
-        """What does it."""
-        return ADAPTERS[self.kind](**self.options)
+        """The adapter itself."""
+        made: AdapterKind = _of(self.kind)(**self.options)
+        return made
 
-    @property
-    def _defaults(self) -> set[str]:
-        kind: Any = ADAPTERS[self.kind]
-        return {field.name for field in fields(kind)}
+
+def _of(kind: str) -> Any:
+    return ADAPTERS[kind]
+
+
+def _declare() -> Any:
+    """The dataclass with the field ``kind`` and every option of every kind, None by default."""
+    types: dict[str, Any] = {}
+    help_of: dict[str, list[str]] = {}
+    for kind, declared in ADAPTERS.items():
+        hints = get_type_hints(declared)
+        described = {one.arg_name: one.description for one in parse(declared.__doc__ or "").params}
+        for field in fields(_of(kind)):
+            types[field.name] = hints[field.name] | None
+            text = " ".join((described[field.name] or "").split()).rstrip(".")
+            help_of.setdefault(field.name, []).append(f"{kind}: {text} (default {field.default})")
+    lines = [f"{name}: {'; '.join(texts)}." for name, texts in help_of.items()]
+    doc = "\n        ".join(["kind: which parameters of the image encoder are trained.", *lines])
+    return make_dataclass(
+        "Adapter",
+        [
+            ("kind", Literal[tuple(ADAPTERS)], "full"),
+            *((name, hint, None) for name, hint in types.items()),
+        ],
+        bases=(_Choice,),
+        frozen=True,
+        namespace={
+            "__module__": __name__,
+            "__doc__": f"""What of the image encoder is trained.
+
+    An option that is left out has its kind's default.
+
+    Attributes:
+        {doc}
+
+    Raises:
+        RequestError: if an option is out of range, or not one of the kind.
+    """,
+        },
+    )
+
+
+if TYPE_CHECKING:
+
+    class Adapter(_Choice):
+        """What of the image encoder is trained; its fields are those of every kind."""
+
+        def __init__(self, kind: str = "full", **options: float | None) -> None: ...
+
+else:
+    Adapter = _declare()

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from zsrobust.models.adapters.base import AdapterKind, train_only
+from zsrobust.models.adapters.base import AdapterKind, register_adapter, train_only
 from zsrobust.utils.lazy import nn
 from zsrobust.utils.validation import require
 
-if TYPE_CHECKING:
-    from zsrobust.models.clip import CLIPModel
 
-
+@register_adapter("prompt_padding")
 @dataclass(frozen=True)
 class PromptPadding(AdapterKind):
     """A frame added to every preprocessed image; the tower itself stays as it is.
@@ -24,7 +22,7 @@ class PromptPadding(AdapterKind):
     from the original; TeCoA's code starts from normal noise.
 
     Attributes:
-        width: of each side of the frame in pixels of the tower's input, 1 or more.
+        width: width of each side of the frame in pixels of the tower's input, 1 or more.
     """
 
     width: int = 30
@@ -39,13 +37,28 @@ class PromptPadding(AdapterKind):
         """``prompt_padding(width=30)``."""
         return f"prompt_padding(width={self.width})"
 
-    def apply(self, model: CLIPModel, seed: int) -> nn.Module:
+    def apply(self, encoder: nn.Module, name: str, image_size: int, seed: int) -> nn.Module:
         """The encoder, fixed, behind a frame.
 
         Raises:
             RequestError: if the frame leaves no middle of the model's input.
         """
-        from zsrobust.models.adapters.framed import framed
+        train_only(encoder, ())
+        return framed(encoder, name, image_size, self.width)
 
-        train_only(model.encoder, ())
-        return framed(model, model.encoder, self.width)
+
+def framed(tower: nn.Module, name: str, image_size: int, width: int) -> nn.Module:
+    """``tower`` of model ``name`` behind a frame of ``width`` pixels.
+
+    Raises:
+        RequestError: if the frame leaves no middle.
+    """
+    from zsrobust.models.visual_prompts import Framed
+
+    require(
+        2 * width < image_size,
+        "adapter.width",
+        width,
+        f"below half of {image_size}, the side in pixels of what model {name} sees",
+    )
+    return Framed(tower, image_size, width)

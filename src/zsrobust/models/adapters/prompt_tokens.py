@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from zsrobust.models.adapters.base import AdapterKind, generator, train_only
+from zsrobust.models.adapters.base import AdapterKind, generator, register_adapter, train_only
+from zsrobust.models.adapters.prompt_padding import framed
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.lazy import nn
 from zsrobust.utils.validation import require
 
-if TYPE_CHECKING:
-    from zsrobust.models.clip import CLIPModel
 
-
+@register_adapter("prompt_tokens")
 @dataclass(frozen=True)
 class PromptTokens(AdapterKind):
     """Tokens that every image is seen with; the tower itself stays as it is.
@@ -25,8 +24,8 @@ class PromptTokens(AdapterKind):
     not start from the original's accuracy. Only ViTs of open_clip have a place for them.
 
     Attributes:
-        tokens: how many, 1 or more.
-        width: of a frame as in ``prompt_padding``, in pixels; 0 for none.
+        tokens: how many tokens, 1 or more.
+        width: width of a frame as in ``prompt_padding``, in pixels; 0 for none.
     """
 
     tokens: int = 10
@@ -43,7 +42,7 @@ class PromptTokens(AdapterKind):
         """``prompt_tokens(10)``, or ``prompt_tokens(10, width=30)``."""
         return f"prompt_tokens({self.tokens}{f', width={self.width}' if self.width else ''})"
 
-    def apply(self, model: CLIPModel, seed: int) -> nn.Module:
+    def apply(self, encoder: nn.Module, name: str, image_size: int, seed: int) -> nn.Module:
         """The encoder, fixed, with the tokens, and behind a frame where one is asked for.
 
         Raises:
@@ -51,15 +50,16 @@ class PromptTokens(AdapterKind):
         """
         from open_clip.transformer import VisionTransformer
 
-        from zsrobust.models.adapters.framed import framed
-        from zsrobust.models.adapters.with_tokens import WithTokens
+        from zsrobust.models.visual_prompts import WithTokens
 
-        if not isinstance(model.encoder, VisionTransformer):
+        if not isinstance(encoder, VisionTransformer):
             raise RequestError(
-                f"model {model.name} has no place for prompt tokens "
-                f"({type(model.encoder).__name__}): choose a ViT of open_clip, such as "
+                f"model {name} has no place for prompt tokens "
+                f"({type(encoder).__name__}): choose a ViT of open_clip, such as "
                 "ViT-B-32/openai, or adapter.kind prompt_padding"
             )
-        train_only(model.encoder, ())
-        with_tokens = WithTokens(model.encoder, self.tokens, generator(seed))
-        return framed(model, with_tokens, self.width) if self.width else with_tokens
+        train_only(encoder, ())
+        with_tokens = WithTokens(encoder, self.tokens, generator(seed))
+        if self.width == 0:
+            return with_tokens
+        return framed(with_tokens, name, image_size, self.width)

@@ -20,7 +20,7 @@ ROBUST = {
 
 
 def load_robust(name: str, load: Callable[[str], CLIPModel]) -> CLIPModel:
-    """The model of that name; its weights are kept in fp16 and computed with in fp32.
+    """The model of that name; its weights are stored in fp16 and computed with in fp32.
 
     Args:
         name: one of ``ROBUST``.

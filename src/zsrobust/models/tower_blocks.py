@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.lazy import nn
-
-if TYPE_CHECKING:
-    from zsrobust.models.clip import CLIPModel
 
 # What open_clip puts before the names of timm's towers, and photo-lite before those of its own.
 WRAPPER = r"(trunk\.|tower\.)?"
@@ -36,15 +32,15 @@ def find_blocks(encoder: nn.Module) -> dict[str, nn.Module]:
     return {}
 
 
-def blocks_of(model: CLIPModel) -> dict[str, nn.Module]:
-    """The blocks of ``model``'s image tower, as ``find_blocks`` gives them.
+def blocks_of(encoder: nn.Module, name: str) -> dict[str, nn.Module]:
+    """As :func:`find_blocks`, of the image tower of model ``name``.
 
     Raises:
-        RequestError: if it is a tower whose blocks are not known here.
+        RequestError: if there are none.
     """
-    if found := find_blocks(model.encoder):
+    if found := find_blocks(encoder):
         return found
     raise RequestError(
-        f"model {model.name} has an image tower without blocks that are known here "
-        f"({type(model.encoder).__name__}): choose adapter.kind full"
+        f"model {name} has an image tower without blocks that are known here "
+        f"({type(encoder).__name__}): choose adapter.kind full"
     )
