@@ -43,6 +43,14 @@ class Copy:
         target.write_text("".join([*lines[:at], text, *lines[at:]]), "utf-8")
         self.changed.add(path)
 
+    def replace(self, path, old, new):
+        """Replace ``old``, which is there once."""
+        target = self.folder / "src" / "zsrobust" / path
+        text = target.read_text("utf-8")
+        assert text.count(old) == 1
+        target.write_text(text.replace(old, new), "utf-8")
+        self.changed.add(path)
+
     def run(self, program):
         """Run Python on the copy; returns what it printed."""
         here = {**os.environ, "PYTHONPATH": str(self.folder / "src")}
@@ -256,12 +264,49 @@ def a_command(copy):
     assert "toy" in copy.run(ask.format(["completion", "bash"]))
 
 
+def a_column(copy):
+    copy.insert(
+        "evaluation/results.py", "    top_labelled: float", "    hardest: float = math.nan\n"
+    )
+    copy.insert(
+        "evaluation/cell.py", "            n=n,", "            hardest=max(clean.losses),\n"
+    )
+    copy.replace(
+        "reporting/tables.py", '"model", "n", "clean"]', '"model", "n", "hardest", "clean"]'
+    )
+    copy.replace(
+        "reporting/tables.py",
+        "short[m], str(rows[0].n)]",
+        'short[m], str(rows[0].n), f"{rows[0].hardest:.3f}"]',
+    )
+    copy.replace("reporting/tables.py", 'short[m], ""]', 'short[m], "", ""]')
+    shown = copy.run(
+        """
+        from pathlib import Path
+        from zsrobust.cli.main import main
+        from zsrobust.evaluation.results import Results
+
+        main(["evaluate", "--model", "glyph-clip", "--data", "digits", "--samples", "20",
+              "--attack", "pgd-1", "--eps", "1/255", "--out", "run"])
+        main(["report", "run", "--out", "page"])
+        [row] = Results.read(Path("run/results.json")).rows
+        print(f"{row.hardest:.3f}")
+        """
+    )
+    value = shown.splitlines()[-1]
+    assert "hardest" in shown
+    assert shown.count(value) >= 2
+    [csv] = (copy.folder / "page" / "files").glob("accuracy*.csv")
+    assert value in csv.read_text("utf-8")
+
+
 TOYS = {
     "a loss": a_loss,
     "an attack": an_attack,
     "a data set": a_data_set,
     "an export": an_export,
     "a command": a_command,
+    "a column": a_column,
 }
 
 
