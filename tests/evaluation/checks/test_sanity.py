@@ -226,7 +226,7 @@ def test_the_model_and_the_random_state_are_left_alone_and_findings_repeat(undef
     model.train()
     torch.manual_seed(5)
     before = torch.random.get_rng_state()
-    first, second = findings(model, n=30), findings(model, n=30)
+    first, second = findings(model, n=15), findings(model, n=15)
     assert first == second
     assert torch.equal(torch.random.get_rng_state(), before)
     assert model.training
@@ -353,13 +353,13 @@ STATEFUL = {
 
 def test_a_model_that_remembers_is_told_by_that_alone(undefended):
     model = STATEFUL["from the first question"](undefended)
-    images, labels = blobs(40, seed=3)
+    images, labels = blobs(24, seed=3)
     threat, loss = ThreatModel(eps=EPS), lambda x: cross_entropy(model(x), labels)
     attacked = pgd(loss, images, threat, steps=10, step_size=EPS / 4)
     with torch.no_grad():
         clean = model(images).argmax(-1) == labels
         assert (model(attacked).argmax(-1) == labels)[clean].all(), "it stands"
-    assert caught_by(model, n=40) == {"keeps no state"}
+    assert caught_by(model, n=24) == {"keeps no state"}
 
 
 @pytest.fixture
