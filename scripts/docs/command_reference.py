@@ -1,4 +1,4 @@
-"""The page of commands, from the parsers themselves: what they say is what the page says."""
+"""MkDocs hook: the reference of all commands, generated from their parsers."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ PAGE = "cli.md"
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str | None:
-    """Put every command below what the page says."""
+    """Append the reference to the page."""
     return markdown + "\n" + reference() if page.file.src_uri == PAGE else None
 
 
 def reference() -> str:
-    """A section a command, in the order of ``zsrobust --help``."""
+    """A section per command, in the order of ``zsrobust --help``."""
     from zsrobust.cli.commands import command_module, command_names
     from zsrobust.config.recipes import recipe_titles
     from zsrobust.objectives import OBJECTIVES
@@ -55,7 +55,7 @@ def reference() -> str:
 
 
 def options(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
-    """Every option and positional, but for those that only group others, and for ``--help``."""
+    """Every option and positional, without option groups and ``--help``."""
     for action in parser._actions:
         if action.dest != "help" and action.metavar != "CONFIG":
             yield action
@@ -66,7 +66,7 @@ def _own(action: argparse.Action) -> bool:
 
 
 def table(actions: Iterable[argparse.Action]) -> str:
-    """A line an option: its name, what it is when it is left out, and what it means."""
+    """A row per option: name, default and description."""
     return rows(("option", "default", "what"), map(_line, actions))
 
 
@@ -92,13 +92,13 @@ def _default(action: argparse.Action) -> str:
 
 
 def rows(headings: Iterable[str], lines: Iterable[Iterable[str]]) -> str:
-    """A table in Markdown."""
+    """A Markdown table."""
     headings = tuple(headings)
     under = ["---"] * len(headings)
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (headings, under, *lines))
 
 
 def escaped(text: str) -> str:
-    """``text`` on one line of a table: bars and asterisks are no markup, ticks are single."""
+    """``text`` as a table cell: one line, bars and asterisks escaped, backticks single."""
     line = " ".join(text.replace("%%", "%").replace("``", "`").split())
     return line.replace("|", r"\|").replace("*", r"\*")
