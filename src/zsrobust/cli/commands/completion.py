@@ -71,7 +71,8 @@ def _add_options(
             below = to.add_subparsers()
             for name, parser in action.choices.items():
                 _add_options(below.add_parser(name, add_help=False, help=name), command, [parser])
-        else:
+        # jsonargparse's options of a whole group are refused: keys are given one by one.
+        elif action.metavar != "CONFIG":
             _add_option(to, command, action)
     to.add_argument("--json", action="store_true", help="the result as JSON")
     to.add_argument("--debug", action="store_true", help="show tracebacks")
