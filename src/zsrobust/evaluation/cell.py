@@ -22,9 +22,9 @@ from zsrobust.attacks.pgd import LossFunction, input_gradient
 from zsrobust.data.batch import Batch
 from zsrobust.data.image_set import ImageSet
 from zsrobust.data.loading import load_batches
-from zsrobust.evaluation.checks.collapse import Predictions, count_predictions
 from zsrobust.evaluation.outcomes import Outcomes
 from zsrobust.evaluation.results import Row
+from zsrobust.evaluation.statistics import Predictions, count_predictions
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.weights import fingerprint
 from zsrobust.models.zero_shot import ZeroShotClassifier

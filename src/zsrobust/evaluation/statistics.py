@@ -1,9 +1,10 @@
-"""95 % intervals of accuracies: for one data set, for an average, and over seeds."""
+"""95 % intervals of accuracies: of one data set, an average, several seeds; and counts."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,3 +73,31 @@ def seeds_interval(values: Sequence[float], intervals: Sequence[Interval]) -> In
         return low, high
     over_seeds = t_interval(values)
     return min(low, over_seeds[0]), max(high, over_seeds[1])
+
+
+class Predictions(TypedDict):
+    """What of predictions shows a collapse; see ``checks.collapse.Counted``."""
+
+    chance_acc: float
+    top_class: str
+    top_predicted: float
+    top_labelled: float
+
+
+def count_predictions(
+    labels: Sequence[int], predictions: Sequence[int], names: Sequence[str]
+) -> Predictions:
+    """The figures of predictions.
+
+    Args:
+        labels, predictions: how many of each class, K counts of the same images.
+        names: of the K classes.
+    """
+    n = sum(labels)
+    top = max(range(len(names)), key=predictions.__getitem__)
+    return {
+        "chance_acc": sum(a * b for a, b in zip(labels, predictions, strict=True)) / n**2,
+        "top_class": names[top],
+        "top_predicted": predictions[top] / n,
+        "top_labelled": labels[top] / n,
+    }

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zsrobust.models.adapters.base import device_of
 from zsrobust.utils.errors import RequestError
 
 
@@ -52,7 +51,7 @@ class Framed(VisualPrompt):
     def __init__(self, tower: nn.Module, side: int, width: int) -> None:
         super().__init__(tower)
         self.middle = side - 2 * width
-        where = device_of(tower)
+        where = next(tower.parameters()).device
         self.top, self.bottom = (
             nn.Parameter(torch.zeros(3, width, side, device=where)) for _ in range(2)
         )
@@ -88,7 +87,7 @@ class WithTokens(VisualPrompt):
     def __init__(self, tower: nn.Module, tokens: int, random: torch.Generator) -> None:
         super().__init__(tower)
         drawn = torch.randn(tokens, len(self.tower.class_embedding), generator=random)
-        self.prompt = nn.Parameter(drawn.to(device_of(tower)))
+        self.prompt = nn.Parameter(drawn.to(next(tower.parameters()).device))
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Raw embeddings (N, dim) of preprocessed images (N, 3, S, S)."""

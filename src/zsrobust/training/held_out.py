@@ -11,7 +11,8 @@ from accelerate import Accelerator
 
 from zsrobust.attacks import PGD
 from zsrobust.data.batch import Batch
-from zsrobust.evaluation.checks.collapse import collapse, count_predictions
+from zsrobust.evaluation.checks.collapse import collapse
+from zsrobust.evaluation.statistics import count_predictions
 from zsrobust.models.zero_shot import ZeroShotClassifier
 
 

@@ -6,11 +6,11 @@ from scipy.stats import binom, binomtest
 
 from zsrobust.evaluation.checks.collapse import (
     collapse,
-    count_predictions,
     is_at_chance,
     is_below,
     is_one_class,
 )
+from zsrobust.evaluation.statistics import count_predictions
 
 LEVEL = 0.001
 

@@ -16,10 +16,10 @@ from rich.table import Table
 
 from zsrobust.cli.output import Output
 from zsrobust.cli.parser import Parser
-from zsrobust.data.published.check import Verdict, file_verdicts, split_verdict, splits_to_check
 from zsrobust.data.published.prepare import prepare
 from zsrobust.data.published.sets import PublishedSet, published_sets
 from zsrobust.data.verify import open_readable
+from zsrobust.data.verify_published import Verdict, file_verdicts, split_verdict, splits_to_check
 from zsrobust.utils.errors import RequestError, RunError
 from zsrobust.utils.files import as_argument, local_path
 from zsrobust.utils.progress import Steps

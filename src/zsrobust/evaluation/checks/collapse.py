@@ -10,9 +10,9 @@ the set.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import Protocol, TypedDict
+from typing import Protocol
 
 from zsrobust.evaluation.checks.row_groups import passed
 from zsrobust.evaluation.results import Finding, Results, Row
@@ -24,15 +24,6 @@ MOST = 0.5
 NEAR_CHANCE = 0.05
 
 ONE_CLASS, AT_CHANCE, LOST_MOST = "one class", "at chance", "lost most"
-
-
-class Predictions(TypedDict):
-    """What of the predictions shows a collapse; see :class:`Counted`."""
-
-    chance_acc: float
-    top_class: str
-    top_predicted: float
-    top_labelled: float
 
 
 class Counted(Protocol):
@@ -74,25 +65,6 @@ class Problem:
     rule: str
     clause: str
     figures: dict[str, float]
-
-
-def count_predictions(
-    labels: Sequence[int], predictions: Sequence[int], names: Sequence[str]
-) -> Predictions:
-    """The figures of predictions.
-
-    Args:
-        labels, predictions: how many of each class, K counts of the same images.
-        names: of the K classes.
-    """
-    n = sum(labels)
-    top = max(range(len(names)), key=predictions.__getitem__)
-    return {
-        "chance_acc": sum(a * b for a, b in zip(labels, predictions, strict=True)) / n**2,
-        "top_class": names[top],
-        "top_predicted": predictions[top] / n,
-        "top_labelled": labels[top] / n,
-    }
 
 
 def is_one_class(found: Counted) -> bool:
