@@ -15,9 +15,12 @@ ROW = re.compile(r"^\| (an? [a-z ]+?)(?: \(.*?\))? \| (.+?) \| .+? \|$", re.MULT
 
 
 def touched_files():
-    """The paths below the repository that each row of the table names, by what is added."""
+    """The paths that each row of the table names, without those behind a semicolon."""
     rows = ROW.findall((ROOT / "CONTRIBUTING.md").read_text("utf-8"))
-    return {what: set(re.findall(r"`([\w.]+/[\w./]*\.\w+)`", files)) for what, files in rows}
+    return {
+        what: set(re.findall(r"`([\w.]+/[\w./]*\.\w+)`", files.partition(";")[0]))
+        for what, files in rows
+    }
 
 
 class Copy:
@@ -89,11 +92,6 @@ def a_loss(copy):
                 return {"total": step.mean(1 - cosine)}
         ''',
     )
-    copy.insert(
-        "objectives/__init__.py",
-        "from zsrobust.objectives.trades",
-        "from zsrobust.objectives.toy import Toy as Toy\n",
-    )
     copy.write(
         "recipes/finetune/toy.yaml",
         """\
@@ -104,6 +102,7 @@ def a_loss(copy):
         batch_size: 16
         """,
     )
+    copy.insert("docs/fidelity.md", "## Sums of terms", "## Toy (`toy`)\n\n")
     assert "A toy" in copy.run("from zsrobust.cli.main import main; main(['recipes'])")
     shown = copy.run(
         """
@@ -196,6 +195,57 @@ def a_data_set(copy):
         """
     )
     assert shown.splitlines()[-2:] == ["0", "('tabby cat', 'red setter') (0, 0, 1, 1)"]
+
+
+def an_adapter(copy):
+    copy.write(
+        "models/adapters/toy.py",
+        '''
+        """The adapter ``toy``: the first parameters of the encoder."""
+
+        from dataclasses import dataclass
+
+        from zsrobust.models.adapters.base import AdapterKind, register_adapter, train_only
+
+
+        @register_adapter("toy")
+        @dataclass(frozen=True)
+        class Toy(AdapterKind):
+            """The first parameters.
+
+            Attributes:
+                first: how many.
+            """
+
+            first: int = 2
+
+            @property
+            def label(self) -> str:
+                return f"toy(first={self.first})"
+
+            def apply(self, encoder, name, image_size, seed):
+                names = [name for name, _ in encoder.named_parameters()]
+                train_only(encoder, names[: self.first])
+                return encoder
+        ''',
+    )
+    copy.insert("docs/training.md", "| `prompt_padding`", "| `toy` | the first | `first` 2 |\n")
+    shown = copy.run(
+        """
+        import json
+        from pathlib import Path
+        from zsrobust.cli.main import main
+
+        code = main(["finetune", "--config", "tecoa", "--model", "glyph-clip", "--data", "digits",
+                     "--steps", "1", "--batch_size", "16", "--adapter.kind", "toy",
+                     "--adapter.first", "3", "--out", "run"])
+        card = json.loads(Path("run/model/model.json").read_text())
+        print(code, card["method"])
+        """
+    )
+    assert shown.splitlines()[-1] == "0 tecoa + toy(first=3)"
+    helped = copy.run("from zsrobust.cli.main import main; main(['finetune', '--help'])")
+    assert "adapter.first" in helped
 
 
 def an_export(copy):
@@ -304,6 +354,7 @@ TOYS = {
     "a loss": a_loss,
     "an attack": an_attack,
     "a data set": a_data_set,
+    "an adapter": an_adapter,
     "an export": an_export,
     "a command": a_command,
     "a column": a_column,

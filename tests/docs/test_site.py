@@ -14,7 +14,6 @@ from mkdocs.exceptions import Abort
 
 from zsrobust.cli.commands import command_names
 from zsrobust.cli.commands.completion import full_parser
-from zsrobust.data.published.sets import published_sets
 from zsrobust.objectives import OBJECTIVES
 
 pytestmark = pytest.mark.slow
@@ -141,9 +140,3 @@ def test_pages_fit_and_ask_no_other_host(browser, site, address, scheme, width):
     assert len(asked) > 10
     assert [url for url in asked if not url.startswith((address, "data:"))] == []
     assert errors == []
-
-
-def test_every_published_set_is_listed(site):
-    page = (site / "data" / "index.html").read_text("utf-8")
-    for kind in published_sets():
-        assert f"<td><code>{kind}</code></td>" in page

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from zsrobust.attacks import PGD, Attack, ThreatModel, Transfer, make_attack
+from zsrobust.attacks import Attack, ThreatModel, Transfer, make_attack
 from zsrobust.attacks.transfer import read_transfer
 from zsrobust.config.schema import EvaluateConfig, PGDOptions
 from zsrobust.utils.errors import RequestError
@@ -33,7 +33,9 @@ def surrogate_names(config: EvaluateConfig) -> list[str]:
         if found:
             surrogates.append(found[1])
         names.append(f"transfer({made.name}, {found[1]})" if found else made.name)
-        takes_options |= any(isinstance(part, PGD) for part in getattr(made, "parts", [made]))
+        takes_options |= any(
+            not part.options.isdisjoint(vars(config.pgd)) for part in getattr(made, "parts", [made])
+        )
     twice = {name for name in names if names.count(name) > 1}
     require(not twice, "attack", f"{', '.join(sorted(twice))} twice", "given once each")
     require(

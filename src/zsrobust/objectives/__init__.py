@@ -1,5 +1,8 @@
 """Fine-tuning objectives, one method a file. Importing them registers them, without torch."""
 
+from importlib import import_module
+from pkgutil import iter_modules
+
 from zsrobust.objectives.agft import AGFT
 from zsrobust.objectives.base import OBJECTIVES, Objective, StepContext, objective_class
 from zsrobust.objectives.comp_tga import CompTGA
@@ -33,3 +36,7 @@ __all__ = [
     "Term",
     "objective_class",
 ]
+
+# A method registers itself when its module is imported, whether it is named above or not.
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")

@@ -67,9 +67,9 @@ class StepContext:
         global_batch: samples of the step, over all processes and accumulation steps.
         texts: unit class vectors (C, dim) for each list of :meth:`Objective.prompts`.
         head: what :meth:`Objective.head` made, trained together with the encoder.
-        student, teacher: raw embeddings (N, dim) by view, as ``Needs`` asks for them. During the
-            attack there are only clean ones: the teacher's, and the student's own without a
-            gradient where images move away from them.
+        student, teacher: raw embeddings (N, dim), not normalised, by view, as ``Needs`` asks for
+            them. During the attack there are only clean ones: the teacher's, and the student's own
+            without a gradient where images move away from them.
         student_tokens, teacher_tokens: patch tokens (N, patches, dim) by view, where needed.
     """
 
@@ -109,8 +109,8 @@ class Objective(ABC):
 
     A new one is a :meth:`loss`. Where it reads more than the student on adversarial images it says
     so in :attr:`needs`; where its attack maximises anything but the cross-entropy with the labels,
-    in :meth:`attack_loss`. Fields called ``alpha``, ``beta``, ``logit_scale`` and ``preset`` are
-    checked, used and named in results here.
+    in :meth:`attack_loss`. Every option has a default, and results name those that depart from it.
+    Weights ``alpha`` and ``beta`` and a ``logit_scale`` are checked here.
 
     Raises:
         RequestError: if an option has a wrong type, a weight ``alpha`` or ``beta`` is negative or

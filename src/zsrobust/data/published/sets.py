@@ -28,7 +28,8 @@ class PublishedSet:
             it has its name, or any name where ``.`` is listed.
         needs: what that folder must hold for the test split, relative to it.
         train, test: the split that fine-tuning and evaluation take unless told otherwise.
-        reader: its name in ``readers.READERS``; by default ``kind``.
+        reader: ``class_folders``, ``split_folders`` (class folders in a folder for each split), or
+            a name in ``readers.READERS``; by default ``kind``.
         gigabytes: size of the download in GB (1e9 bytes), about; None where not known.
         native: side in pixels if attacks are defined on the stored pixels; None where images are
             brought to the model's input size first.

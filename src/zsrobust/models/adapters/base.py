@@ -51,7 +51,7 @@ class AdapterKind(ABC):
 
 
 ADAPTERS: dict[str, type[AdapterKind]] = {}
-"""Filled by :func:`register_adapter`; complete once ``zsrobust.models.adapters`` is imported."""
+"""Filled by :func:`register_adapter`; complete once ``adapters.options`` is imported."""
 
 K = TypeVar("K", bound=type[AdapterKind])
 

@@ -1,0 +1,72 @@
+"""Write the tables of the docs that are generated: python scripts/docs/tables.py
+
+A table stands in its page between ``<!-- table: NAME -->`` and ``<!-- end -->``, so that it can be
+read in the repository, too. A test fails where one is not up to date.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from zsrobust.data.published.sets import PublishedSet, published_groups
+from zsrobust.objectives import OBJECTIVES
+
+DOCS = Path(__file__).parents[2] / "docs"
+PLACE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+HEADINGS = ("set", "images by split", "classes", "prompt", "attacked at", "download", "licence")
+HEADINGS += ("source", "got by")
+
+
+def with_tables(page: str) -> str:
+    """The text of a page with every table as it is generated now."""
+    return PLACE.sub(lambda found: f"{found[1]}{table(found[2])}\n{found[3]}", page)
+
+
+def table(name: str) -> str:
+    """``methods``, or a group of published sets, in Markdown."""
+    return methods() if name == "methods" else sets(published_groups()[name].values())
+
+
+def methods() -> str:
+    """A row for each method: name, title, first paragraph of the docstring, paper."""
+    lines = ["| `--method` | name | loss | paper |", "| --- | --- | --- | --- |"]
+    for name, kind in sorted(OBJECTIVES.items()):
+        loss = " ".join((kind.__doc__ or "").partition("\n\n")[0].replace("``", "`").split())
+        paper = f"[{kind.arxiv}](https://arxiv.org/abs/{kind.arxiv})" if kind.arxiv else ""
+        lines.append(f"| `{name}` | {kind.title} | {loss} | {paper} |")
+    return "\n".join(lines)
+
+
+def sets(known: Iterable[PublishedSet]) -> str:
+    """A row for each published set, and the remarks on them."""
+    known = list(known)
+    lines = [HEADINGS, ["---"] * len(HEADINGS), *map(_cells, known)]
+    remarks = [f"- `{one.kind}`: {one.note}" for one in known if one.note]
+    rows = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join([rows, "", *remarks])
+
+
+def _cells(known: PublishedSet) -> Iterable[str]:
+    splits = [
+        f"**{split} {n:,}**" if split == known.test else f"{split} {n:,}"
+        for split, n in known.counts.items()
+    ]
+    yield f"`{known.kind}`"
+    yield ", ".join(splits) + (" (train and test ours)" if known.own_split else "")
+    yield f"{known.classes:,}"
+    yield known.paper_template or "This is a photo of a {}"
+    yield str(known.native or "after resize")
+    yield f"{known.gigabytes:g} GB" if known.gigabytes else "not known"
+    yield known.licence
+    yield f"<{known.source.partition(' ')[0]}>"
+    yield "account" if known.account else "by hand" if known.steps else "`prepare`"
+
+
+if __name__ == "__main__":
+    for path in sorted(DOCS.glob("*.md")):
+        text = path.read_text("utf-8")
+        if (now := with_tables(text)) != text:
+            path.write_text(now, "utf-8")
+            print(f"written: {path}")
