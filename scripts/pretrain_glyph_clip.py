@@ -178,7 +178,7 @@ def main() -> None:
             for name, value in load_file(weights_file).items()
         }
         save_file(weights, options.export / "glyph_clip.safetensors")
-        (options.export / "vocabulary.json").write_text(json.dumps(vocabulary.kept), "utf-8")
+        (options.export / "vocabulary.json").write_text(json.dumps(vocabulary.token_ids), "utf-8")
         return
 
     matrices = [p for p in model.parameters() if p.ndim > 1]

@@ -232,7 +232,7 @@ def test_a_path_of_any_letters_opens(tmp_path: Path, write_image, form: str) -> 
         ("path,label,split\na.png,owl\n", "line 2 has 2 fields and the header 3"),
         ("path,label\na.png,0,5\nb/b.png,1,5\n", "line 2 has 3 fields"),
         ("path;label\na.png;0,0\nb/b.png;1,0\n", "numbers such as '0,0'"),
-        ("path,label\na.png,owl\nb/b.png,NaN\n", "line 3 has the label 'NaN', which stands for"),
+        ("path,label\na.png,owl\nb/b.png,NaN\n", "line 3 has the label 'NaN', which is a missing"),
         ("path,label\na.png,owl\nb/b.png,#N/A\n", "line 3 has the label '#N/A'"),
         ("path,label\na.png,owl\nb/b.png,owl\n", r"has one class alone \(owl\)"),
         ("path,label\nhttps://host/a.png,owl\n", "an address is no path"),

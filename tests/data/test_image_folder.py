@@ -174,7 +174,7 @@ def test_files_left_out_are_counted_by_suffix(tree) -> None:
     assert left_out == (
         "own: 4 files in class folders are not read as images (.heic 2, .txt 1, without suffix 1)"
     )
-    assert loose.startswith("own: 1 images beside the class folders")
+    assert loose.startswith("own: 1 images next to the class folders")
 
 
 def test_where_all_are_of_another_format_they_are_named(tree) -> None:

@@ -122,5 +122,5 @@ def test_the_card_says_what_the_weights_are(model) -> None:
     images = sum(value.numel() for value in model.encoder.parameters())
     assert f"{images:,} weights" in card
     assert f"logit scale {model.logit_scale:.1f}" in card
-    assert f"{len(shipped_vocabulary().kept)} tokens" in card
+    assert f"{len(shipped_vocabulary().token_ids)} tokens" in card
     assert f"{glyph_clip.WEIGHTS.stat().st_size / 1e6:.1f} MB" in card

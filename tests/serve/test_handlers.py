@@ -47,14 +47,16 @@ def test_names_that_are_one_to_a_model_are_one_class_without_a_verdict(handlers,
             form(class_names=names, target=target, steps=2), "visitor", quiet
         )
         status = html.unescape(last.status)
-        assert "fooled glyph-clip cannot be said" in status
-        assert not re.search("glyph-clip (fell|stands|says|does not say|said)", status)
+        assert "fooled glyph-clip cannot be decided" in status
+        assert not re.search(
+            "glyph-clip (was (not )?fooled|predicts|does not predict|predicted)", status
+        )
         assert f"{served[1].name} " in status
         assert "elephant = locomotive 100%" in last.table
         assert last.columns[0].after == {"elephant = locomotive": pytest.approx(1)}
     # A class of its own falls, or not, as ever.
     *_, last = handlers.attack(form(class_names="elephant, dog, chess bishop"), "visitor", quiet)
-    assert re.search("glyph-clip (fell|stands): chess bishop", last.status)
+    assert re.search("glyph-clip was (not )?fooled: chess bishop", last.status)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +64,7 @@ def test_names_that_are_one_to_a_model_are_one_class_without_a_verdict(handlers,
     [
         ("n01443537, n02124075", "2 of the 2 class names of this list are codes"),
         ("class_1, class_2, dog", "2 of the 3 class names of this list are codes"),
-        ("1. dog, 2. cat", "A code stands before every class name"),
+        ("1. dog, 2. cat", "A code comes before every class name"),
         ("0, 1, 2", ""),
         ("dog, boeing 737", ""),
     ],
@@ -115,7 +117,7 @@ def test_an_attack_ends_with_pictures_a_table_and_files(handlers, form, served):
     assert told[0][2].startswith("Attacking glyph-clip: step 0 of 5, loss ")
     assert sizes == {(32, 32)}
     last = seen[-1]
-    assert "glyph-clip fell: chess bishop" in last.status
+    assert "glyph-clip was fooled: chess bishop" in last.status
     for column in last.columns:
         assert column.before
         assert column.after
@@ -129,11 +131,13 @@ def test_an_attack_ends_with_pictures_a_table_and_files(handlers, form, served):
 
 def test_rounding_and_targets_are_told(handlers, form):
     *_, last = handlers.attack(form(target="chess rook", eps="8/255", steps=10), "visitor", quiet)
-    assert "glyph-clip says chess rook under attack: chess bishop" in last.status
+    assert "glyph-clip predicts chess rook under attack: chess bishop" in last.status
     assert "The attack survives rounding to 8 bits." in last.status
     assert "towards chess rook" in last.table
     *_, last = handlers.attack(form(target="chess bishop"), "visitor", quiet)
-    assert "glyph-clip said chess bishop before the attack: choose another target" in last.status
+    assert (
+        "glyph-clip predicted chess bishop before the attack: choose another target" in last.status
+    )
 
 
 def test_cancelling_ends_the_attack_of_that_visitor_within_a_step(handlers, form):

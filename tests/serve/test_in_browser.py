@@ -123,7 +123,9 @@ def test_an_image_is_dropped_in_named_attacked_and_taken_away(show, letter, tmp_
     click(page, "Attack")
     page.locator("#comparison table").wait_for()
     status = page.locator("#status").inner_text()
-    assert re.search(r"glyph-clip fell: small letter g 1?\d\d% before, small letter [hq]", status)
+    assert re.search(
+        r"glyph-clip was fooled: small letter g 1?\d\d% before, small letter [hq]", status
+    )
     rows = page.locator("#comparison tbody tr")
     assert rows.count() == 5
     assert "transfer" in rows.nth(1).inner_text()
@@ -150,7 +152,7 @@ def test_an_example_brings_its_classes_and_a_target_is_reached(show):
     fill(page, "eps", "8/255")
     click(page, "Attack")
     said(page, 1, 1, "small letter q")
-    assert "glyph-clip says small letter q under attack" in page.locator("#status").inner_text()
+    assert "glyph-clip predicts small letter q under attack" in page.locator("#status").inner_text()
 
 
 def test_progress_is_live_and_can_be_cancelled(show):

@@ -21,7 +21,7 @@ def test_class_names_stand_on_lines_or_between_commas():
         ("cat,,", "two class names or more"),
         ("a,b,c,d,e", "5 class names are too many: write 4 at most"),
         ("cat,abcdefghijk", "has 11 letters: write 10 at most"),
-        ("cat, dog, cat", "'cat' stands there twice"),
+        ("cat, dog, cat", "'cat' is given twice"),
         ("cat,d\x1bg", "control character"),
     ],
 )

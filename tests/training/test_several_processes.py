@@ -138,7 +138,7 @@ def test_a_signal_to_one_process_saves_and_ends_all(config, recipe, weights, tmp
     group.processes[1].send_signal(signal.SIGTERM)
     assert group.end() == [143, 143]
     for log in group.logs:
-        assert "of 60; the same command goes on from there" in log.read_text()
+        assert "of 60; run the same command to resume" in log.read_text()
     # On another number of processes it goes on all the same.
     alone, again = finetune(long_run("alone")), finetune(settings)
     assert_same_run(again.folder, alone.folder, weights)
@@ -158,4 +158,4 @@ def test_a_killed_process_ends_the_other_which_names_it(killed, recipe, tmp_path
     assert codes[1 - killed] in (1, 75)
     told = group.logs[1 - killed].read_text()
     assert f"process {killed} of 2 " in told
-    assert "the same command goes on from what is saved" in told
+    assert "run the same command to resume from what is saved" in told

@@ -18,7 +18,7 @@ HANDLERS = [signal.getsignal(number) for number in Interrupt.SIGNALS]
 def test_a_command_ends_with_the_code_of_its_signal(number, code, monkeypatch, capsys):
     monkeypatch.setattr(recipes, "run", lambda argv, output: os.kill(os.getpid(), number))
     assert main(["recipes"]) == code
-    assert "the same command goes on from here" in capsys.readouterr().err
+    assert "run the same command to resume" in capsys.readouterr().err
     assert [signal.getsignal(number) for number in Interrupt.SIGNALS] == HANDLERS
 
 

@@ -117,7 +117,7 @@ class Attack(ABC):
             epoch: keys them as well, so that training meets new ones in each pass.
 
         Raises:
-            RequestError: if images, labels or ids are not as said, or the classes are too few.
+            RequestError: if images, labels or ids are not as described, or the classes are too few.
             Diverged: if a pixel, a logit or a gradient is NaN.
         """
         require_samples(self.threat, classifier, images, labels, sample_ids)

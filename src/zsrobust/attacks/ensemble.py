@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Ensemble(Attack):
     """Attacks one after the other, each on the samples that still stand.
 
-    A sample is robust if it stands against every part, so the ensemble is never weaker than one.
+    A sample is robust if no part fools the model on it, so the ensemble is never weaker than one.
 
     Attributes:
         name: in results.

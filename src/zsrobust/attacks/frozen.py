@@ -12,7 +12,7 @@ from zsrobust.utils.lazy import nn
 def frozen(model: nn.Module) -> Iterator[None]:
     """Evaluation mode and no parameter gradients inside; the former state of each after.
 
-    Evaluation mode keeps an attack from moving batch statistics; frozen parameters keep autograd
+    Evaluation mode stops an attack from updating batch statistics; frozen parameters keep autograd
     from storing what only weight gradients need.
     """
     modes = [(module, module.training) for module in model.modules()]

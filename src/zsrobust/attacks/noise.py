@@ -26,7 +26,7 @@ class Noise(Attack):
 
     Attributes:
         threat: norm, radius and pixel range.
-        draws: how many, 1 or more; a sample that fell is not tried again.
+        draws: how many, 1 or more; a misclassified sample is not tried again.
         seed: keys the draws, with each sample's id and the draw's number.
 
     Raises:

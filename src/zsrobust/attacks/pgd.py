@@ -160,16 +160,16 @@ class PGD(Attack):
         steps: gradient steps a start, 1 or more.
         step_size: in units of the pixel range; None for 2.5 eps / steps, which lets the iterate
             cross the ball (Madry et al.'s rule).
-        restarts: independent random starts; a sample is attacked again only while it stands, and
-            keeps the result with the highest loss if it never falls.
+        restarts: independent random starts; a sample is attacked again only while correct, and
+            gets the result with the highest loss if it stays correct.
         random_start: start uniformly in the ball, else at the image.
         early_stop: stop each sample at its first misclassified iterate, and save the steps.
         logit_scale: scale of the logits the attack differentiates; None for the classifier's.
         seed: keys the random starts, with each sample's id, the epoch and the start's number.
         loss: ``ce`` (cross-entropy), ``margin``, ``dlr`` (from 3 classes on), or ``targeted``:
             cross-entropy towards one other class after the other, each with a start and steps of
-            its own while the sample stands; a sample that never falls keeps the result with the
-            highest margin.
+            its own while the sample is correct; a sample that stays correct gets the result with
+            the highest margin.
         targets: how many other classes ``targeted`` tries, the likeliest first; at most all.
 
     Raises:

@@ -20,7 +20,7 @@ def worst_of(
 ) -> Tensor:
     """Each sample's first result that fools, else its last one of the highest score.
 
-    A sample that fell is not tried again, so the verdicts are those of trying everything.
+    A misclassified sample is not tried again, so the verdicts are those of trying everything.
 
     Args:
         tries: made one after the other, each on the samples still standing.

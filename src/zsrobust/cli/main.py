@@ -30,7 +30,7 @@ or false is given as --overwrite true, or --overwrite alone. New here? Try zsrob
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code.
 
-    0 done, 1 failed, 2 bad request; 130 (Ctrl-C) and 143 (SIGTERM): the same command goes on.
+    0 done, 1 failed, 2 bad request; 130 (Ctrl-C) and 143 (SIGTERM): the same command resumes.
     """
     given = list(sys.argv[1:] if argv is None else argv)
     debug, as_json = "--debug" in given, "--json" in given

@@ -44,5 +44,5 @@ class Output:
         """Write the result as one line of JSON, where ``--json`` was given."""
         if self.as_json:
             sys.stdout.write(f"{plain_json(found)}\n")
-            # Whoever reads it from a pipe may wait for it.
+            # A reader at the other end of a pipe may wait for it.
             sys.stdout.flush()

@@ -258,7 +258,7 @@ def _gathered(argv: Sequence[str], keys: Sequence[str]) -> list[str]:
 
 
 def _with_recipe_paths(argv: Sequence[str], command: str) -> list[str]:
-    """Put the file of a packaged recipe where its name stands."""
+    """Replace the name of a packaged recipe by its file."""
     paths: list[str] = []
     for argument in argv:
         if paths and paths[-1] == "--config":

@@ -43,7 +43,7 @@ def find_run(config: Config) -> Path:
         out.mkdir(parents=True, exist_ok=True)
         probe = out / ".writable"
         probe.touch()
-        # Another process that looks at the same time may have been quicker.
+        # Another process that checks at the same time may have been quicker.
         probe.unlink(missing_ok=True)
     return out
 

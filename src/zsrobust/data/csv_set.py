@@ -1,7 +1,7 @@
 """A CSV file of image paths and labels.
 
-``datasets.load_dataset("csv")`` was tried: its errors have no line, it reads ``nan`` and a missing
-field alike, turns whole numbers with a gap among them into floats, knows one delimiter and one
+``datasets.load_dataset("csv")`` was tried: its errors have no line, it reads ``nan`` as a missing
+field, turns whole numbers with a gap among them into floats, knows one delimiter and one
 encoding, and copies the table into a cache of its own. So Python's ``csv`` reads it here.
 """
 
@@ -60,10 +60,10 @@ def csv_set(asked: Specification, role: str) -> ImageSet:
     """
     listing = Path(asked.place).expanduser()
     rows = _rows(listing)
-    words = class_labels((row.label for row in rows), asked.names, str(listing))
+    classes = class_labels((row.label for row in rows), asked.names, str(listing))
     if not asked.names:
         _refuse_no_values(listing, rows)
-    labels = {row.line: words.label(row.label, f"{listing} line {row.line}") for row in rows}
+    labels = {row.line: classes.label(row.label, f"{listing} line {row.line}") for row in rows}
     has_splits = any(row.split for row in rows)
     split = "all"
     if has_splits or asked.split:
@@ -75,13 +75,13 @@ def csv_set(asked: Specification, role: str) -> ImageSet:
     return ImageSet(
         name=listing.stem,
         split=split,
-        class_names=words.names,
+        class_names=classes.names,
         sample_ids=paths,
         labels=tuple(labels[row.line] for row in chosen),
         read_image=FileReader(root, paths),
         root=root,
         origin=str(listing.resolve()),
-        notes=words.notes,
+        notes=classes.notes,
     )
 
 
@@ -128,8 +128,8 @@ def _refuse_no_values(listing: Path, rows: list[_Row]) -> None:
     for row in rows:
         if row.label.lower() in _NO_VALUES:
             raise RequestError(
-                f"{listing} line {row.line} has the label {row.label!r}, which stands for none: "
-                "write one, or leave the line out"
+                f"{listing} line {row.line} has the label {row.label!r}, which is a missing "
+                "value: write one, or leave the line out"
             )
 
 
@@ -162,11 +162,11 @@ def _advice(root: Path, path: str) -> str:
     try:
         if (root / path).is_dir():
             return "that is a folder: list the images in it, one a line"
-        beside = sorted(entry.name for entry in (root / path).parent.iterdir())
+        siblings = sorted(entry.name for entry in (root / path).parent.iterdir())
     except OSError:
         return advice
-    alike = [name for name in beside if wanted in (_folded(name), _folded(Path(name).stem))]
-    return f"{advice}, and {alike[0]!r} is there" if alike else advice
+    similar = [name for name in siblings if wanted in (_folded(name), _folded(Path(name).stem))]
+    return f"{advice}, and {similar[0]!r} is there" if similar else advice
 
 
 def _folded(name: str) -> str:
@@ -205,12 +205,12 @@ def _read_table(listing: Path, needed: Sequence[str], optional: Sequence[str]) -
             places = {name: place for name, place in columns.items() if place is not None}
             return _table_rows(listing, readers[delimiter], delimiter, len(header), places, above)
     found = max(headers.values(), key=len)
-    said = ", ".join(map(repr, found))[:200] or "empty"
+    columns_found = ", ".join(map(repr, found))[:200] or "empty"
     if len(found) == 1 and any(delimiter in found[0] for delimiter in allowed):
-        said += ", one field in quotes"
+        columns_found += ", one field in quotes"
     raise RequestError(
         f"{listing} line {above + 1} must be a header with the columns {' and '.join(needed)}, "
-        f"once each, and is {said}"
+        f"once each, and is {columns_found}"
     )
 
 
@@ -248,8 +248,8 @@ def _header(reader: csv._reader) -> list[str]:  # type: ignore[name-defined]
 def _column(header: Sequence[str], name: str) -> int | None:
     """The only column called ``name``, or else the only one called so in another case."""
     exact = [place for place, found in enumerate(header) if found == name]
-    alike = [place for place, found in enumerate(header) if found.lower() == name]
-    found = exact or alike
+    any_case = [place for place, found in enumerate(header) if found.lower() == name]
+    found = exact or any_case
     return found[0] if len(found) == 1 else None
 
 

@@ -59,18 +59,18 @@ def huggingface(asked: Specification, role: str) -> ImageSet:
     image = _column(rows, asked, "image", "Image")
     label = _column(rows, asked, "label", "ClassLabel")
     _refuse_other_labels(rows.features[label], label, asked)
-    # A missing label is no word, so that it is refused and names no class "none".
+    # A missing label becomes an empty text, so that it is refused and names no class "none".
     values = ["" if value is None else str(value) for value in rows[label]]
-    words = _words(rows.features[label], values, asked)
+    classes = _classes(rows.features[label], values, asked)
     return ImageSet(
         name=root.resolve().name,
         split=split,
-        class_names=words.names,
+        class_names=classes.names,
         sample_ids=tuple(str(index) for index in range(len(rows))),
-        labels=tuple(words.label(v, f"{root} row {i}") for i, v in enumerate(values)),
+        labels=tuple(classes.label(v, f"{root} row {i}") for i, v in enumerate(values)),
         read_image=RowReader(_undecoded(rows, image, asked), image),
         origin=str(root.resolve()),
-        notes=words.notes,
+        notes=classes.notes,
         stamp=_stamp(rows),
     )
 
@@ -89,8 +89,8 @@ def _opened(root: Path, asked: Specification, role: str) -> tuple[Any, str]:
         stored = load_from_disk(str(root))
     # Whatever datasets or pyarrow meet in a foreign or broken folder.
     except Exception as reason:
-        said = str(reason).splitlines()[0] if str(reason) else type(reason).__name__
-        raise RequestError(f"cannot open {root} ({said}): give {LAYOUT}") from None
+        detail = str(reason).splitlines()[0] if str(reason) else type(reason).__name__
+        raise RequestError(f"cannot open {root} ({detail}): give {LAYOUT}") from None
     if isinstance(stored, DatasetDict):
         split = choose_split(asked, role, list(stored))
         whole = split == "all" and "all" not in stored
@@ -153,7 +153,7 @@ def _undecoded(rows: Any, column: str, asked: Specification) -> Any:
         ) from None
 
 
-def _words(feature: Any, values: Sequence[str], asked: Specification) -> ClassLabels:
+def _classes(feature: Any, values: Sequence[str], asked: Specification) -> ClassLabels:
     own: list[str] | None = getattr(feature, "names", None)
     if not own or (asked.names and _by_label(asked.names, own)):
         return class_labels(values, asked.names, asked.place)
@@ -165,7 +165,7 @@ def _words(feature: Any, values: Sequence[str], asked: Specification) -> ClassLa
     cleaned = tuple(clean_name(name) for name in own)
     if len(set(map(spelling, own))) < len(own) or "" in cleaned:
         raise RequestError(
-            f"two class names of {asked.place} are alike or one is empty once cleaned: "
+            f"two class names of {asked.place} are the same or one is empty once cleaned: "
             "tell them apart with names=FILE"
         )
     notes += code_notes(cleaned, asked.place, chosen=False)

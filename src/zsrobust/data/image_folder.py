@@ -23,7 +23,7 @@ from zsrobust.utils.errors import RequestError
 
 LAYOUT = "one folder of images a class, PATH/<class>/**/*.jpg"
 
-# Of such words, and of digits, names of splits and of collections are made: "train2017",
+# Names of splits and of collections consist of these and of digits: "train2017",
 # "test_set", "seg_pred".
 _GENERIC = frozenset(
     {
@@ -54,7 +54,7 @@ def image_folder(root: Path, names: Path | None = None) -> ImageSet:
     lost = sorted(entry.name for entry in entries if not entry.exists())
     if lost:
         raise RequestError(
-            f"{len(lost)} links in {root} lead nowhere ({_some(lost)}): mend or remove them"
+            f"{len(lost)} links in {root} lead nowhere ({_some(lost)}): fix or remove them"
         )
     loose = sort_files(entry.name for entry in entries if entry.is_file())
     if not folders:
@@ -140,8 +140,8 @@ def _some(names: Sequence[str], most: int = 5) -> str:
 
 def _is_generic(name: str) -> bool:
     """Whether a folder's name is that of a split or of any images, and so of no class."""
-    words = re.findall(r"[^\W\d_]+", name.lower())
-    return bool(words) and _GENERIC.issuperset(words)
+    parts = re.findall(r"[^\W\d_]+", name.lower())
+    return bool(parts) and _GENERIC.issuperset(parts)
 
 
 def _refuse_too_high(root: Path, filled: Mapping[str, Sequence[str]], empty: Sequence[str]) -> None:
@@ -210,7 +210,7 @@ def _folder_notes(
         root: the folder.
         filled: the images by class folder, as paths below ``root`` in posix form.
         others: numbers of the other files in class folders by suffix.
-        loose: number of images beside the class folders.
+        loose: number of images next to the class folders.
     """
     if others:
         yield (
@@ -218,7 +218,7 @@ def _folder_notes(
             f"({_count_by_suffix(others)})"
         )
     if loose:
-        yield f"{name}: {loose} images beside the class folders are of no class and are left out"
+        yield f"{name}: {loose} images next to the class folders are of no class and are left out"
     below = {folder: _folders_below(paths) for folder, paths in filled.items()}
     splits = [folder for folder in below if _is_generic(folder) and len(below[folder]) > 1]
     if splits:
@@ -259,6 +259,6 @@ def _are_classes(below: Mapping[str, frozenset[str]]) -> bool:
 def _count_by_suffix(others: Mapping[str, int]) -> str:
     """Numbers of files by suffix, the most first."""
     ordered = Counter(others).most_common()
-    said = [f"{suffix or 'without suffix'} {count}" for suffix, count in ordered[:_MOST_KINDS]]
+    counts = [f"{suffix or 'without suffix'} {count}" for suffix, count in ordered[:_MOST_KINDS]]
     rest = sum(count for _, count in ordered[_MOST_KINDS:])
-    return ", ".join(said + ([f"others {rest}"] if rest else []))
+    return ", ".join(counts + ([f"others {rest}"] if rest else []))

@@ -38,7 +38,7 @@ class ImageSet:
         origin: what the images are whatever the set is called: the published set's name, or the
             place of a folder.
         skipped: how many unreadable images were left out.
-        notes: sentences on how the data was read that whoever trains or evaluates on it must know,
+        notes: sentences on how the data was read that users who train or evaluate on it must know,
             such as files that were left out.
         stamp: hash of every file's path, size and time, or of what else shows that images are
             the same as before; empty where nothing does.

@@ -177,6 +177,6 @@ class _Ahead:
 
     def _fetch(self, block: int) -> None:
         assert self.image_set.fetch_block is not None
-        # Whoever reads the block next meets the same failure, and can say which image it was.
+        # The next reader of the block meets the same failure, and can say which image it was.
         with contextlib.suppress(RunError):
             self.image_set.fetch_block(block)

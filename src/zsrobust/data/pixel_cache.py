@@ -96,7 +96,7 @@ class PixelCache:
         try:
             os.pwrite(self._descriptor(), _checksum(slot, content) + content, slot * self._size)
         except OSError:
-            # The disk is full, or the file was taken away: reading goes on without it.
+            # The disk is full, or the file was deleted: reading continues without it.
             return
 
     @property

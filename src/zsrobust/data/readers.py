@@ -38,7 +38,7 @@ _SUFFIXES = {
 FORMATS = tuple(_SUFFIXES)
 IMAGE_SUFFIXES = frozenset(" ".join(_SUFFIXES.values()).split())
 
-# Files and folders that systems leave beside images; those with a dot ahead are hidden anyway.
+# Files and folders that systems leave among images; those with a dot ahead are hidden anyway.
 _LEFT_BEHIND = frozenset({"thumbs.db", "desktop.ini", "icon\r", "ehthumbs.db"})
 _LEFT_BEHIND_FOLDERS = frozenset(
     {"__macosx", "@eadir", "#recycle", "$recycle.bin", "lost+found", "system volume information"}

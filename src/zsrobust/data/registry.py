@@ -31,7 +31,7 @@ class Kind:
         open: (folder, split, class-name file or None) to the set.
         splits: the default split for each role.
         layout: what PATH must hold; empty if the kind takes no path.
-        members: whether the name of one of its sets stands where others have a path.
+        members: whether the name of one of its sets is written where others have a path.
         takes_names: whether a class-name file may be given.
         more_splits: further splits that may be asked for.
     """
@@ -50,7 +50,7 @@ class OwnKind:
 
     Attributes:
         open: (specification, role) to the set.
-        layout: what stands after the colon.
+        layout: what is written after the colon.
     """
 
     open: Callable[[Specification, str], ImageSet]
@@ -158,7 +158,7 @@ def open_set(spec: str, role: Role) -> ImageSet:
 
 
 def opening(spec: str, role: Role) -> Callable[[], ImageSet]:
-    """What opens the set of a specification, whose words are right and whose folder is there.
+    """What opens the set of a specification that is valid and whose folder exists.
 
     Of the set's notes it says nothing.
 

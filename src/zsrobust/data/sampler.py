@@ -57,7 +57,7 @@ def windowed_order(
     """The indices in an order of (seed, purpose) in which each block is in use only for a while.
 
     The blocks are shuffled, and the sample with the random number u in [0, 1) of the block at
-    place r stands at r + window * u. So each block begins when another ends, samples of
+    place r is moved to r + window * u. So each block begins when another ends, samples of
     ``window`` of them are mixed at any time, and no more than ``window`` are needed at once.
     """
     distinct = sorted(set(blocks))

@@ -53,7 +53,7 @@ class Specification:
 
     @property
     def place(self) -> str:
-        """What stands where others have a path, as written: it may be a URL or a pattern."""
+        """What is written where others have a path: it may be a URL or a pattern."""
         return split_options(self.text)[0].partition(":")[2]
 
 

@@ -45,8 +45,8 @@ def hold_out(image_set: ImageSet, fraction: float, seed: int) -> tuple[ImageSet,
         held_out = _of_few_blocks(image_set, count, seed)
     else:
         held_out = _of_every_class(image_set, count, fraction, seed)
-    kept = [index for index in range(len(image_set)) if index not in held_out]
-    return image_set.subset(kept), image_set.subset(sorted(held_out))
+    rest = [index for index in range(len(image_set)) if index not in held_out]
+    return image_set.subset(rest), image_set.subset(sorted(held_out))
 
 
 def _of_few_blocks(image_set: ImageSet, count: int, seed: int) -> set[int]:

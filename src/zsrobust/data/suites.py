@@ -1,4 +1,4 @@
-"""Suites: one word after ``--data`` that stands for several sets."""
+"""Suites: one name after ``--data`` for several sets."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ GLYPH_SETS = (
 """The drawn sets of the suite ``glyphs``.
 
 ``colours`` and ``grounds`` are not among them: 8/255 cannot hide a plain colour, so that even an
-undefended model keeps much of its accuracy there.
+undefended model loses little of its accuracy there.
 """
 
 SUITES: dict[str, Suite] = {

@@ -65,8 +65,8 @@ def readable(
 ) -> ImageSet:
     """The set without its unreadable images where ``skip`` was asked for, each read once.
 
-    ``samples`` of it are drawn by ``seed``, balanced over classes, before any is read. What is
-    noted while reading is said.
+    ``samples`` of it are drawn by ``seed``, balanced over classes, before any is read. Notes made
+    while reading are printed.
 
     Raises:
         RequestError: if an image cannot be read and ``on_unreadable`` is ``stop``.

@@ -74,7 +74,7 @@ def _unreadable(images: ImageSet, report: Callable[[int, int], None]) -> str:
 
 
 def file_verdicts(known: PublishedSet, path: Path) -> list[Verdict]:
-    """Compare the checksum of each archive that still lies beside the set."""
+    """Compare the checksum of each archive that is still next to the set."""
     verdicts = []
     for name, published in known.checksums.items():
         file = path / name

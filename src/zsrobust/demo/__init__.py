@@ -1,1 +1,1 @@
-"""The demonstration: three methods fine-tuned live and evaluated beside the original."""
+"""The demonstration: three methods fine-tuned live and evaluated next to the original."""

@@ -19,7 +19,7 @@ from zsrobust.utils.devices import torch_device
 from zsrobust.utils.files import local_path
 
 ROBUST = "photo-lite-robust"
-"""Attacked beside its original; it ships with the package."""
+"""Attacked next to its original; it ships with the package."""
 YOURS = Path("runs") / "demo-photos" / "pmg_aft"
 """Where ``demo --photos DIR`` leaves its PMG-AFT model."""
 
@@ -30,7 +30,7 @@ def demo(request: DemoRequest) -> Page:
     Raises:
         RequestError: before long work, if something asked for is wrong or missing.
         RunError: if a part fails.
-        KeyboardInterrupt: on Ctrl-C; the same command goes on from there.
+        KeyboardInterrupt: on Ctrl-C; the same command resumes there.
     """
     if request.photos == EXAMPLES:
         return _examples(request)

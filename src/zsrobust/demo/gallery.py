@@ -29,7 +29,7 @@ Pick = tuple[ImageSet, int]
 
 
 def gallery_of_run(run: EvaluatedRun, plan: Plan, tuned: str, *, device: Device) -> Gallery:
-    """Samples of the evaluation, attacked as there: the original beside the model ``tuned``.
+    """Samples of the evaluation, attacked as there: the original and the model ``tuned``.
 
     Unseen sets come first; there are as many samples as the plan asks for, if there are so many.
     """
@@ -78,7 +78,7 @@ def attacked(
         models: by name; the last one, the tuned one, says how images are resized.
         attack: its name; seed 0, as in an evaluation.
         eps: radius in L-inf.
-        chosen: how the samples were chosen, in words.
+        chosen: how the samples were chosen, as a sentence.
     """
     tuned = list(models.values())[-1]
     made = make_attack(attack, ThreatModel(eps=float(eps)), seed=0)

@@ -34,7 +34,7 @@ class Plan:
         samples: most images a set in the evaluation; None for all.
         seeds: one training run a method for each.
         pictures: samples in the gallery.
-        remark: what has to be said about the data.
+        remark: what a reader has to know about the data.
     """
 
     model: str

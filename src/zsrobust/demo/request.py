@@ -67,15 +67,15 @@ class DemoRequest:
     @property
     def command(self) -> str:
         """The command that does the same again."""
-        words = ["zsrobust", "demo"]
-        words += [f"--{size}" for size in ("quick", "full") if getattr(self, size)]
+        argv = ["zsrobust", "demo"]
+        argv += [f"--{size}" for size in ("quick", "full") if getattr(self, size)]
         if self.photos is not None:
-            words += ["--photos", *([as_argument(Path(self.photos))] if self.photos else [])]
+            argv += ["--photos", *([as_argument(Path(self.photos))] if self.photos else [])]
         for field in fields(self):
             value = getattr(self, field.name)
             if field.name in ("out", "device") and value != field.default:
-                words += [f"--{field.name}", as_argument(Path(value))]
-        return shlex.join(words)
+                argv += [f"--{field.name}", as_argument(Path(value))]
+        return shlex.join(argv)
 
 
 def check_demo(request: DemoRequest) -> None:

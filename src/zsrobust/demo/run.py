@@ -59,13 +59,13 @@ def run_plan(plan: Plan, out: Path, *, device: Device, overwrite: bool) -> Finis
         RequestError: before any training, if a model or data set is not to be had, or the model
             cannot tell its classes apart.
         RunError: if a part fails.
-        KeyboardInterrupt: on Ctrl-C; the same call goes on from there.
+        KeyboardInterrupt: on Ctrl-C; the same call resumes there.
     """
     model = load(plan.model)
     train = opening(plan.train, "train")()
     sets = [opening(spec, "test")() for spec in expand(plan.data)]
     for images in (train, *sets):
-        # What is doubtful short of a refusal is said by training and evaluation.
+        # Training and evaluation print the warnings.
         model.check_classes(images.class_names, images.templates, images.name)
     trained = len(train)
     tested = sum(min(len(images), plan.samples or len(images)) for images in sets)

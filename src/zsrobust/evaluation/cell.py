@@ -262,7 +262,7 @@ class Cell:
     def _attacked(self, attack: Attack, at: range, progress: Steps | None) -> Outcomes:
         def compute() -> Outcomes:
             outcomes = self._clean(at)
-            # The parts of an ensemble run in turn, each on what still stands of the chunk.
+            # The parts of an ensemble run in turn, each on the samples still correct.
             for part in getattr(attack, "parts", [attack]):
                 outcomes = self.measurement.attacked(part, outcomes, list(at))
             return outcomes

@@ -64,7 +64,7 @@ def _evaluate(config: EvaluateConfig, accelerator: Accelerator) -> Results:
     folder = on_first(accelerator, lambda: find_run(config))
     specs = on_first(accelerator, lambda: expand(config.data))
     models = _models(config, device)
-    # Models with one text side read names alike; the one asked for stands for its original.
+    # Models with one text side read names the same way; the one asked for is used as its original.
     readers = {
         (model.text.fingerprint, model.default_templates): model
         for model in (*attacks.surrogates.values(), *models)
@@ -112,14 +112,14 @@ def assign_chunks(cells: Sequence[Cell], world_size: int) -> list[list[tuple[Cel
 
     The largest first, each to the process that has least; work is counted in samples and attacks.
     """
-    dealt: list[list[tuple[Cell, range]]] = [[] for _ in range(world_size)]
+    assigned: list[list[tuple[Cell, range]]] = [[] for _ in range(world_size)]
     loads = [(0, rank) for rank in range(world_size)]
     pieces = [(len(at) * (1 + len(cell.attacks)), cell, at) for cell in cells for at in cell.chunks]
     for work, cell, at in sorted(pieces, key=lambda piece: -piece[0]):
         load, rank = heapq.heappop(loads)
-        dealt[rank].append((cell, at))
+        assigned[rank].append((cell, at))
         heapq.heappush(loads, (load + work, rank))
-    return dealt
+    return assigned
 
 
 def _finished(results: Results, cells: list[Cell], config: EvaluateConfig, folder: Path) -> Results:

@@ -145,7 +145,7 @@ class Gallery:
                         View(
                             view["against"],
                             _pixels(archive[f"{i}.{v}"]),
-                            {m: Prediction(**said) for m, said in view["predictions"].items()},
+                            {m: Prediction(**fields) for m, fields in view["predictions"].items()},
                         )
                         for v, view in enumerate(item["views"])
                     ]

@@ -28,8 +28,8 @@ class Outcomes:
         labels, predictions: N class indices.
         losses: N cross-entropies at the model's own logit scale.
         margins: N differences of the true logit and the largest other, above 0 where right.
-        fell_to: N names: the attack, or the part of an ensemble, that a sample fell to; ``clean``
-            where it was wrong before any, empty where it stands.
+        fell_to: N names: the attack, or the part of an ensemble, that fooled the model; ``clean``
+            where it was wrong before any, empty where it is robust.
     """
 
     sample_ids: list[str]
@@ -61,7 +61,7 @@ class Outcomes:
         return [name == "" for name in self.fell_to]
 
     def worst_with(self, other: Outcomes) -> Outcomes:
-        """These outcomes, with those of ``other`` where a sample stands here and fell there."""
+        """These outcomes, with those of ``other`` for samples robust here and not there."""
         pairs = list(zip(self.fell_to, other.fell_to, strict=True))
         taken = [not here and bool(there) for here, there in pairs]
         return Outcomes(

@@ -22,7 +22,7 @@ class Finding:
     Attributes:
         check: its name, such as ``zero gradients``.
         passed: whether nothing speaks against the numbers.
-        sentence: what was found, in plain words with the numbers.
+        sentence: what was found, as a sentence with the numbers.
         figures: the numbers by name; shares and accuracies in [0, 1].
         explanation: what it means, and what to do about it.
     """
@@ -60,7 +60,7 @@ class Row:
         key: hash of all that decides the outcome, weights and sample ids included.
         note: what was changed in the attack for this set's number of classes; empty for nothing.
         zero_gradients: share of exactly zero entries in the cross-entropy's gradient at clean
-            images that the model has right; nan where there were none to look at.
+            images that the model has right; nan where there were none.
         ties: samples decided by less than 1e-4 of a logit, before or after the attack: another
             batch size or device may tip them.
         after_part: of an ensemble, the robust accuracy once each part has run, in their order.
@@ -112,7 +112,7 @@ class Row:
         return f"{self.attack} {format_radius(self.norm, self.eps)}"
 
     def sentence(self) -> str:
-        """The row in words, for progress."""
+        """The row as text, for progress."""
         return (
             f"{self.model} on {self.dataset} at {self.resolution} px: n {self.n}, "
             f"clean {self.clean_acc:.1%}, {self.condition} {self.robust_acc:.1%}"
@@ -175,9 +175,9 @@ class BlackBoxAttack:
 
     Attributes:
         name: the attack.
-        asked: samples it was tried on; those that fell before only where they may decide.
+        asked: samples it was tried on; those misclassified before only where they may decide.
         further, less_far: on how many it took more, and not more, of the true class's lead.
-        fallen: how many fell to it.
+        fallen: how many it fooled the model on.
     """
 
     name: str
@@ -213,7 +213,7 @@ class BlackBoxProbe:
         model, dataset, norm, eps: as in :class:`Row`.
         n: samples.
         compared_with: the evaluation's attacks with gradients.
-        fallen: samples that fell to one of them.
+        fallen: samples misclassified under one of them.
         attacks: those without; none where too few samples stood the others.
         dependence: what answers depend on besides the image.
         parameters: of the probe.

@@ -293,7 +293,7 @@ def one_line(text: str) -> str:
 
 
 def escaped(text: str) -> str:
-    """``text`` as words, whatever is in it."""
+    """``text`` escaped, so that Markdown shows it literally."""
     return _ACTIVE.sub(r"\\\1", html.escape(one_line(text), quote=False))
 
 

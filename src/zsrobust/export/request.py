@@ -23,7 +23,7 @@ class ExportRequest:
         to: a format of ``FORMATS``.
         out: the folder to write; None for ``exports/MODEL-FORMAT``.
         results: an evaluation's run folder, whose rows of this model go into the card.
-        class_names: classes that a classifier is written for beside the encoder (ONNX).
+        class_names: classes that a classifier is written for in addition to the encoder (ONNX).
         templates: its prompts, with {} for the class name; None for the model's own.
         resolution: side of the images that the written model takes, in pixels (ONNX); None for
             the tower's own.
@@ -65,23 +65,23 @@ class ExportRequest:
     def _own_name(self) -> str:
         """A folder name from the model's: of a path, its last part that is not ``model``."""
         parts = [part for part in re.split(r"[/\\]", self.model) if part not in ("", ".", "model")]
-        words = parts[-1] if is_folder(self.model) and parts else "-".join(parts)
-        plain = re.sub(r"[^A-Za-z0-9._]+", "-", words).strip("-.")[:MAX_NAME]
+        own = parts[-1] if is_folder(self.model) and parts else "-".join(parts)
+        plain = re.sub(r"[^A-Za-z0-9._]+", "-", own).strip("-.")[:MAX_NAME]
         return f"{plain or 'model'}-{self.to}"
 
 
-def class_names_from(words: list[str]) -> tuple[str, ...]:
+def class_names_from(given: list[str]) -> tuple[str, ...]:
     """Class names as given, or the lines of one file that holds them.
 
     Raises:
         RequestError: if the file is no text, or holds no name.
     """
-    if len(words) != 1 or not local_path(words[0]).is_file():
-        return tuple(words)
+    if len(given) != 1 or not local_path(given[0]).is_file():
+        return tuple(given)
     try:
-        lines = local_path(words[0]).read_text(encoding="utf-8").splitlines()
+        lines = local_path(given[0]).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as reason:
-        raise RequestError(f"class_names {words[0]} cannot be read as text: {reason}") from None
+        raise RequestError(f"class_names {given[0]} cannot be read as text: {reason}") from None
     names = tuple(line.strip() for line in lines if line.strip())
-    require(bool(names), "class_names", words[0], "a file with a name a line")
+    require(bool(names), "class_names", given[0], "a file with a name a line")
     return names

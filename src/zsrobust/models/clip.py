@@ -141,25 +141,25 @@ class CLIPModel:
 
     def doubts(self, classifier: ZeroShotClassifier) -> list[str]:
         """The problems of a classifier's class names, a sentence each; see :meth:`classifier`."""
-        names, said = classifier.class_names, []
+        names, sentences = classifier.class_names, []
         if groups := classifier.indistinguishable():
             listed = "; ".join(_some(group, ", ") for group in groups[:SHOWN])
             more = f"; and {len(groups) - SHOWN} more groups" if len(groups) > SHOWN else ""
-            said.append(f"{self.name} cannot tell apart: {listed}{more}")
+            sentences.append(f"{self.name} cannot tell apart: {listed}{more}")
         cut = [n for n in names if self.cut(t.replace("{}", n) for t in classifier.templates)]
         if cut:
-            said.append(
+            sentences.append(
                 f"{self.name} leaves out the end of prompts, which are longer than its context, "
                 f"for {len(cut)} of {len(names)} class names: {_some(cut, '; ')}"
             )
         text = self.text
         unknown = [n for n in names if isinstance(text, CheckedText) and not text.is_known(n)]
         if unknown:
-            said.append(
+            sentences.append(
                 f"{self.name} does not know words of {len(unknown)} of {len(names)} class names, "
                 f"and reads all such words as the same one: {_some(unknown, '; ')}"
             )
-        return said
+        return sentences
 
     def cut(self, prompts: Iterable[str]) -> list[str]:
         """Those that are longer than the text side's context, which leaves out their end."""

@@ -21,11 +21,11 @@ from zsrobust.utils.errors import RequestError
 
 # Where scripts put the weights, the image encoder's own first.
 ENVELOPES = ("vision_encoder_state_dict", "model_state_dict", "state_dict", "model")
-# TeCoA's visual prompts, which lie beside the image encoder's weights.
+# TeCoA's visual prompts, which are saved with the image encoder's weights.
 PROMPTS = ("pad_up", "pad_down", "pad_left", "pad_right", "patch", "prompt")
 # What DistributedDataParallel, torch.compile and Lightning's modules put before a tensor's name.
 WRAPPERS = ("module.", "_orig_mod.", "model.", "clip.")
-# Numbers that OpenAI's checkpoints and torch's AveragedModel hold beside the weights, as tensors.
+# Numbers that OpenAI's checkpoints and torch's AveragedModel hold as further tensors.
 NUMBERS = ("input_resolution", "context_length", "vocab_size", "n_averaged")
 # What of a text side may be trained while its tower is locked, as open_clip does.
 SCALES = {"logit_scale", "logit_bias"}
@@ -234,12 +234,12 @@ def _refuse_other_formats(path: Path, keys: Collection[str]) -> None:
 
 def _refuse_prompts(path: Path, content: Mapping[str, Any]) -> None:
     for part in ("state_dict", "add_prompter"):
-        beside = content.get(part)
-        for key, value in beside.items() if isinstance(beside, Mapping) else ():
+        prompts = content.get(part)
+        for key, value in prompts.items() if isinstance(prompts, Mapping) else ():
             if key.rpartition(".")[2] in PROMPTS and isinstance(value, Tensor) and value.numel():
                 raise RequestError(
-                    f"{path} holds a visual prompt ({part}: {key}) beside the image encoder, which "
-                    "is not applied here: the encoder alone would be another model"
+                    f"{path} holds a visual prompt ({part}: {key}) next to the image encoder, "
+                    "which is not applied here: the encoder alone would be another model"
                 )
 
 
@@ -263,7 +263,7 @@ def _fitting(
 ) -> dict[str, Tensor]:
     """The tensors for ``module``, one for each that it has."""
     wanted = module.state_dict()
-    # What a module computes for itself, such as an attention mask; TorchScript keeps it as well.
+    # What a module computes for itself, such as an attention mask; TorchScript stores it as well.
     computed = {name for name, _ in module.named_buffers()} - wanted.keys()
     found = {key: tensor for key, tensor in found.items() if key not in computed}
     misfits = {

@@ -97,7 +97,7 @@ def folder_name(folder: Path) -> str:
 
 
 def _is_published(name: str) -> bool:
-    """Whether ``name`` is that of a published model, of which some are not at hand here."""
+    """Whether ``name`` is that of a published model, of which some are not available here."""
     if name in PACKAGED or name.startswith(("hf-hub:", "local-dir:")):
         return True
     try:

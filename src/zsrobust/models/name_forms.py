@@ -16,7 +16,7 @@ class Form:
 
     Attributes:
         name: all of it, as written.
-        word: what stands before the parentheses.
+        word: the text before the parentheses.
         arguments: what is given by place, one or more.
         options: what is given by key, as text.
     """
@@ -69,7 +69,8 @@ def read_form(name: str) -> Form | None:
     Commas inside inner parentheses belong to the inner name.
 
     Raises:
-        RequestError: if nothing is given by place, something stands after a key, or a key twice.
+        RequestError: if nothing is given by place, a value without a key follows one with a key,
+            or a key is given twice.
     """
     found = re.fullmatch(r"(?P<word>\w+)\((?P<inside>.*)\)", name)
     if not found:

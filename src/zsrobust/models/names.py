@@ -144,7 +144,7 @@ def model_folder(folder: Path) -> Path:
     if (folder / "checkpoints").is_dir():
         raise RequestError(
             f"run {folder} holds no model yet, because it ended before its first evaluation on "
-            f"held-out images; it goes on with: {resuming_command(folder)}"
+            f"held-out images; it resumes with: {resuming_command(folder)}"
         )
     raise RequestError(
         f"folder {folder} holds no model, neither {CARD} nor model/{CARD}: if it is a run's, "
@@ -153,7 +153,7 @@ def model_folder(folder: Path) -> Path:
 
 
 def resuming_command(run: Path) -> str:
-    """The command with which a fine-tuning in the folder ``run`` goes on."""
+    """The command that resumes a fine-tuning in the folder ``run``."""
     out = as_argument(run)
     return shlex.join(["zsrobust", "finetune", "--config", f"{out}/config.yaml", "--out", out])
 

@@ -192,7 +192,7 @@ def _assemble(name: str, model: Any, spec: str, config: dict[str, Any]) -> CLIPM
         raise RequestError(
             f"{name} takes images of {height} by {width} pixels: choose a model with square input"
         )
-    # CoCa's towers return patch tokens beside the embedding.
+    # CoCa's towers return patch tokens in addition to the embedding.
     if getattr(visual, "output_tokens", False):
         visual.output_tokens = False
     del model.visual

@@ -11,9 +11,9 @@ the batch and the order, and two images, however near, get independent noise, as
 defence, which draws anew for every query.
 
 - *The attacker gains* that the answer to the very image he hands in is known beforehand. An attack
-  that keeps the best of its iterates or queries (APGD, FAB, Square) therefore keeps lucky draws,
-  too, where PGD's last iterate has not been chosen for its draw. Accuracy under such an attack is
-  the worst case over many draws, which a defence that draws anew need not fear: it keeps more.
+  that returns the best of its iterates or queries (APGD, FAB, Square) therefore returns lucky
+  draws, too, where PGD's last iterate has not been chosen for its draw. Accuracy under such an
+  attack is the worst case over many draws; a defence that draws anew has a higher accuracy.
   ``transfer(A, ttc(MODEL, seed=1))`` on ``ttc(MODEL)`` shows what A found to other draws, as such
   a defence would.
 - *The attacker loses* nothing: seed and defence are known to him.

@@ -1,7 +1,7 @@
 """Visual prompts around an image tower, and the patch tokens of a tower with or without one.
 
-A visual prompt is a fixed tower that sees something learned beside the image: a frame of pixels
-(Bahng et al., arXiv 2203.17274) or tokens (Jia et al., ECCV 2022, arXiv 2203.12119).
+A visual prompt is a fixed tower that sees something learned in addition to the image: a frame of
+pixels (Bahng et al., arXiv 2203.17274) or tokens (Jia et al., ECCV 2022, arXiv 2203.12119).
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ class Needs:
     Attributes:
         student: views for the model in training.
         teacher: views for the frozen original; its clean embeddings are there for the attack too.
-        tokens: patch tokens of every view beside its embedding; only ViTs of open_clip have them.
+        tokens: patch tokens of every view, with its embedding; only ViTs of open_clip have them.
         attack: what adversarial images move away from: ``labels``, true or soft; or what the
             ``student`` or the ``teacher`` makes of the clean image. None trains on clean images.
     """
@@ -46,7 +46,7 @@ class Needs:
 
     @property
     def random_start(self) -> bool:
-        """Whether the attack must start beside the image: at it, a distance has no gradient."""
+        """Whether the attack starts at random: at the image itself, a distance has no gradient."""
         return self.attack in ("student", "teacher")
 
     @property
@@ -175,7 +175,7 @@ class Objective(ABC):
         return ()
 
     def head(self, dim: int, classes: int, seed: int) -> nn.Module | None:
-        """A module to train beside the encoder, from embeddings (N, dim); mostly none.
+        """A module to train with the encoder, from embeddings (N, dim); mostly none.
 
         It is saved in checkpoints and is no part of the fine-tuned model.
         """

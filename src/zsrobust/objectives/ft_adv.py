@@ -17,7 +17,7 @@ class FTAdv(Objective):
     """``CE(W S(x') + b, y)``, the mean over samples; x' from PGD on the same cross-entropy.
 
     The linear layer takes raw embeddings, starts from PyTorch's random weights (keyed by the
-    run's seed), is trained beside the encoder by the same optimizer, and is dropped after
+    run's seed), is trained with the encoder by the same optimizer, and is dropped after
     training: the fine-tuned encoder is evaluated with the text, as every other.
     """
 

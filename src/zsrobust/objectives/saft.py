@@ -20,7 +20,7 @@ PLAIN = (
     "A {} seen from afar",
     "A small and blurred picture of a {}",
 )
-"""What stands for descriptions where no file gives any."""
+"""Used as descriptions where no file gives any."""
 
 
 @register("saft", "SAFT", arxiv="2602.12461")

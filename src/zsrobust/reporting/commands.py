@@ -73,7 +73,7 @@ def command_after(request: Mapping[str, Any], folder: Path) -> str:
 
 
 def repeating_command(folder: Path) -> str:
-    """``zsrobust finetune`` for what the run in ``folder`` did, in a new folder beside it."""
+    """``zsrobust finetune`` for what the run in ``folder`` did, in a new folder next to it."""
     again = folder.with_name(f"{folder.name}-again")
     config = as_argument(folder / "config.yaml")
     return shlex.join(["zsrobust", "finetune", "--config", config, "--out", as_argument(again)])

@@ -1,4 +1,4 @@
-"""Tables of comparisons: model against model, and ours beside what papers printed."""
+"""Tables of comparisons: model against model, and ours next to published numbers."""
 
 from __future__ import annotations
 

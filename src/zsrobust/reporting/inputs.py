@@ -98,7 +98,7 @@ def _parts(demo: Path) -> list[Path]:
     own = [demo] if (demo / GALLERY).exists() else []
     if not own:
         raise RequestError(
-            f"{demo} is a demonstration that has not finished; it goes on with: {_command(demo)}"
+            f"{demo} is a demonstration that has not finished; it resumes with: {_command(demo)}"
         )
     return [*own, *runs]
 

@@ -1,4 +1,4 @@
-"""``zsrobust report``: one page from run folders, and every table and figure in files beside it."""
+"""``zsrobust report``: one page from run folders, and each table and figure in its own file."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def write_report(folders: Sequence[Path], out: Path) -> Written:
             lead=_lead(inputs, groups),
             foot=[
                 "Computed from results files alone. Tables can be sorted by their headings where "
-                f"JavaScript runs; every table and figure is in the folder {FILES} beside this "
+                f"JavaScript runs; every table and figure is in the folder {FILES} next to this "
                 "page."
             ],
             sections=sections,
@@ -74,12 +74,12 @@ def write_report(folders: Sequence[Path], out: Path) -> Written:
         try:
             # The page first: files without one are refused as foreign.
             write_text(page, text)
-            with atomic_folder(out / FILES) as beside:
+            with atomic_folder(out / FILES) as folder:
                 for block in _kept(sections, inputs):
-                    _write(block, beside)
+                    _write(block, folder)
                 for group in groups:
                     rows = rows_table(group).as_csv()
-                    (beside / f"{group.prefix}rows.csv").write_text(rows, encoding="utf-8")
+                    (folder / f"{group.prefix}rows.csv").write_text(rows, encoding="utf-8")
         except OSError as error:
             raise RequestError(f"out {out} cannot be written: {error.strerror}") from None
     return Written(page, sorted((out / FILES).iterdir()))
@@ -127,7 +127,7 @@ def _gallery_name(number: int) -> str:
 
 
 def _kept(sections: Sequence[Section], inputs: Inputs) -> Iterator[Block]:
-    """What the folder beside the page holds."""
+    """What the folder next to the page holds."""
     for section in sections:
         yield from section.everything()
     for number, (_, gallery) in enumerate(inputs.galleries):

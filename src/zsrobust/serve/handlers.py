@@ -222,6 +222,6 @@ def _top(prediction: Prediction) -> dict[str, float]:
 def _refusal(error: Exception) -> str:
     if isinstance(error, ZSRobustError):
         return html.paragraphs(str(error)[:1].upper() + str(error)[1:] + ".", error=True)
-    # A failure that is not the visitor's is logged for whoever runs the server.
+    # A failure that is not the visitor's is logged for the operator of the server.
     logging.getLogger(__name__).exception("a visitor's request failed")
     return html.paragraphs("Something failed here; the server's terminal says what.", error=True)

@@ -65,7 +65,7 @@ def _doubts(class_names: tuple[str, ...], models: Sequence[ServedModel]) -> list
     return [
         *sentences,
         "No model here can read all of these names: write others, such as an example's, or serve a "
-        "model that knows them; zsrobust serve photo-lite knows everyday words.",
+        "model that knows them; zsrobust serve photo-lite knows everyday objects.",
     ]
 
 
@@ -85,23 +85,23 @@ def _outcome(one: Attacked, compared: Comparison) -> str:
     for group in compared.indistinguishable.get(one.on, ()):
         if before.top in group or (compared.settings.target is not None and one.aim in group):
             return (
-                f"Whether the attack fooled {one.on} cannot be said: these names are one and the "
-                f"same to it: {', '.join(group)}."
+                f"Whether the attack fooled {one.on} cannot be decided: it does not distinguish "
+                f"these names: {', '.join(group)}."
             )
     if compared.settings.target is None:
-        fell = after.top != before.top
+        fooled = after.top != before.top
         text = (
-            f"{one.on} fell: {before.text} before, {after.text} under attack."
-            if fell
-            else f"{one.on} stands: {before.text} before, {after.text} under attack."
+            f"{one.on} was fooled: {before.text} before, {after.text} under attack."
+            if fooled
+            else f"{one.on} was not fooled: {before.text} before, {after.text} under attack."
         )
     elif before.top == one.aim:
-        return f"{one.on} said {one.aim} before the attack: choose another target."
+        return f"{one.on} predicted {one.aim} before the attack: choose another target."
     else:
-        fell = after.top == one.aim
-        reached = "says" if fell else "does not say"
+        fooled = after.top == one.aim
+        reached = "predicts" if fooled else "does not predict"
         text = f"{one.on} {reached} {one.aim} under attack: {before.text} before, {after.text}."
-    if not fell:
+    if not fooled:
         return text
     if in_file.top == after.top:
         return f"{text} The attack survives rounding to 8 bits."
@@ -109,7 +109,7 @@ def _outcome(one: Attacked, compared: Comparison) -> str:
 
 
 def comparison(compared: Comparison) -> str:
-    """The table of who says what of which image, and the threat model."""
+    """The table of each model's prediction for each image, and the threat model."""
     names = list(compared.clean)
     rows = [
         {
@@ -118,9 +118,12 @@ def comparison(compared: Comparison) -> str:
         }
     ]
     for one in compared.attacked:
-        for rounding, said in (("", one.predictions), (", 8 bits", one.predictions_8bit)):
+        for rounding, predictions in (("", one.predictions), (", 8 bits", one.predictions_8bit)):
             cells = [
-                _cell(compared.merged(n, said[n]).text, "white box" if n == one.on else "transfer")
+                _cell(
+                    compared.merged(n, predictions[n]).text,
+                    "white box" if n == one.on else "transfer",
+                )
                 for n in names
             ]
             rows.append({"image": f"attacked on {one.on}{rounding}", "cells": cells})

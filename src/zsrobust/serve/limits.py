@@ -60,7 +60,7 @@ class Limits:
                     f"{self.letters} at most"
                 )
         if twice := next((name for name in names if names.count(name) > 1), None):
-            raise RequestError(f"the class name {twice!r} stands there twice: write it once")
+            raise RequestError(f"the class name {twice!r} is given twice: write it once")
         return names
 
     def read_eps(self, text: object) -> Eps:

@@ -1,4 +1,4 @@
-"""The page: what stands where, and which button does what."""
+"""The page: its layout, and the handler of each button."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ def work(jobs: Callable[[], Sequence[Job]], say: Callable[[str], None]) -> None:
     Raises:
         RequestError: if a job's folder holds another run, or its request cannot be met.
         RunError: if a job fails.
-        KeyboardInterrupt: on Ctrl-C; the same call goes on from there.
+        KeyboardInterrupt: on Ctrl-C; the same call resumes there.
     """
     waiting = False
     while True:

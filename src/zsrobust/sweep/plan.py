@@ -92,7 +92,7 @@ class Sweep:
 
         Args:
             without: models whose results are to be had elsewhere. One that is here anyway is
-                evaluated too, so that all that is said of it is said of the same weights.
+                evaluated too, so that all results are of the same weights.
         """
         jobs: list[Job] = [job for name, job in self.originals().items() if name not in without]
         for run in self.runs():

@@ -80,7 +80,7 @@ def rerun(run: Path, out: Path | None = None) -> Rerun:
         RequestError: if ``run`` is not a finished run, ``out`` is not free for its repetition, or
             what the run needs is not here.
         RunError: if the repetition fails.
-        KeyboardInterrupt: on Ctrl-C; the same call goes on from there.
+        KeyboardInterrupt: on Ctrl-C; the same call resumes there.
     """
     again = out or run.with_name(f"{run.resolve().name}-again")
     if again.resolve() == run.resolve():
@@ -157,11 +157,11 @@ def request_of(run: Path, out: Path) -> Config:
         title = path.read_text(encoding="utf-8").partition("\n")[0]
     except (OSError, UnicodeDecodeError):
         title = ""
-    words = ["--config", str(path), "--out", str(out)]
+    argv = ["--config", str(path), "--out", str(out)]
     if title.startswith("# zsrobust finetune"):
-        return parse_finetune(words)
+        return parse_finetune(argv)
     if title.startswith("# zsrobust evaluate"):
-        return parse_evaluate(words)
+        return parse_evaluate(argv)
     raise RequestError(
         f"{run} is no run folder of zsrobust finetune or evaluate: it has no {CONFIG}"
     )
@@ -181,7 +181,7 @@ def read_run(run: Path, request: Config) -> RecordedRun:
     if training and not (card := read_card(run / "model" / CARD)).get("finished", True):
         raise RequestError(
             f"{run} is not finished: its model is of step {card['step']} of {card['total_steps']}; "
-            f"it goes on with: {resuming_command(run)}"
+            f"it resumes with: {resuming_command(run)}"
         )
     return _training(run) if training else _evaluation(run)
 

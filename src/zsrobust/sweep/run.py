@@ -1,4 +1,4 @@
-"""Run a sweep to its table and plot; cut off, it goes on from the runs it has."""
+"""Run a sweep to its table and plot; interrupted, it resumes from the finished runs."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def run_sweep(sweep: Sweep) -> Swept:
         RequestError: before any training, if a model or data set is not to be had, a model cannot
             tell the classes of one apart, or a folder holds another run.
         RunError: if a run fails otherwise than by diverging.
-        KeyboardInterrupt: on Ctrl-C; the same call goes on from there.
+        KeyboardInterrupt: on Ctrl-C; the same call resumes there.
     """
     models = [load(model) for model in {config.model for config in sweep.recipes.values()}]
     for train in {config.data for config in sweep.recipes.values()}:

@@ -62,7 +62,7 @@ def run_study(study: Study) -> Shown:
         RequestError: before any training, if a model or data set is not to be had, or a folder
             holds another run.
         RunError: if a run fails otherwise than by diverging.
-        KeyboardInterrupt: on Ctrl-C; the same call goes on from there.
+        KeyboardInterrupt: on Ctrl-C; the same call resumes there.
     """
     _check(study.jobs())
     work(study.jobs, Steps("", 1).say)

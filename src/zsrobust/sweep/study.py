@@ -9,7 +9,7 @@ Keys of a plan::
     systems: {NAME: {title: ..., search_from: ..., recipe: ..., ...}}  and options of finetune
     comparisons: {NAME: {...}}  each as :class:`Comparison`
 
-``{root}`` in data stands for the folder of the data sets, ``further:{root}`` for every set of the
+``{root}`` in data is the folder of the data sets, ``further:{root}`` for every set of the
 paper there but those that are named.
 """
 

@@ -2,7 +2,7 @@
 
 A checkpoint is a folder ``step-00000200`` with ``weights.safetensors``, ``optimizer.safetensors``
 and ``state.json``, which holds the hash of each and of what else it says itself. No random state
-is kept, because none is carried from step to step: order, noise and dropout are functions of the
+is saved, because none is carried from step to step: order, noise and dropout are functions of the
 seed and the step.
 """
 
@@ -62,7 +62,7 @@ def save_checkpoint(
         step: which it is.
         tensors: what ``gather`` gave.
         state: further JSON values for ``state.json``.
-        keep: how many are kept.
+        keep: how many are left, the newest; older ones are deleted.
 
     Raises:
         RunError: if it cannot be written, as on a full disk; earlier ones stay.
@@ -80,13 +80,13 @@ def save_checkpoint(
         with atomic_folder(path) as temporary:
             for name, values in tensors.items():
                 save_file(values, temporary / name)
-            said: dict[str, Any] = {"schema": SCHEMA, "step": step, **state}
+            content: dict[str, Any] = {"schema": SCHEMA, "step": step, **state}
             hashes = {name: sha256_of(temporary / name) for name in TENSOR_FILES}
-            said["sha256"] = {**hashes, "state": _digest(said)}
-            (temporary / "state.json").write_text(json.dumps(said, indent=1), encoding="utf-8")
-        kept = [other for other in checkpoints(folder) if other.name <= path.name][-keep:]
+            content["sha256"] = {**hashes, "state": _digest(content)}
+            (temporary / "state.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+        newest = [other for other in checkpoints(folder) if other.name <= path.name][-keep:]
         for other in checkpoints(folder):
-            if other not in kept:
+            if other not in newest:
                 shutil.rmtree(other)
     except NotWritten:
         raise
@@ -157,18 +157,18 @@ def load_newest(
 
 def _digest(state: dict[str, Any]) -> str:
     """SHA-256 of all that ``state.json`` says besides hashes."""
-    said = {key: value for key, value in state.items() if key != "sha256"}
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+    content = {key: value for key, value in state.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _own(tensors: dict[str, Tensor], *, keep: bool) -> dict[str, Tensor]:
-    kept = {}
+    copies = {}
     for name, value in tensors.items():
         together = full_tensor(value.detach())
         if keep:
             # safetensors refuses tensors that share memory or are not contiguous.
-            kept[name] = together.cpu().clone(memory_format=torch.contiguous_format)
-    return kept
+            copies[name] = together.cpu().clone(memory_format=torch.contiguous_format)
+    return copies
 
 
 def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

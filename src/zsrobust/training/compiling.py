@@ -31,7 +31,7 @@ def check_compiles(encoder: nn.Module, name: str, device: torch.device) -> None:
     if len(classes) != 1 or any(isinstance(part, nn.Conv2d) for part in _parts(encoder)):
         raise RequestError(
             f"compile is true: model {name} ({type(tower_of(encoder)).__name__}) is not made of "
-            "transformer blocks that are all alike: use compile false"
+            "transformer blocks of one class: use compile false"
         )
     try:
         torch.compile(_something, backend=BACKEND)(torch.zeros(2, device=device))

@@ -39,7 +39,7 @@ class TrainedEncoder:
         accelerator: devices and processes.
         train_batch_norm: let batch statistics normalise and move the stored ones; else BatchNorm
             stays as in evaluation.
-        tokens: give patch tokens beside the embeddings; the tower must have them.
+        tokens: give patch tokens with the embeddings; the tower must have them.
         head: a module of the loss on top of the embeddings, trained with them.
         ema: decay of the average of the weights over steps; None for no average.
         shard: let each process keep a part of every weight (FSDP).
@@ -79,8 +79,8 @@ class TrainedEncoder:
     @property
     def evaluated(self) -> nn.Module:
         """What is evaluated and saved; of sharded weights as of the last :meth:`gather`."""
-        kept = self.average or self.unsharded
-        return self.raw if kept is None else kept.encoder
+        other = self.average or self.unsharded
+        return self.raw if other is None else other.encoder
 
     @property
     def checkpointed(self) -> nn.Module:

@@ -56,7 +56,7 @@ class Run:
 
 
 def finetune(config: FinetuneConfig) -> Run:
-    """Fine-tune as ``config`` says; goes on where an interrupted run of the same folder ended.
+    """Fine-tune as ``config`` says; resumes an interrupted run of the same folder.
 
     Raises:
         RequestError: before any training, if something asked for is wrong or missing.
@@ -177,7 +177,7 @@ def _templates(data: ImageSet, config: FinetuneConfig) -> Sequence[str] | None:
 
 
 def _tuned(model: CLIPModel, data: ImageSet, config: FinetuneConfig) -> CLIPModel:
-    """``model`` with all that is to be said of it once it is trained."""
+    """``model`` with its name and warnings once it is trained."""
     assert config.objective is not None
     label = config.objective.label
     if config.adapter.kind != "full":
@@ -198,7 +198,7 @@ def _tuned(model: CLIPModel, data: ImageSet, config: FinetuneConfig) -> CLIPMode
 def _classifier(
     model: CLIPModel, data: ImageSet, config: FinetuneConfig, accelerator: Accelerator
 ) -> ZeroShotClassifier:
-    # What is doubtful in the names was said when they were checked.
+    # Doubtful names were reported when they were checked.
     classifier = model.classifier(data.class_names, _templates(data, config), lambda _: None)
     return classifier.to(accelerator.device)
 

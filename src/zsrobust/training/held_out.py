@@ -43,7 +43,7 @@ class HeldOut:
         return (self.clean_acc + self.robust_acc) / 2
 
     def with_warning(self, step: int, original: HeldOut | None) -> HeldOut:
-        """The same with its warning, at ``step``, beside the model that was before the first."""
+        """The same with its warning, at ``step``, compared with the model before the first."""
         problems = collapse(self, original, "the held-out images")
         clauses = ", and ".join(problem.clause for problem in problems)
         return replace(self, warning=f"at step {step} the model {clauses}" if clauses else "")

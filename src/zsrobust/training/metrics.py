@@ -22,8 +22,8 @@ class MetricsLog:
         """Drop what a killed run wrote beyond ``step``, a half-written last line included."""
         if self.path is not None and self.path.exists():
             rows = read_metrics(self.path)
-            kept = [row for row in rows if isinstance(n := row.get("step"), int) and n <= step]
-            write_text(self.path, "".join(json.dumps(row) + "\n" for row in kept))
+            earlier = [row for row in rows if isinstance(n := row.get("step"), int) and n <= step]
+            write_text(self.path, "".join(json.dumps(row) + "\n" for row in earlier))
 
     def append(self, **row: Any) -> None:
         """Write one line.
@@ -51,7 +51,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def shown(figures: dict[str, float], held_out: HeldOut, images_per_second: float) -> str:
-    """A step's figures beside the bar."""
+    """A step's figures next to the bar."""
     parts = [f"loss {figures['total']:.3f}" if figures else "skipped"]
     for key, name in (("clean_acc", "clean"), ("adversarial_acc", "adversarial")):
         if key in figures:

@@ -1,6 +1,6 @@
-"""What becomes of a step whose loss or gradient is not finite: stop, or skip and go on.
+"""What becomes of a step whose loss or gradient is not finite: stop, or skip and continue.
 
-Either way the step is kept in a file that :func:`zsrobust.training.replay.replay` computes anew.
+Either way the step is saved in a file that :func:`zsrobust.training.replay.replay` computes anew.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from zsrobust.utils.files import atomic_folder
 FOLDER = "non_finite"
 # More in a row is no bad batch, but a model that is lost.
 MOST_IN_A_ROW = 10
-# Each record holds all weights. The first are kept: what follows is often their consequence.
+# Each record holds all weights. The first are saved: what follows is often their consequence.
 MOST_RECORDS = 3
 SCHEMA = 1
 
@@ -73,7 +73,7 @@ class NonFiniteSteps:
             weights: gives all that is trained, as in a checkpoint, where this is the first process.
             about: further JSON values.
 
-        Returns where the record is, in words.
+        Returns where the record is, as a clause.
         """
         path = self.folder / FOLDER / f"step-{about['step']:08d}"
         earlier = [other for other in path.parent.glob("step-*") if other != path]
@@ -88,15 +88,15 @@ class NonFiniteSteps:
             tensors[f"images.{number}"] = accelerator.gather(images).cpu()
             tensors[f"labels.{number}"] = accelerator.gather(batch.labels).cpu()
             ids.append(gather_object(part.sample_ids))
-        said = json.dumps({"schema": SCHEMA, **about, "sample_ids": ids}, indent=1) + "\n"
+        content = json.dumps({"schema": SCHEMA, **about, "sample_ids": ids}, indent=1) + "\n"
 
         def write() -> str:
             try:
                 with atomic_folder(path) as unfinished:
                     save_file(tensors, unfinished / "step.safetensors")
-                    (unfinished / "step.json").write_text(said, encoding="utf-8")
+                    (unfinished / "step.json").write_text(content, encoding="utf-8")
             except OSError as error:
-                return f"its record could not be kept: {error}"
+                return f"its record could not be saved: {error}"
             return f"its images, ids and weights are in {path}"
 
         return on_first(accelerator, write)

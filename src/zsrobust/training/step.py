@@ -62,7 +62,7 @@ class TrainingStep:
         the global batch.
 
         Raises:
-            NonFinite: on every process alike, if loss or gradient is not finite; weights and stored
+            NonFinite: on every process, if loss or gradient is not finite; weights and stored
                 statistics are then as before.
         """
         student = self.encoder.student

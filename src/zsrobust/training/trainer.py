@@ -112,15 +112,13 @@ class Trainer:
                     self._save()
                     raise Stopped(
                         f"stopped at step {self.done} of {self.total_steps}; "
-                        "the same command goes on from there",
+                        "run the same command to resume",
                         by,
                     )
             on_first(self.accelerator, lambda: mark_finished(self.folder / "model"))
             # What else a command has to do after this run is not begun.
             if by := self._asked_to_stop(interrupt):
-                raise Stopped(
-                    "stopped after the last step; the same command goes on from there", by
-                )
+                raise Stopped("stopped after the last step; run the same command to resume", by)
         assert self.best is not None
         return self.best
 
@@ -170,7 +168,7 @@ class Trainer:
     ) -> None:
         """Record the step after ``done``, which is not finite, and skip it if it may be."""
         step = self.done + 1
-        kept = self.non_finite.record(
+        record = self.non_finite.record(
             self.accelerator,
             parts,
             lambda: self._tensors()[WEIGHTS],
@@ -186,12 +184,12 @@ class Trainer:
             self.non_finite.count(str(error), step)
         except NonFinite as stop:
             raise NonFinite(
-                f"{stop}; the last good checkpoint in {self.checkpoints} is kept; {kept}; "
+                f"{stop}; the last good checkpoint in {self.checkpoints} is kept; {record}; "
                 "try a lower optimizer.lr or optimizer.clip_norm",
                 error.figures,
             ) from error
         self.log.append(kind="non_finite", step=step, lr=rate, problem=str(error))
-        bar.say(f"warning: step {step} was skipped: {error}; {kept}")
+        bar.say(f"warning: step {step} was skipped: {error}; {record}")
 
     def _evaluate(self, bar: Steps) -> HeldOut:
         self.encoder.gather()

@@ -1,6 +1,6 @@
 """The cache on disk: its folder, its size limit, and eviction of the least recently used.
 
-The entries are plain files, which several processes map into memory; ``diskcache`` keeps pickles.
+The entries are plain files, which several processes map into memory; ``diskcache`` stores pickles.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def make_room(size: int) -> bool:
     """Evict the least recently used entries until ``size`` more bytes fit; whether they then do.
 
     They fit if all large entries stay within ``cache_limit`` and 1 GiB of the disk stays free. A
-    process that still reads a deleted file keeps it until it is closed. Two processes that ask at
+    process that has a deleted file open can read it until it is closed. Two processes that ask at
     once may both be granted room, so the limit may be exceeded by what is being written.
     """
     folder, limit = cache_folder(), cache_limit()

@@ -61,7 +61,7 @@ class Stopped(KeyboardInterrupt):
     """
 
     def __init__(
-        self, sentence: str = "interrupted; the same command goes on from here", by: int = 0
+        self, sentence: str = "interrupted; run the same command to resume", by: int = 0
     ) -> None:
         super().__init__(sentence)
         self.exit_code = 128 + (by or signal.SIGINT)

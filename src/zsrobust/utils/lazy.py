@@ -4,7 +4,7 @@ Names and options of methods, attacks and adapters are printed, completed and ch
 waiting for torch. Their modules write ``from zsrobust.utils.lazy import F, Tensor, nn, torch`` and
 use these as usual in functions and annotations. A class that derives from ``nn.Module`` lies in a
 module of its own, which is imported where one is made. A module of options takes ``TYPE_CHECKING``
-from here, too: jsonargparse runs what stands below that of ``typing``.
+from here, too: jsonargparse runs what is below that of ``typing``.
 
 ``lazy_loader`` does this for modules, but it also puts an unloaded ``torch`` in ``sys.modules``,
 where other packages look whether it is loaded.

@@ -69,7 +69,7 @@ class Steps:
         self._at_start, self._started = self.done, time.monotonic()
 
     def advance(self, steps: int = 1, figures: str = "") -> None:
-        """Count ``steps`` more; ``figures`` is what to show beside them."""
+        """Count ``steps`` more; ``figures`` is what to show next to them."""
         self.done += steps
         self._bar.update(self._task, completed=self.done, figures=figures)
         now = time.monotonic()

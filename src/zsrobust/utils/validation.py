@@ -66,7 +66,7 @@ def check_types(options: Any, prefix: str = "") -> None:
     for field in fields(options):
         value = getattr(options, field.name)
         if not _fits(value, hints[field.name]):
-            allowed = _in_words(hints[field.name])
+            allowed = _described(hints[field.name])
             require(False, f"{prefix}{field.name}", repr(value), allowed)
 
 
@@ -128,7 +128,7 @@ def misfit(key: str, value: Any, hint: Any) -> str | None:
 
 
 def _must_be(key: str, value: Any, hint: Any) -> str:
-    return f"{key} is {in_short(value)}: must be {_in_words(hint)}"
+    return f"{key} is {in_short(value)}: must be {_described(hint)}"
 
 
 def _fits(value: Any, hint: Any) -> bool:
@@ -143,17 +143,17 @@ def _fits(value: Any, hint: Any) -> bool:
         return isinstance(value, int | float) and not isinstance(value, bool)
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool)
-    # A protocol cannot be checked by isinstance; whoever declares one checks it.
+    # A protocol cannot be checked by isinstance; its own code checks it.
     return getattr(hint, "_is_protocol", False) or isinstance(value, hint)
 
 
-def _in_words(hint: Any) -> str:
+def _described(hint: Any) -> str:
     origin = get_origin(hint)
     if origin in (Union, UnionType):
-        return ", or ".join(_in_words(part) for part in get_args(hint))
+        return ", or ".join(_described(part) for part in get_args(hint))
     if origin is Literal:
         return f"one of {', '.join(map(str, get_args(hint)))}"
     if origin is list:
-        return f"a list of {_in_words(get_args(hint)[0])}"
-    words = {type(None): "null", bool: "true or false", Eps: "0 or more, such as 1/255 or 0.0039"}
-    return words.get(hint) or str(getattr(hint, "__name__", hint))
+        return f"a list of {_described(get_args(hint)[0])}"
+    texts = {type(None): "null", bool: "true or false", Eps: "0 or more, such as 1/255 or 0.0039"}
+    return texts.get(hint) or str(getattr(hint, "__name__", hint))

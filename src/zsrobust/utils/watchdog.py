@@ -28,7 +28,7 @@ from zsrobust.utils.errors import ProcessLost, RunError
 BEAT = 2.0
 SILENCE = 30.0
 GRACE = 5.0
-GO_ON = "; this run ends here, and the same command goes on from what is saved"
+RESUME = "; this run ends here; run the same command to resume from what is saved"
 
 _RUNS = count()
 
@@ -125,7 +125,7 @@ class Watch:
                     break
         except RuntimeError:
             self.lost = ProcessLost(
-                f"process 0 of {self.world_size} is gone, and the store with it{GO_ON}"
+                f"process 0 of {self.world_size} is gone, and the store with it{RESUME}"
             )
         if self.lost:
             self._lose(self.lost)
@@ -141,10 +141,10 @@ class Watch:
         if state.startswith(("failed", "lost")):
             if now - since > GRACE:
                 kind = RunError if state.startswith("failed") else ProcessLost
-                self.lost = kind(f"{name} {state.removesuffix(GO_ON)}{GO_ON}")
+                self.lost = kind(f"{name} {state.removesuffix(RESUME)}{RESUME}")
         elif state != "done" and now - since > SILENCE:
             self.lost = ProcessLost(
-                f"{name} has not been heard of for {SILENCE:.0f} seconds{GO_ON}"
+                f"{name} has not been heard of for {SILENCE:.0f} seconds{RESUME}"
             )
 
     def _wait_for_others(self) -> None:

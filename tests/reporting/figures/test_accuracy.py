@@ -90,7 +90,7 @@ def test_the_attack_that_leaves_least_is_shown_unless_another_is_asked_for(resul
     assert accuracy_figure(both).axes[1].get_title() == "under apgd-ce 4/255"
     figure = accuracy_figure(both, "pgd-10 4/255")
     assert at(shown(figure.axes[1])["PMG-AFT"], 0)[0] == pytest.approx(45)
-    with pytest.raises(RequestError, match=r"no result is under cw-10 1/255: there are pgd-10"):
+    with pytest.raises(RequestError, match=r"there is no result for cw-10 1/255: there are pgd-10"):
         accuracy_figure(both, "cw-10 1/255")
 
 

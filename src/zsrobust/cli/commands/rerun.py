@@ -29,7 +29,7 @@ def parsers() -> list[Parser]:
         "run", type=local_path, metavar="RUN", help="a folder of finetune or evaluate"
     )
     parser.add_argument(
-        "--out", type=local_path, metavar="DIR", help="where to repeat it (RUN-again, beside it)"
+        "--out", type=local_path, metavar="DIR", help="where to repeat it (RUN-again, next to it)"
     )
     return [parser]
 

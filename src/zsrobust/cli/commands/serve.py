@@ -49,8 +49,8 @@ def run(argv: Sequence[str], output: Output) -> None:
     with claim(args.host, args.port) as listening:
         if not is_loopback(args.host):
             output.warn(
-                f"warning: {args.host} is open to other machines, and whoever reaches it may run "
-                "attacks here: there is no password"
+                f"warning: {args.host} is open to other machines, and anyone who reaches it may "
+                "run attacks here: there is no password"
             )
         models = load_served(args.model, device, limits)
         for one in models:

@@ -1,4 +1,4 @@
-"""Captions: what a scene shows, said in words, and what makes such a saying true of a scene."""
+"""Captions of scenes, and the attributes that each caption states."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def describe(facts: Ints, draws: NDArray[np.float32], stress: tuple[str, ...] = 
 
 
 Say = Callable[[list[int], list[float]], tuple[str, list[int]]]
-"""From facts and draws to words and the attributes that they claim."""
+"""From facts and draws to a text and the attributes that it states."""
 
 
 def _captions(
@@ -91,25 +91,25 @@ def _captions(
 
 
 def _naming(fact: list[int], draw: list[float]) -> tuple[str, list[int]]:
-    words, claimed = concepts()[fact[_CONCEPT]].name, [_CONCEPT]
+    text, claimed = concepts()[fact[_CONCEPT]].name, [_CONCEPT]
     if draw[1] < 0.3:
-        words = f"{list(COLOURS)[fact[_COLOUR]]} {words}"
+        text = f"{list(COLOURS)[fact[_COLOUR]]} {text}"
         claimed.append(_COLOUR)
     if fact[_COUNT] > 1 and draw[2] < 0.4:
-        words = f"{NUMBERS[fact[_COUNT] - 1]} times {words}"
+        text = f"{NUMBERS[fact[_COUNT] - 1]} times {text}"
         claimed.append(_COUNT)
     else:
-        words = ("a ", "the ", "")[int(draw[3] * 3)] + words
+        text = ("a ", "the ", "")[int(draw[3] * 3)] + text
     if draw[4] < 0.15:
-        words += f" on a {list(COLOURS)[fact[_GROUND]]} background"
+        text += f" on a {list(COLOURS)[fact[_GROUND]]} background"
         claimed.append(_GROUND)
     elif draw[4] < 0.3:
-        words += f" on {PAPERS[fact[_PAPER]]}"
+        text += f" on {PAPERS[fact[_PAPER]]}"
         claimed.append(_PAPER)
     elif draw[4] < 0.45 and fact[_POSITION] < len(POSITIONS):
-        words += f" in the {POSITIONS[fact[_POSITION]]}"
+        text += f" in the {POSITIONS[fact[_POSITION]]}"
         claimed.append(_POSITION)
-    return words, claimed
+    return text, claimed
 
 
 def _describing(fact: list[int], draw: list[float], stressed: set[int]) -> tuple[str, list[int]]:

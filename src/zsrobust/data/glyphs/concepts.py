@@ -1,4 +1,4 @@
-"""What can be shown: kinds of things, their names in words, and the characters that show them."""
+"""What can be shown: kinds of things, their names, and the characters that show them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Concept:
     """One thing that an image can show.
 
     Attributes:
-        name: in words, as captions and class names have it: ``chess king``.
+        name: as captions and class names write it: ``chess king``.
         kind: the kind it belongs to: ``chess piece``.
         characters: those that show it; empty for a drawn shape, whose name says how.
         training: whether it belongs to the fine-tuning set's classes, and so to no other set's.

@@ -1,4 +1,4 @@
-"""Numbers that belong to an index: the same whoever asks, in whatever order and batch.
+"""Random numbers keyed by an index: they do not depend on order, batch or process.
 
 SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014) as a
 counter-based generator, in integers, so that every machine draws the same.
@@ -16,9 +16,9 @@ _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
 
 
-def stream(*words: str) -> np.uint64:
+def stream(*parts: str) -> np.uint64:
     """The 64-bit key of a stream of draws, such as that of (set, split, purpose)."""
-    digest = hashlib.blake2b("\x1f".join(words).encode(), digest_size=8).digest()
+    digest = hashlib.blake2b("\x1f".join(parts).encode(), digest_size=8).digest()
     return np.uint64(int.from_bytes(digest, "big"))
 
 

@@ -70,7 +70,7 @@ def _glyph(character: str, name: str) -> NDArray[np.uint8]:
     image = Image.fromarray(pixels)
     image = image.crop(image.getbbox())
     longer = max(image.size)
-    # A dash keeps some height however long it is.
+    # A dash has some height however long it is.
     width, height = (max(round(n * SIDE / longer), round(SIDE / 12)) for n in image.size)
     square = Image.new("L", (SIDE, SIDE))
     square.paste(

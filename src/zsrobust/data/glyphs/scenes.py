@@ -43,7 +43,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Scenes:
-    """N scenes, one array an attribute, each (N,) unless said otherwise.
+    """N scenes, one array an attribute, each (N,) unless stated otherwise.
 
     Attributes:
         concept: index into ``concepts()``.

@@ -75,12 +75,12 @@ def _notes(names: Sequence[str], what: str, chosen: bool, where: str) -> tuple[s
         )
     if code := code_before_names(names, blank=r"[\s.,;:)_-]+"):
         return (
-            f"a code stands before every class name of {what}, as {code!r} of {names[0]!r}, and "
+            f"a code comes before every class name of {what}, as {code!r} of {names[0]!r}, and "
             f"so in every prompt: give the names alone{where}",
         )
     if _count([_BEHIND.fullmatch(name) for name in names], number=2, rest=1):
         return (
-            f"a number stands behind every class name of {what}, as in {names[0]!r}, and so in "
+            f"a number follows every class name of {what}, as in {names[0]!r}, and so in "
             f"every prompt: give the names alone{where}",
         )
     return ()
@@ -98,7 +98,7 @@ def code_before_names(names: Sequence[str], blank: str = r"[\s,;:]+") -> str:
 
 
 def _count(found: Sequence[re.Match[str] | None], number: int, rest: int) -> bool:
-    """Whether the numbers count the classes, and what stands beside them differs.
+    """Whether the numbers count the classes, and the text next to them differs.
 
     They count where they run from 0 or 1 on, or have zeros before them.
     """

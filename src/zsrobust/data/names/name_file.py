@@ -134,9 +134,9 @@ def _key(folder: str) -> str:
     return str(int(folder)) if is_whole(folder) else unicodedata.normalize("NFC", folder)
 
 
-def is_whole(word: str) -> bool:
+def is_whole(text: str) -> bool:
     """Whether it is a whole number without a sign, such as ``007``."""
-    return re.fullmatch("[0-9]{1,18}", word) is not None
+    return re.fullmatch("[0-9]{1,18}", text) is not None
 
 
 def _by_position(
@@ -178,16 +178,16 @@ def _natural(folder: str) -> list[tuple[int, str]]:
 
 
 def _refuse_contradiction(path: Path, name_of: dict[str, str]) -> None:
-    """A name that is another folder's, or has its words, was meant for that one."""
+    """Refuse a name that equals or contains another folder's: it was meant for that one."""
     folder_of = {_singular(spelling(folder)): folder for folder in name_of}
-    said = {folder: _phrases(name) & set(folder_of) for folder, name in name_of.items()}
+    claims = {folder: _phrases(name) & set(folder_of) for folder, name in name_of.items()}
     for folder, name in name_of.items():
-        if _singular(spelling(folder)) in said[folder]:
+        if _singular(spelling(folder)) in claims[folder]:
             continue
-        for phrase in sorted(said[folder]):
+        for phrase in sorted(claims[folder]):
             whole = phrase == _singular(spelling(name))
-            words = bool(re.search(r"[^\W\d_]{3}", phrase))
-            if whole or (words and phrase not in said[folder_of[phrase]]):
+            has_letters = bool(re.search(r"[^\W\d_]{3}", phrase))
+            if whole or (has_letters and phrase not in claims[folder_of[phrase]]):
                 raise RequestError(
                     f"{path} gives {folder!r} the name {name!r}, which is that of "
                     f"{folder_of[phrase]!r} by its spelling: write folder, tab and name on every "
@@ -196,7 +196,7 @@ def _refuse_contradiction(path: Path, name_of: dict[str, str]) -> None:
 
 
 def _look_for_folders(path: Path, name_of: dict[str, str], say: Callable[[str], object]) -> None:
-    """Whether names begin with all the folders, as in ``cat,tabby`` or ``cat: tabby``."""
+    """Note or refuse names that begin with the folders, as in ``cat,tabby`` or ``cat: tabby``."""
     heads = {folder: re.split(r"[,;:=|]|->", name)[0] for folder, name in name_of.items()}
     begun = {folder: spelling(head) for folder, head in heads.items() if head != name_of[folder]}
     right = {folder: spelling(folder) for folder in name_of}
@@ -215,12 +215,12 @@ def _look_for_folders(path: Path, name_of: dict[str, str], say: Callable[[str], 
     )
 
 
-def swapped_note(path: Path, words: Sequence[str], names: Sequence[str]) -> str:
-    """A sentence if names are the numbers of classes that are called by words; empty if not."""
-    if not all(map(is_whole, names)) or any(re.search("[0-9]", word) for word in words):
+def swapped_note(path: Path, labels: Sequence[str], names: Sequence[str]) -> str:
+    """A sentence if names are numbers and labels are not, as where both are swapped; else empty."""
+    if not all(map(is_whole, names)) or any(re.search("[0-9]", label) for label in labels):
         return ""
     return (
-        f"{path} gives {words[0]!r} the name {names[0]!r}, and every class a number: if these are "
+        f"{path} gives {labels[0]!r} the name {names[0]!r}, and every class a number: if these are "
         "labels, write label, tab and name on every line"
     )
 

@@ -1,4 +1,4 @@
-"""Download a published set and unpack it, or say in words how to get it."""
+"""Download a published set and unpack it, or say how to get it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from zsrobust.utils.progress import Steps
 
 # Archive and unpacked images together, for images hardly shrink.
 _ROOM = 2.1
-# torchvision raises RuntimeError for a wrong checksum and a missing helper package alike.
+# torchvision raises RuntimeError for a wrong checksum as for a missing helper package.
 _FAILURES = (
     OSError,
     RuntimeError,
@@ -122,7 +122,7 @@ def _fetch(known: PublishedSet, target: Path, split: str) -> None:
 
 
 def fetch_archive(url: str, archive: Path, md5: str | None) -> None:
-    """Download ``url`` to ``archive``, unless it is there, and unpack it beside it.
+    """Download ``url`` to ``archive``, unless it is there, and unpack it next to it.
 
     Args:
         url: of a zip file or of a tar file, compressed or not.
@@ -175,7 +175,7 @@ class _Room:
         """Count a member, before it is written.
 
         Raises:
-            RunError: if it does not fit beside those before it.
+            RunError: if it does not fit on the disk with those before it.
         """
         self.taken += size
         if self.taken > self.free:

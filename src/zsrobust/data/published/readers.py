@@ -3,7 +3,7 @@
 A reader takes the set's own folder and a split, and gives a ``Listing`` in the set's own spelling.
 ``sets.yaml`` names the reader of a set (``reader:``, by default the set's own name).
 
-torchvision keeps its lists under private names (``_image_files``, ``_labels``, ...); the tests read
+torchvision has its lists in private attributes (``_image_files``, ``_labels``, ...); the tests read
 every set through these, so that a version which renames one is found out.
 """
 
@@ -151,7 +151,7 @@ def _below(base: Path, paths: Sequence[str | Path]) -> list[str]:
 def imagenet(base: Path, split: str) -> Listing:
     """``<split>/<wnid>/*.JPEG``, as torchvision unpacks it, or a flat ``val`` as in ILSVRC.
 
-    The flat one has ``Annotations/CLS-LOC/val/*.xml`` beside ``Data/CLS-LOC/val``.
+    The flat one has ``Annotations/CLS-LOC/val/*.xml`` next to ``Data/CLS-LOC/val``.
 
     Raises:
         RequestError: if classes, images or annotations are missing or do not match.

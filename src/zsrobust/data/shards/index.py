@@ -1,4 +1,4 @@
-"""The index beside shards: which shards there are, and a row a sample."""
+"""The index of shards: which shards there are, and a row a sample."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class Index:
-    """What our writer puts beside shards as ``index.json``.
+    """What our writer puts next to shards as ``index.json``.
 
     Attributes:
         name, split, class_names, templates, native_size, origin: as of an ``ImageSet``.
@@ -109,7 +109,7 @@ class Index:
 def plain(split: str) -> str:
     """``split`` where it is fit to begin a file's name, else the nearest that is.
 
-    A split may be any text, even a path, as it stands in a list of files from anywhere.
+    A split may be any text, even a path, as it is written in a list of files from anywhere.
     """
     return re.sub(r"^\.|[^\w.-]", "_", split)
 
@@ -124,7 +124,7 @@ class Rows:
 
     Attributes:
         ids: of the samples.
-        labels: as words where they come from foreign shards, else as numbers in words.
+        labels: as text: names where they come from foreign shards, else numbers.
         shard: number of the shard.
         offset, size: of the image's bytes in the shard.
     """

@@ -21,7 +21,7 @@ def is_remote(place: str) -> bool:
 
 
 def spelled_out(pattern: str) -> list[str]:
-    """The sorted places that ``pattern`` stands for: braces as in a shell, then ``* ? []``.
+    """The sorted places that match ``pattern``: braces as in a shell, then ``* ? []``.
 
     Braces are not looked up, so that a missing shard is reported.
 
@@ -103,8 +103,8 @@ def file_system(url: str) -> tuple[Any, str]:
 
 def unreachable(place: str, reason: Exception, kind: type[_Error]) -> _Error:
     """The error that says why ``place`` could not be read."""
-    said = str(reason).splitlines()[0] if str(reason) else type(reason).__name__
-    return kind(f"cannot fetch {place}: {said}")
+    detail = str(reason).splitlines()[0] if str(reason) else type(reason).__name__
+    return kind(f"cannot fetch {place}: {detail}")
 
 
 def _path(place: str) -> str:

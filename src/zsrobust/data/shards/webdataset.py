@@ -35,7 +35,7 @@ LAYOUT = (
 def webdataset(asked: Specification, role: str) -> ImageSet:
     """The samples of the shards at ``asked.place``, in the order of the shards.
 
-    With an ``index.json`` of ours beside them, nothing else is read before it is needed. Without
+    With an ``index.json`` of ours next to them, nothing else is read before it is needed. Without
     one, ``names=`` must name the classes, and the headers of every shard are read once; a label
     is the sample's ``.cls``, or the field ``label`` of its ``.json``. ``image=`` names another
     extension for images and ``label=`` another field.
@@ -78,14 +78,14 @@ def _indexed(asked: Specification, folder: str, index: Index, chosen: list[str] 
         raise RequestError(f"there is no {samples}, which belongs to {INDEX}: copy both")
     rows = Rows.from_parquet(content, index, samples)
     places = [below(folder, shard.name) for shard in index.shards]
-    words = numbered(index.class_names, samples)
+    classes = numbered(index.class_names, samples)
     notes = code_notes(index.class_names, below(folder, INDEX), chosen=True)
     images = ImageSet(
         name=index.name,
         split=index.split,
         class_names=index.class_names,
         sample_ids=tuple(rows.ids),
-        labels=tuple(words.label(word, samples) for word in rows.labels),
+        labels=tuple(classes.label(word, samples) for word in rows.labels),
         read_image=ShardReader.of(places, index.shards, rows),
         native_size=index.native_size,
         templates=index.templates,
@@ -116,7 +116,7 @@ def _numbers(asked: Specification, index: Index, chosen: list[str]) -> set[int]:
         first, *_, last = (*number_of, *number_of)
         raise RequestError(
             f"data {asked.text!r} asks for {foreign[0] if foreign else 'nothing'}, but the "
-            f"{INDEX} beside it lists {first} to {last}"
+            f"{INDEX} next to it lists {first} to {last}"
         )
     return {number_of[last_part(place)] for place in chosen}
 
@@ -139,21 +139,21 @@ def _foreign(asked: Specification, places: list[str]) -> ImageSet:
             Fields(asked.image, asked.label),
             lambda done: steps.advance(done - steps.done),
         )
-    words = class_labels(rows.labels, asked.names, asked.place)
+    classes = class_labels(rows.labels, asked.names, asked.place)
     labels = tuple(
-        words.label(word, f"{places[number]} sample {sample_id!r}")
+        classes.label(word, f"{places[number]} sample {sample_id!r}")
         for word, number, sample_id in zip(rows.labels, rows.shard, rows.ids, strict=True)
     )
     folder = folder_of(places[0])
     images = ImageSet(
         name=last_part(folder) or "webdataset",
         split="all",
-        class_names=words.names,
+        class_names=classes.names,
         sample_ids=tuple(rows.ids),
         labels=labels,
         read_image=ShardReader.of(places, shards, rows),
         origin=folder if is_remote(folder) else str(Path(folder).resolve()),
-        notes=words.notes,
+        notes=classes.notes,
         stamp=stamp,
     )
     return _streamed(images, places, shards, rows)

@@ -57,7 +57,7 @@ def loss_rises(probe: Probe) -> Finding:
 
 
 def falls_at_large_eps(probe: Probe) -> Finding:
-    """At eps 0.5, where every image can be turned grey, nothing stands (Carlini et al. 2019).
+    """At eps 0.5, where any image can be made grey, no sample stays correct (Carlini et al. 2019).
 
     PGD starts at the image itself, so that gradients and not noise have to do the work. Under L2
     the radius is that of the same change to every pixel.

@@ -34,7 +34,7 @@ UNDEFENDED_MOST = 0.05
 def ensemble_below_parts(results: Results) -> list[Finding]:
     """An ensemble is a per-sample worst case: it never leaves more standing than one of its parts.
 
-    Parts are those that the protocol names under ``parts``, else the words around each ``+``.
+    Parts are those that the protocol names under ``parts``, else those around each ``+``.
     """
     compared, wrong = 0, []
     for rows in row_groups(results, "norm", "eps"):
@@ -151,9 +151,9 @@ def parts_beat_black_box(results: Results) -> list[Finding]:
                         f"{where(row)} at {radius(row)}: {name} brings "
                         f"{row.attack} from {before:.1%} to {after:.1%} without any gradient",
                         {"black_box": after, "white_box": before},
-                        "What attacks with gradients left standing fell to one without: the "
-                        "gradients mislead (gradient masking), and a stronger black box may fell "
-                        "more. Evaluate with `--sanity true` to see why.",
+                        "Samples that survived attacks with gradients were fooled by one without: "
+                        "the gradients mislead (gradient masking), and a stronger black box may "
+                        "fool more. Evaluate with `--sanity true` to see why.",
                     )
                 )
     return wrong or passed(
@@ -197,7 +197,7 @@ def attack_beats_noise(results: Results) -> list[Finding]:
 
 
 def undefended_falls(results: Results) -> list[Finding]:
-    """An undefended model falls under L-inf attacks of 1/255 or more: at most 5 % stand.
+    """An undefended model fails under L-inf attacks of 1/255 or more: at most 5 % stay correct.
 
     Asked only where the clean accuracy is surely 10 points above chance, of the strongest
     white-box attack or ensemble, and by the lower end of the 95 % interval, so that few samples
@@ -268,9 +268,10 @@ def defences_are_attacked(results: Results) -> list[Finding]:
             f"{model}: every image was made without its test-time defence, such as those of "
             f"{rows[0].attack} on {rows[0].dataset}, so no attack knew of the defence",
             {"without_adaptive_attack": len(rows), "of": compared[model]},
-            "Whoever knows of a defence attacks through it. These accuracies say how the defended "
-            "model takes images meant for another one, and nothing about its robustness: name the "
-            "same attack alone, as `--attack pgd-10 autoattack`, which goes through the defence.",
+            "An attacker who knows of a defence attacks through it. These accuracies say how the "
+            "defended model takes images meant for another one, and nothing about its robustness: "
+            "name the same attack alone, as `--attack pgd-10 autoattack`, which goes through the "
+            "defence.",
         )
         for model, rows in missing.items()
     ]
@@ -308,7 +309,7 @@ def adaptive_attack_finds_more(results: Results) -> list[Finding]:
     return wrong or passed(
         "adaptive attack finds more",
         compared,
-        "no images made without a defence fell more than an attack through it",
+        "no images made without a defence fooled more than an attack through it",
     )
 
 

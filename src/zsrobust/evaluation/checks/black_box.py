@@ -76,20 +76,20 @@ class Drawn:
         batch: the samples.
         clean: lead of the true class before any attack, (N,), as it was counted.
         taken: how much of it the best attack took, (N,); infinite where it does not say.
-        fell: which fell to one of them, (N,).
+        fooled: which of them one of the attacks fooled, (N,).
     """
 
     batch: Batch
     clean: Tensor
     taken: Tensor
-    fell: Tensor
+    fooled: Tensor
 
     def only(self, which: Tensor) -> Drawn:
         """Those of ``which`` (N,) of bool."""
-        kept = zip(self.batch.sample_ids, which.tolist(), strict=True)
-        ids = [sample_id for sample_id, keep in kept if keep]
+        chosen = zip(self.batch.sample_ids, which.tolist(), strict=True)
+        ids = [sample_id for sample_id, keep in chosen if keep]
         batch = Batch(self.batch.images[which], self.batch.labels[which], ids)
-        return Drawn(batch, self.clean[which], self.taken[which], self.fell[which])
+        return Drawn(batch, self.clean[which], self.taken[which], self.fooled[which])
 
 
 Make = Callable[[nn.Module, Batch], Tensor]
@@ -99,7 +99,7 @@ Make = Callable[[nn.Module, Batch], Tensor]
 def probe_cell(
     cell: Cell, surrogates: Mapping[str, Callable[[], ZeroShotClassifier]], seed: int
 ) -> BlackBoxProbe | None:
-    """The probe of one model on one data set at the first radius above 0; kept on disk.
+    """The probe of one model on one data set at the first radius above 0; cached on disk.
 
     None where no attack with gradients was asked for, or too few samples are right.
 
@@ -132,8 +132,8 @@ def probe_cell(
         # Library attacks hand back the clean image where they fail, and parts come one by one.
         known = leads - left if isinstance(attack, PGD) else torch.inf
         taken = torch.maximum(taken, known * torch.ones_like(leads))
-    fell = [not all(found.right[row] for found in after) for row in rows]
-    drawn = Drawn(batch, leads, taken, torch.tensor(fell, device=leads.device))
+    fooled = [not all(found.right[row] for found in after) for row in rows]
+    drawn = Drawn(batch, leads, taken, torch.tensor(fooled, device=leads.device))
     makers: dict[str, Make] = {
         f"transfer(pgd-{TRANSFER_STEPS}, {name})": partial(
             _transferred, surrogate=surrogate, threat=threat, seed=seed
@@ -153,7 +153,7 @@ def probe_cell(
         eps=float(threat.eps),
         n=len(rows),
         compared_with=[attack.name for attack in attacks],
-        fallen=sum(fell),
+        fallen=sum(fooled),
         attacks=found_by,
         dependence=dependence,
         parameters={**PARAMETERS, "seed": seed},
@@ -165,7 +165,7 @@ def probe_cell(
 def _probed(
     model: nn.Module, drawn: Drawn, makers: Mapping[str, Make], threat: ThreatModel, seed: int
 ) -> tuple[list[BlackBoxAttack], Dependence]:
-    snapshot, standing = snapshot_of(model), drawn.only(~drawn.fell)
+    snapshot, standing = snapshot_of(model), drawn.only(~drawn.fooled)
     found: list[BlackBoxAttack] = []
     shown: Tensor | None = None
     for name, make in makers.items() if len(standing.batch) >= NEEDED else ():
@@ -182,9 +182,9 @@ def _probed(
         shown = images if shown is None else shown
         further, fallen = _further(standing, logits)
         less_far = ~further
-        # Those that fell before can only speak against it, and are asked where that matters.
-        if significantly_more(further, less_far) and bool(drawn.fell.any()):
-            others = drawn.only(drawn.fell)
+        # Those fooled before can only count against it; they are asked where that matters.
+        if significantly_more(further, less_far) and bool(drawn.fooled.any()):
+            others = drawn.only(drawn.fooled)
             _, rest = _further(others, answers(others)[1])
             less_far = torch.cat([less_far, ~rest])
             further = torch.cat([further, torch.zeros_like(rest)])
@@ -193,17 +193,17 @@ def _probed(
         found.append(BlackBoxAttack(name, len(further), *counts))
         if significantly_more(further, less_far):
             break  # That is enough to warn.
-    if shown is None:  # Too few stand to attack them.
+    if shown is None:  # Too few are still correct to attack them.
         shown = threat.start(drawn.batch.images, _noise(drawn.batch, seed))
     return found, _dependence(snapshot, model, drawn, shown)
 
 
 def _further(drawn: Drawn, logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Which samples (N,) an attack took further than those before, and which fell to it."""
+    """Which samples (N,) an attack took further than those before, and which it fooled."""
     lead = -margin(logits, drawn.batch.labels)
     fallen, taken = lead < 0, drawn.clean - lead
     more = (taken > FURTHER * drawn.taken) & (taken > TIE)
-    return ~drawn.fell & (fallen | more), fallen
+    return ~drawn.fooled & (fallen | more), fallen
 
 
 def _dependence(snapshot: Snapshot, model: nn.Module, drawn: Drawn, shown: Tensor) -> Dependence:

@@ -32,7 +32,7 @@ class Counted(Protocol):
     Attributes:
         n: images.
         clean_acc: share of them that it has right.
-        chance_acc: share that it would have right if its predictions were dealt out at random;
+        chance_acc: share that it would have right if its predictions were shuffled at random;
             nan where predictions were not counted, and then nothing is found.
         top_class: the class that it predicts most often.
         top_predicted, top_labelled: share of the predictions, and of the labels, that are of it.
@@ -58,7 +58,7 @@ class Problem:
 
     Attributes:
         rule: :data:`ONE_CLASS`, :data:`AT_CHANCE` or :data:`LOST_MOST`.
-        clause: what is wrong, to go on from the model's name.
+        clause: what is wrong, to follow the model's name in a sentence.
         figures: its numbers by name, in [0, 1].
     """
 
@@ -168,7 +168,7 @@ def has_not_collapsed(results: Results) -> list[Finding]:
     """No model predicts a single class, is at chance where its original is not, or lost most.
 
     One failed finding a model and rule, over all its sets. Where a fine-tuned model is at chance
-    or near it as its original is, or has none beside it, a passed finding says so.
+    or near it as its original is, or has none to compare with, a passed finding says so.
     """
     wrong = [
         Finding(

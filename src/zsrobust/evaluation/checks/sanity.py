@@ -1,8 +1,8 @@
 """Sanity checks of a model, which run attacks of their own.
 
 A model can defeat an attack without being robust: zero or shattered gradients, randomness, logits
-on a scale where cross-entropy is flat or underflows, state kept between queries. Each check looks
-for evidence of one of these.
+on a scale where cross-entropy is flat or underflows, state carried from query to query. Each check
+looks for evidence of one of these.
 
 Sources: Athalye, Carlini and Wagner, "Obfuscated gradients give a false sense of security" (ICML
 2018); Carlini et al., "On evaluating adversarial robustness" (2019); Tramer et al., "On adaptive
@@ -89,8 +89,8 @@ def sanity(
         seed: of every random number.
 
     Raises:
-        RequestError: if eps is 0, images, labels or ids are not as said, all classes have the same
-            logit in most samples, or fewer than 10 samples are classified correctly.
+        RequestError: if eps is 0, images, labels or ids are not as described, all classes have the
+            same logit in most samples, or fewer than 10 samples are classified correctly.
         Diverged: if a pixel is NaN.
     """
     if threat.eps <= 0:
@@ -196,8 +196,8 @@ def _drawn(cell: Cell, seed: int) -> Batch:
     right: list[int] = []
     for at in range(0, len(drawn), SAMPLES):
         some = drawn[at : at + SAMPLES]
-        stands = cell.measurement.clean(some).right
-        right += [index for index, standing in zip(some, stands, strict=True) if standing]
+        correct = cell.measurement.clean(some).right
+        right += [index for index, is_correct in zip(some, correct, strict=True) if is_correct]
         if len(right) >= SAMPLES:
             break
     # Where no sample is right, ``sanity`` refuses by itself; it needs an image to do so.

@@ -68,7 +68,7 @@ def snapshot_of(model: nn.Module) -> Snapshot:
 def snapshots(models: Sequence[nn.Module], *, fork: bool) -> Iterator[None]:
     """Take snapshots of ``models``, before their first query, for the length of the block.
 
-    A model that an outer block took a snapshot of keeps that one.
+    A model that an outer block took a snapshot of uses that one.
 
     Args:
         models: images (N, 3, H, W) to logits (N, C).

@@ -33,10 +33,10 @@ TRANSDUCTIVE = (
     "The answer for an image depends on the other images of its batch (transductive): batch "
     "statistics, or adaptation to the batch. An accuracy holds for batches like these alone, and "
     "an attack on one image at a time is another attack than one on the whole batch. Evaluate with "
-    "stored statistics, or say how batches are made up beside the number."
+    "stored statistics, or report how batches are made up with the number."
 )
 STATEFUL = (
-    "The model keeps state: its answers depend on what it was asked before (a memory, a counter, "
+    "The model has state: its answers depend on what it was asked before (a memory, a counter, "
     "detection of similar queries, adaptation at test time). Robust accuracy counts answers that "
     "the attack itself has changed; images that were made on another copy meet none of that. "
     "Evaluate with an unqueried copy for each image, on images attacked elsewhere."

@@ -84,7 +84,7 @@ def merge_results(parts: Sequence[ModelResults]) -> tuple[Results, dict[str, lis
     """One ``Results`` of pairwise comparable models, and by name there what each is made of.
 
     A model that several evaluations hold, as an original, is in it once, and what was measured
-    first counts. Different models of one name get their evaluation's name beside it. Findings and
+    first counts. Different models of one name get their evaluation's name in addition. Findings and
     sanity reports stay with the evaluations.
     """
     together: list[list[ModelResults]] = []

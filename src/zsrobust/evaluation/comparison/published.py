@@ -1,4 +1,4 @@
-"""Published numbers beside ours, and how the protocols differ."""
+"""Published numbers next to ours, and how the protocols differ."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def match_published(results: Results) -> list[PublishedMatch]:
 
     Sets match by name, whatever its case and punctuation: ``tiny-imagenet`` is TinyImageNet. A
     clean accuracy is shown once a model and set. Attacks match by kind, so that ``pgd-10`` is
-    beside ``pgd-100``; all published attacks are L-inf. What no published row records, such as the
+    next to ``pgd-100``; all published attacks are L-inf. What no published row records, such as the
     attack resolution, cannot be told to differ.
     """
     published = load_published()

@@ -74,7 +74,7 @@ def aggregate_seeds(runs: Sequence[Results]) -> list[OverSeeds]:
     for run in runs:
         for row in run.rows:
             model = run.protocol["models"][row.model]
-            # Runs of one recipe are its seeds; a model of unknown recipe stands for itself.
+            # Runs of one recipe are its seeds; a model of unknown recipe is its own group.
             recipe = model.get("recipe") or (row.method == "original") or model["weights"]
             group = (model["source"], row.method, row.attack, row.norm, row.eps, str(recipe))
             place = (row.dataset, row.split)

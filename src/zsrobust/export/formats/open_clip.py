@@ -36,7 +36,7 @@ model, _, preprocess = open_clip.create_model_and_transforms("local-dir:FOLDER")
 tokenizer = open_clip.get_tokenizer("local-dir:FOLDER")
 ```
 
-Once pushed, `hf-hub:ORG/NAME` stands in the place of `local-dir:FOLDER`. Both are names that
+Once pushed, `hf-hub:ORG/NAME` takes the place of `local-dir:FOLDER`. Both are names that
 `zsrobust evaluate --model` takes, too.
 """
 

@@ -130,8 +130,8 @@ def _write_tokenizer(folder: Path, context_length: int) -> None:
     from open_clip import SimpleTokenizer
 
     tokenizer = SimpleTokenizer()
-    words = sorted(tokenizer.encoder, key=tokenizer.encoder.__getitem__)
-    words[-2:] = [START, END]
+    tokens = sorted(tokenizer.encoder, key=tokenizer.encoder.__getitem__)
+    tokens[-2:] = [START, END]
     merges = sorted(tokenizer.bpe_ranks, key=tokenizer.bpe_ranks.__getitem__)
     special = {"bos_token": START, "eos_token": END, "unk_token": END, "pad_token": END}
     settings = {
@@ -142,7 +142,7 @@ def _write_tokenizer(folder: Path, context_length: int) -> None:
         "errors": "replace",
     }
     for name, content in {
-        "vocab.json": {word: index for index, word in enumerate(words)},
+        "vocab.json": {token: index for index, token in enumerate(tokens)},
         "tokenizer_config.json": settings,
         "special_tokens_map.json": special,
     }.items():

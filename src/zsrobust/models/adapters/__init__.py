@@ -1,1 +1,1 @@
-"""Which parameters of an image encoder are fine-tuned: all, some, or new ones beside it."""
+"""Which parameters of an image encoder are fine-tuned: all, some, or new ones added to it."""

@@ -14,7 +14,7 @@ from zsrobust.utils.lazy import nn
 class LayerNorm(AdapterKind):
     """Weight and bias of every LayerNorm of the image tower, and nothing else.
 
-    BatchNorms are left alone: their scales go with statistics that fine-tuning keeps fixed.
+    BatchNorms are left alone: their scales belong to statistics that fine-tuning leaves fixed.
     """
 
     @property

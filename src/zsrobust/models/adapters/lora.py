@@ -1,4 +1,4 @@
-"""The adapter ``lora``: a trained change of low rank beside each fixed weight matrix.
+"""The adapter ``lora``: a trained change of low rank added to each fixed weight matrix.
 
 Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", ICLR 2022, arXiv 2106.09685.
 """

@@ -1,4 +1,4 @@
-"""The adapter ``prompt_tokens``: trained tokens beside the patches of a ViT."""
+"""The adapter ``prompt_tokens``: trained tokens in addition to the patches of a ViT."""
 
 from __future__ import annotations
 

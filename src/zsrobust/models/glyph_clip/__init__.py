@@ -88,27 +88,27 @@ class Vocabulary:
     """Which of CLIP's token ids have a row; row 0 is padding.
 
     Attributes:
-        kept: CLIP's ids with a row of their own, ascending: the first has row 1.
+        token_ids: CLIP's ids with a row of their own, ascending: the first has row 1.
     """
 
-    kept: tuple[int, ...]
+    token_ids: tuple[int, ...]
 
     @property
     def size(self) -> int:
-        """Rows in all: padding, those kept, unknown, start and end, in this order."""
-        return len(self.kept) + 4
+        """Rows in all: padding, ``token_ids``, unknown, start and end, in this order."""
+        return len(self.token_ids) + 4
 
     @property
     def unknown(self) -> int:
         """The row of every token without one."""
-        return len(self.kept) + 1
+        return len(self.token_ids) + 1
 
     def rows(self) -> Tensor:
         """From CLIP's id to row, (49408,)."""
         tokenizer = clip_tokenizer()
         table = torch.full((tokenizer.vocab_size,), self.unknown)
-        table[list(self.kept)] = torch.arange(1, len(self.kept) + 1)
-        # The text tower reads its output where the highest row stands: at the end.
+        table[list(self.token_ids)] = torch.arange(1, len(self.token_ids) + 1)
+        # The text tower reads its output where the highest row is: at the end.
         table[tokenizer.sot_token_id] = self.size - 2
         table[tokenizer.eot_token_id] = self.size - 1
         table[0] = 0

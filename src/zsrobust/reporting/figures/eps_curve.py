@@ -29,7 +29,7 @@ def attacks_with_radii(results: Results) -> dict[tuple[str, str], dict[float, st
 
 
 def eps_figure(results: Results) -> Figure:
-    """A panel an attack, a curve a method over the radii; clean accuracy stands at radius 0.
+    """A panel an attack, a curve a method over the radii; clean accuracy is at radius 0.
 
     Points are the average of :func:`main_average`, in per cent, with 95 % intervals. Radii are in
     pixel levels of 255 in L-inf, and as they are in L2.

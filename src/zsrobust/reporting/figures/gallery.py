@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from zsrobust.evaluation.gallery import Gallery, Item, View
 from zsrobust.reporting.figures.style import SMALL, TEXT, WIDTH, method_title, new_figure
 
-# Inches. What is said below an attacked image may run on below its change; below the first image
+# Inches. Text below an attacked image may run on below its change; below the first image
 # it may not, so that its column is wider, as wide as that needs.
 MARGIN, SPACE, LINE = 0.1, 0.08, 0.15
 LEAST_FIRST, MOST_FIRST = 2.1, 2.7
@@ -23,20 +23,20 @@ LETTERS = 24
 A_LETTER = 0.064
 """Inches of a letter of small type, on average."""
 A_SMALLER_LETTER = 0.057
-"""Likewise of what is said below an image."""
+"""Likewise, of the text below an image."""
 
 
 def gallery_figure(gallery: Gallery) -> Figure:
     """A row a sample: the image, then for each model its attacked image and the change, magnified.
 
-    Below every image stands what each model says of it, with a tick where it is right. A change of
+    Below every image is each model's prediction, with a tick where it is right. A change of
     nothing is mid-grey; the factor is one for all.
     """
     factor = magnification(gallery)
     titles = [method_title(method) for method in gallery.methods.values()]
     headings = [""]
     for name in titles:
-        # A preset stands in a line of its own: the column is as wide as a picture.
+        # A preset has a line of its own: the column is as wide as a picture.
         called = name.replace("[", "\n[")
         headings += [f"attacked against\n{called}", f"its change,\ntimes {factor}"]
     columns = len(headings) - 1
@@ -82,7 +82,7 @@ def change(clean: View, attacked: View, factor: int) -> NDArray[np.float32]:
     return shown
 
 
-def said(view: View, gallery: Gallery) -> list[str]:
+def captions(view: View, gallery: Gallery) -> list[str]:
     """A line a model: its method, what it sees and how surely, with a tick where it is right."""
     lines = []
     for model, method in gallery.methods.items():
@@ -93,8 +93,8 @@ def said(view: View, gallery: Gallery) -> list[str]:
 
 
 def _first(gallery: Gallery) -> float:
-    """Inches of the first column: what is said there fits, within reason."""
-    longest = max(len(line) for item in gallery.items for line in said(item.views[0], gallery))
+    """Inches of the first column: its captions fit, within reason."""
+    longest = max(len(line) for item in gallery.items for line in captions(item.views[0], gallery))
     return min(max(LEAST_FIRST, longest * A_SMALLER_LETTER), MOST_FIRST)
 
 
@@ -116,7 +116,7 @@ def _row(
     )
     pictures: list[tuple[NDArray[np.float32], list[str]]] = []
     for view in item.views:
-        pictures.append((view.pixels, said(view, gallery)))
+        pictures.append((view.pixels, captions(view, gallery)))
         if view.against:
             pictures.append((change(item.views[0], view, factor), []))
     for index, (pixels, lines) in enumerate(pictures):

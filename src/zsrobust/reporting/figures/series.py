@@ -83,7 +83,7 @@ def accuracy_series(results: Results, condition: str) -> tuple[list[Place], list
     rows = [row for row in results.rows if row.condition == condition]
     if not rows:
         there = ", ".join(dict.fromkeys(row.condition for row in results.rows))
-        raise RequestError(f"no result is under {condition}: there are {there}")
+        raise RequestError(f"there is no result for {condition}: there are {there}")
     averages = [one for one in results.averages if one.condition == condition]
     seen = {row.dataset for row in results.rows if row.seen}
     places = {row.dataset: Place(row.dataset, row.n, row.dataset in seen) for row in rows}
@@ -137,7 +137,7 @@ def _method(results: Results, model: str) -> str:
 
 
 def _groups(results: Results, models: Sequence[str]) -> list[list[str]]:
-    """Models of one recipe are its seeds; one of unknown recipe, as an original, stands alone."""
+    """Models of one recipe are its seeds; each of unknown recipe is its own group."""
     groups: dict[tuple[str, ...], list[str]] = {}
     for model in models:
         about = results.protocol.get("models", {}).get(model, {})

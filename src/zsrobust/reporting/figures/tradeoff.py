@@ -19,7 +19,7 @@ PLANE = 4.0
 LINE = 0.2
 """Inches of a line of the legend."""
 LETTERS = 28
-"""Letters after which a label goes on in a further line."""
+"""Letters after which a label may break into a further line."""
 
 
 @dataclass(frozen=True)

@@ -39,8 +39,8 @@ class Chart:
 
     Attributes:
         name: of its files, unique in a report.
-        title: what stands below it.
-        alt: what it shows, with its main numbers, for whoever cannot see it.
+        title: its caption.
+        alt: what it shows, with its main numbers, for readers who cannot see it.
         figure: the drawing.
     """
 
@@ -75,7 +75,7 @@ class Picture:
         source: a ``data:`` address.
         alt: what it is.
         heading: in a word or two.
-        lines: what is said of it, a line a model, and whether that is right.
+        lines: the predictions for it, a line a model, and whether each is right.
     """
 
     source: str
@@ -97,7 +97,7 @@ Block = Paragraph | Code | Chart | Grid | Pictures
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what stands below it.
+    """A heading and the blocks below it.
 
     Attributes:
         title: the heading.

@@ -41,7 +41,7 @@ def svg_of(figure: Figure, name: str, alt: str) -> Markup:
     Args:
         figure: the drawing.
         name: unique on the page; ids inside begin with it, so that figures do not share any.
-        alt: what the figure shows, for whoever cannot see it.
+        alt: what the figure shows, for readers who cannot see it.
     """
     text = io.BytesIO()
     # Text as text: it is sharp at any size, and as small as its letters.

@@ -15,7 +15,7 @@ from zsrobust.utils.units import format_radius
 def warning_blocks(group: Group) -> list[Block]:
     """A warning for every check that failed, of every evaluation.
 
-    What could not be checked stands in :func:`findings_section` alone.
+    Only :func:`findings_section` lists what could not be checked.
     """
     blocks: list[Block] = []
     for run in group.runs:

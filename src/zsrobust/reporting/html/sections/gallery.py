@@ -16,7 +16,7 @@ from zsrobust.reporting.figures.style import method_title
 from zsrobust.reporting.html.blocks import Block, Chart, Paragraph, Picture, Pictures, Section
 
 SMALL = 96
-"""Pixels of a side up to which an image is kept exactly; larger ones are kept as JPEG."""
+"""Pixels of a side up to which an image is stored exactly; larger ones are stored as JPEG."""
 MOST = 4_000_000
 """Letters that the images of all galleries together may take in a page."""
 
@@ -34,7 +34,7 @@ def gallery_section(folder: Path, gallery: Gallery, name: str, *, most: int = MO
     blocks: list[Block] = [
         Paragraph(
             f"Attack: {gallery.attack}, anew against each model. {gallery.chosen} Below an image "
-            "stands what each model says of it, with a tick where it is right; a change is shown "
+            "is each model's prediction, with a tick where it is right; a change is shown "
             f"{factor} times as large, on grey, which is no change."
         )
     ]
@@ -51,7 +51,7 @@ def gallery_section(folder: Path, gallery: Gallery, name: str, *, most: int = MO
 
 
 def gallery_chart(gallery: Gallery, name: str) -> Chart:
-    """The same as one figure, for the folder beside the page."""
+    """The same as one figure, for the folder next to the page."""
     return Chart(name, "Gallery", "Images before and after the attack.", gallery_figure(gallery))
 
 

@@ -11,7 +11,7 @@ from zsrobust.reporting.inputs import Group
 
 
 def published_section(group: Group) -> Section | None:
-    """Ours beside published rows of the same set, attack kind and eps; None if there are none."""
+    """Ours next to published rows of the same set, attack kind and eps; None if there are none."""
     table, notes = published_table(match_published(group.results))
     if not table.groups:
         return None
