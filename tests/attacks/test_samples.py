@@ -181,7 +181,7 @@ def test_lengths_may_be_written_as_fractions():
         ({"step_size": "1/0"}, "attack.step_size '1/0' is not a number"),
         ({"logit_scale": -1.0}, "attack.logit_scale is -1.0: must be above 0"),
         ({"steps": "10"}, "attack.steps is '10': must be int"),
-        ({"random_start": "false"}, "attack.random_start is 'false': must be bool"),
+        ({"random_start": "false"}, "attack.random_start is 'false': must be true or false"),
     ],
 )
 def test_options_of_pgd_are_checked_as_the_command_checks_them(options, word):
