@@ -33,6 +33,13 @@ SLOW = {"browser", "processes"}
 """Fixtures whose tests take seconds: they start a browser, or several processes."""
 
 
+def pytest_configure(config):
+    if hasattr(config, "workerinput"):
+        # Several processes share the cores; those that a test starts inherit the setting.
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+
+
 def pytest_collection_modifyitems(items):
     for item in items:
         if not SLOW.isdisjoint(item.fixturenames):

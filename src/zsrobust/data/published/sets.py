@@ -98,7 +98,7 @@ def published_groups() -> dict[str, dict[str, PublishedSet]]:
     text = Path(__file__).with_name("sets.yaml").read_text("utf-8")
     # Eight times as fast, where PyYAML was built with libyaml.
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    groups: dict[str, dict[str, dict[str, Any]]] = yaml.load(text, loader)
+    groups: dict[str, dict[str, dict[str, Any]]] = loader(text).get_single_data()
     return {
         group: {kind: _published_set(kind, entry) for kind, entry in entries.items()}
         for group, entries in groups.items()
