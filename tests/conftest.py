@@ -141,13 +141,13 @@ def samples():
 
 @pytest.fixture
 def processes():
-    """Runs Python's words in n processes of one group on this machine, one thread each."""
+    """Runs Python's argv in n processes of one group on this machine, one thread each."""
 
-    def run(n, *words):
+    def run(n, *argv):
         launch = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={n}"]
         launch += ["--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1"]
         return subprocess.run(
-            [*launch, *words],
+            [*launch, *argv],
             capture_output=True,
             text=True,
             timeout=300,

@@ -20,8 +20,8 @@ pytestmark = [
 
 
 def test_killed_runs_go_on_and_end_as_if_nothing_had_been(tmp_path):
-    words = [sys.executable, str(SCRIPT), "--kills", "4", "--out", str(tmp_path / "out")]
-    run = subprocess.run(words, capture_output=True, text=True, timeout=600, check=False)
+    argv = [sys.executable, str(SCRIPT), "--kills", "4", "--out", str(tmp_path / "out")]
+    run = subprocess.run(argv, capture_output=True, text=True, timeout=600, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
     figures = json.loads(run.stdout)
     assert figures["kills"] == sum(figures["killed while"].values()) == 4

@@ -1,4 +1,4 @@
-"""The per-sample worst case: verdicts of everything, at the cost of what still stands."""
+"""The per-sample worst case: verdicts of everything, at the cost of the samples still correct."""
 
 import pytest
 import torch
@@ -27,12 +27,12 @@ def test_verdicts_are_those_of_every_part_on_everything(of_classes):
     names = ["noise-3", "pgd-1", "pgd-10-targeted"]
     parts = [Watched(make_attack(name, THREAT)) for name in names]
     found = Ensemble("three", tuple(parts))(model, images, labels, ids)
-    stands = model(found).argmax(-1) == labels
+    robust = model(found).argmax(-1) == labels
 
     everything = [make_attack(name, THREAT)(model, images, labels, ids) for name in names]
     each = torch.stack([model(result).argmax(-1) == labels for result in everything])
-    assert torch.equal(stands, each.all(0))
-    assert 0 < stands.sum() < each.sum(1).min() + 1
+    assert torch.equal(robust, each.all(0))
+    assert 0 < robust.sum() < each.sum(1).min() + 1
 
     # Each part met exactly those that stood against all before it, and gave the image.
     standing = torch.ones(60, dtype=torch.bool)
@@ -77,7 +77,7 @@ def test_names_describe_and_disagreements():
     assert make_attack("pgd-5+square", THREAT).name == "pgd-5+square"
 
     pgd = make_attack("pgd-1", THREAT)
-    for parts, words in [
+    for parts, message in [
         ((), "parts is empty"),
         ((pgd, make_attack("pgd-1", ThreatModel(eps=0.5))), "threat models is 2"),
         (
@@ -85,5 +85,5 @@ def test_names_describe_and_disagreements():
             "must be one for all parts",
         ),
     ]:
-        with pytest.raises(RequestError, match=words):
+        with pytest.raises(RequestError, match=message):
             Ensemble("odd", parts)

@@ -29,17 +29,17 @@ EPS = {"linf": 2 / 255, "l2": 0.1}
 @NORMS
 @EVERY
 def test_agrees_with_the_exact_robustness_of_a_hyperplane(hyperplane, quick, name, norm):
-    world = hyperplane()
+    problem = hyperplane()
     attack = quick(name, ThreatModel(norm, EPS[norm]))
-    found = attack(world.classifier, world.images, world.labels, world.ids)
-    fallen = world.classifier(found).argmax(-1) != world.labels
-    reach = EPS[norm] * world.dual[norm]
-    assert not fallen[world.margins > reach * 1.0001].any()
-    assert 20 < (world.margins < reach * 0.9).sum() < 80
+    found = attack(problem.classifier, problem.images, problem.labels, problem.ids)
+    fallen = problem.classifier(found).argmax(-1) != problem.labels
+    reach = EPS[norm] * problem.dual[norm]
+    assert not fallen[problem.margins > reach * 1.0001].any()
+    assert 20 < (problem.margins < reach * 0.9).sum() < 80
     if name in BLIND:
         assert fallen.sum() > 0
     else:
-        assert fallen[world.margins < reach * 0.9].all()
+        assert fallen[problem.margins < reach * 0.9].all()
 
 
 @NORMS

@@ -68,13 +68,13 @@ def test_autoattack_leaves_standing_what_the_library_run_whole_leaves(of_classes
 
 @EVERY
 def test_what_it_cannot_fool_comes_back_clean(hyperplane, quick, name):
-    world, eps = hyperplane(), 2 / 255
+    problem, eps = hyperplane(), 2 / 255
     found = quick(name, ThreatModel(eps=eps))(
-        world.classifier, world.images, world.labels, world.ids
+        problem.classifier, problem.images, problem.labels, problem.ids
     )
-    beyond = world.margins > 1.001 * eps * world.dual["linf"]
+    beyond = problem.margins > 1.001 * eps * problem.dual["linf"]
     assert beyond.sum() > 10
-    assert torch.equal(found[beyond], world.images[beyond])
+    assert torch.equal(found[beyond], problem.images[beyond])
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
@@ -86,10 +86,10 @@ def test_what_left_the_threat_model_counts_as_not_attacked(monkeypatch, of_class
     found[1, 0, 0, 0] += 2 * eps
     found[2, 0, 0, 0] = images[2, 0, 0, 0] + (eps / 2 if images[2, 0, 0, 0] < 0.5 else -eps / 2)
     monkeypatch.setattr(LibraryAttack, "_perturb", lambda *_: lambda *_: found)
-    kept = LibraryAttack("fab-t", ThreatModel(norm, eps))(model, images, labels, ids)
-    assert torch.equal(kept[:2], images[:2])
-    assert torch.equal(kept[2:], found[2:])
-    assert not torch.equal(kept[2], images[2])
+    found_alone = LibraryAttack("fab-t", ThreatModel(norm, eps))(model, images, labels, ids)
+    assert torch.equal(found_alone[:2], images[:2])
+    assert torch.equal(found_alone[2:], found[2:])
+    assert not torch.equal(found_alone[2], images[2])
 
 
 class Rounded(nn.Module):
@@ -119,11 +119,11 @@ def test_zero_gradients_give_images_and_no_output(quick, capfd, caplog, recwarn,
 
 def test_square_writes_into_no_logits_of_the_classifier(of_classes, quick):
     model, images, labels, ids = of_classes(5)
-    kept = []
-    model.register_forward_hook(lambda module, inputs, logits: kept.append(logits))
+    outputs = []
+    model.register_forward_hook(lambda module, inputs, logits: outputs.append(logits))
     quick("square", ThreatModel(eps=0.01))(model, images, labels, ids)
-    assert len(kept) > 10
-    assert all(logits.isfinite().all() for logits in kept)
+    assert len(outputs) > 10
+    assert all(logits.isfinite().all() for logits in outputs)
 
 
 @EVERY

@@ -66,13 +66,15 @@ def test_targets_are_the_likeliest_other_classes():
 
 def test_cw_finds_the_worst_case_where_all_logits_are_negative(hyperplane):
     # A mask of zeros would call the true class, at 0, the best of the others.
-    world = hyperplane(negative=True)
-    assert (world.classifier(world.images) < 0).all()
-    assert (world.classifier(world.images).argmax(-1) == world.labels).all()
+    problem = hyperplane(negative=True)
+    assert (problem.classifier(problem.images) < 0).all()
+    assert (problem.classifier(problem.images).argmax(-1) == problem.labels).all()
     eps = 2 / 255
-    found = CW(ThreatModel(eps=eps))(world.classifier, world.images, world.labels, world.ids)
-    fallen = world.classifier(found).argmax(-1) != world.labels
-    near = world.margins < 0.9 * eps * world.dual["linf"]
+    found = CW(ThreatModel(eps=eps))(
+        problem.classifier, problem.images, problem.labels, problem.ids
+    )
+    fallen = problem.classifier(found).argmax(-1) != problem.labels
+    near = problem.margins < 0.9 * eps * problem.dual["linf"]
     assert 20 < near.sum() < 80
     assert fallen[near].all()
 

@@ -35,18 +35,18 @@ def test_words_go_where_they_belong(tmp_path):
 
 
 def test_an_evaluation_recipe_can_be_named():
-    words = ["tecoa", "--steps", "7", *REST, "--out", "here", "--evaluation.config", "quick"]
-    assert parse_sweep(words).evaluation.attack == ["noise-10", "pgd-10", "cw-10"]
+    argv = ["tecoa", "--steps", "7", *REST, "--out", "here", "--evaluation.config", "quick"]
+    assert parse_sweep(argv).evaluation.attack == ["noise-10", "pgd-10", "cw-10"]
 
 
 def test_equal_passes_give_dearer_methods_fewer_steps():
-    words = ["tecoa", "pmg_aft", "ft_clean", "--passes", "2100", *REST, "--out", "here"]
-    steps = {name: config.steps for name, config in parse_sweep(words).recipes.items()}
+    argv = ["tecoa", "pmg_aft", "ft_clean", "--passes", "2100", *REST, "--out", "here"]
+    steps = {name: config.steps for name, config in parse_sweep(argv).recipes.items()}
     assert steps == {"tecoa": 300, "pmg_aft": 190, "ft_clean": 700}
 
 
 @pytest.mark.parametrize(
-    ("words", "sentence"),
+    ("argv", "sentence"),
     [
         (["--steps", "7", "--out", "x", *REST], "name at least one recipe"),
         (["tecoa", "--out", "x", *REST], "tecoa has no number of steps"),
@@ -63,9 +63,9 @@ def test_equal_passes_give_dearer_methods_fewer_steps():
         (["tecoa", "--steps", "7", "--out", "x", *REST, "--evaluation.eps", "8"], "below 1"),
     ],
 )
-def test_what_is_wrong_is_said(words, sentence):
+def test_bad_requests_are_refused(argv, sentence):
     with pytest.raises(RequestError, match=sentence):
-        parse_sweep(words)
+        parse_sweep(argv)
 
 
 def test_runs_are_named_after_recipe_and_seed():

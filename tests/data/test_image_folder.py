@@ -128,7 +128,7 @@ def test_a_folder_too_deep_is_refused_with_the_one_above(tree) -> None:
 
 
 @pytest.mark.parametrize(
-    ("paths", "words"),
+    ("paths", "expected"),
     [
         # Above the classes: a category, or a domain.
         (["animals/cat/0.png", "animals/dog/0.png", "vehicles/car/0.png"], "animals has cat, dog"),
@@ -136,9 +136,9 @@ def test_a_folder_too_deep_is_refused_with_the_one_above(tree) -> None:
         ([*below("train"), "car/0.png", "plane/0.png"], "own/train are read as one class"),
     ],
 )
-def test_folders_that_hold_what_looks_like_classes_are_noted(tree, paths, words) -> None:
+def test_folders_that_hold_what_looks_like_classes_are_noted(tree, paths, expected) -> None:
     (note,) = image_folder(tree(*paths)).notes
-    assert words in note
+    assert expected in note
 
 
 @pytest.mark.parametrize(
@@ -210,13 +210,13 @@ def test_folders_that_are_numbers_want_a_names_file(tmp_path: Path, write_image)
     with pytest.raises(RequestError, match=r"are numbers .*names=FILE"):
         image_folder(tmp_path / "set")
     names = tmp_path / "names.txt"
-    words = ["zero", *"abcdefghijk"]
-    names.write_text("\n".join(words) + "\n")
+    expected = ["zero", *"abcdefghijk"]
+    names.write_text("\n".join(expected) + "\n")
     found = image_folder(tmp_path / "set", names)
     assert {
         sample_id: found.class_names[label]
         for sample_id, label in zip(found.sample_ids, found.labels, strict=True)
-    } == {f"{label}/a.png": word for label, word in enumerate(words)}
+    } == {f"{label}/a.png": word for label, word in enumerate(expected)}
     assert found.notes == ()
 
 

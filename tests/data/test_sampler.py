@@ -51,8 +51,8 @@ def test_a_batch_size_that_does_not_fit_is_refused(batch_size: int) -> None:
 
 
 @given(st.lists(st.integers(), max_size=40), st.integers(1, 9))
-def test_shards_make_up_the_batch(batch: list[int], world: int) -> None:
-    parts = [shard(batch, rank, world) for rank in range(world)]
+def test_shards_make_up_the_batch(batch: list[int], world_size: int) -> None:
+    parts = [shard(batch, rank, world_size) for rank in range(world_size)]
     assert sorted(index for part in parts for index in part) == sorted(batch)
     lengths = [len(part) for part in parts]
     assert max(lengths) - min(lengths) <= 1

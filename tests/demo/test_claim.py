@@ -39,10 +39,10 @@ def run(tmp_path):
 
 def _outcomes(right):
     wrong = N - right
-    fell = [""] * right + ["clean"] * wrong
+    fell_to = [""] * right + ["clean"] * wrong
     predictions = [0] * right + [1] * wrong
     ids = [f"{index:04d}" for index in range(N)]
-    return Outcomes(ids, [0] * N, predictions, [0.0] * N, [1.0] * N, fell)
+    return Outcomes(ids, [0] * N, predictions, [0.0] * N, [1.0] * N, fell_to)
 
 
 def found(run, tecoa, pmg_aft, original=(180, 2)):
@@ -65,15 +65,15 @@ def test_the_claim_holds_where_both_differences_are_above_zero(run):
     share = 40 / N
     half = 1.96 * math.sqrt(share * (1 - share) / (2 * N))
     assert (low, high) == pytest.approx((share - half, share + half), abs=0.01)
-    words = sentence(claim)
-    assert words.startswith(
+    text = sentence(claim)
+    assert text.startswith(
         "On the average of 2 unseen sets (n 400), where pgd-10 4/255 takes the original from 85.0% "
         "to 1.0%, PMG-AFT's clean accuracy is above TeCoA's (65.0% against 45.0%, difference +20.0 "
         "points, 95 % interval "
     )
-    assert words.endswith("the paper's claim that PMG-AFT is better than TeCoA in both holds here.")
+    assert text.endswith("the paper's claim that PMG-AFT is better than TeCoA in both holds here.")
     # One sentence: every other full stop is a decimal point.
-    assert len(re.findall(r"\.(?!\d)", words)) == 1
+    assert len(re.findall(r"\.(?!\d)", text)) == 1
 
 
 NOT, LESS = "does not hold", "is not decided"
@@ -94,13 +94,13 @@ NOT, LESS = "does not hold", "is not decided"
         ),
     ],
 )
-def test_it_says_so_where_the_claim_does_not_hold(run, tecoa, pmg_aft, verdict, clean, robust):
+def test_a_claim_that_does_not_hold_is_reported(run, tecoa, pmg_aft, verdict, clean, robust):
     claim = found(run, tecoa, pmg_aft)
     assert claim.verdict == verdict
-    words = sentence(claim)
-    assert f"better than TeCoA in both {verdict} here." in words
-    assert f"clean {clean}" in words
-    assert f"robust {robust}" in words
+    text = sentence(claim)
+    assert f"better than TeCoA in both {verdict} here." in text
+    assert f"clean {clean}" in text
+    assert f"robust {robust}" in text
 
 
 def test_seeds_that_agree_do_not_make_the_samples_more(run):

@@ -64,8 +64,8 @@ def test_the_command_trains_on_a_folder_of_the_users(two, photos, tmp_path, monk
     tiny = replace(command.PHOTOS, steps=6, batch_size=4, attack=("pgd-1",))
     monkeypatch.setattr(command, "PHOTOS", tiny)
     monkeypatch.chdir(tmp_path)
-    words = ["demo", "--photos", str(photos(images=4)), "--quick", "--device", "cpu"]
-    assert main(words) == 0
+    argv = ["demo", "--photos", str(photos(images=4)), "--quick", "--device", "cpu"]
+    assert main(argv) == 0
     shown = capsys.readouterr().out
     assert "average of 1 unseen" in shown
     assert "On the one unseen set (n 8), where pgd-1 1/255" in shown

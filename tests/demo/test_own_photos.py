@@ -22,9 +22,9 @@ def test_half_of_the_classes_stay_unseen_and_no_test_image_is_trained_on(photos,
     # The evaluator tells by place what was seen.
     assert test.origin == train.origin != unseen.origin
     assert train.read_rgb(0).size == (32, 32)
-    kept = round(plan.hold_out * len(train))
-    assert 1 <= kept < len(train)
-    assert plan.batch_size <= len(train) - kept
+    held_out = round(plan.hold_out * len(train))
+    assert 1 <= held_out < len(train)
+    assert plan.batch_size <= len(train) - held_out
 
 
 @pytest.mark.parametrize(("classes", "images"), [(2, 2), (3, 4)])

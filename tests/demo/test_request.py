@@ -49,7 +49,7 @@ def test_a_request_from_python_is_checked_too():
         DemoRequest(quick=3)
 
 
-def test_the_clock_says_what_the_pace_so_far_leaves():
+def test_the_remaining_time_is_extrapolated():
     said, times = [], iter([0, 0, 30, 30, 90, 90])
     clock = Clock([Stage("a", 1), Stage("b", 2), Stage("c", 1)], said.append, lambda: next(times))
     clock.begin()

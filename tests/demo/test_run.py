@@ -21,7 +21,7 @@ def run(plan, out, **changes):
     return run_plan(plan, out, **{"device": "cpu", "overwrite": False, **changes})
 
 
-def test_three_methods_of_equal_steps_are_evaluated_beside_the_original(plan, tmp_path, capsys):
+def test_three_methods_and_the_original_are_evaluated(plan, tmp_path, capsys):
     out = tmp_path / "out"
     shown = run(plan, out)
     results = Results.read(out / "evaluation" / "results.json")
@@ -45,8 +45,8 @@ def test_three_methods_of_equal_steps_are_evaluated_beside_the_original(plan, tm
 
     made = page(plan, shown, DemoRequest(quick=True, out=str(out)))
     text = "\n".join(made.lines)
-    for words in ("accuracy.png", "distance.png", "gallery.png", "table.md", plan.remark):
-        assert words in text
+    for expected in ("accuracy.png", "distance.png", "gallery.png", "table.md", plan.remark):
+        assert expected in text
     assert "the paper's claim that PMG-AFT is better than TeCoA in both" in text
     assert f"again: zsrobust demo --quick --out {out}" in text
     over = [group[0][0] for group in made.table.groups]
@@ -93,7 +93,7 @@ def test_the_same_call_answers_from_its_folder_and_another_is_refused(plan, tmp_
     assert read_metrics(out / "pmg_aft" / "metrics.jsonl")[-1]["step"] == 4
 
 
-def test_a_run_that_was_cut_off_goes_on(plan, tmp_path, monkeypatch):
+def test_an_interrupted_run_resumes(plan, tmp_path, monkeypatch):
     out = tmp_path / "out"
 
     def cut(config):
@@ -117,12 +117,12 @@ def test_several_seeds_make_intervals_over_seeds(plan, tmp_path):
     models = {row.model for row in shown.run.results.rows}
     assert str(tmp_path / "out" / "tecoa-seed-1") in models
     made = page(plan, shown, request)
-    words = [line[1] for group in made.table.groups for line in group]
-    assert words[:2] == ["original", "FT-Clean, 2 seeds"]
+    expected = [line[1] for group in made.table.groups for line in group]
+    assert expected[:2] == ["original", "FT-Clean, 2 seeds"]
     assert any("Student's over the 2 seeds" in line for line in made.lines)
 
 
-def test_what_is_missing_is_said_before_any_training(plan, tmp_path):
+def test_missing_data_is_reported_before_training(plan, tmp_path):
     for wrong in ({"data": ("imagefolder:/nowhere",)}, {"model": "ViT-Z/openai"}):
         with pytest.raises(RequestError):
             run(replace(plan, **wrong), tmp_path / "out")

@@ -44,14 +44,14 @@ def test_every_command_and_option_is_described(site):
         assert f'id="zsrobust-{command}"' in page
     for method in OBJECTIVES:
         assert method in page
-    # Where a command explains its own words, it writes --dry-run for --dry_run.
-    words = set(re.findall(r"--[a-z][\w.]*", page.replace("-", "_").replace("__", "--")))
+    # Where a command explains its own options, it writes --dry-run for --dry_run.
+    options = set(re.findall(r"--[a-z][\w.]*", page.replace("-", "_").replace("__", "--")))
     for parser in all_parsers(full_parser()):
         for action in parser._actions:
             for option in action.option_strings[:1]:
                 if option not in ("--json", "--debug", "-h"):
                     plain = option.replace("-", "_").replace("__", "--")
-                    assert plain in words, f"{parser.prog} {option}"
+                    assert plain in options, f"{parser.prog} {option}"
 
 
 def test_every_method_is_in_the_table(site):

@@ -44,7 +44,7 @@ def test_the_undefended_model_and_its_original_come_first(asked, tuned, small_cl
     assert alone.rows[0].robust_acc == results.rows[2].robust_acc
 
 
-def test_one_that_was_asked_for_keeps_its_place(asked, small_clip):
+def test_a_requested_model_stays_in_its_place(asked, small_clip):
     results = evaluate(asked(f"ttc({small_clip})", small_clip))
     assert [row.model for row in results.rows] == [f"ttc({small_clip})", small_clip]
 
@@ -112,7 +112,7 @@ def checks(*rows):
 AROUND = {"attack": "transfer(pgd-10, clip)", "adaptive": False}
 
 
-def test_images_made_without_the_defence_alone_are_told_of():
+def test_a_missing_adaptive_attack_is_reported():
     assert checks(row(**AROUND, robust=500)) == {"defence is attacked": False}
     noise = row("noise-10", 790)
     assert checks(row(**AROUND, robust=500), noise)["defence is attacked"] is False
@@ -130,7 +130,7 @@ def test_images_made_without_the_defence_alone_are_told_of():
 
 
 @pytest.mark.parametrize(("standing", "fine"), [(505, True), (506, False)])
-def test_an_attack_through_the_defence_that_finds_less_is_told_of(standing, fine):
+def test_a_weaker_adaptive_attack_is_reported(standing, fine):
     rows = [row(**AROUND, robust=500), row("pgd-10", standing), row("pgd-40", 700)]
     assert checks(*rows)["adaptive attack finds more"] is fine
     if not fine:

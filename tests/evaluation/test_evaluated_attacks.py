@@ -149,7 +149,7 @@ def test_l2_radii_may_pass_one(config, tmp_path):
             evaluate(config(norm="l2", attack=["pgd-3"], out=str(tmp_path / "long"), **lengths))
 
 
-def test_forms_of_transfer_are_told_before_any_model_is_loaded(config):
+def test_bad_transfer_names_are_refused_before_loading(config):
     for name in ("transfer(pgd-3)", "transfer(pgd-3, nowhere", "pgd-3+transfer(pgd-3, nowhere)"):
         with pytest.raises(RequestError, match=r"transfer\(|no part of another"):
             evaluate(config(attack=[name], model=["nowhere"]))

@@ -47,7 +47,7 @@ def test_a_suite_becomes_rows(eurosat: Path, small_clip: str, tmp_path, monkeypa
     assert settings["attack_resolution"] == 16
 
 
-def test_missing_sets_are_told_before_a_model_is_loaded(tmp_path: Path) -> None:
+def test_missing_sets_are_refused_before_loading(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="lacks 16 of its 16 sets"):
         evaluate(request(tmp_path, "no-such-model", f"paper16:{tmp_path}"))
 
@@ -60,7 +60,7 @@ def test_all_sets_are_opened_before_one_is_read(eurosat: Path, small_clip: str, 
         evaluate(request(tmp_path, small_clip, *data))
 
 
-def test_a_part_of_a_published_set_is_told(eurosat: Path, capsys) -> None:
+def test_a_part_of_a_published_set_is_reported(eurosat: Path, capsys) -> None:
     open_readable(f"eurosat:{eurosat},name=satellite", "test", "stop")
     assert "satellite/test has 4 images, the published one 5400" in capsys.readouterr().err
 
@@ -87,7 +87,7 @@ def test_classes_that_are_one_to_a_model_stop_an_evaluation_before_images_are_re
     assert not (tmp_path / "out" / "results.json").exists()
 
 
-def test_a_cut_prompt_is_told_before_and_kept_in_the_results(config, capsys, small_clip):
+def test_a_truncated_prompt_is_warned_of_and_recorded(config, capsys, small_clip):
     long = "a photo of a {} or, as far as anybody here was able to see it then, something like one"
     results = evaluate(config(data=config().data[:1], templates=[long]))
     said = [line for line in capsys.readouterr().err.splitlines() if "longer than" in line]

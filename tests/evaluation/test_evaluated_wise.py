@@ -2,7 +2,7 @@ from zsrobust.evaluation.evaluator import evaluate
 from zsrobust.utils.units import Eps
 
 
-def test_an_interpolated_model_stands_beside_its_original(config, tuned, small_clip):
+def test_an_interpolated_model_is_compared_with_its_original(config, tuned, small_clip):
     name = f"wise({tuned}, 0.5)"
     results = evaluate(config(model=[name, tuned], eps=[Eps("1/255")]))
     models = results.protocol["models"]

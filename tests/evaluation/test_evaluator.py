@@ -112,7 +112,7 @@ def test_both_averages_are_over_the_same_sets_for_every_model(config, tuned):
     }
 
 
-def test_interrupted_it_goes_on_from_the_last_finished_part(config, monkeypatch):
+def test_it_resumes_from_the_last_finished_chunk(config, monkeypatch):
     whole = evaluate(config(out=str(Path(config().out).with_name("whole"))))
     monkeypatch.setattr(cell_module, "CHUNK", 4)
     attacked, calls = cell_module.Measurement.attacked, []
@@ -221,7 +221,7 @@ def test_a_model_is_evaluated_as_it_was_trained(small, tuned, tmp_path):
     assert (row["loader_resize"], row["templates"]) == ("authors_code", ["one {}"])
 
 
-def test_sanity_checks_are_kept_and_not_repeated(config, monkeypatch):
+def test_sanity_checks_are_cached(config, monkeypatch):
     given = []
 
     def checks(classifier, images, labels, sample_ids, threat, *, seed):

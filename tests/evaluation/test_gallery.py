@@ -23,7 +23,7 @@ def gallery(classifier, samples):
     return Gallery("pgd-4 8/255", {"a": "original", "b": "tecoa"}, "By hand.", [item]), models
 
 
-def test_every_model_looks_at_the_clean_image_and_at_each_attacked_one(gallery, samples):
+def test_every_model_predicts_clean_and_adversarial_images(gallery, samples):
     (found, models), (images, labels, ids) = gallery, samples(1)
     (item,) = found.items
     assert [view.against for view in item.views] == ["", "a", "b"]

@@ -1,4 +1,4 @@
-"""How the chunks of an evaluation are dealt to processes."""
+"""How the chunks of an evaluation are assigned to processes."""
 
 from types import SimpleNamespace
 
@@ -17,11 +17,11 @@ def test_each_chunk_falls_to_one_process_and_none_has_much_more_than_another(siz
         )
         for n, attacks in sizes
     ]
-    dealt = assign_chunks(cells, world_size)
-    assert len(dealt) == world_size
-    found = [(id(cell), at.start) for mine in dealt for cell, at in mine]
+    assigned = assign_chunks(cells, world_size)
+    assert len(assigned) == world_size
+    found = [(id(cell), at.start) for mine in assigned for cell, at in mine]
     assert sorted(found) == sorted((id(cell), at.start) for cell in cells for at in cell.chunks)
-    loads = [sum(len(at) * (1 + len(cell.attacks)) for cell, at in mine) for mine in dealt]
+    loads = [sum(len(at) * (1 + len(cell.attacks)) for cell, at in mine) for mine in assigned]
     largest = max(len(at) * (1 + len(cell.attacks)) for cell in cells for at in cell.chunks)
     assert max(loads) - min(loads) <= largest
 

@@ -21,7 +21,7 @@ def test_wilson_by_its_formula(n, data):
     assert high == pytest.approx(min(1.0, middle + half), abs=1e-9)
 
 
-def test_average_covers_the_true_mean_as_often_as_it_says():
+def test_the_interval_of_an_average_has_its_coverage():
     random = np.random.default_rng(0)
     truth, sizes = [0.02, 0.35, 0.6, 0.97], [150, 400, 200, 300]
     interval = cache(wilson_interval)

@@ -29,10 +29,10 @@ def toy(small_clip, photos, tmp_path):
     plan["evaluate"]["pgd"] = {"data": sets, "attack": ["pgd-2"], "eps": ["4/255"]}
     plan["evaluate"]["autoattack"] |= {"data": sets, "attack": ["pgd-3"], "samples": 4}
     plan |= {"seeds": [0, 1], "search_from": 0.01}
-    kept = (*TITLES, "pmg_aft-paper-ema")
-    plan["systems"] = {name: plan["systems"][name] for name in kept}
+    names = (*TITLES, "pmg_aft-paper-ema")
+    plan["systems"] = {name: plan["systems"][name] for name in names}
     for comparison in plan["comparisons"].values():
-        comparison["systems"] = [name for name in comparison["systems"] if name in kept]
+        comparison["systems"] = [name for name in comparison["systems"] if name in names]
         if "best" in comparison:
             comparison["best"] = 2
     path = tmp_path / "plan.yaml"
@@ -91,8 +91,8 @@ def test_every_adapter_trains_a_part_of_glyph_clip(tmp_path):
 def test_what_cannot_be_run_is_refused(tmp_path, capsys):
     assert main(["methods", "--show", "--out", str(tmp_path / "none")]) == 2
     assert "holds nothing to show yet" in capsys.readouterr().err
-    for words, message in ((["moon"], "invalid choice"), (["recipe"], "recipe is finished")):
+    for argv, message in ((["moon"], "invalid choice"), (["recipe"], "recipe is finished")):
         with pytest.raises(SystemExit) as stopped:
-            main(words)
+            main(argv)
         assert stopped.value.code == 2
         assert message in capsys.readouterr().err

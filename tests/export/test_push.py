@@ -73,7 +73,7 @@ def hub(monkeypatch):
     server.server_close()
 
 
-def test_the_export_and_nothing_else_is_sent(folder, hub, token, capsys):
+def test_only_the_export_is_pushed(folder, hub, token, capsys):
     assert main(["push", str(folder), "me/robust", "--private", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["address"].endswith("/me/robust")

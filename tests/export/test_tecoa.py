@@ -44,7 +44,7 @@ def test_a_tower_that_their_code_would_misread_is_refused(source, tuned, tmp_pat
         exported(run, tmp_path)
 
 
-def test_the_scripts_preprocessing_is_told_where_it_differs(source, tuned, tmp_path):
+def test_different_preprocessing_is_warned_of(source, tuned, tmp_path):
     name = source(quick_gelu=True)
     clip = export(ExportRequest(tuned(name), "tecoa", out=str(tmp_path / "clip")))
     assert "ImageNet's statistics" in clip.notes[0]

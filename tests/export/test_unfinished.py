@@ -43,28 +43,28 @@ def test_it_is_refused_unless_asked_for(stopped, tmp_path, capsys):
     for name in (stopped, stopped.parent, copied, f"wise({copied}, 0.5)"):
         with pytest.raises(RequestError, match=r"step 3 of 30, not finished.*--unfinished true"):
             export(asked(name, tmp_path))
-    words = ["export", str(copied), "--to", "tecoa", "--out", str(tmp_path / "out")]
-    assert main([*words, "--unfinished", "true"]) == 0
+    expected = ["export", str(copied), "--to", "tecoa", "--out", str(tmp_path / "out")]
+    assert main([*expected, "--unfinished", "true"]) == 0
     assert "step 3 of 30, not finished" in capsys.readouterr().err
     assert main(["push", str(tmp_path / "out"), "me/model"]) != 0
     assert "step 3 of 30, not finished" in capsys.readouterr().err
     mark_finished(copied)
-    assert main([*words, "--overwrite", "true"]) == 0
+    assert main([*expected, "--overwrite", "true"]) == 0
     assert "not finished" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("to", ["open_clip", "transformers", "onnx", "tecoa"])
 def test_every_card_tells_of_the_run(stopped, tmp_path, to):
     card = (export(asked(stopped, tmp_path, to, unfinished=True)).folder / "README.md").read_text()
-    assert all(words in card for words in (*SHOWN, "not finished"))
+    assert all(expected in card for expected in (*SHOWN, "not finished"))
     mark = json.loads((tmp_path / f"out-{to}" / "zsrobust_export.json").read_text())
     assert mark["training"] == RECORD
 
 
-def test_a_finished_run_is_told_as_one(stopped, tmp_path):
+def test_a_finished_run_is_described_as_finished(stopped, tmp_path):
     mark_finished(stopped)
     card = (export(asked(stopped, tmp_path)).folder / "README.md").read_text()
-    assert all(words in card for words in (*SHOWN, "the run finished"))
+    assert all(expected in card for expected in (*SHOWN, "the run finished"))
     assert "not finished" not in card
 
 
@@ -77,7 +77,7 @@ def test_a_card_says_that_the_model_has_collapsed(source, tuned, tmp_path):
     assert "100.0%" in card
 
 
-def test_nothing_is_told_of_what_is_not_known(stopped, tmp_path):
+def test_unknown_facts_are_left_out(stopped, tmp_path):
     mark_finished(stopped)
     # Weights of their own, between the run's and the original's: the run's accuracy is not theirs.
     between = export(asked(f"wise({stopped}, 0.5)", tmp_path)).folder
@@ -85,7 +85,7 @@ def test_nothing_is_told_of_what_is_not_known(stopped, tmp_path):
     base = load(str(stopped)).source
     foreign = asked(f"{base}@{between / 'model.pth.tar'}", tmp_path, overwrite=True)
     card = (export(foreign).folder / "README.md").read_text()
-    assert not any(words in card for words in (*SHOWN, "finished", "optimizer step"))
+    assert not any(expected in card for expected in (*SHOWN, "finished", "optimizer step"))
 
 
 def test_a_file_on_a_run_is_not_of_that_run(stopped, tmp_path):

@@ -122,14 +122,14 @@ def test_glyph_clip_names_what_it_cannot_read():
     assert doubts(model, ["circle", "square"]) == []
     (unknown,) = doubts(model, ["circle", "elephant", "square"])
     assert re.search(r"SET: glyph-clip does not know words of 1 of 3 .*: elephant$", unknown)
-    alike, _ = doubts(model, ["circle", "dog", "cat", "ring"])
-    assert alike == "SET: glyph-clip cannot tell apart: dog, cat"
+    note, _ = doubts(model, ["circle", "dog", "cat", "ring"])
+    assert note == "SET: glyph-clip cannot tell apart: dog, cat"
     for names in (["dog", "cat", "circle"], ["a dog", "A Dog"], ["dog", "cat", "emu", "elk"]):
         with pytest.raises(RequestError, match=r"glyph-clip cannot tell apart .* of SET"):
             model.check_classes(names, None, "SET")
 
 
-def test_names_that_differ_behind_the_context_are_refused_and_cut_ones_told(tiny):
+def test_truncated_names_are_warned_of_or_refused_if_equal(tiny):
     model, long = load(tiny), "small " * 20
     with pytest.raises(RequestError, match="cannot tell apart 2 of the 2 classes"):
         model.check_classes([f"{long} dog", f"{long} cat"], None, "SET")
@@ -139,11 +139,11 @@ def test_names_that_differ_behind_the_context_are_refused_and_cut_ones_told(tiny
     (cut,) = doubts(model, ["dog", "cat"], ["a {}", "{} " + long])
     assert "2 of 2 class names" in cut
     # The tokenizer composes accents.
-    (alike,) = doubts(model, ["caf\u00e9", "cafe\u0301", "dog", "cat"])
-    assert "cannot tell apart: caf\u00e9, cafe\u0301" in alike
+    (note,) = doubts(model, ["caf\u00e9", "cafe\u0301", "dog", "cat"])
+    assert "cannot tell apart: caf\u00e9, cafe\u0301" in note
 
 
-def test_python_warns_where_the_call_stands(tiny):
+def test_warnings_point_to_the_caller(tiny):
     model = load(tiny)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -167,9 +167,9 @@ def test_a_text_side_that_cannot_say_more_is_checked_for_equal_vectors():
         model.check_classes(["dog", "cat"], ["{}"], "SET")
 
 
-def test_published_lists_raise_no_alarm_but_for_their_own_doubles(tiny):
+def test_published_lists_warn_of_their_duplicates_only(tiny):
     model = load(tiny)
     names = list(open_clip.IMAGENET_CLASSNAMES[:200])
     assert doubts(model, names, ["a {}"]) == []
-    (alike,) = doubts(model, [*names, names[7]], ["a {}"])
-    assert alike.endswith(f"cannot tell apart: {names[7]}, {names[7]}")
+    (note,) = doubts(model, [*names, names[7]], ["a {}"])
+    assert note.endswith(f"cannot tell apart: {names[7]}, {names[7]}")

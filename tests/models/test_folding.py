@@ -42,7 +42,7 @@ def tower(request):
 def test_same_embeddings_and_the_same_gradient_to_the_images(tower):
     images = torch.rand(3, 3, 64, 64, dtype=torch.float64, requires_grad=True)
     weights = torch.randn_like(tower(images))
-    kept = {name: tensor.clone() for name, tensor in tower.state_dict().items()}
+    before = {name: tensor.clone() for name, tensor in tower.state_dict().items()}
     found = {}
     for name, one in (("plain", tower), ("folded", folded(tower))):
         embeddings = one(images)
@@ -50,7 +50,7 @@ def test_same_embeddings_and_the_same_gradient_to_the_images(tower):
         found[name] = embeddings.detach(), gradient
     for plain, short in zip(found["plain"], found["folded"], strict=True):
         torch.testing.assert_close(short, plain, rtol=1e-8, atol=1e-9 * float(plain.abs().max()))
-    assert all(torch.equal(tensor, kept[name]) for name, tensor in tower.state_dict().items())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in tower.state_dict().items())
 
 
 @pytest.mark.slow
@@ -70,8 +70,8 @@ def test_in_training_every_weight_has_the_same_gradient_also_once_it_has_moved(t
                 step = 0.1 * expected.grad / most
                 ours -= step
                 expected -= step
-    for name, kept in short.encoder.named_buffers():
-        assert torch.equal(kept, plain.get_buffer(name)), "stored statistics stay"
+    for name, before in short.encoder.named_buffers():
+        assert torch.equal(before, plain.get_buffer(name)), "stored statistics stay"
 
 
 def test_in_training_weights_that_are_computed_stay_as_they_are():

@@ -95,7 +95,7 @@ def test_two_models_in_one_checkpoint_are_not_mixed(tiny, whole, saved):
         load_foreign(saved({"state_dict": both}), load)
 
 
-def test_scalars_beside_the_weights_are_ignored(tiny, whole, saved):
+def test_further_scalars_in_a_checkpoint_are_ignored(tiny, whole, saved):
     numbers = {"input_resolution": 32, "context_length": 16, "vocab_size": 49408, "n_averaged": 3}
     tensors = {**whole.state_dict(), **{key: torch.tensor(n) for key, n in numbers.items()}}
     model = load_foreign(saved(tensors), load)

@@ -80,7 +80,7 @@ def test_another_text_side_is_another_in_any_precision(whole, saved, precision):
     assert (model.source, model.method) == (name, "original")
 
 
-def test_a_logit_scale_trained_beside_a_locked_text_side_is_kept(tiny, whole, saved):
+def test_a_logit_scale_trained_with_a_locked_text_side_is_used(tiny, whole, saved):
     with torch.no_grad():
         whole.logit_scale.fill_(3.0)
     model = load_foreign(saved({"state_dict": whole.state_dict()}), load)

@@ -30,7 +30,7 @@ def test_a_run_folder_is_its_selected_model(run, part):
     assert model.preprocessing.protocol == "authors_code"
 
 
-def test_preprocessing_overrides_the_folders_and_keeps_the_towers_statistics(local_dir, tmp_path):
+def test_preprocessing_overrides_the_folder_but_not_the_statistics(local_dir, tmp_path):
     folder, _ = local_dir()
     source = load(f"local-dir:{folder}", preprocessing="authors_code")
     save_model(tmp_path / "tuned", source, "tecoa")
@@ -116,7 +116,7 @@ def test_the_home_folder_wherever_a_path_begins(run, local_dir, tiny, tmp_path, 
     assert load(f"{tiny}@~/file.pt").encoder.proj.count_nonzero() == 0
 
 
-def test_a_run_that_was_stopped_before_it_had_a_model_says_how_it_goes_on(tmp_path):
+def test_a_run_without_a_model_names_the_resuming_command(tmp_path):
     (tmp_path / "my run" / "checkpoints").mkdir(parents=True)
     with pytest.raises(RequestError, match=r"no model yet.*--config '.*my run/config.yaml'"):
         load(str(tmp_path / "my run"))

@@ -28,7 +28,7 @@ def test_other_names_are_no_forms(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
+    ("name", "message"),
     [
         ("ttc()", "names no model: write ttc\\(MODEL\\)"),
         ("ttc(eps=1)", "names no model"),
@@ -37,8 +37,8 @@ def test_other_names_are_no_forms(name):
         ("ttc(a, eps=1, eps=2)", "eps is given twice"),
     ],
 )
-def test_what_a_form_cannot_be(name, words):
-    with pytest.raises(RequestError, match=words):
+def test_what_a_form_cannot_be(name, message):
+    with pytest.raises(RequestError, match=message):
         read_form(name)
 
 

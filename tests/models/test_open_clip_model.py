@@ -59,7 +59,7 @@ def test_random_weights_leave_the_global_random_state(tiny, loader):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_loading_says_nothing(tiny, caplog, recwarn, capfd):
+def test_loading_prints_nothing(tiny, caplog, recwarn, capfd):
     load(tiny)
     assert not caplog.records
     assert not list(recwarn)

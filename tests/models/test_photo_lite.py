@@ -118,7 +118,7 @@ def test_from_parts_gives_the_same_logits(photos):
 
 
 @pytest.mark.usefixtures("extra")
-def test_loading_says_nothing(recwarn, capfd):
+def test_loading_prints_nothing(recwarn, capfd):
     photo_lite._sentence_encoder.cache_clear()
     load("photo-lite").classifier(CLASSES, ["{}"])
     assert not list(recwarn)

@@ -44,7 +44,7 @@ def verdicts(name, images, batch, eps):
         return clean, clean & (classifier(found).argmax(-1) == batch.labels)
 
 
-def test_withstands_what_fells_its_original():
+def test_it_is_robust_where_the_original_is_not():
     images = open_set("glyph:capital-letters", "test")
     (batch,) = load_batches(images, [list(range(60))], resize="clip", resolution=32, workers=0)
     clean, standing = verdicts(EMBEDDED, images, batch, 4 / 255)
@@ -65,7 +65,7 @@ def test_says_what_it_is(name):
 
 
 @pytest.mark.skipif(find_spec("skimage") is None, reason="needs the extra photo")
-def test_withstands_photographs_that_fell_its_original():
+def test_it_is_robust_on_photographs_where_the_original_is_not():
     from zsrobust.demo.examples import photographs
 
     images = photographs()

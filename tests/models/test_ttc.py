@@ -251,7 +251,7 @@ def test_the_drift_of_a_fine_tuned_model_is_that_of_its_original(run, tiny):
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "message"),
     [
         ("steps=-1", "ttc steps is -1: must be 0 or more"),
         ("tau=nan", "ttc tau is nan: must be 0 or more"),
@@ -264,8 +264,8 @@ def test_the_drift_of_a_fine_tuned_model_is_that_of_its_original(run, tiny):
         ("radius=1", "ttc has no option 'radius'"),
     ],
 )
-def test_bad_parameters_are_refused(tiny, options, words):
-    with pytest.raises(RequestError, match=words):
+def test_bad_parameters_are_refused(tiny, options, message):
+    with pytest.raises(RequestError, match=message):
         load(f"ttc({tiny}, {options})")
 
 

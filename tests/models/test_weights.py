@@ -72,7 +72,7 @@ def test_the_card_says_what_is_in_the_folder(folder, tuned):
     assert set(load_file(folder / "model.safetensors")) == set(tuned.encoder.state_dict())
 
 
-def test_a_second_save_replaces_the_first_and_leaves_nothing_beside(folder, tuned):
+def test_a_second_save_replaces_the_first(folder, tuned):
     save_model(folder, tuned, "pmg_aft")
     assert json.loads((folder / "model.json").read_text())["method"] == "pmg_aft"
     assert [path.name for path in folder.parent.iterdir()] == ["model"]

@@ -79,7 +79,7 @@ def test_published_rows_follow_ours_and_name_their_footnotes():
     assert used == set(by_mark)
 
 
-def test_nothing_beside_gives_an_empty_table():
+def test_no_published_rows_give_an_empty_table():
     table, notes = published_table([])
     assert (table.groups, notes) == ([], [])
 

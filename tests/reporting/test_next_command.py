@@ -18,16 +18,16 @@ FOLDERS = ("-my runs/it's $HOME;[a]", "ViT-B-32/openai")
 
 
 @pytest.fixture
-def words(small_clip, photos):
-    words = ["finetune", "--method=tecoa", "--model", small_clip, "--data"]
-    words += [f"imagefolder:{photos('own photos', classes=2)}", "--steps=1", "--batch_size=4"]
-    return [*words, "--hold_out=0.25", "--device=cpu"]
+def argv(small_clip, photos):
+    argv = ["finetune", "--method=tecoa", "--model", small_clip, "--data"]
+    argv += [f"imagefolder:{photos('own photos', classes=2)}", "--steps=1", "--batch_size=4"]
+    return [*argv, "--hold_out=0.25", "--device=cpu"]
 
 
-def test_it_evaluates_the_run(words, tmp_path, monkeypatch, capsys):
+def test_it_evaluates_the_run(argv, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for folder in FOLDERS:
-        assert main([*words, f"--out={folder}"]) == 0
+        assert main([*argv, f"--out={folder}"]) == 0
         command = re.search("next: (.*)", capsys.readouterr().out)[1]
         shell = subprocess.run(
             ["bash", "-c", f"printf '%s\\n' {command}"], capture_output=True, text=True, check=True
@@ -40,10 +40,10 @@ def test_it_evaluates_the_run(words, tmp_path, monkeypatch, capsys):
         assert [row["method"] for row in rows] == ["original", "tecoa"]
 
 
-def test_out_is_below_the_home_folder(words, tmp_path, monkeypatch, capsys):
+def test_out_is_below_the_home_folder(argv, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
-    assert main([*words, "--out=~/run"]) == 0
+    assert main([*argv, "--out=~/run"]) == 0
     assert (tmp_path / "home" / "run" / "model").is_dir()
     assert not (tmp_path / "~").exists()
 
@@ -60,6 +60,6 @@ def test_a_folder_has_its_own_name_where_that_is_clear(name, plain, tmp_path):
 def test_a_number_of_one_is_no_truth_value():
     request = to_plain(EvaluateConfig(model=["a b"], data=["digits"], samples=1, baseline=False))
     row = SimpleNamespace(model="a b", attack="pgd-10", eps=1 / 255)
-    _, _, *words = shlex.split(evaluate_command(request, [row]))
-    again = parse_evaluate(words)
+    _, _, *argv = shlex.split(evaluate_command(request, [row]))
+    again = parse_evaluate(argv)
     assert (again.model, again.samples, again.baseline) == (["a b"], 1, False)

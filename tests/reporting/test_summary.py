@@ -46,7 +46,7 @@ def test_seeds_are_averaged_and_one_without_an_attack_leaves_its_place_empty():
     assert lines["original"][5].startswith("0.0 (")
 
 
-def test_an_attack_of_fewer_sets_says_over_how_many_samples():
+def test_an_attack_on_fewer_sets_shows_its_samples():
     rows = [row(name, "clip", "original", False, 100, 50, 10) for name in ("two", "ten")]
     rows.append(replace(rows[1], attack="apgd-t", robust_acc=0.02, ci95_robust=(0.01, 0.03)))
     (line, _) = (group[0] for group in summary_table(Results({}, {}, rows)).groups)

@@ -102,7 +102,7 @@ def test_with_many_attacks_each_has_a_line():
     assert table.groups[1][2][2:] == ["0.0 (0.0-1.9)", "25.0 (19.5-31.4)"]
 
 
-def test_what_the_figures_do_not_say_stands_below():
+def test_notes_are_below_the_table():
     noted = replace(row("two", "B@their.pth.tar", 1 / 255, 50, 9), note="apgd-t left out")
     protocol = {
         "samples": 200,

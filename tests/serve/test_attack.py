@@ -39,7 +39,7 @@ def test_with_a_target_it_is_the_targeted_pgd_towards_that_class(classifier, sam
     assert after > before
 
 
-def test_every_step_is_told_and_the_last_loss_is_that_of_the_iterate(classifier, samples):
+def test_progress_of_every_step_and_the_final_loss(classifier, samples):
     images, labels, ids = samples(1)
     told = []
     attack(

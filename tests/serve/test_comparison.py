@@ -72,7 +72,7 @@ def test_words_are_probabilities_likeliest_first(served, bishop):
     assert set(found.probabilities) == set(bishop.class_names)
 
 
-def test_the_files_hold_what_the_page_says_of_them(compared, served, bishop, tmp_path):
+def test_the_files_match_the_page(compared, served, bishop, tmp_path):
     found = compared()
     images, changes, numbers = write_files(found, tmp_path)
     for one, path in zip(found.attacked, images, strict=True):

@@ -28,7 +28,7 @@ def test_a_prediction_has_the_likeliest_classes_of_each_model(handlers, form, bi
     assert next(iter(shown.columns[0].before)) == "chess bishop"
 
 
-def test_names_that_a_model_does_not_tell_apart_are_said_to_be_so(handlers, form):
+def test_indistinguishable_names_are_reported(handlers, form):
     shown = handlers.predict(form(class_names="elephant, locomotive, chess bishop"))
     assert "glyph-clip cannot tell apart: elephant, locomotive." in shown.status
 
@@ -36,8 +36,8 @@ def test_names_that_a_model_does_not_tell_apart_are_said_to_be_so(handlers, form
 def test_names_that_are_one_to_a_model_are_one_class_without_a_verdict(handlers, form, served):
     names = "elephant, locomotive, dog, submarine, chess bishop"
     shown = handlers.predict(form(class_names=names))
-    alike = "elephant = locomotive = dog = ..."
-    assert set(shown.columns[0].before) == {alike, "chess bishop"}
+    same = "elephant = locomotive = dog = ..."
+    assert set(shown.columns[0].before) == {same, "chess bishop"}
     assert sum(shown.columns[0].before.values()) == pytest.approx(1)
     assert len(shown.columns[1].before) == 5
     assert f"Of the models here, {served[1].name} can read all" in shown.status
@@ -69,24 +69,24 @@ def test_names_that_are_one_to_a_model_are_one_class_without_a_verdict(handlers,
         ("dog, boeing 737", ""),
     ],
 )
-def test_codes_among_names_are_told(handlers, form, names, told):
+def test_codes_among_names_are_warned_of(handlers, form, names, told):
     status = html.unescape(handlers.predict(form(class_names=names)).status)
     assert told in status
     assert ("code" in status) == bool(told)
     assert "names=FILE" not in status
 
 
-def test_unknown_words_are_told_and_what_to_do_where_no_model_knows_them(served, form):
+def test_unknown_words_are_warned_of(served, form):
     shown = Handlers(served[:1], Limits()).predict(form(class_names="elephant, chess bishop"))
     status = html.unescape(shown.status)
-    assert "does not know words of 1 of 2 class names" in status
+    assert "does not know expected of 1 of 2 class names" in status
     assert "cannot tell apart" not in status
     assert "No model here can read all of these names" in status
     assert "photo-lite" in status
 
 
 @pytest.mark.parametrize(
-    ("changed", "words"),
+    ("changed", "expected"),
     [
         ({"image": None}, "Drop an image first, or choose an example."),
         ({"image": {"path": None, "url": "data:image/png;base64,AA"}}, "Drop an image first"),
@@ -97,10 +97,10 @@ def test_unknown_words_are_told_and_what_to_do_where_no_model_knows_them(served,
         ({"target": "cow"}, "The target 'cow' is none of the class names"),
     ],
 )
-def test_a_wrong_request_is_one_sentence_and_nothing_is_done(handlers, form, changed, words):
+def test_a_wrong_request_is_one_sentence_and_nothing_is_done(handlers, form, changed, expected):
     (shown,) = handlers.attack(form(**changed), "visitor", quiet)
     assert 'role="alert"' in shown.status
-    assert words in html.unescape(shown.status)
+    assert expected in html.unescape(shown.status)
 
 
 def test_an_attack_ends_with_pictures_a_table_and_files(handlers, form, served):
@@ -121,15 +121,15 @@ def test_an_attack_ends_with_pictures_a_table_and_files(handlers, form, served):
     for column in last.columns:
         assert column.before
         assert column.after
-    for words in ("L-inf, eps 4/255", "pgd-5", "steps of 2/255", "white box", "transfer"):
-        assert words in last.table
+    for expected in ("L-inf, eps 4/255", "pgd-5", "steps of 2/255", "white box", "transfer"):
+        assert expected in last.table
     assert last.table.count("<tr>") == 2 + 2 * len(served)
     assert [path.suffix for path in last.files] == [".png"] * 4 + [".json"]
     # Nothing is left on the disk.
     assert not any(path.exists() for path in last.files)
 
 
-def test_rounding_and_targets_are_told(handlers, form):
+def test_rounding_and_targets_are_shown(handlers, form):
     *_, last = handlers.attack(form(target="chess rook", eps="8/255", steps=10), "visitor", quiet)
     assert "glyph-clip predicts chess rook under attack: chess bishop" in last.status
     assert "The attack survives rounding to 8 bits." in last.status
@@ -155,7 +155,7 @@ def test_cancelling_ends_the_attack_of_that_visitor_within_a_step(handlers, form
     assert last.table
 
 
-def test_what_no_visitor_can_mend_is_logged_and_not_shown(handlers, form, monkeypatch, caplog):
+def test_internal_errors_are_logged_and_not_shown(handlers, form, monkeypatch, caplog):
     def broken(*_):
         raise ZeroDivisionError("a secret path")
 

@@ -186,7 +186,7 @@ def test_one_attack_at_a_time(show):
     second.locator("#comparison table").wait_for()
 
 
-def test_a_bad_file_and_a_bad_radius_are_told(show, tmp_path):
+def test_a_bad_file_and_a_bad_radius_are_refused(show, tmp_path):
     (tmp_path / "words.png").write_text("no image")
     page = show()
     upload(page, tmp_path / "words.png")

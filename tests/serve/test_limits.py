@@ -14,7 +14,7 @@ def test_class_names_stand_on_lines_or_between_commas():
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("", "two class names or more"),
         (None, "two class names or more"),
@@ -25,8 +25,8 @@ def test_class_names_stand_on_lines_or_between_commas():
         ("cat,d\x1bg", "control character"),
     ],
 )
-def test_other_class_names_are_refused(text, words):
-    with pytest.raises(RequestError, match=re.escape(words)):
+def test_other_class_names_are_refused(text, message):
+    with pytest.raises(RequestError, match=re.escape(message)):
         Limits(classes=4, letters=10).read_class_names(text)
 
 

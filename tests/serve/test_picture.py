@@ -32,7 +32,7 @@ def test_every_mode_is_read_as_in_an_evaluation(saved, solid):
     assert read_picture(path, limits).notes == ()
 
 
-def test_of_an_animation_the_first_frame_is_taken_and_that_is_said(saved, solid):
+def test_the_first_frame_of_an_animation_is_used_with_a_note(saved, solid):
     first, second = solid(8, 8, colour="red"), solid(8, 8, colour="blue")
     path = saved(first, "moving.gif", save_all=True, append_images=[second])
     picture = read_picture(path, Limits())
@@ -40,7 +40,7 @@ def test_of_an_animation_the_first_frame_is_taken_and_that_is_said(saved, solid)
     assert "first frame" in picture.notes[0]
 
 
-def test_a_picture_that_asks_to_be_turned_is_turned_once_and_that_is_said(saved, noise):
+def test_exif_rotation_is_applied_once_with_a_note(saved, noise):
     exif = Image.Exif()
     exif[0x0112] = 6
     levels = noise(20, 20)
@@ -66,9 +66,9 @@ def png_header(width, height):
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "message"),
     [
-        (b"words, no image", "is no image: give one of BMP, GIF, JPEG"),
+        (b"text, no image", "is no image: give one of BMP, GIF, JPEG"),
         (b"", "is no image"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is no image"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is no image"),
@@ -80,10 +80,10 @@ def png_header(width, height):
     ],
     ids=["text", "empty", "postscript", "svg", "large", "bomb", "thin", "cut off", "bytes"],
 )
-def test_what_is_no_image_or_too_large_is_told_in_a_sentence(tmp_path, content, words):
+def test_what_is_no_image_or_too_large_is_refused(tmp_path, content, message):
     path = tmp_path / "upload"
     path.write_bytes(content)
-    with pytest.raises(RequestError, match=words) as refused:
+    with pytest.raises(RequestError, match=message) as refused:
         read_picture(path, Limits(), "holiday.png")
     assert str(refused.value).startswith("holiday.png ")
 

@@ -13,7 +13,7 @@ def test_without_names_it_is_the_embedded_models():
     assert not any(weight.requires_grad for weight in found[0].model.encoder.parameters())
 
 
-def test_the_classifier_is_that_of_an_evaluation_and_nothing_is_kept_on_disk(served, cache, bishop):
+def test_the_classifier_is_that_of_evaluation_and_is_not_cached(served, cache, bishop):
     ours = served[0].classifier(bishop.class_names)
     assert not list(cache.rglob("*"))
     theirs = load("glyph-clip").classifier(bishop.class_names)

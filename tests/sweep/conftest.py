@@ -5,7 +5,7 @@ from zsrobust.sweep.study import load_study, plan_path
 
 
 @pytest.fixture
-def words(small_clip, photos, tmp_path):
+def argv(small_clip, photos, tmp_path):
     """A sweep of seconds on a random CLIP: what it is trained and evaluated on, and where."""
     train, one, two = photos("train", 4, 8), photos("one", 3, 4), photos("other", 2, 5)
     return [

@@ -67,7 +67,7 @@ def _lead(right, left_out):
 
 
 @pytest.mark.slow
-def test_what_the_page_says_of_one_set_is_so():
+def test_the_page_quotes_the_numbers_of_one_set():
     page = " ".join((DOCS / "replication.md").read_text(encoding="utf-8").split())
     steps = _right("equal-steps")
     for method, words in (
@@ -104,7 +104,7 @@ def _more_under_pgd(name, seen=()):
 
 
 @pytest.mark.slow
-def test_what_the_page_says_of_pgd_beside_autoattack_is_so():
+def test_the_page_quotes_pgd_and_autoattack():
     page = " ".join((DOCS / "replication.md").read_text(encoding="utf-8").split())
     glyphs = _more_under_pgd("glyphs")
     paper, ttc, tecoa, code, first = (glyphs[name] for name in BESIDE)

@@ -29,9 +29,9 @@ def photos(tmp_path):
 
 @pytest.fixture
 def run(small_clip, photos, tmp_path):
-    words = ["finetune", "--method=tecoa", "--model", small_clip, "--data", photos]
-    words += ["--steps=2", "--batch_size=4", "--hold_out=0.25", "--optimizer.lr=0.05"]
-    assert main([*words, "--device=cpu", "--out", str(tmp_path / "run")]) == 0
+    argv = ["finetune", "--method=tecoa", "--model", small_clip, "--data", photos]
+    argv += ["--steps=2", "--batch_size=4", "--hold_out=0.25", "--optimizer.lr=0.05"]
+    assert main([*argv, "--device=cpu", "--out", str(tmp_path / "run")]) == 0
     return tmp_path / "run"
 
 
@@ -66,8 +66,8 @@ def test_a_fine_tuning_is_the_same_until_a_value_or_the_environment_is_not(run, 
 
 
 def test_an_evaluation(small_clip, photos, tmp_path, capsys):
-    words = ["evaluate", "--model", small_clip, "--data", photos, "--attack", "pgd-2"]
-    assert main([*words, "--device=cpu", "--out", str(tmp_path / "run")]) == 0
+    argv = ["evaluate", "--model", small_clip, "--data", photos, "--attack", "pgd-2"]
+    assert main([*argv, "--device=cpu", "--out", str(tmp_path / "run")]) == 0
     assert main(["rerun", str(tmp_path / "run"), "--out", str(tmp_path / "new")]) == 0
     assert "bit for bit" in capsys.readouterr().out
     path = tmp_path / "run" / "outcomes.parquet"
@@ -82,12 +82,12 @@ def test_an_evaluation(small_clip, photos, tmp_path, capsys):
 
 def test_what_cannot_be_repeated_is_refused(run, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
-    for words, message in (
+    for argv, message in (
         ([str(tmp_path / "empty")], "is no run folder of zsrobust finetune or evaluate"),
         ([str(run), "--out", str(run)], "is the run itself"),
         ([], "RUN"),
     ):
-        assert main(["rerun", *words]) == 2
+        assert main(["rerun", *argv]) == 2
         assert message in capsys.readouterr().err
     (run / "model" / "model.json").unlink()
     assert main(["rerun", str(run)]) == 2

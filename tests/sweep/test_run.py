@@ -1,4 +1,4 @@
-"""Sweeps on a random CLIP, from words to table and plot."""
+"""Sweeps on a random CLIP, from argv to table and plot."""
 
 import pytest
 
@@ -15,8 +15,8 @@ from zsrobust.utils.errors import RequestError
 pytestmark = pytest.mark.slow
 
 
-def test_a_sweep_ends_as_if_all_had_been_evaluated_together(words, tmp_path, monkeypatch):
-    sweep = parse_sweep(["tecoa", "pmg_aft", "--seeds", "0", "1", *words])
+def test_a_sweep_ends_as_if_all_had_been_evaluated_together(argv, tmp_path, monkeypatch):
+    sweep = parse_sweep(["tecoa", "pmg_aft", "--seeds", "0", "1", *argv])
     swept = run_sweep(sweep)
     names = ["original", *(f"{r}-seed-{s}" for r in ("tecoa", "pmg_aft") for s in (0, 1))]
     assert swept.run.models == names
@@ -71,27 +71,27 @@ def test_a_sweep_ends_as_if_all_had_been_evaluated_together(words, tmp_path, mon
     assert run_sweep(sweep).table == swept.table
 
 
-def test_a_run_that_diverges_is_left_out_and_said(words, tmp_path, capsys):
-    words = ["sweep", "ft_clean", "tecoa", *words, "--optimizer.lr", "1e30"]
-    assert main(words) == 1
+def test_a_diverged_run_is_left_out_and_reported(argv, tmp_path, capsys):
+    argv = ["sweep", "ft_clean", "tecoa", *argv, "--optimizer.lr", "1e30"]
+    assert main(argv) == 1
     said = capsys.readouterr()
     assert "2 runs diverged: ft_clean-seed-0, tecoa-seed-0" in said.err
     assert "original" in said.out
     assert "ft_clean-seed-0 left no model: " in said.out
     # Nothing is tried twice.
-    assert main(words) == 1
+    assert main(argv) == 1
 
 
-def test_a_folder_of_another_sweep_is_refused(words, tmp_path):
-    run_sweep(parse_sweep(["ft_clean", *words]))
+def test_a_folder_of_another_sweep_is_refused(argv, tmp_path):
+    run_sweep(parse_sweep(["ft_clean", *argv]))
     with pytest.raises(RequestError, match=r"holds another run \(optimizer\.lr"):
-        run_sweep(parse_sweep(["ft_clean", *words, "--optimizer.lr", "0.5"]))
+        run_sweep(parse_sweep(["ft_clean", *argv, "--optimizer.lr", "0.5"]))
 
 
-def test_missing_data_is_told_before_anything_is_trained(words, tmp_path):
-    words = [*words, "--evaluation.data", f"imagefolder:{tmp_path / 'nowhere'}"]
+def test_missing_data_is_refused_before_training(argv, tmp_path):
+    argv = [*argv, "--evaluation.data", f"imagefolder:{tmp_path / 'nowhere'}"]
     with pytest.raises(RequestError, match="nowhere"):
-        run_sweep(parse_sweep(["ft_clean", *words]))
+        run_sweep(parse_sweep(["ft_clean", *argv]))
     assert not (tmp_path / "out" / "runs").exists()
 
 

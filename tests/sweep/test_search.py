@@ -29,8 +29,8 @@ def test_one_peak_is_found_and_its_two_sides_are_known(away):
     peak = rate(index_of(1e-3) + away)
     scores = search(lambda lr: -abs(math.log(lr / peak)))
     assert best_rate(scores) == peak
-    for beside in (-1, 1):
-        assert rate(index_of(peak) + beside) in scores
+    for neighbour in (-1, 1):
+        assert rate(index_of(peak) + neighbour) in scores
 
 
 def test_the_search_ends_where_it_only_ever_gets_better():

@@ -101,7 +101,7 @@ def test_every_table_comes_from_runs_and_again_from_the_saved_files(
         run_study(study)
 
 
-def test_nothing_to_show_is_said(tmp_path):
+def test_a_study_without_results_is_reported(tmp_path):
     with pytest.raises(RequestError, match="holds nothing to show yet"):
         show_study(tmp_path / "empty")
 
@@ -184,7 +184,7 @@ def test_photographs_are_found_in_their_folder(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "sentence"),
+    ("argv", "sentence"),
     [
         ([], "name what to reproduce: glyphs, paper, photos"),
         (["moon"], "there is no 'moon' to reproduce"),
@@ -197,8 +197,8 @@ def test_photographs_are_found_in_their_folder(tmp_path):
         (["glyphs", "--shw"], "there is no option --shw"),
     ],
 )
-def test_what_is_wrong_is_said(words, sentence, capsys):
-    assert main(["reproduce", *words]) == 2
+def test_bad_requests_are_refused(argv, sentence, capsys):
+    assert main(["reproduce", *argv]) == 2
     assert sentence in capsys.readouterr().err
 
 

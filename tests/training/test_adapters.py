@@ -1,4 +1,4 @@
-"""Each adapter in a run: what moves, what is kept, and that a cut run ends as a whole one."""
+"""Each adapter in a run: what moves, what is saved, and that a cut run ends as a whole one."""
 
 import json
 from dataclasses import replace
@@ -64,8 +64,8 @@ def cut(settings, monkeypatch):
 
 
 def assert_equal_runs(one, other, weights):
-    kept = [load_file(run.folder / "model" / "model.safetensors") for run in (one, other)]
-    for first, second in [(weights(one.folder), weights(other.folder)), kept]:
+    saved = [load_file(run.folder / "model" / "model.safetensors") for run in (one, other)]
+    for first, second in [(weights(one.folder), weights(other.folder)), saved]:
         assert first.keys() == second.keys()
         for name, value in first.items():
             assert torch.equal(value, second[name]), name

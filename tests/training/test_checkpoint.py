@@ -105,7 +105,7 @@ def test_a_damaged_newest_one_is_named_and_the_one_before_is_used(trained, saved
     assert "is damaged" in problem
 
 
-def test_without_a_whole_one_every_damage_is_told(trained, saved):
+def test_without_an_intact_checkpoint_all_damage_is_listed(trained, saved):
     folder = saved(2, 4)
     for path in checkpoints(folder):
         (path / "state.json").unlink()
@@ -144,7 +144,7 @@ def test_moments_of_another_shape_are_refused_even_with_the_right_hash(trained, 
 
 
 @pytest.mark.parametrize("keep", [1, 2, 3])
-def test_the_last_ones_are_kept(saved, keep):
+def test_only_the_newest_checkpoints_remain(saved, keep):
     assert names(saved(2, 4, 6, 8, keep=keep)) == [f"step-0000000{n}" for n in (2, 4, 6, 8)[-keep:]]
 
 
@@ -167,7 +167,9 @@ def test_weights_that_are_not_finite_are_never_saved(trained, saved, value):
 
 
 @pytest.mark.parametrize("moment", ["tensors", "state", "rename"])
-def test_a_full_disk_is_told_and_leaves_the_earlier_ones(saved, trained, monkeypatch, moment):
+def test_a_full_disk_is_reported_and_earlier_checkpoints_remain(
+    saved, trained, monkeypatch, moment
+):
     folder = saved(2, 4)
 
     def full(*_, **__):

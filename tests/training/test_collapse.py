@@ -49,7 +49,7 @@ def outcome(accuracy):
 
 
 @pytest.mark.slow
-def test_a_rate_far_too_high_is_told_everywhere(short, photos, tmp_path, capsys):
+def test_a_learning_rate_too_high_is_reported_everywhere(short, photos, tmp_path, capsys):
     run = finetune(short("run", optimizer=Optimizer(lr=500, warmup_steps=0)))
     said = " ".join(capsys.readouterr().err.split())
     first, *_, last = held_out(run.folder)
@@ -57,8 +57,8 @@ def test_a_rate_far_too_high_is_told_everywhere(short, photos, tmp_path, capsys)
     assert (last["top_predicted"], last["n"]) == (1.0, 22)
     assert last["clean_acc"] == last["chance_acc"] == last["top_labelled"]
     assert last["warning"] == run.warnings[-1]
-    for words in ("step 3", f"'{last['top_class']}'", "100.0%", "n 22", "27.3%"):
-        assert words in last["warning"]
+    for expected in ("step 3", f"'{last['top_class']}'", "100.0%", "n 22", "27.3%"):
+        assert expected in last["warning"]
     assert f"warning: {last['warning']}" in said
     card = json.loads((run.folder / "model" / "model.json").read_text())
     assert card["held_out"]["warning"] == run.warnings[0]
@@ -92,15 +92,15 @@ def test_a_model_at_chance_and_one_that_lost_most(short, scripted):
     run = finetune(short("run"))
     before, at_chance, lost, after = (row["warning"] for row in held_out(run.folder))
     assert (before, after) == ("", "")
-    for words in ("step 1", "at chance", "10.0%", "95.0%", "n 200"):
-        assert words in at_chance
-    for words in ("step 2", "lost most", "30.0%", "95.0%", "n 200"):
-        assert words in lost
+    for expected in ("step 1", "at chance", "10.0%", "95.0%", "n 200"):
+        assert expected in at_chance
+    for expected in ("step 2", "lost most", "30.0%", "95.0%", "n 200"):
+        assert expected in lost
     # It recovered: what is kept has not collapsed.
     assert run.warnings == ()
 
 
-def test_a_run_that_collapsed_after_its_best_step_says_so(short, scripted):
+def test_a_collapse_after_the_best_step_is_reported(short, scripted):
     scripted(outcome(0.95), outcome(0.9), outcome(0.9), outcome(0.1))
     run = finetune(short("run"))
     assert run.clean_acc == 0.9
@@ -110,7 +110,7 @@ def test_a_run_that_collapsed_after_its_best_step_says_so(short, scripted):
     assert card["held_out"]["warning"] == ""
 
 
-def test_a_run_that_goes_on_knows_its_original(short, scripted, signalled):
+def test_a_resumed_run_knows_its_original(short, scripted, signalled):
     scripted(outcome(0.95), outcome(0.9), outcome(0.9), outcome(0.1))
     with signalled(signal.SIGTERM, 1), pytest.raises(Stopped):
         finetune(short("run"))

@@ -34,9 +34,7 @@ def full(*_, **__):
 
 
 @pytest.mark.parametrize("what", ["checkpoint", "model", "metrics"])
-def test_a_full_disk_is_told_by_file_and_the_same_call_goes_on(
-    config, weights, whole, monkeypatch, what
-):
+def test_a_full_disk_names_the_file_and_the_run_resumes(config, weights, whole, monkeypatch, what):
     settings = config("full")
     seams = {
         "checkpoint": ("zsrobust.training.checkpoint.save_file", r"checkpoints/step-\d+"),
@@ -87,7 +85,7 @@ def test_from_a_damaged_checkpoint_the_one_before_leads_to_the_same_weights(
     assert "going on from an earlier one" in said
 
 
-def test_an_image_that_goes_in_mid_run_is_named_and_put_back_it_goes_on(
+def test_an_image_deleted_in_mid_run_is_named_and_the_run_resumes(
     config, weights, whole, monkeypatch, tmp_path
 ):
     # Else the pixels that the first run kept would do.
@@ -134,7 +132,7 @@ def test_a_model_folder_with_a_flipped_bit_is_refused(config):
 
 
 @pytest.mark.parametrize("as_root", [False, True])
-def test_an_output_that_cannot_be_written_is_told_before_any_work(config, tmp_path, as_root):
+def test_an_unwritable_output_is_refused_before_any_work(config, tmp_path, as_root):
     if as_root:
         # Whom no permission stops: a file where the parent folder should be.
         (tmp_path / "parent").write_text("")

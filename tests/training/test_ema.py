@@ -47,7 +47,7 @@ def test_fixed_parameters_keep_their_bits():
     assert torch.signbit(average.encoder.weight).all()
 
 
-def test_a_run_keeps_the_average_of_its_weights(config, weights, monkeypatch):
+def test_a_run_saves_the_average_of_its_weights(config, weights, monkeypatch):
     settings = config(ema=0.5, evaluate_every=6)
     step, seen = TrainingStep.__call__, []
 
@@ -62,9 +62,9 @@ def test_a_run_keeps_the_average_of_its_weights(config, weights, monkeypatch):
     expected = load(settings.model).encoder.state_dict()
     for state in seen:
         expected = {name: 0.5 * expected[name] + 0.5 * state[name] for name in state}
-    kept = load_file(run.folder / "model" / "model.safetensors")
-    assert kept.keys() == expected.keys()
-    for name, tensor in kept.items():
+    saved = load_file(run.folder / "model" / "model.safetensors")
+    assert saved.keys() == expected.keys()
+    for name, tensor in saved.items():
         torch.testing.assert_close(tensor, expected[name], atol=1e-6, rtol=1e-5)
         assert torch.equal(weights(run.folder)[f"1.{name}"], tensor)
         assert torch.equal(weights(run.folder)[f"0.{name}"], seen[-1][name])

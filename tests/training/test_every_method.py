@@ -56,8 +56,8 @@ def test_a_head_is_resumed_with_the_encoder(config, weights, monkeypatch):
     assert {"1.weight", "1.bias"} < one.keys()
     for name, value in one.items():
         assert torch.equal(value, other[name]), name
-    kept = load_file(whole.folder / "model" / "model.safetensors")
-    assert kept.keys() == load(config().model).encoder.state_dict().keys()
+    saved = load_file(whole.folder / "model" / "model.safetensors")
+    assert saved.keys() == load(config().model).encoder.state_dict().keys()
 
 
 def test_two_processes_train_one_head(config, weights, tmp_path, two_processes):

@@ -64,7 +64,7 @@ def test_a_run_with_compiled_towers_is_the_same_run(config, weights, graphs, cha
     assert (compiled.clean_acc, compiled.robust_acc) == (usual.clean_acc, usual.robust_acc)
 
 
-def test_a_stopped_compiled_run_goes_on_and_evaluates_as_written(config, weights, graphs):
+def test_a_compiled_run_resumes_and_is_evaluated(config, weights, graphs):
     whole = finetune(config("whole", compile=True))
     at = len(graphs)
     (whole.folder / "checkpoints" / "step-00000006").rename(whole.folder / "gone")

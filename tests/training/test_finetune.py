@@ -124,7 +124,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(config, weights, monkeypatch):
     assert_equal_weights(weights(folder), weights(whole.folder))
 
 
-def test_ctrl_c_saves_and_the_same_call_goes_on(config, weights, signalled):
+def test_ctrl_c_saves_and_the_same_call_resumes(config, weights, signalled):
     whole = finetune(config("whole"))
     settings = config("stopped", checkpoint_every=100)
     stopped = pytest.raises(KeyboardInterrupt, match="stopped at step 3 of 6; the same command")
@@ -217,7 +217,7 @@ def test_a_resume_on_other_images_is_refused(config, tmp_path):
         finetune(settings)
 
 
-def test_a_run_goes_on_on_another_processor(config, signalled, another_processor, capsys):
+def test_a_run_resumes_on_another_processor(config, signalled, another_processor, capsys):
     settings = config(evaluate_every=6)
     with signalled(signal.SIGINT, 3), pytest.raises(KeyboardInterrupt, match="at step 3"):
         finetune(settings)

@@ -64,7 +64,7 @@ def test_skipping_leaves_weights_moments_and_average_as_they_were(config, weight
     assert trained_steps(run.folder) == []
 
 
-def test_a_skipped_step_is_told_counted_and_named(config, broken, capsys):
+def test_a_skipped_step_is_reported_and_counted(config, broken, capsys):
     broken(3)
     run = finetune(config(non_finite="skip"))
     (row,) = [r for r in read_metrics(run.folder / "metrics.jsonl") if r["kind"] == "non_finite"]
@@ -148,7 +148,7 @@ def test_too_many_in_a_row_stop_it_all_the_same(config, broken):
         finetune(config(steps=steps, evaluate_every=steps, non_finite="skip"))
 
 
-def test_fewer_in_a_row_do_not_and_only_the_first_are_kept(config, broken, monkeypatch):
+def test_fewer_in_a_row_do_not_and_only_the_first_are_saved(config, broken, monkeypatch):
     monkeypatch.setattr(non_finite, "MOST_IN_A_ROW", 2)
     broken(1, 2, 4, 5, 7, 8)
     run = finetune(config(steps=9, evaluate_every=9, non_finite="skip"))

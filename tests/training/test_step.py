@@ -22,7 +22,7 @@ class Recorder(Objective):
     """Darkens the images instead of an attack, and keeps what it is given."""
 
     asked: Needs
-    kept: dict = field(default_factory=dict)
+    recorded: dict = field(default_factory=dict)
 
     @property
     def label(self):
@@ -33,11 +33,11 @@ class Recorder(Objective):
         return self.asked
 
     def adversarial(self, step):
-        self.kept["before"] = step
+        self.recorded["before"] = step
         return step.batch.images * 0.5
 
     def loss(self, step):
-        self.kept["step"] = step
+        self.recorded["step"] = step
         return {"total": sum(part.square().mean() for part in step.student.values())}
 
 
@@ -75,7 +75,7 @@ def test_each_encoder_sees_what_was_asked_for(small_clip, needs):
     step([Batch(images, torch.tensor([0, 1, 0, 1]), list("abcd"))], epoch=0, global_batch=4)
 
     shown = {"clean": images, "adversarial": images * 0.5}
-    given = recorder.kept["step"]
+    given = recorder.recorded["step"]
     for encoder, views, embeddings, tokens in (
         (student_before, needs.student, given.student, given.student_tokens),
         (original, needs.teacher, given.teacher, given.teacher_tokens),
@@ -89,7 +89,7 @@ def test_each_encoder_sees_what_was_asked_for(small_clip, needs):
             if needs.tokens:
                 torch.testing.assert_close(tokens[view], expected[1], atol=1e-4, rtol=1e-4)
     assert not any(part.requires_grad for part in given.teacher.values())
-    during_attack = recorder.kept["before"].teacher
+    during_attack = recorder.recorded["before"].teacher
     assert during_attack.keys() == needs.teacher & {"clean"}
     for view, embeddings in during_attack.items():
         assert embeddings is given.teacher[view]

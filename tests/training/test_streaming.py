@@ -54,7 +54,7 @@ def assert_same_run(one, other, weights):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_stopped_in_mid_epoch_it_goes_on_as_if_it_had_not(
+def test_stopped_in_mid_epoch_it_resumes_bit_for_bit(
     config, shards, weights, monkeypatch, signalled, workers, cache
 ):
     """Two epochs of 6 steps, interrupted after step 3 and again after step 8."""
@@ -70,7 +70,7 @@ def test_stopped_in_mid_epoch_it_goes_on_as_if_it_had_not(
     assert_same_run(whole.folder, again.folder, weights)
 
 
-def test_killed_it_goes_on_as_if_it_had_not(config, shards, weights, tmp_path):
+def test_killed_it_resumes_bit_for_bit(config, shards, weights, tmp_path):
     asked = {"data": shards, "steps": 12, "evaluate_every": 6, "checkpoint_every": 1}
     whole = finetune(config("whole", **asked))
     killed = config("killed", **asked)

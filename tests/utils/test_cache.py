@@ -40,7 +40,7 @@ def test_what_cannot_fit_deletes_nothing(filled, monkeypatch) -> None:
     assert all(path.exists() for path in paths)
 
 
-def test_small_kept_things_and_locks_stay(filled, monkeypatch) -> None:
+def test_small_cache_entries_and_locks_stay(filled, monkeypatch) -> None:
     verdict, lock, old = filled("verified/a", "shards/x.lock", "shards/x")
     monkeypatch.setenv("ZSROBUST_CACHE_GB", "2.5e-7")
     assert make_room(100)

@@ -8,9 +8,9 @@ import torch
 from zsrobust.utils.environment import environment, record, recorded, source
 
 
-def git(folder, *words):
+def git(folder, *argv):
     who = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
-    command = ["git", "-C", str(folder), *who, *words]
+    command = ["git", "-C", str(folder), *who, *argv]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 

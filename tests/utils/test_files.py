@@ -73,7 +73,7 @@ def test_a_folder_that_stepped_aside_for_one_that_never_came_is_put_back(tmp_pat
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EDQUOT])
 @pytest.mark.parametrize("writer", [atomic_file, atomic_folder])
-def test_a_disk_that_fails_is_told_by_file_as_either_kind_of_error(tmp_path, writer, number):
+def test_a_failed_write_names_the_file(tmp_path, writer, number):
     path = tmp_path / "deep" / "results"
     with pytest.raises(NotWritten, match=r"results could not be written: ") as told, writer(path):
         raise OSError(number, os.strerror(number))

@@ -11,7 +11,7 @@ class Point:
     path: Path
 
 
-def test_numbers_that_are_none_are_null_and_the_rest_is_as_it_was():
+def test_nan_and_infinity_are_null():
     value = {"a": [1, float("nan"), (float("inf"), "x")], 2: Point(-float("inf"), Path("a/b"))}
     assert json.loads(plain_json(value)) == {
         "a": [1, None, [None, "x"]],

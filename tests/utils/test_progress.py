@@ -2,7 +2,7 @@ from zsrobust.utils import progress
 from zsrobust.utils.progress import Steps, printable
 
 
-def test_control_characters_are_spelled_out_and_lines_kept() -> None:
+def test_control_characters_are_escaped_except_newlines() -> None:
     assert printable("a\tb\nc é 日") == "a\tb\nc é 日"
     assert printable("\x1b[2J\0\x7f\x9b") == r"\x1b[2J\x00\x7f\x9b"
 

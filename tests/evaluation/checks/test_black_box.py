@@ -129,7 +129,7 @@ def caught(results):
         (less_the_mean, {REPEAT}),
     ],
 )
-def test_a_model_that_only_seems_robust_is_told_of(asked, around, checks):
+def test_gradient_masking_is_reported(asked, around, checks):
     results = asked(around)
     assert caught(results) >= checks
     own = next(found for found in failed(results.findings) if found.check == max(checks))
@@ -161,7 +161,7 @@ def test_honest_models_pass(asked, model):
     assert {PROBE, REPEAT} <= passed
 
 
-def test_a_probe_is_kept_and_depends_on_neither_batches_nor_processes(asked, tmp_path, monkeypatch):
+def test_a_probe_is_cached_and_independent_of_batches_and_processes(asked, tmp_path, monkeypatch):
     first = asked(model=["glyph-clip-robust"])
     read = Results.read(tmp_path / "out" / "results.json")
     assert read.probes == first.probes

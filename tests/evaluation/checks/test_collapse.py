@@ -88,7 +88,7 @@ def test_half_way_to_a_constant_prediction_hardly_ever_raises_an_alarm(n, share)
 
 
 @pytest.mark.parametrize("chance", [0.01, 0.1, 0.5])
-def test_a_model_that_keeps_half_hardly_ever_raises_an_alarm(chance):
+def test_false_alarms_at_half_the_accuracy_are_rare(chance):
     """The exact rate over all pairs of counts, at the edge of what is allowed."""
     n = 20
     for had in (0.2, 0.95):
@@ -153,10 +153,10 @@ def test_one_class_and_chance_of_an_unbalanced_set():
     assert is_at_chance(now)
     assert rules(now, before) == ["one class", "at chance"]
     first, second = (problem.clause for problem in collapse(now, before, "birds"))
-    for words in ("'one'", "100.0%", "85.0%", "n 1000", "birds"):
-        assert words in first
-    for words in ("95.0%", "85.0%", "birds"):
-        assert words in second
+    for expected in ("'one'", "100.0%", "85.0%", "n 1000", "birds"):
+        assert expected in first
+    for expected in ("95.0%", "85.0%", "birds"):
+        assert expected in second
 
 
 def test_what_was_not_counted_is_not_judged():

@@ -43,11 +43,11 @@ def results(*rows, templates=("a {}",), **changes):
 def test_a_model_that_collapsed_is_named_with_its_figures():
     found = results(original(190), row("mine", 20, predicted=1.0))
     one_class, at_chance = failed(has_not_collapsed(found))
-    for words in ("mine", "'seven'", "100.0%", "10.0%", "digits", "200"):
-        assert words in one_class.sentence
+    for expected in ("mine", "'seven'", "100.0%", "10.0%", "digits", "200"):
+        assert expected in one_class.sentence
     assert one_class.figures == {"predicted on digits": 1.0, "labelled on digits": 0.1}
-    for words in ("mine", "at chance", "10.0%", "95.0%", "digits", "200"):
-        assert words in at_chance.sentence
+    for expected in ("mine", "at chance", "10.0%", "95.0%", "digits", "200"):
+        assert expected in at_chance.sentence
     assert at_chance.figures == {
         "clean on digits": 0.1,
         "chance on digits": 0.1,
@@ -81,8 +81,8 @@ def test_a_set_that_is_hard_for_the_original_too_raises_no_alarm():
     found = results(original(22), row("mine", 19))
     (finding,) = has_not_collapsed(found)
     assert finding.passed
-    for words in ("mine", "chance", "digits", "9.5%", "11.0%", "original"):
-        assert words in finding.sentence
+    for expected in ("mine", "chance", "digits", "9.5%", "11.0%", "original"):
+        assert expected in finding.sentence
     assert warnings(replace(found, findings=[finding])) == []
     notes = "\n".join(accuracy_table(found).notes)
     assert finding.sentence in notes

@@ -6,8 +6,8 @@ from zsrobust.reporting.findings import findings_page
 
 
 def row(attack="pgd-10", robust=30, eps=1 / 255, n=1000, clean=800, **rest):
-    words = {"dataset": "birds", "split": "test", "model": "mine", "method": "tecoa"}
-    facts = {"seen": False, "resolution": 64, "norm": "linf", "key": "k", **words, **rest}
+    names = {"dataset": "birds", "split": "test", "model": "mine", "method": "tecoa"}
+    facts = {"seen": False, "resolution": 64, "norm": "linf", "key": "k", **names, **rest}
     return Row.counted(n=n, clean=clean, robust=robust, attack=attack, eps=eps, **facts)
 
 
@@ -93,16 +93,16 @@ def test_noise_as_harmful_as_the_attack():
     assert wrong(row("pgd-10", 300), row("noise-10", 600)) == []
 
 
-def test_an_undefended_model_that_stands():
-    def stands(robust, **rest):
+def test_an_undefended_model_that_seems_robust_is_reported():
+    def is_warned(robust, **rest):
         return wrong(row(robust=robust, method="original", **rest)) == ["undefended falls"]
 
-    assert stands(170)
-    assert not stands(60)  # 6.0 %, with an interval from 4.7 %
-    assert not stands(2, n=20, clean=15)
-    assert not stands(170, eps=0.5 / 255)
-    assert not stands(170, norm="l2", eps=0.5)
-    assert not stands(100, clean=150)  # ten classes: hardly above chance
+    assert is_warned(170)
+    assert not is_warned(60)  # 6.0 %, with an interval from 4.7 %
+    assert not is_warned(2, n=20, clean=15)
+    assert not is_warned(170, eps=0.5 / 255)
+    assert not is_warned(170, norm="l2", eps=0.5)
+    assert not is_warned(100, clean=150)  # ten classes: hardly above chance
     assert wrong(row(robust=170)) == []
     assert wrong(row(robust=170, method="original"), row("autoattack", 2, method="original")) == []
 
@@ -123,7 +123,7 @@ def test_findings_page():
     assert "nothing to check" in findings_page([], {})
 
 
-def test_a_black_box_part_that_fells_what_gradients_missed():
+def test_a_black_box_part_that_fools_what_gradients_missed():
     honest = row("autoattack", 590, after_part={"apgd-ce": 0.61, "fab-t": 0.6, "square": 0.59})
     masked = row("autoattack", 50, after_part={"apgd-ce": 0.61, "fab-t": 0.6, "square": 0.05})
     assert wrong(honest) == []
@@ -139,7 +139,7 @@ def test_a_gradient_that_is_mostly_zero():
     ]
 
 
-def test_classes_that_tie_are_told_and_their_gradient_is_not_blamed():
+def test_tied_classes_are_reported_instead_of_a_zero_gradient():
     tied = row(n=14, clean=1, robust=1, ties=28, zero_gradients=1.0)
     (finding,) = failed(diagnose(results(tied)))
     assert finding.check == "classes are told apart"

@@ -216,9 +216,9 @@ def test_two_classes_may_have_close_logits(undefended):
             return self.net(images)[:, :2] / 100
 
     images, labels = blobs(300, seed=3)
-    kept = labels < 2
-    ids = [str(row) for row in range(int(kept.sum()))]
-    assert failed(sanity(Two(), images[kept], labels[kept], ids, ThreatModel(eps=EPS))) == []
+    chosen = labels < 2
+    ids = [str(row) for row in range(int(chosen.sum()))]
+    assert failed(sanity(Two(), images[chosen], labels[chosen], ids, ThreatModel(eps=EPS))) == []
 
 
 def test_the_model_and_the_random_state_are_left_alone_and_findings_repeat(undefended):
@@ -351,7 +351,7 @@ STATEFUL = {
 }
 
 
-def test_a_model_that_remembers_is_told_by_that_alone(undefended):
+def test_only_the_state_check_fails_for_a_stateful_model(undefended):
     model = STATEFUL["from the first question"](undefended)
     images, labels = blobs(24, seed=3)
     threat, loss = ThreatModel(eps=EPS), lambda x: cross_entropy(model(x), labels)

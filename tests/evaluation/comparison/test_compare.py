@@ -157,7 +157,7 @@ def test_two_runs_compare_what_was_fine_tuned(write_run):
     assert compare(one, two) == compare(together), "samples are paired by id, not by place"
 
 
-def test_the_same_name_in_two_runs_is_told_apart(write_run):
+def test_the_same_name_in_two_runs_is_made_unique(write_run):
     one = write_run("one", {"m": ("tecoa", draw(0.5, 0.2, 1))})
     two = write_run("two", {"m": ("tecoa", draw(0.5, 0.2, 2))})
     (pair,) = compare(one, two).pairs
@@ -248,7 +248,7 @@ def test_classifiers_that_differ_in_more_than_weights_are_remarked(write_run):
     ]
 
 
-def test_bad_runs_are_told(write_run, tmp_path):
+def test_bad_runs_are_refused(write_run, tmp_path):
     folder = write_run("one", {"a": ("tecoa", draw(0.5, 0.2, 1))})
     with pytest.raises(RequestError, match="holds one model alone"):
         compare(folder)

@@ -45,7 +45,7 @@ def test_the_interval_of_an_average_is_that_of_independent_sets():
 
 
 @pytest.mark.slow
-def test_the_interval_covers_the_true_difference_as_often_as_it_says():
+def test_the_interval_of_a_difference_has_its_coverage():
     random = np.random.default_rng(1)
     truth = [(0.3, 0.05, 0.12, 0.53), (0.0, 0.01, 0.1, 0.89)]
     difference = sum(t[2] - t[1] for t in truth) / 2
@@ -62,7 +62,7 @@ def test_the_interval_covers_the_true_difference_as_often_as_it_says():
 
 
 @pytest.mark.slow
-def test_equal_models_are_told_apart_as_seldom_as_it_says():
+def test_the_false_positive_rate_on_equal_models():
     random = np.random.default_rng(2)
     below = 0
     for _ in range(120):

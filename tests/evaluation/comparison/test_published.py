@@ -91,7 +91,7 @@ def test_sets_match_whatever_case_and_punctuation(results, dataset, tecoa):
     assert one.published.source == "arXiv:2410.21802 table 1"
 
 
-def test_clean_is_beside_clean_once_and_robust_beside_the_same_attack_and_eps(results):
+def test_published_rows_match_in_attack_and_eps(results):
     both = results()
     both.rows.append(results(attack="autoattack").rows[0])
     both.protocol["attacks"].append(results(attack="autoattack").protocol["attacks"][0])
@@ -115,21 +115,21 @@ def test_clean_is_beside_clean_once_and_robust_beside_the_same_attack_and_eps(re
         ({"dataset": "digits"}, 0),
     ],
 )
-def test_what_nobody_printed_has_nothing_beside_it(results, changes, robust):
+def test_rows_without_a_published_number_have_no_match(results, changes, robust):
     found = match_published(results(**changes))
     assert len([b for b in found if not b.clean]) == robust
     assert len([b for b in found if b.clean]) == (0 if "dataset" in changes else 7)
 
 
-def words(results, method="TeCoA", clean=False):
+def differences(results, method="TeCoA", clean=False):
     (one,) = [
         b for b in match_published(results) if b.clean == clean and b.published.method == method
     ]
     return {way.split(":")[0]: way for way in one.differs}
 
 
-def test_differences_are_told(results):
-    told = words(results(step_size=0.25 / 255))
+def test_protocol_differences_are_listed(results):
+    told = differences(results(step_size=0.25 / 255))
     assert told["attack"] == (
         "attack: PGD 100 steps of 1/255 random start there, "
         "PGD 10 steps of 0.25/255 random start here"
@@ -139,20 +139,20 @@ def test_differences_are_told(results):
     assert set(told) == {"attack", "precision", "samples"}
 
 
-def test_an_equal_attack_is_not_told_to_differ(results):
-    assert "attack" not in words(results(attack="pgd-100", steps=100))
-    assert "attack" in words(results(attack="pgd-100", steps=100, restarts=2))
-    assert "attack" in words(results(attack="pgd-100", steps=100, random_start=False))
+def test_an_equal_attack_is_no_difference(results):
+    assert "attack" not in differences(results(attack="pgd-100", steps=100))
+    assert "attack" in differences(results(attack="pgd-100", steps=100, restarts=2))
+    assert "attack" in differences(results(attack="pgd-100", steps=100, random_start=False))
 
 
 def test_a_logit_scale_of_the_attack_counts_before_the_models(results):
-    assert "logit scale" not in words(results(model={"logit_scale": 99.9999}))
-    assert words(results(logit_scale=1.0))["logit scale"] == "logit scale: 100 there, 1 here"
-    assert words(results(model={"logit_scale": 30.0}))["logit scale"].endswith("30 here")
+    assert "logit scale" not in differences(results(model={"logit_scale": 99.9999}))
+    assert differences(results(logit_scale=1.0))["logit scale"] == "logit scale: 100 there, 1 here"
+    assert differences(results(model={"logit_scale": 30.0}))["logit scale"].endswith("30 here")
 
 
 def test_of_a_clean_accuracy_the_attack_does_not_matter(results):
-    assert set(words(results(logit_scale=1.0), clean=True)) == {"samples"}
+    assert set(differences(results(logit_scale=1.0), clean=True)) == {"samples"}
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_of_a_clean_accuracy_the_attack_does_not_matter(results):
     ],
 )
 def test_the_backbone_is_the_same_only_with_openais_weights(results, source, same):
-    told = words(results(model={"source": source}))
+    told = differences(results(model={"source": source}))
     assert ("backbone" not in told) == same
     assert same or told["backbone"] == f"backbone: ViT-B/32 there, {source} here"
 
@@ -184,15 +184,15 @@ def test_the_backbone_is_the_same_only_with_openais_weights(results, source, sam
     ],
 )
 def test_what_it_was_fine_tuned_on(results, model, method, said):
-    told = words(results(model=model), method).get("fine-tuned on")
+    told = differences(results(model=model), method).get("fine-tuned on")
     assert told == (said and f"fine-tuned on: {said}")
 
 
-def test_a_test_time_defence_is_told(results):
-    told = words(results(model={"defence": {"name": "ttc"}}))
+def test_a_test_time_defence_is_a_difference(results):
+    told = differences(results(model={"defence": {"name": "ttc"}}))
     assert told["test-time defence"] == "test-time defence: none there, ttc here"
 
 
 def test_a_note_of_the_row_is_passed_on(results):
-    told = words(results(attack="autoattack"), "FARE")
+    told = differences(results(attack="autoattack"), "FARE")
     assert "impossible for one model" in told["note on FARE"]

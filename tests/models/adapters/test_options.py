@@ -18,7 +18,7 @@ def test_the_command_line_knows_every_kind():
 
 
 @pytest.mark.parametrize(
-    ("words", "options", "label"),
+    ("arguments", "options", "label"),
     [
         ("--adapter.kind full", {}, "full"),
         ("", {}, "full"),
@@ -40,8 +40,8 @@ def test_the_command_line_knows_every_kind():
         ),
     ],
 )
-def test_defaults_are_those_of_the_kind_and_read_back(tmp_path, words, options, label):
-    found = parse_finetune([*GIVEN, *words.split()])
+def test_defaults_are_those_of_the_kind_and_read_back(tmp_path, arguments, options, label):
+    found = parse_finetune([*GIVEN, *arguments.split()])
     assert found.adapter.options == options
     assert found.adapter.made.label == label
     path = tmp_path / "config.yaml"
@@ -50,7 +50,7 @@ def test_defaults_are_those_of_the_kind_and_read_back(tmp_path, words, options, 
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         ("--adapter.kind mine", "adapter.kind is mine: must be one of blocks, full"),
         ("--adapter.rank 4", "adapter.rank is 4: must be left out, or null: adapter.kind full has"),
@@ -71,13 +71,13 @@ def test_defaults_are_those_of_the_kind_and_read_back(tmp_path, words, options, 
         ),
     ],
 )
-def test_bad_words_are_named(words, message):
+def test_bad_words_are_named(arguments, message):
     with pytest.raises(RequestError) as refused:
-        parse_finetune([*GIVEN, *words.split()])
+        parse_finetune([*GIVEN, *arguments.split()])
     assert message in str(refused.value)
 
 
-def test_python_is_checked_alike():
+def test_python_has_the_same_checks():
     with pytest.raises(RequestError, match=r"adapter.rank is 2.5: must be int, or null"):
         Adapter("lora", rank=2.5)
     with pytest.raises(RequestError, match=r"adapter.kind is 'mine': must be one of blocks, full"):

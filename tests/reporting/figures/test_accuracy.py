@@ -112,7 +112,7 @@ def test_seeds_of_a_recipe_are_one_series_with_students_interval(results):
     assert high == pytest.approx(23 + 12.706 * 3, abs=0.01)
 
 
-def test_no_two_series_look_alike(results):
+def test_all_series_look_different(results):
     methods = ["original", "tecoa", "tecoa", "other", "third", "fourth"]
     lines = [("birds", f"m{i}", m, False, PGD, 9, 5, 1) for i, m in enumerate(methods)]
     figure = accuracy_figure(results(lines))

@@ -49,7 +49,7 @@ def test_pictures_neither_overlap_nor_leave_the_page():
     assert figure.get_facecolor()[:3] == to_rgb("white")
 
 
-def test_what_the_models_say_and_what_was_done_stands_there():
+def test_captions_hold_predictions_and_methods():
     figure = gallery_figure(gallery())
     texts = [text.get_text() for text in figure.texts]
     assert "crow (birds)" in texts

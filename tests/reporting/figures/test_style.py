@@ -4,7 +4,7 @@ from zsrobust.objectives import OBJECTIVES
 from zsrobust.reporting.figures.style import method_title, styles
 
 
-def test_every_method_can_be_told_from_every_other() -> None:
+def test_every_method_has_its_own_style() -> None:
     methods = ["original", *OBJECTIVES, "pmg_aft[ttc]", "pmg_aft[authors_code]"]
     assert len(set(styles(methods))) == len(methods)
 
@@ -16,7 +16,7 @@ def test_the_eight_systems_of_a_replication_have_a_colour_each() -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "words"),
+    ("method", "title"),
     [
         ("pmg_aft[paper]", "PMG-AFT"),
         ("pmg_aft[paper, alpha=0]", "PMG-AFT[paper, alpha=0]"),
@@ -24,5 +24,5 @@ def test_the_eight_systems_of_a_replication_have_a_colour_each() -> None:
         ("original", "original"),
     ],
 )
-def test_methods_are_called_as_papers_call_them(method: str, words: str) -> None:
-    assert method_title(method) == words
+def test_methods_are_called_as_papers_call_them(method: str, title: str) -> None:
+    assert method_title(method) == title

@@ -27,14 +27,14 @@ VOID = {"meta", "link", "img", "br", "hr", "input", "col"}
 
 
 class Page(HTMLParser):
-    """What a page holds: elements, headings, tables as rows of text, and all visible words."""
+    """What a page holds: elements, headings, tables as rows of text, and all visible text."""
 
     def __init__(self, text):
         super().__init__(convert_charrefs=True)
         self.elements = []
         self.headings = []
         self.tables = []
-        self.words = ""
+        self.visible = ""
         self._open = []
         self.feed(text)
         self.close()
@@ -63,7 +63,7 @@ class Page(HTMLParser):
     def handle_data(self, data):
         if self._open and self._open[-1] in ("script", "style"):
             return
-        self.words += data
+        self.visible += data
         if self._open and self._open[-1] in ("h1", "h2", "h3"):
             self.headings[-1][1] += data
         if "caption" in self._open:
@@ -75,9 +75,9 @@ class Page(HTMLParser):
         """The attributes of every element of these kinds."""
         return [attributes for tag, attributes in self.elements if tag in tags]
 
-    def table(self, words):
-        """The one table with these words in its caption, headings first."""
-        (found,) = [one["rows"] for one in self.tables if words in one["caption"]]
+    def table(self, caption):
+        """The one table with this text in its caption, headings first."""
+        (found,) = [one["rows"] for one in self.tables if caption in one["caption"]]
         return found
 
 

@@ -43,7 +43,7 @@ def test_every_part_is_there(page, demo):
         *("Diagnostic findings", "Protocol", "Fine-tuning", "Distance in parameter space"),
         *("Training curves", "Runs", f"Gallery of {demo}", "cat (birds)", "dog (birds)"),
     ]
-    assert "warning: it keeps 1.0 %. Mind it." in page.words
+    assert "warning: it keeps 1.0 %. Mind it." in page.visible
     checks = page.table("Checks")
     assert checks[1][:2] == ["undefended falls", "FAILED"]
     runs = page.table("The fine-tuning runs")
@@ -65,7 +65,7 @@ def test_the_protocol_is_whole(page):
     assert birds["prompts"] == "a photo of {}"
     versions = page.table("Seeds and versions")
     assert dict(zip(versions[0], versions[1], strict=True))["torch"] == "2.6"
-    assert "weights of runs/tecoa" in page.words
+    assert "weights of runs/tecoa" in page.visible
 
 
 def test_a_screen_reader_finds_its_way(report, page):
@@ -114,7 +114,7 @@ def test_nothing_is_asked_of_any_other_place(report, page):
         assert (out / file).stat().st_size > 0
 
 
-def test_every_table_and_figure_is_beside_the_page(report, page):
+def test_every_table_and_figure_is_in_a_file(report, page):
     out = report.page.parent
     with (out / "files" / "summary.csv").open(newline="") as file:
         assert list(csv.reader(file)) == page.table("Both averages")
@@ -154,8 +154,8 @@ def test_names_are_words_wherever_they_stand(evaluation, gallery, read_page, tmp
     assert len(page.all("style")) == 1
     assert len(page.all("img")) == 5
     assert not [key for _, at in page.elements for key in at if key.startswith("on")]
-    assert page.words.count(f"set {HOSTILE}") > 4
-    assert f"{HOSTILE} (birds)" in page.words
+    assert page.visible.count(f"set {HOSTILE}") > 4
+    assert f"{HOSTILE} (birds)" in page.visible
     assert any(HOSTILE in svg["aria-label"] for svg in page.all("svg"))
 
 
@@ -187,7 +187,7 @@ def test_seeds_of_one_recipe_are_mean_and_spread(evaluation, tmp_path):
     assert tecoa[-1] == "30.0 ± 10.0 (5.2 to 54.8)"
 
 
-def test_what_was_measured_differently_is_kept_apart(evaluation, tmp_path):
+def test_different_protocols_are_separate_groups(evaluation, tmp_path):
     runs = [evaluation(tmp_path / f"{steps}", steps=steps) for steps in (10, 20)]
     fewer = [("birds", "clip", "original", False, 200, 180, 2)]
     runs.append(evaluation(tmp_path / "fewer", fewer))
