@@ -141,7 +141,7 @@ def samples():
 
 @pytest.fixture
 def processes():
-    """Runs Python's argv in n processes of one group on this machine, one thread each."""
+    """Runs Python with ``argv`` in n processes of one group on this machine, one thread each."""
 
     def run(n, *argv):
         launch = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={n}"]

@@ -79,7 +79,7 @@ def test_codes_among_names_are_warned_of(handlers, form, names, told):
 def test_unknown_words_are_warned_of(served, form):
     shown = Handlers(served[:1], Limits()).predict(form(class_names="elephant, chess bishop"))
     status = html.unescape(shown.status)
-    assert "does not know expected of 1 of 2 class names" in status
+    assert "does not know words of 1 of 2 class names" in status
     assert "cannot tell apart" not in status
     assert "No model here can read all of these names" in status
     assert "photo-lite" in status
