@@ -89,6 +89,17 @@ def test_what_is_wrong_is_refused_in_a_sentence(answers):
         assert (told.count("\n") == 1) == (wrong or argv == ["--version"]), (argv, told)
 
 
+@pytest.mark.parametrize("command", ["finetune", "evaluate", "sweep"])
+def test_help_reads_no_data(command):
+    # numpy alone is a quarter of its time.
+    code = (
+        "import sys; from zsrobust.cli.main import main\n"
+        "try: main([sys.argv[1], '--help'])\n"
+        "finally: sys.exit('numpy' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code, command], check=True, stdout=subprocess.DEVNULL)
+
+
 @pytest.mark.parametrize(
     "module", ["objectives/tecoa.py", "attacks/cw.py", "models/adapters/lora.py"]
 )

@@ -10,7 +10,6 @@ from jsonargparse import ArgumentParser
 
 from zsrobust.cli.output import Output, is_first_process
 from zsrobust.cli.parser import Parser, asks_for_help
-from zsrobust.cli.preflight import check_evaluation
 from zsrobust.config.parsing import evaluate_parser, parse_evaluate
 from zsrobust.config.run_folder import check_out, find_run
 from zsrobust.utils.files import write_text
@@ -31,6 +30,9 @@ def run(argv: Sequence[str], output: Output) -> None:
     if asks_for_help(argv):
         parsers()[0].print_help()
         return
+    # What reads data imports numpy, which help can do without.
+    from zsrobust.cli.preflight import check_evaluation
+
     # What is printed is no part of the configuration.
     printing = Parser(prog="zsrobust evaluate", add_help=False)
     _add_compare(printing)

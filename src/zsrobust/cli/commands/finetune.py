@@ -8,7 +8,6 @@ from jsonargparse import ArgumentParser
 
 from zsrobust.cli.output import Output, is_first_process
 from zsrobust.cli.parser import asks_for_help
-from zsrobust.cli.preflight import check_training
 from zsrobust.config.parsing import finetune_parser, method_for_help, parse_finetune
 from zsrobust.config.run_folder import check_out
 from zsrobust.config.schema import to_plain
@@ -25,6 +24,9 @@ def run(argv: Sequence[str], output: Output) -> None:
     if asks_for_help(argv):
         finetune_parser(method_for_help(argv)).print_help()
         return
+    # What reads data imports numpy, which help can do without.
+    from zsrobust.cli.preflight import check_training
+
     config = parse_finetune(argv)
     check_out(config)
     check_training(config)

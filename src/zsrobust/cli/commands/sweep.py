@@ -11,7 +11,6 @@ from pathlib import Path
 from zsrobust.cli.commands import finetune
 from zsrobust.cli.output import Output
 from zsrobust.cli.parser import Parser, asks_for_help
-from zsrobust.cli.preflight import check_evaluation, check_training
 from zsrobust.config.parsing import options_parser, parse_evaluate, parse_finetune, parse_options
 from zsrobust.config.recipes import recipe_names
 from zsrobust.config.schema import FinetuneConfig
@@ -76,6 +75,9 @@ def run(argv: Sequence[str], output: Output) -> None:
     if asks_for_help(argv):
         sys.stdout.write(f"{USAGE}\n")
         return
+    # What reads data imports numpy, which help can do without.
+    from zsrobust.cli.preflight import check_evaluation, check_training
+
     asked = parse_sweep(argv)
     for config in asked.recipes.values():
         check_training(config)

@@ -75,8 +75,3 @@ def train_only(encoder: nn.Module, names: Collection[str]) -> None:
 def generator(seed: int) -> torch.Generator:
     """Random numbers for new parameters, drawn on the CPU so that every device gets the same."""
     return torch.Generator().manual_seed(sample_key(seed, "adapter", 0, "", 0))
-
-
-def device_of(encoder: nn.Module) -> torch.device:
-    """Where an encoder lies."""
-    return next(encoder.parameters()).device
