@@ -33,10 +33,16 @@ def methods() -> str:
     """A row for each method: name, title, first paragraph of the docstring, paper."""
     lines = ["| `--method` | name | loss | paper |", "| --- | --- | --- | --- |"]
     for name, kind in sorted(OBJECTIVES.items()):
-        loss = " ".join((kind.__doc__ or "").partition("\n\n")[0].replace("``", "`").split())
+        summary = " ".join((kind.__doc__ or "").partition("\n\n")[0].split())
+        loss = re.sub("``(.*?)``", lambda found: _code(found[1]), summary)
         paper = f"[{kind.arxiv}](https://arxiv.org/abs/{kind.arxiv})" if kind.arxiv else ""
         lines.append(f"| `{name}` | {kind.title} | {loss} | {paper} |")
     return "\n".join(lines)
+
+
+def _code(text: str) -> str:
+    """A code span in a cell. GitHub ends a cell at a ``|`` even in one; HTML works everywhere."""
+    return f"<code>{text.replace('|', '&#124;')}</code>" if "|" in text else f"`{text}`"
 
 
 def sets(known: Iterable[PublishedSet]) -> str:
