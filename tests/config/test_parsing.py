@@ -127,6 +127,7 @@ def test_lists_repeat_or_stand_side_by_side():
         ),
         ('--config sum {} --objective.terms [{"weight":1}]', "missing: name in objective.terms"),
         ("--config tecoa {} --objective.alpha 1", "there is no option --objective.alpha"),
+        ("runs/a {}", "runs/a belongs to no option: write --KEY VALUE"),
         ("--config pmg_aft {} --objective.alpha=-1", "objective.alpha is -1.0: must be 0 or more"),
         (
             "--config pmg_aft {} --objective.preset x",

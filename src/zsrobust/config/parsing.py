@@ -164,6 +164,8 @@ def _what_is_wrong(parser: ArgumentParser, options: type, argv: Sequence[str]) -
         if field.default is MISSING and field.default_factory is MISSING
     }
     for dashes, key, value in _settings(argv):
+        if not dashes and value is MISSING:
+            return f"{in_short(key)} belongs to no option: write --KEY VALUE"
         if key not in hints:
             near = difflib.get_close_matches(key, hints, n=1, cutoff=0.7)
             hint = f"; did you mean {dashes}{near[0]}?" if near and near[0] not in key else ""
