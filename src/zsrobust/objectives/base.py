@@ -269,5 +269,7 @@ def objective_class(method: str) -> type[Objective]:
         RequestError: if there is none.
     """
     if method not in OBJECTIVES:
-        raise RequestError(f"method {method!r} is unknown: choose one of {', '.join(OBJECTIVES)}")
+        raise RequestError(
+            f"method {method!r} is unknown: choose one of {', '.join(sorted(OBJECTIVES))}"
+        )
     return OBJECTIVES[method]

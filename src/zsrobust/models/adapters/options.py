@@ -21,6 +21,9 @@ for _module in iter_modules([str(Path(__file__).parent)]):
     import_module(f"{__package__}.{_module.name}")
 
 
+BLANK_LINE = "\n\n"
+
+
 @dataclass(frozen=True)
 class _Choice:
     """The methods of :class:`Adapter`."""
@@ -56,6 +59,11 @@ def _of(kind: str) -> Any:
     return ADAPTERS[kind]
 
 
+def _sentence(text: str) -> str:
+    """Text of a docstring on one line, for ``--help``."""
+    return " ".join(text.replace("``", "").split()).rstrip(".")
+
+
 def _declare() -> Any:
     """The dataclass with the field ``kind`` and every option of every kind, None by default."""
     types: dict[str, Any] = {}
@@ -65,10 +73,15 @@ def _declare() -> Any:
         described = {one.arg_name: one.description for one in parse(declared.__doc__ or "").params}
         for field in fields(_of(kind)):
             types[field.name] = hints[field.name] | None
-            text = " ".join((described[field.name] or "").split()).rstrip(".")
+            text = _sentence(described[field.name] or "")
             help_of.setdefault(field.name, []).append(f"{kind}: {text} (default {field.default})")
     lines = [f"{name}: {'; '.join(texts)}." for name, texts in help_of.items()]
-    doc = "\n        ".join(["kind: which parameters of the image encoder are trained.", *lines])
+    kinds = (
+        f"{kind}: {_sentence(str(one.__doc__).split(BLANK_LINE)[0])}"
+        for kind, one in ADAPTERS.items()
+    )
+    lines.insert(0, f"kind: which parameters are trained. {'; '.join(kinds)}.")
+    doc = "\n        ".join(lines)
     return make_dataclass(
         "Adapter",
         [
