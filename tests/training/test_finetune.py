@@ -127,7 +127,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(config, weights, monkeypatch):
 def test_ctrl_c_saves_and_the_same_call_resumes(config, weights, signalled):
     whole = finetune(config("whole"))
     settings = config("stopped", checkpoint_every=100)
-    stopped = pytest.raises(KeyboardInterrupt, match="stopped at step 3 of 6; the same command")
+    stopped = pytest.raises(KeyboardInterrupt, match="stopped at step 3 of 6; run the same command")
     with signalled(signal.SIGINT, 3), stopped:
         finetune(settings)
     again = finetune(settings)
