@@ -139,6 +139,10 @@ def an_attack(copy):
             def name(self) -> str:
                 return f"toy-{self.levels}"
 
+            @property
+            def passes(self) -> int:
+                return 0
+
             def perturb(self, classifier, images, labels, sample_ids, epoch):
                 return self.threat.project(images + self.levels / 255, images)
         ''',

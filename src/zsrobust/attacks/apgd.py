@@ -246,6 +246,12 @@ class APGD(Attack):
         """``targets`` where it is targeted, else 0."""
         return self.targets if self.targeted else 0
 
+    @property
+    def passes(self) -> int:
+        """For each start two at the start, two a step, and one for the verdict on its result."""
+        starts = self.targets if self.targeted else 1
+        return int(self.targeted) + starts * (2 * (self.steps + 1) + 1)
+
     def describe(self) -> dict[str, object]:
         """Every parameter that changes a number, for the results file."""
         return {

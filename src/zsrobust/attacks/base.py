@@ -67,6 +67,14 @@ class Attack(ABC):
         return False
 
     @property
+    @abstractmethod
+    def passes(self) -> int:
+        """Passes through the classifier of a sample that stands to the end.
+
+        A forward pass and a backward pass count one each. Samples that fall may take fewer.
+        """
+
+    @property
     def doubt(self) -> str:
         """A warning about parameters that were hardly meant, such as a step beyond the ball."""
         return ""

@@ -59,6 +59,11 @@ class Ensemble(Attack):
         return min(part.fewest_classes for part in self.parts)
 
     @property
+    def passes(self) -> int:
+        """Those of the parts, and one for the verdict on each part's result."""
+        return sum(part.passes + 1 for part in self.parts)
+
+    @property
     def _chunks(self) -> set[int]:
         return {part.chunk for part in self.parts if part.chunk is not None}
 

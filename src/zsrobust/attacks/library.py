@@ -104,6 +104,28 @@ class LibraryAttack(Attack):
         assert isinstance(count, int)
         return count
 
+    @property
+    def passes(self) -> int:
+        """Two forward passes for the clean images, and those of each start.
+
+        Each iteration of FAB takes one more than its gradient, for the verdict on its result.
+        """
+
+        def parameter(name: str) -> int:
+            value = self.parameters.get(name, 1)
+            assert isinstance(value, int)
+            return value
+
+        gradients = 2 * parameter("eot_iter") * (parameter("n_iter") + 1)
+        of_start = {
+            "apgd-ce": gradients,
+            "apgd-dlr": gradients,
+            "apgd-t": 1 + gradients,
+            "fab-t": 2 + 3 * parameter("n_iter") + 1,
+            "square": 1 + parameter("n_queries") + 1,
+        }[self.name]
+        return 2 + parameter("n_restarts") * parameter("n_target_classes") * of_start
+
     def with_target_classes(self, count: int) -> LibraryAttack:
         """This attack with ``count`` target classes."""
         return replace(self, parameters={**self.parameters, "n_target_classes": count})

@@ -51,6 +51,11 @@ class Noise(Attack):
         """True."""
         return True
 
+    @property
+    def passes(self) -> int:
+        """A forward pass a draw."""
+        return self.draws
+
     def perturb(
         self,
         classifier: ZeroShotClassifier,

@@ -231,6 +231,14 @@ class PGD(Attack):
         return 2.5 * self.threat.eps / self.steps if self.step_size is None else self.step_size
 
     @property
+    def passes(self) -> int:
+        """Two a step, and with several starts one for the verdict on each start's result."""
+        targeted = self.loss == "targeted"
+        starts = self.restarts * (self.targets if targeted else 1)
+        verdicts = starts if starts > 1 else 0
+        return int(targeted) + starts * 2 * self.steps + verdicts
+
+    @property
     def doubt(self) -> str:
         """A warning about its lengths, as from :func:`doubtful_lengths`."""
         eps, step_size = self.threat.eps, self.resolved_step_size

@@ -74,6 +74,11 @@ class Transfer(Attack):
         """That of the attack on the surrogate."""
         return self.attack.chunk
 
+    @property
+    def passes(self) -> int:
+        """Those of the attack, all through the surrogate."""
+        return self.attack.passes
+
     def describe(self) -> dict[str, object]:
         """Every parameter that changes a number, for the results file; weights as a hash."""
         return {
