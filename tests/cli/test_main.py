@@ -3,37 +3,28 @@ import re
 import subprocess
 import sys
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from zsrobust.cli.main import main
 
 
 @pytest.fixture
-def photos(tmp_path):
-    random = np.random.default_rng(0)
-    for label in ("cat", "dog"):
-        folder = tmp_path / "photos" / label
-        folder.mkdir(parents=True)
-        for index in range(8):
-            pixels = random.integers(0, 256, (32, 32, 3), np.uint8)
-            Image.fromarray(pixels).save(folder / f"{index}.png")
-    return f"imagefolder:{tmp_path / 'photos'}"
+def data(photos):
+    return f"imagefolder:{photos(classes=2, images=8)}"
 
 
 @pytest.fixture
-def finetune(small_clip, photos, tmp_path):
-    argv = ["finetune", "--config", "pmg_aft", "--model", small_clip, "--data", photos]
+def finetune(small_clip, data, tmp_path):
+    argv = ["finetune", "--config", "pmg_aft", "--model", small_clip, "--data", data]
     argv += ["--steps=2", "--batch_size=4", "--hold_out=0.25", "--optimizer.warmup_steps=0"]
     return [*argv, "--device=cpu", "--out", str(tmp_path / "run")]
 
 
-def test_finetune_then_evaluate(finetune, photos, small_clip, tmp_path, capsys):
+def test_finetune_then_evaluate(finetune, data, small_clip, tmp_path, capsys):
     assert main([*finetune, "--json"]) == 0
     run = json.loads(capsys.readouterr().out)
     assert run["steps"] == 2
-    evaluate = ["evaluate", "--model", run["folder"], "--data", photos, "--attack", "pgd-2"]
+    evaluate = ["evaluate", "--model", run["folder"], "--data", data, "--attack", "pgd-2"]
     evaluate += ["--eps", "1/255", "4/255", "--device", "cpu", "--out", str(tmp_path / "eval")]
     assert main([*evaluate, "--json"]) == 0
     results = json.loads(capsys.readouterr().out)
@@ -45,9 +36,9 @@ def test_finetune_then_evaluate(finetune, photos, small_clip, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_compare_seeds_and_published_rows(finetune, photos, small_clip, tmp_path, capsys):
+def test_compare_seeds_and_published_rows(finetune, data, small_clip, tmp_path, capsys):
     assert main(finetune) == 0
-    argv = ["evaluate", "--model", str(tmp_path / "run"), "--data", f"{photos},name=cifar10"]
+    argv = ["evaluate", "--model", str(tmp_path / "run"), "--data", f"{data},name=cifar10"]
     argv += ["--attack", "pgd-10", "--device", "cpu", "--compare", "published"]
     for seed in ("0", "1"):
         assert main([*argv, "--seed", seed, "--out", str(tmp_path / seed)]) == 0
@@ -122,7 +113,7 @@ def test_a_changed_run_is_refused_and_can_be_overwritten(finetune, capsys):
     assert main([*finetune, "--seed=5", "--overwrite=true"]) == 0
 
 
-def test_damaged_files_are_named(finetune, photos, tmp_path, capsys):
+def test_damaged_files_are_named(finetune, data, tmp_path, capsys):
     assert main(finetune) == 0
     checkpoints = sorted((tmp_path / "run" / "checkpoints").glob("step-*"))
     for path in checkpoints:
@@ -134,7 +125,7 @@ def test_damaged_files_are_named(finetune, photos, tmp_path, capsys):
     content = bytearray(model.read_bytes())
     content[-3] ^= 1
     model.write_bytes(content)
-    assert main(["evaluate", "--model", str(tmp_path / "run"), "--data", photos]) == 2
+    assert main(["evaluate", "--model", str(tmp_path / "run"), "--data", data]) == 2
     assert "model.safetensors is damaged" in capsys.readouterr().err
 
 

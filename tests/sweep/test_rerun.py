@@ -2,12 +2,10 @@
 
 import json
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from zsrobust.cli.main import main
@@ -16,20 +14,13 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def photos(tmp_path):
-    random = np.random.default_rng(0)
-    for label in ("cat", "dog"):
-        folder = tmp_path / "photos" / label
-        folder.mkdir(parents=True)
-        for index in range(8):
-            pixels = random.integers(0, 256, (32, 32, 3), np.uint8)
-            Image.fromarray(pixels).save(folder / f"{index}.png")
-    return f"imagefolder:{tmp_path / 'photos'}"
+def data(photos):
+    return f"imagefolder:{photos(classes=2, images=8)}"
 
 
 @pytest.fixture
-def run(small_clip, photos, tmp_path):
-    argv = ["finetune", "--method=tecoa", "--model", small_clip, "--data", photos]
+def run(small_clip, data, tmp_path):
+    argv = ["finetune", "--method=tecoa", "--model", small_clip, "--data", data]
     argv += ["--steps=2", "--batch_size=4", "--hold_out=0.25", "--optimizer.lr=0.05"]
     assert main([*argv, "--device=cpu", "--out", str(tmp_path / "run")]) == 0
     return tmp_path / "run"
@@ -65,8 +56,8 @@ def test_a_fine_tuning_is_the_same_until_a_value_or_the_environment_is_not(run, 
     assert told["environment"] == {"torch": ["1.0", now]}
 
 
-def test_an_evaluation(small_clip, photos, tmp_path, capsys):
-    argv = ["evaluate", "--model", small_clip, "--data", photos, "--attack", "pgd-2"]
+def test_an_evaluation(small_clip, data, tmp_path, capsys):
+    argv = ["evaluate", "--model", small_clip, "--data", data, "--attack", "pgd-2"]
     assert main([*argv, "--device=cpu", "--out", str(tmp_path / "run")]) == 0
     assert main(["rerun", str(tmp_path / "run"), "--out", str(tmp_path / "new")]) == 0
     assert "bit for bit" in capsys.readouterr().out
