@@ -11,6 +11,7 @@ import pytest
 from benchmarks.startup import answered_at_once
 
 import zsrobust
+from zsrobust.cli.commands import command_names
 
 PACKAGE = Path(zsrobust.__file__).parent
 REPOSITORY = Path(__file__).parents[2]
@@ -89,7 +90,7 @@ def test_what_is_wrong_is_refused_in_a_sentence(answers):
         assert (told.count("\n") == 1) == (wrong or argv == ["--version"]), (argv, told)
 
 
-@pytest.mark.parametrize("command", ["finetune", "evaluate", "sweep"])
+@pytest.mark.parametrize("command", command_names())
 def test_help_reads_no_data(command):
     # numpy alone is a quarter of its time.
     code = (

@@ -8,7 +8,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from zsrobust.config.schema import Device
-from zsrobust.demo.own_photos import checked
 from zsrobust.demo.plan import Size
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.files import as_argument, local_path, write_text
@@ -85,6 +84,8 @@ def check_demo(request: DemoRequest) -> None:
         RequestError: then.
     """
     if request.photos:
+        from zsrobust.demo.own_photos import checked
+
         checked(local_path(request.photos))
     check_folder(request.folder)
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from PIL import Image
-
 from zsrobust.export.format import Loaded
 from zsrobust.utils.errors import RequestError, RunError
 from zsrobust.utils.lazy import F, Tensor, nn, torch
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from zsrobust.models.clip import CLIPModel
 
 TOLERANCE = 1e-5
@@ -82,6 +81,9 @@ def _is_plain(model: CLIPModel) -> bool:
 
 def random_images(side: int, seed: int = 0) -> list[Image.Image]:
     """``IMAGES`` random images, from blocks of colour to noise, always the same."""
+    import numpy as np
+    from PIL import Image
+
     random = np.random.default_rng(seed)
     found = []
     for index in range(IMAGES):
@@ -93,6 +95,8 @@ def random_images(side: int, seed: int = 0) -> list[Image.Image]:
 
 def to_pixels(found: list[Image.Image]) -> Tensor:
     """8-bit images as pixels in [0, 1], (N, 3, S, S)."""
+    import numpy as np
+
     arrays = np.stack([np.asarray(picture) for picture in found])
     return torch.from_numpy(arrays).permute(0, 3, 1, 2).float() / 255
 

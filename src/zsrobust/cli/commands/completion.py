@@ -19,7 +19,6 @@ from zsrobust.cli.parser import Parser, boolean
 from zsrobust.config.parsing import REPEATABLE
 from zsrobust.config.recipes import recipe_names
 from zsrobust.data.published.sets import published_sets
-from zsrobust.data.registry import OWN, kinds
 from zsrobust.data.suites import SUITES
 from zsrobust.models.names import PACKAGED
 from zsrobust.models.protocols import PROTOCOLS
@@ -103,7 +102,7 @@ def _values(command: str, action: Any) -> list[str]:
         "attack": lambda: EXAMPLES if command == "evaluate" else (),
         "preprocessing": lambda: PROTOCOLS,
         "model": _models,
-        "data": lambda: [*SUITES, *kinds(), *OWN],
+        "data": _data,
         "name": published_sets,
     }
     if action.dest in known:
@@ -114,6 +113,12 @@ def _values(command: str, action: Any) -> list[str]:
     # A Literal, or a Literal or None.
     found = [value for part in (hint, *get_args(hint)) for value in get_args(part)]
     return [value for value in dict.fromkeys(found) if isinstance(value, str)]
+
+
+def _data() -> list[str]:
+    from zsrobust.data.registry import OWN, kinds
+
+    return [*SUITES, *kinds(), *OWN]
 
 
 def _models() -> list[str]:

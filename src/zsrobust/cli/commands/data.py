@@ -10,7 +10,7 @@ import os
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
@@ -18,11 +18,12 @@ from zsrobust.cli.output import Output
 from zsrobust.cli.parser import Parser
 from zsrobust.data.published.prepare import prepare
 from zsrobust.data.published.sets import PublishedSet, published_sets
-from zsrobust.data.verify import open_readable
-from zsrobust.data.verify_published import Verdict, file_verdicts, split_verdict, splits_to_check
 from zsrobust.utils.errors import RequestError, RunError
 from zsrobust.utils.files import as_argument, local_path
 from zsrobust.utils.progress import Steps
+
+if TYPE_CHECKING:
+    from zsrobust.data.verify_published import Verdict
 
 SAMPLES_A_SHARD = 1000
 
@@ -136,6 +137,8 @@ def prepare_set(args: argparse.Namespace, output: Output) -> None:
 
 def verify_set(args: argparse.Namespace, output: Output) -> None:
     """Check one set, a line a split and file."""
+    from zsrobust.data.verify_published import file_verdicts, splits_to_check
+
     known = _known(args.name)
     folder = known.below(args.root)
     if folder is None:
@@ -162,6 +165,8 @@ def verify_set(args: argparse.Namespace, output: Output) -> None:
 
 
 def _verdict(known: PublishedSet, folder: Path, split: str) -> Verdict:
+    from zsrobust.data.verify_published import split_verdict
+
     with Steps(f"reading {known.kind}/{split}", known.counts[split]) as steps:
         return split_verdict(known, folder, split, lambda done, _: steps.advance(done - steps.done))
 
@@ -174,6 +179,7 @@ def shard(args: argparse.Namespace, output: Output) -> None:
         RunError: if the disk is full.
     """
     from zsrobust.data.shards.write import refuse, write_shards
+    from zsrobust.data.verify import open_readable
 
     refuse(args.out, args.shard_size)
     images = open_readable(args.spec, "train", args.on_unreadable)

@@ -6,11 +6,12 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from zsrobust.data.image_set import ImageSet
+if TYPE_CHECKING:
+    from zsrobust.data.image_set import ImageSet
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,6 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from zsrobust.export.checks import TOLERANCE, random_images, require_known, to_pixels
 from zsrobust.export.format import Format, Loaded, export_format
 from zsrobust.export.request import ExportRequest
@@ -137,7 +135,7 @@ def _session(path: Path) -> tuple[Any, int]:
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
     def run(images: Tensor) -> Tensor:
-        (output,) = session.run(None, {"pixels": images.numpy().astype(np.float32)})
+        (output,) = session.run(None, {"pixels": images.float().numpy()})
         return torch.from_numpy(output)
 
     return run, int(session.get_inputs()[0].shape[-1])
