@@ -1,6 +1,7 @@
 """Run a study, or show the saved results of one.
 
     python -m experiments methods           # resumes where it was interrupted
+    python -m experiments methods --show    # of runs/methods, or else the committed results
     python -m experiments recipe --show
 
 The plan of a study is ``experiments/NAME.yaml``; one without a plan is finished, and can be shown.
@@ -18,6 +19,7 @@ from zsrobust.sweep.study import load_study
 from zsrobust.utils.errors import ZSRobustError
 
 HERE = Path(__file__).parent
+COMMITTED = HERE.parent / "docs" / "replication"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,6 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.study in finished and not args.show:
         parser.error(f"{args.study} is finished, see {HERE / args.study / 'README.md'}: use --show")
     out = args.out or (HERE / args.study if args.study in finished else Path("runs") / args.study)
+    if args.show and not args.out and not out.exists() and (COMMITTED / args.study).is_dir():
+        out = COMMITTED / args.study
     try:
         if args.study in finished:
             shown = show_study(out)

@@ -7,10 +7,11 @@ import torch
 import yaml
 from experiments.__main__ import main
 
+from experiments import __main__ as command
 from zsrobust.evaluation.evaluated_run import EvaluatedRun
 from zsrobust.models.loading import load
 from zsrobust.sweep import search
-from zsrobust.sweep.run_study import run_study
+from zsrobust.sweep.run_study import Shown, run_study
 from zsrobust.sweep.study import load_study
 from zsrobust.training.encoder import Student
 
@@ -96,3 +97,19 @@ def test_what_cannot_be_run_is_refused(tmp_path, capsys):
             main(argv)
         assert stopped.value.code == 2
         assert message in capsys.readouterr().err
+
+
+def test_results_are_shown_from_the_own_run_or_else_as_committed(tmp_path, monkeypatch):
+    shown = []
+
+    def show(out, _):
+        shown.append(out)
+        return Shown(out / "tables.md", "", [], {})
+
+    monkeypatch.setattr(command, "show_study", show)
+    monkeypatch.chdir(tmp_path)
+    assert main(["methods", "--show"]) == 0
+    assert (shown[0] / "results" / "comparisons.json").is_file()
+    (tmp_path / "runs" / "methods").mkdir(parents=True)
+    assert main(["methods", "--show"]) == 0
+    assert shown[1].resolve() == tmp_path / "runs" / "methods"
