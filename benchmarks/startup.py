@@ -107,6 +107,7 @@ def _wrong_names() -> Iterator[list[str]]:
         yield [*argv, "--preprocessing", "clap"]
     yield [*FINETUNE, "--method", "pgm_aft"]
     yield ["data", "verify", "digits"]
+    yield ["data", "lst"]
     yield ["reproduce", "everything"]
     yield ["completion", "cmd"]
     yield ["export", "glyph-clip", "--to", "pdf"]

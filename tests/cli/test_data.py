@@ -129,7 +129,8 @@ def test_a_missing_split_that_no_evaluation_needs_is_no_fault(
     ("argv", "message"),
     [
         (["list", "x"], "unrecognized arguments: x"),
-        (["fetch"], "invalid choice: 'fetch' .choose from 'list', 'prepare'"),
+        (["fetch"], "there is no subcommand 'fetch': choose list, prepare, verify, shard$"),
+        (["prepar", "dtd"], "there is no subcommand 'prepar': did you mean prepare\\?$"),
         (["prepare"], "required: NAME"),
         (["prepare", "cifar11"], "no published set 'cifar11': choose tiny-imagenet, imagenet"),
         (["prepare", "dtd", "--split", "half"], "dtd has no split 'half': it has train, val, test"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 import traceback
 from collections.abc import Sequence
@@ -10,7 +9,7 @@ from collections.abc import Sequence
 from zsrobust._version import __version__
 from zsrobust.cli.commands import command_module, command_names, summary
 from zsrobust.cli.output import Output
-from zsrobust.cli.parser import asks_for_help
+from zsrobust.cli.parser import asks_for_help, unknown
 from zsrobust.utils.errors import Stopped, ZSRobustError
 from zsrobust.utils.progress import printable
 from zsrobust.utils.signals import sigterm_stops
@@ -45,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.write(f"zsrobust {__version__}\n")
         return 0
     if command not in command_names():
-        return _fail(_unknown(command), 2)
+        return _fail(unknown("command", command, command_names()), 2)
     try:
         with sigterm_stops():
             command_module(command).run(rest, Output(as_json=as_json))
@@ -69,13 +68,6 @@ def usage() -> str:
     width = max(map(len, names))
     lines = "\n".join(f"  {name:{width}}  {summary(name)}" for name in names)
     return USAGE.format(commands=lines)
-
-
-def _unknown(command: str) -> str:
-    names = command_names()
-    near = difflib.get_close_matches(command, names, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"choose {', '.join(names)}"
-    return f"there is no command {command!r}: {hint}"
 
 
 def _fail(sentence: str, code: int) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import difflib
+from collections.abc import Collection, Sequence
 from typing import Any, NoReturn
 
 from zsrobust.utils.errors import RequestError
@@ -56,12 +57,24 @@ class Parser(argparse.ArgumentParser):
         """
         raise RequestError(f"{message}; see {self.prog} --help")
 
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if isinstance(action, argparse._SubParsersAction) and value not in action.choices:
+            raise RequestError(unknown("subcommand", value, action.choices))
+        super()._check_value(action, value)
+
     def _names_subcommand(self, argv: Sequence[str]) -> bool:
         return any(
             argv[0] in action.choices
             for action in self._actions
             if isinstance(action, argparse._SubParsersAction)
         )
+
+
+def unknown(kind: str, name: str, known: Collection[str]) -> str:
+    """The sentence that refuses ``name``, with the nearest of ``known``, or all of them."""
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"choose {', '.join(known)}"
+    return f"there is no {kind} {name!r}: {hint}"
 
 
 def asks_for_help(argv: Sequence[str]) -> bool:
