@@ -1,11 +1,14 @@
-"""The command: what is refused before it serves, and how it ends."""
+"""The command and its server: what is refused before it serves, and while it does."""
 
 import socket
 
 import pytest
+import uvicorn
+from fastapi.testclient import TestClient
 
 from zsrobust.cli.main import main
-from zsrobust.serve.server import address, claim, is_loopback
+from zsrobust.serve.limits import Limits
+from zsrobust.serve.server import address, claim, is_loopback, run_server
 from zsrobust.utils import extras
 from zsrobust.utils.errors import RequestError
 
@@ -60,3 +63,21 @@ def test_other_machines_are_warned_of(monkeypatch, capsys):
 def test_an_address_can_be_opened():
     assert address("127.0.0.1", 7860) == "http://127.0.0.1:7860"
     assert address("::1", 80) == "http://[::1]:80"
+
+
+def test_requests_beyond_the_queue_are_refused(served, monkeypatch):
+    apps = []
+    monkeypatch.setattr(uvicorn.Server, "run", lambda self, sockets: apps.append(self.config.app))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        run_server(served, listening, Limits(waiting=2), lambda: None)
+    # Outside of a with statement the client does not start the app, so all requests wait.
+    client = TestClient(apps[0])
+    events = client.get("/config").json()["dependencies"]
+    attack = next(event for event in events if event["api_name"] == "on_attack")
+    request = {"fn_index": attack["id"], "data": [None] * len(attack["inputs"])}
+    answers = [
+        client.post("/gradio_api/queue/join", json={**request, "session_hash": visitor})
+        for visitor in "abcd"
+    ]
+    assert [answer.status_code for answer in answers] == [200, 200, 503, 503]
+    assert "queue is full" in answers[-1].text.lower()
