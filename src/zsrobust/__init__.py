@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from zsrobust._version import __version__
+from zsrobust.utils.openmp import wait_briefly
 
 if TYPE_CHECKING:
     from zsrobust import attacks, objectives
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from zsrobust.models.zero_shot import ZeroShotClassifier
     from zsrobust.training.finetune import finetune
     from zsrobust.utils.errors import RequestError, RunError, ZSRobustError
+
+# Before any module imports torch.
+wait_briefly()
 
 _HOMES = {
     "EvaluateConfig": "zsrobust.config.schema",
