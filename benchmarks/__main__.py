@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from benchmarks.busy import busy
 from benchmarks.evaluation import autoattack_evaluation, pgd_evaluation
 from benchmarks.fine_tuning import ablation, fine_tuning
 from benchmarks.optimizations import optimizations
@@ -21,7 +22,7 @@ from zsrobust.utils.devices import full_precision
 
 BENCHMARKS = (
     *("fine-tuning", "ablation", "optimizations"),
-    *("pgd", "autoattack", "scaling", "startup"),
+    *("pgd", "autoattack", "scaling", "startup", "busy"),
 )
 BATCH = {"cpu": 32, "cuda": 256}
 PROMPTS = {"cpu": (25, 125), "cuda": (200, 1000)}
@@ -56,6 +57,8 @@ def _rows(benchmark: str, arguments: argparse.Namespace) -> Iterable[dict[str, o
         return ablation(settings[0], rounds=rounds)
     if benchmark == "startup":
         return startup(rounds, arguments.before)
+    if benchmark == "busy":
+        return busy(rounds)
     if benchmark == "optimizations":
         return optimizations(settings[0], rounds=rounds)
     if benchmark == "pgd":

@@ -1,0 +1,170 @@
+"""``python -m benchmarks busy``: training and evaluation beside processes that keep a core busy.
+
+Several processes do the same work in turn. They differ in how OpenMP's threads wait for each other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.evaluation import DATA_SET, STEPS, embedded_subject
+from benchmarks.ours import our_step
+from benchmarks.setting import EPS, Setting
+from benchmarks.timing import Call, Timing
+from zsrobust.attacks import ThreatModel, make_attack
+from zsrobust.data.registry import open_set
+from zsrobust.utils.devices import full_precision
+from zsrobust.utils.openmp import VARIABLES
+
+BATCH = 64
+CALLS = {"TeCoA step": 4, "PGD-10 evaluation": 2}
+"""Calls of each task in a round."""
+WORK = "from benchmarks.busy import work; work()"
+WORKERS: dict[str, tuple[str, dict[str, str]]] = {
+    "chosen by zsrobust": (WORK, {}),
+    "asleep": (WORK, {"OMP_WAIT_POLICY": "PASSIVE"}),
+    # OpenMP reads its variables when torch is loaded.
+    "unset": (f"import torch; {WORK}", {}),
+}
+"""What each process runs, and its variables."""
+LONGEST = 600
+"""Seconds after which a busy process ends even if nobody could stop it."""
+LOOP = f"""
+import time
+end = time.monotonic() + {LONGEST}
+while time.monotonic() < end:
+    pass
+"""
+
+
+@dataclass(frozen=True)
+class Glyphs(Setting):
+    """A setting whose class names the embedded model knows."""
+
+    def class_names(self) -> list[str]:
+        return list(open_set(DATA_SET, "test").class_names[: self.prompts])
+
+
+def busy(rounds: int, batch: int = BATCH) -> Iterator[dict[str, object]]:
+    """Yield a row per task and wait policy: seconds per call, idle and beside busy processes.
+
+    Args:
+        rounds: of all measurements in turn.
+        batch: images per call.
+    """
+    seconds: dict[tuple[str, str, int], list[float]] = defaultdict(list)
+    with contextlib.ExitStack() as stack:
+        workers = {
+            name: stack.enter_context(_worker(code, variables, batch))
+            for name, (code, variables) in WORKERS.items()
+        }
+        for _ in range(rounds):
+            for number in (0, 1, 2):
+                with busy_processes(number):
+                    for task in CALLS:
+                        for name, worker in workers.items():
+                            seconds[task, name, number].append(worker.seconds(task))
+        policies = {name: worker.policy for name, worker in workers.items()}
+    for task in CALLS:
+        unset = statistics.median(seconds[task, "unset", 0])
+        for name, policy in policies.items():
+            idle, one, two = (_timing(seconds[task, name, number]) for number in (0, 1, 2))
+            yield {
+                "task": f"{task}, {batch} images",
+                "wait_policy": policy,
+                "idle": idle.as_dict(),
+                "beside_one": one.as_dict(),
+                "beside_two": two.as_dict(),
+                "idle_vs_unset": idle.median / unset,
+                "one_vs_idle": one.median / idle.median,
+                "two_vs_idle": two.median / idle.median,
+            }
+
+
+def _timing(seconds: list[float]) -> Timing:
+    return Timing(statistics.median(seconds), min(seconds), max(seconds), len(seconds))
+
+
+@contextlib.contextmanager
+def busy_processes(number: int) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Keep ``number`` processes busy, and stop them at the end, on Ctrl-C too."""
+    started: list[subprocess.Popen[bytes]] = []
+    try:
+        for _ in range(number):
+            command = [sys.executable, "-c", LOOP]
+            started.append(subprocess.Popen(command, stderr=subprocess.DEVNULL))
+        yield started
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+
+
+@dataclass(frozen=True)
+class _Worker:
+    """A process that runs ``work``."""
+
+    policy: str
+    seconds: Callable[[str], float]
+
+
+@contextlib.contextmanager
+def _worker(code: str, variables: dict[str, str], batch: int) -> Iterator[_Worker]:
+    others = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(batch)],
+        cwd=Path(__file__).parents[1],
+        env={**others, **variables},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+
+        def answer(line: str) -> object:
+            print(line, file=process.stdin, flush=True)
+            return json.loads(process.stdout.readline())
+
+        try:
+            yield _Worker(answer("policy"), answer)
+        finally:
+            process.kill()
+
+
+def work() -> None:
+    """Answer each line of stdin, the name of a task, with its seconds per call."""
+    # Ctrl-C reaches all processes of the terminal; the first one stops the others.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    policy = " ".join(f"{name}={os.environ[name]}" for name in VARIABLES if name in os.environ)
+    with full_precision():
+        calls = tasks(int(sys.argv[1]))
+        for call in calls.values():
+            call()
+        for line in map(str.strip, sys.stdin):
+            answer = (policy or "unset") if line == "policy" else _seconds(calls[line], CALLS[line])
+            print(json.dumps(answer), flush=True)
+
+
+def tasks(batch: int) -> dict[str, Call]:
+    """A step of TeCoA and an evaluation under PGD-10, each of ``batch`` images on glyph-clip."""
+    step = our_step(Glyphs("glyph-clip", batch, 10, "cpu"), False)
+    subject = embedded_subject(batch, "cpu")
+    attack = make_attack(f"pgd-{STEPS}", ThreatModel(eps=EPS), seed=0)
+    return {"TeCoA step": step, "PGD-10 evaluation": lambda: subject.robust(attack)}
+
+
+def _seconds(call: Call, number: int) -> float:
+    start = time.perf_counter()
+    for _ in range(number):
+        call()
+    return (time.perf_counter() - start) / number
