@@ -253,6 +253,11 @@ class EvaluateConfig:
         norm: linf or l2.
         pgd: options of every PGD attack.
         samples: images per set, drawn by seed and balanced over classes; null for all.
+        half_width: run ensembles such as autoattack in two phases, on as few samples as give this
+            half of a 95 % interval's width, in points; null for every sample.
+        half_width_of: every model's average over the data sets, or every difference of two.
+        interval: whether intervals of two phases are of the population that the images come from,
+            or of these images alone.
         baseline: evaluate the undefended original of each fine-tuned model too.
         sanity: also run sanity checks of every model's robust accuracy.
         batch_size: images at once for our own attacks; library attacks take 100. Changes no result.
@@ -275,6 +280,9 @@ class EvaluateConfig:
     norm: Literal["linf", "l2"] = "linf"
     pgd: PGDOptions = field(default_factory=PGDOptions)
     samples: int | None = None
+    half_width: float | None = None
+    half_width_of: Literal["average", "difference"] = "average"
+    interval: Literal["population", "images"] = "population"
     baseline: bool = True
     sanity: bool = False
     batch_size: int = 64
@@ -303,6 +311,11 @@ class EvaluateConfig:
         some = any(eps > 0 for eps in self.eps)
         require(some or not self.sanity, "eps", 0, "above 0 for the sanity checks, which attack")
         require(self.samples is None or self.samples >= 1, "samples", self.samples, "1 or more")
+        wide = self.half_width is None or 0 < self.half_width < 50
+        require(wide, "half_width", self.half_width, "above 0 and below 50 points")
+        for key, usual in (("half_width_of", "average"), ("interval", "population")):
+            given = self.half_width is not None or getattr(self, key) == usual
+            require(given, key, getattr(self, key), "left out without half_width")
         require(self.batch_size >= 1, "batch_size", self.batch_size, "1 or more")
         require(0 <= self.workers <= MOST_WORKERS, "workers", self.workers, f"0 to {MOST_WORKERS}")
         check_templates(self.templates)

@@ -26,13 +26,14 @@ def surrogate_names(config: EvaluateConfig) -> list[str]:
     """
     names: list[str] = []
     surrogates: list[str] = []
-    takes_options = False
+    takes_options = in_phases = False
     for name in config.attack:
         found = read_transfer(name)
         made = _make(config, found[0] if found else name, ThreatModel(config.norm))
         if found:
             surrogates.append(found[1])
         names.append(f"transfer({made.name}, {found[1]})" if found else made.name)
+        in_phases |= len(getattr(made, "parts", ())) > 1
         takes_options |= any(
             not part.options.isdisjoint(vars(config.pgd)) for part in getattr(made, "parts", [made])
         )
@@ -43,6 +44,12 @@ def surrogate_names(config: EvaluateConfig) -> list[str]:
         "pgd",
         "given",
         "left out: no attack asked for takes these options",
+    )
+    require(
+        in_phases or config.half_width is None,
+        "half_width",
+        config.half_width,
+        "left out: no attack asked for has several parts, such as pgd-10+autoattack",
     )
     return surrogates
 

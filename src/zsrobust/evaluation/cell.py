@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -158,6 +158,8 @@ class Cell:
         attacks: those asked for that are defined for the set's number of classes.
         notes: what was changed in an attack for this number of classes, by the attack's name.
         doubts: what the model does not read of the set's class names as it is meant, in sentences.
+        two_phase: what decides the samples of ensembles that are run in two phases; None where
+            every part runs on every sample.
     """
 
     model: CLIPModel
@@ -167,10 +169,19 @@ class Cell:
     attacks: list[Attack]
     notes: dict[str, str]
     doubts: list[str]
+    two_phase: Mapping[str, object] | None = None
+
+    def on_all(self, attack: Attack) -> Attack:
+        """What of ``attack`` is run on every sample: all of it, or the first part of two phases."""
+        parts = getattr(attack, "parts", ())
+        return attack if self.two_phase is None or len(parts) < 2 else parts[0]
 
     def key(self, attack: Attack | None) -> str:
         """Hash of everything that decides the outcomes, weights and sample ids included."""
-        return self.key_of(attack and attack.describe())
+        if attack is None:
+            return self.key_of(None)
+        whole = attack == self.on_all(attack)
+        return self.key_of(attack.describe() if whole else [attack.describe(), self.two_phase])
 
     def key_of(self, what: object) -> str:
         """Hash of the model on the data, and of ``what`` was done with them."""
@@ -189,7 +200,7 @@ class Cell:
         """Put the chunk ``at`` on disk, clean and under every attack."""
         self._clean(at, progress)
         for attack in self.attacks:
-            self._attacked(attack, at, progress)
+            self._attacked(self.on_all(attack), at, progress)
 
     def row(self, attack: Attack, clean: Outcomes, after: Outcomes, zero_gradients: float) -> Row:
         """The result of one attack."""
@@ -276,11 +287,19 @@ class Cell:
         progress: Steps | None,
         compute: Callable[[], Outcomes],
     ) -> Outcomes:
-        path = self.parts / self.key(attack) / f"{at.start}.parquet"
-        outcomes = Outcomes.read(path)
-        if outcomes is None:
-            outcomes = compute()
-            outcomes.write(path)
+        outcomes = self.cached(f"{self.key(attack)}/{at.start}", compute)
         if progress is not None:
             progress.advance(len(at))
         return outcomes
+
+    def cached(self, name: str, compute: Callable[[], Outcomes]) -> Outcomes:
+        """The outcomes on disk under ``name``; computed and put there if there are none."""
+        outcomes = self.on_disk(name)
+        if outcomes is None:
+            outcomes = compute()
+            outcomes.write(self.parts / f"{name}.parquet")
+        return outcomes
+
+    def on_disk(self, name: str) -> Outcomes | None:
+        """The outcomes under ``name``, None where there is nothing whole."""
+        return Outcomes.read(self.parts / f"{name}.parquet")

@@ -31,7 +31,8 @@ from zsrobust.evaluation.checks.diagnostics import diagnose, lengths_fit
 from zsrobust.evaluation.checks.sanity import check_cells
 from zsrobust.evaluation.checks.snapshot import snapshots
 from zsrobust.evaluation.outcomes import table
-from zsrobust.evaluation.results import BlackBoxProbe, Results, failed
+from zsrobust.evaluation.results import BlackBoxProbe, Results, Row, failed
+from zsrobust.evaluation.two_phase.run import Process, run_in_two_phases
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.folding import folded
 from zsrobust.models.loading import load
@@ -102,6 +103,8 @@ def _compute_chunks(cells: list[Cell], probing: _Probing, accelerator: Accelerat
         for cell, at in mine:
             cell.compute(at, progress)
     accelerator.wait_for_everyone()
+    process = Process(rank, world_size, accelerator.wait_for_everyone)
+    run_in_two_phases(cells, probing.config, process)
     for cell in cells[rank::world_size]:
         probing.of(cell)
     accelerator.wait_for_everyone()
@@ -145,27 +148,41 @@ def _answered(finished: Path, cells: list[Cell]) -> Results | None:
 
 
 def _compute(cells: list[Cell], results: Results, probing: _Probing, folder: Path) -> Results:
-    tables = []
     total = sum(len(cell.images) * (1 + len(cell.attacks)) for cell in cells)
+    rows: dict[tuple[int, int], tuple[Row, pa.Table]] = {}
     with Steps("evaluating", total) as progress:
         for finding in failed(lengths_fit(results)):
             progress.say(f"warning: {finding.sentence}")
-        for cell in cells:
+        for number, cell in enumerate(cells):
             clean = cell.clean(progress)
             zero = cell.measurement.zero_gradients(clean)
-            found = [(attack, cell.attacked(attack, progress)) for attack in cell.attacks]
-            for attack, after in found:
+            found = [(one, cell.attacked(cell.on_all(one), progress)) for one in cell.attacks]
+            for place, (attack, after) in enumerate(found):
+                if attack != cell.on_all(attack):
+                    continue  # Only its first part has run so far.
                 # A part that was also run alone may have fallen upon more: the worst counts.
                 parts = {part.name for part in getattr(attack, "parts", ())}
                 for other, alone in found:
                     if other.name in parts and other.threat == attack.threat:
                         after = after.worst_with(alone)
                 row = cell.row(attack, clean, after, zero)
-                results.rows.append(row)
-                tables.append(table(row, clean, after))
+                rows[number, place] = row, table(row, clean, after)
                 progress.say(row.sentence())
-            if (probe := probing.of(cell)) is not None:
-                results.probes.append(probe)
+    sampled = run_in_two_phases(cells, probing.config)
+    for (number, name, eps), part in sampled.items():
+        cell = cells[number]
+        clean = cell.clean()
+        zero = cell.measurement.zero_gradients(clean)
+        same = [(attack.name, float(attack.threat.eps)) == (name, eps) for attack in cell.attacks]
+        attack = cell.attacks[same.index(True)]
+        row = part.row(cell.row(attack, clean, part.after, zero))
+        rows[number, same.index(True)] = row, table(row, clean, part.after, part.draw)
+        Steps("", 1).say(row.sentence())
+    for cell in cells:
+        if (probe := probing.of(cell)) is not None:
+            results.probes.append(probe)
+    results.rows.extend(row for _, (row, _) in sorted(rows.items()))
+    tables = [outcomes for _, (_, outcomes) in sorted(rows.items())]
     with atomic_file(folder / "outcomes.parquet") as temporary:
         pq.write_table(pa.concat_tables(tables), temporary)
     return results
@@ -309,7 +326,12 @@ def _cell(
         device=device,
     )
     defined, notes = attacks.on(images, resolution)
-    return Cell(model, images, measurement, folder / "parts", defined, notes, doubts)
+    two_phase = None
+    if config.half_width is not None:
+        two_phase = {
+            key: getattr(config, key) for key in ("half_width", "half_width_of", "interval", "seed")
+        }
+    return Cell(model, images, measurement, folder / "parts", defined, notes, doubts, two_phase)
 
 
 def _protocol(config: EvaluateConfig, cells: list[Cell]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from itertools import chain
 from pathlib import Path
@@ -49,6 +49,20 @@ class Outcomes:
                 for field in fields(cls)
             )
         )
+
+    def at(self, places: Sequence[int]) -> Outcomes:
+        """The samples at ``places``."""
+        columns = (getattr(self, field.name) for field in fields(self))
+        return Outcomes(*([column[place] for place in places] for column in columns))
+
+    def with_at(self, places: Sequence[int], others: Outcomes) -> Outcomes:
+        """These outcomes, with those of ``others`` at ``places``."""
+        changed = self.at(range(len(self.labels)))
+        for field in fields(self):
+            column = getattr(changed, field.name)
+            for place, value in zip(places, getattr(others, field.name), strict=True):
+                column[place] = value
+        return changed
 
     @property
     def ties(self) -> int:
@@ -100,9 +114,23 @@ class Outcomes:
         return hashlib.sha256(json.dumps(vars(self)).encode()).hexdigest()
 
 
-def table(row: Row, clean: Outcomes, after: Outcomes) -> pa.Table:
+@dataclass(frozen=True)
+class Draw:
+    """Which samples of one data set the later parts of an ensemble were run on, of all models.
+
+    Attributes:
+        stratum: N numbers, or None for samples on which no model stands the first part.
+        parts: for how many of the later parts each of the N samples was drawn.
+    """
+
+    stratum: list[int | None]
+    parts: list[int]
+
+
+def table(row: Row, clean: Outcomes, after: Outcomes, draw: Draw | None = None) -> pa.Table:
     """The rows of ``outcomes.parquet`` behind one row of the results."""
     same = {key: getattr(row, key) for key in ("model", "dataset", "split", "attack", "eps")}
+    nothing = [None] * row.n
     return pa.table(
         {
             **{key: [value] * row.n for key, value in same.items()},
@@ -115,6 +143,8 @@ def table(row: Row, clean: Outcomes, after: Outcomes) -> pa.Table:
             "adversarial_loss": after.losses,
             "adversarial_margin": after.margins,
             "fell_to": after.fell_to,
+            "stratum": pa.array(draw.stratum if draw else nothing, pa.int32()),
+            "drawn_parts": pa.array(draw.parts if draw else nothing, pa.int32()),
             "key": [row.key] * row.n,
         }
     )

@@ -43,6 +43,29 @@ SCHEMA = 1
 
 
 @dataclass(frozen=True)
+class Sampling:
+    """How a robust accuracy was estimated from a part of the samples.
+
+    Attributes:
+        estimator: ``two-phase``: the ensemble's first part ran on all samples, the later ones on a
+            random part of those that stand it; see :mod:`zsrobust.evaluation.two_phase`.
+        interval: what the 95 % interval is of: the ``population`` that the images come from, or
+            these ``images``.
+        seed: of the random part.
+        design: hash of strata and random numbers; accuracies of one design are paired.
+        standing: samples that stand the first part.
+        tested: by later part, how many of them were drawn for it.
+    """
+
+    estimator: str
+    interval: str
+    seed: int
+    design: str
+    standing: int
+    tested: dict[str, int]
+
+
+@dataclass(frozen=True)
 class Row:
     """One model on one data set under one attack.
 
@@ -67,6 +90,7 @@ class Row:
         adaptive: False where the model has a test-time defence and the images were made without.
         chance_acc, top_class, top_predicted, top_labelled: of the predictions on clean images, as
             in :class:`zsrobust.evaluation.checks.collapse.Counted`.
+        sampling: how the robust accuracy was estimated; None where every sample was attacked.
     """
 
     dataset: str
@@ -93,6 +117,13 @@ class Row:
     top_class: str = ""
     top_predicted: float = math.nan
     top_labelled: float = math.nan
+    sampling: Sampling | None = None
+
+    @classmethod
+    def of_plain(cls, plain: dict[str, Any]) -> Row:
+        """From the types of JSON."""
+        sampling = plain.get("sampling")
+        return cls(**{**plain, "sampling": Sampling(**sampling) if sampling else None})
 
     @classmethod
     def counted(cls, *, n: int, clean: int, robust: int, **rest: Any) -> Row:
@@ -128,6 +159,7 @@ class Average:
         datasets: how many sets the attack is defined on.
         changed: whether the attack was changed for one of them, for lack of classes.
         adaptive: as in :class:`Row`.
+        sampled: whether the robust accuracy of one of them is estimated from a part of the samples.
     """
 
     over: str
@@ -142,6 +174,7 @@ class Average:
     ci95_clean: Interval
     ci95_robust: Interval
     adaptive: bool = True
+    sampled: bool = False
 
     @property
     def condition(self) -> str:
@@ -308,7 +341,7 @@ class Results:
             return cls(
                 content["protocol"],
                 content["environment"],
-                [Row(**row) for row in content["results"]],
+                [Row.of_plain(row) for row in content["results"]],
                 _findings(content["findings"]),
                 [
                     SanityReport(**{**report, "findings": _findings(report["findings"])})
@@ -339,4 +372,5 @@ def _average(over: str, rows: Sequence[Row]) -> Average:
         ci95_clean=average_interval(clean, [row.ci95_clean for row in rows]),
         ci95_robust=average_interval(robust, [row.ci95_robust for row in rows]),
         adaptive=rows[0].adaptive,
+        sampled=any(row.sampling for row in rows),
     )

@@ -109,7 +109,8 @@ def probe_cell(
         seed: of every random number.
     """
     threat = next((one.threat for one in cell.attacks if one.threat.eps > 0), None)
-    attacks = [one for one in cell.attacks if one.threat == threat and not one.black_box]
+    asked_for = [one for one in cell.attacks if one.threat == threat and not one.black_box]
+    attacks = list({one.name: one for one in map(cell.on_all, asked_for)}.values())
     if threat is None or not attacks:
         return None
     asked = [PARAMETERS, seed, sorted(surrogates), [one.describe() for one in attacks]]

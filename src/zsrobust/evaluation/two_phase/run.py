@@ -1,0 +1,266 @@
+"""Ensembles in two phases on every model and data set of an evaluation."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+import numpy as np
+
+from zsrobust.attacks.ensemble import Ensemble
+from zsrobust.config.schema import EvaluateConfig
+from zsrobust.evaluation.cell import Cell
+from zsrobust.evaluation.outcomes import Draw, Outcomes
+from zsrobust.evaluation.results import Row, Sampling
+from zsrobust.evaluation.two_phase.estimate import Stratum, Target, count_falls, estimate
+from zsrobust.evaluation.two_phase.plan import Plan, SampledSet, half_width, make_plan
+from zsrobust.evaluation.two_phase.sample import ESTIMATOR, Drawing, Task
+from zsrobust.utils.progress import Steps, format_seconds
+from zsrobust.utils.units import format_radius
+
+
+@dataclass(frozen=True)
+class Process:
+    """One of the processes that share the work.
+
+    Attributes:
+        rank, world_size: which of how many.
+        wait: returns once all have called it.
+    """
+
+    rank: int = 0
+    world_size: int = 1
+    wait: Callable[[], None] = lambda: None
+
+
+@dataclass(frozen=True)
+class SampledCell:
+    """What a model gives on a data set under an ensemble in two phases.
+
+    Attributes:
+        after: outcomes; samples that were not drawn stand as far as they were attacked.
+        draw: which were drawn.
+        strata: what was found in all models' strata.
+        model: the model's place among them.
+        sampling: for the results.
+        parts: names of the ensemble's parts.
+    """
+
+    after: Outcomes
+    draw: Draw
+    strata: tuple[Stratum, ...]
+    model: int
+    sampling: Sampling
+    parts: list[str]
+
+    def row(self, row: Row) -> Row:
+        """``row`` of the counts, with the estimate."""
+        found = estimate(self.strata, row.n, (None, self.model))
+        below, above = found.distances(self.sampling.interval == "population")
+        standing = sum(s.size for s in self.strata if s.stands[self.model]) / row.n
+        after_part = {self.parts[0]: standing}
+        for number, name in enumerate(self.parts[1:]):
+            standing -= self._lost(number) / row.n
+            after_part[name] = max(standing, 0.0)
+        return replace(
+            row,
+            robust_acc=found.value,
+            ci95_robust=(found.value - below, found.value + above),
+            after_part=after_part,
+            sampling=self.sampling,
+        )
+
+    def _lost(self, part: int) -> float:
+        """How many samples of the set are estimated to fall to a later part."""
+        lost = 0.0
+        for stratum in self.strata:
+            fallen, _ = count_falls(stratum, (None, self.model), range(part, part + 1))
+            lost += (fallen or 0.0) * stratum.size / stratum.tested[part]
+        return lost
+
+
+def run_in_two_phases(
+    cells: Sequence[Cell], config: EvaluateConfig, process: Process = Process()
+) -> dict[tuple[int, str, float], SampledCell]:
+    """Every ensemble on the samples that its plan draws; what is on disk is not computed again.
+
+    Args:
+        cells: computed, with each ensemble's first part.
+        config: with ``half_width``.
+        process: which share of the work to do; all have the result.
+
+    Returns:
+        By the number of the cell, and name and radius of the ensemble.
+    """
+    found = {}
+    ensembles = dict.fromkeys(
+        (attack.name, float(attack.threat.eps))
+        for cell in cells
+        for attack in cell.attacks
+        if attack != cell.on_all(attack)
+    )
+    for name, eps in ensembles:
+        run = _TwoPhases(cells, name, eps, config, process)
+        found.update({(number, name, eps): cell for number, cell in run.results().items()})
+    return found
+
+
+class _TwoPhases:
+    """One ensemble at one radius."""
+
+    def __init__(
+        self, cells: Sequence[Cell], name: str, eps: float, config: EvaluateConfig, process: Process
+    ) -> None:
+        self.config, self.process = config, process
+        self.title = f"{name} {format_radius(config.norm, eps)}"
+        by_set: dict[str, list[tuple[int, Cell, Ensemble]]] = {}
+        for number, cell in enumerate(cells):
+            for attack in cell.attacks:
+                same = (attack.name, float(attack.threat.eps)) == (name, eps)
+                if same and isinstance(attack, Ensemble) and attack != cell.on_all(attack):
+                    by_set.setdefault(cell.images.name, []).append((number, cell, attack))
+        self.members = list(by_set.values())
+        self.drawings = [
+            Drawing([(cell, attack) for _, cell, attack in members], config.seed)
+            for members in self.members
+        ]
+        models = dict.fromkeys(cell.model.name for m in self.members for _, cell, _ in m)
+        self.models = list(models)
+
+    @property
+    def targets(self) -> list[Target]:
+        """What is to be known to the half width asked for."""
+        places = range(len(self.models))
+        if self.config.half_width_of == "difference" and len(self.models) > 1:
+            return list(combinations(places, 2))
+        return [(None, place) for place in places]
+
+    def results(self) -> dict[int, SampledCell]:
+        """The pilot, the plan and the rest; by the number of the cell."""
+        start = time.monotonic()
+        self._say(self._before())
+        pilot = self._compute("pilot")
+        plan = self._plan()
+        self._say(self._expected(plan))
+        sizes = iter(plan.tested.tolist())
+        for drawing in self.drawings:
+            # An ensemble of fewer parts on one set has none of the plan's last ones.
+            drawing.drawn = [tuple(next(sizes)[: len(drawing.parts)]) for _ in drawing.drawn]
+        rest = self._compute("rest")
+        found = {
+            number: cell
+            for members, drawing in zip(self.members, self.drawings, strict=True)
+            for number, cell in zip((m[0] for m in members), self._cells(drawing), strict=True)
+        }
+        if pilot or rest:
+            self._say(self._spent(plan, time.monotonic() - start))
+        return found
+
+    def _compute(self, stage: str) -> bool:
+        """Do this process's share of what is drawn; whether anything was left to do."""
+        rank, world_size = self.process.rank, self.process.world_size
+        todo = [task for one in self.drawings for task in one.tasks() if not task.done]
+        self.process.wait()  # All have looked before any begins.
+        mine = todo[rank::world_size]
+        title = f"{self.title}, {stage}"
+        total = sum(len(task.todo) for task in mine)
+        with Steps(title, total, quiet=rank > 0) as progress:
+            for task in mine:
+                task.result()
+                progress.advance(len(task.todo))
+        self.process.wait()
+        return bool(todo)
+
+    def _plan(self) -> Plan:
+        parts = max(len(drawing.parts) for drawing in self.drawings)
+        sets = [
+            SampledSet(one.n, tuple(_padded(stratum, parts) for stratum in one.strata()))
+            for one in self.drawings
+        ]
+        passes = [
+            [*(part.passes for part in one.parts), *[0.0] * (parts - len(one.parts))]
+            for one in self.drawings
+        ]
+        population = self.config.interval == "population"
+        assert self.config.half_width is not None
+        return make_plan(sets, passes, self.targets, self.config.half_width / 100, population)
+
+    def _cells(self, drawing: Drawing) -> list[SampledCell]:
+        strata, draw = drawing.strata(), drawing.draw
+        what = [cell.key(attack) for cell, attack in drawing.cells]
+        text = json.dumps([what, drawing.drawn])
+        return [
+            SampledCell(
+                after=after,
+                draw=draw,
+                strata=strata,
+                model=place,
+                sampling=Sampling(
+                    estimator=ESTIMATOR,
+                    interval=self.config.interval,
+                    seed=self.config.seed,
+                    design=hashlib.sha256(text.encode()).hexdigest()[:16],
+                    standing=sum(s.size for s in strata if s.stands[place]),
+                    tested={
+                        part.name: sum(s.tested[at] for s in strata if s.stands[place])
+                        for at, part in enumerate(drawing.parts)
+                    },
+                ),
+                parts=[part.name for part in drawing.cells[place][1].parts],
+            )
+            for place, after in enumerate(drawing.after)
+        ]
+
+    def _say(self, line: str) -> None:
+        Steps("", 1, quiet=self.process.rank > 0).say(f"{self.title}: {line}")
+
+    def _before(self) -> str:
+        standing = sum(sum(map(len, one.order)) for one in self.drawings)
+        pilot = sum(sizes[0] for one in self.drawings for sizes in one.pilot)
+        first = self.drawings[0].cells[0][1].parts[0].name
+        return (
+            f"{first} ran on every sample; a pilot runs the other parts on {pilot:,} of "
+            f"{standing:,} samples that a model stands it on"
+        )
+
+    def _expected(self, plan: Plan) -> str:
+        drawn = plan.tested.sum(0)
+        parts = max((one.parts for one in self.drawings), key=len)
+        sizes = ", ".join(f"{part.name} {size:,}" for part, size in zip(parts, drawn, strict=True))
+        asked = self.config.half_width
+        assert asked is not None
+        unreachable = (
+            f"; ±{asked:g} points cannot be had of these images, all parts on all of them give "
+            f"±{100 * plan.attainable:.2f}"
+            if plan.attainable > asked / 100
+            else ""
+        )
+        return (
+            f"samples drawn: {sizes}, for ±{100 * plan.half_width:.2f} points{unreachable}; "
+            f"{plan.passes:,.0f} forward and backward passes, {self._share(plan)} of those that "
+            "all parts would take on all samples that stand"
+        )
+
+    def _spent(self, plan: Plan, seconds: float) -> str:
+        population = self.config.interval == "population"
+        found = max(
+            half_width([estimate(one.strata(), one.n, target) for one in self.drawings], population)
+            for target in self.targets
+        )
+        return f"±{100 * found:.2f} points in {format_seconds(seconds)}"
+
+    @staticmethod
+    def _share(plan: Plan) -> str:
+        return f"{plan.passes / plan.all_passes:.0%}" if plan.all_passes else "all"
+
+
+def _padded(stratum: Stratum, parts: int) -> Stratum:
+    """The stratum with more parts, to which nothing falls."""
+    own = len(stratum.tested)
+    fell_at = np.where(stratum.fell_at == own, parts, stratum.fell_at)
+    tested = (*stratum.tested, *[stratum.tested[-1]] * (parts - own))
+    return replace(stratum, tested=tested, fell_at=fell_at)
