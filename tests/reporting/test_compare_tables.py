@@ -1,7 +1,8 @@
 import pytest
 from rich.console import Console
 
-from zsrobust.evaluation.comparison.paired import Difference, Line, Pair
+from zsrobust.evaluation.comparison.differences import Difference
+from zsrobust.evaluation.comparison.paired import Line, Pair
 from zsrobust.evaluation.comparison.published import match_published
 from zsrobust.evaluation.comparison.seeds import OverSeeds, Spread
 from zsrobust.evaluation.results import Results, Row

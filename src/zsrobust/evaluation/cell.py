@@ -173,7 +173,7 @@ class Cell:
 
     def on_all(self, attack: Attack) -> Attack:
         """What of ``attack`` is run on every sample: all of it, or the first part of two phases."""
-        parts = getattr(attack, "parts", ())
+        parts: tuple[Attack, ...] = getattr(attack, "parts", ())
         return attack if self.two_phase is None or len(parts) < 2 else parts[0]
 
     def key(self, attack: Attack | None) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import and_
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +16,7 @@ import pyarrow.parquet as pq
 
 from zsrobust.evaluation.results import Results, Row
 from zsrobust.evaluation.statistics import Outcome
+from zsrobust.evaluation.two_phase.estimate import Stratum
 from zsrobust.utils.errors import RequestError
 
 
@@ -67,14 +70,7 @@ class EvaluatedRun:
         Raises:
             RequestError: if they are not as many as the row counts.
         """
-        keys = ("model", "dataset", "split", "attack", "eps", "key")
-        fits = reduce(and_, (pc.field(key) == getattr(row, key) for key in keys))
-        part = self.outcomes.filter(fits).sort_by("sample_id").to_pydict()
-        if len(part["sample_id"]) != row.n:
-            raise RequestError(
-                f"{self.folder / 'outcomes.parquet'} holds {len(part['sample_id'])} samples of "
-                f"{row.model} on {row.dataset}, results.json {row.n}: evaluate again"
-            )
+        part = self._outcomes(row)
         labels = np.array(part["label"])
         clean = np.array(part["clean_prediction"]) == labels
         after = np.array(part["adversarial_prediction"]) == labels
@@ -82,3 +78,47 @@ class EvaluatedRun:
             f"{name} ({label})" for name, label in zip(part["sample_id"], labels, strict=True)
         ]
         return samples, clean, clean & after
+
+    def strata(self, rows: Sequence[Row]) -> tuple[Stratum, ...]:
+        """The strata behind ``rows`` of one design, estimated in two phases on one data set.
+
+        Raises:
+            RequestError: if the outcomes are not those of the rows.
+        """
+        found = [self._outcomes(row) for row in rows]
+        sampling = rows[0].sampling
+        assert sampling is not None
+        parts = list(sampling.tested)
+        stratum, drawn = (
+            np.array(found[0][key], dtype=float) for key in ("stratum", "drawn_parts")
+        )
+        fell_at = np.array(
+            [
+                [parts.index(name) if name in parts else len(parts) for name in part["fell_to"]]
+                for part in found
+            ]
+        )
+        stands = np.array([[not n or n in parts for n in part["fell_to"]] for part in found])
+        strata = []
+        for number in np.unique(stratum[~np.isnan(stratum)]):
+            places = np.flatnonzero(stratum == number)
+            places = places[np.argsort(-drawn[places], kind="stable")]
+            # A stratum on which none of these models stands is of other models.
+            if not stands[:, places[0]].any():
+                continue
+            tested = tuple(int((drawn[places] > part).sum()) for part in range(len(parts)))
+            pattern = tuple(bool(stand) for stand in stands[:, places[0]])
+            strata.append(Stratum(pattern, len(places), tested, fell_at[:, places[: tested[0]]]))
+        return tuple(strata)
+
+    def _outcomes(self, row: Row) -> dict[str, list[Any]]:
+        """The columns of the N samples behind ``row``, in order of their ids."""
+        keys = ("model", "dataset", "split", "attack", "eps", "key")
+        fits = reduce(and_, (pc.field(key) == getattr(row, key) for key in keys))
+        part: dict[str, list[Any]] = self.outcomes.filter(fits).sort_by("sample_id").to_pydict()
+        if len(part["sample_id"]) != row.n:
+            raise RequestError(
+                f"{self.folder / 'outcomes.parquet'} holds {len(part['sample_id'])} samples of "
+                f"{row.model} on {row.dataset}, results.json {row.n}: evaluate again"
+            )
+        return part

@@ -26,6 +26,7 @@ from zsrobust.reporting.html.sections.protocol import (
     describe_preprocessing,
 )
 from zsrobust.reporting.inputs import EvaluationRun, read_inputs
+from zsrobust.reporting.tables import sampling_notes
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.files import write_text
 
@@ -194,6 +195,8 @@ def _details(
         yield "logit scale", f"{about['logit_scale']:.6g}"
         if defence := describe_defence(about):
             yield "defence at test time", defence
+        for note in sampling_notes(replace(part.results, rows=list(part.rows))):
+            yield "estimate", note
         if not all(row.adaptive for row in part.rows):
             yield "† not adaptive", "the attacked images were made without that defence"
         yield "preprocessing", describe_preprocessing(about["preprocessing"])
@@ -354,9 +357,7 @@ def _figure(point: Point | None) -> str:
     """In per cent with its interval, where there is one."""
     if point is None:
         return "-"
-    low, high = point.interval
-    interval = "" if math.isnan(low) else f" ({100 * low:.1f}-{100 * high:.1f})"
-    return f"{100 * point.accuracy:.1f}{interval}"
+    return f"{100 * point.accuracy:.1f}" if math.isnan(point.interval[0]) else point.in_per_cent()
 
 
 def _percent(pair: tuple[float, float] | None) -> str:

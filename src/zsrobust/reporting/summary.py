@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from zsrobust.evaluation.results import Results
 from zsrobust.reporting.figures.series import Place, Point, Series, accuracy_series, main_average
-from zsrobust.reporting.tables import TextTable, short_names
+from zsrobust.reporting.tables import TextTable, sampling_notes, short_names
 
 
 def summary_table(results: Results) -> TextTable:
@@ -45,7 +45,7 @@ def summary_table(results: Results) -> TextTable:
                 for method in found[widest][1]
             ]
         )
-    return TextTable(["data set", "model", "n", "clean", *attacks], groups)
+    return TextTable(["data set", "model", "n", "clean", *attacks], groups, sampling_notes(results))
 
 
 def _robust(method: Series, condition: Sequence[Series], place: Place | None, whole: Place) -> str:
@@ -81,7 +81,7 @@ def attack_table(results: Results) -> TextTable:
         ]
         for condition in order
     ]
-    return TextTable(["attack", *methods], [rows])
+    return TextTable(["attack", *methods], [rows], sampling_notes(results))
 
 
 def parts_table(results: Results) -> TextTable | None:
@@ -101,7 +101,4 @@ def parts_table(results: Results) -> TextTable | None:
 
 
 def _figure(point: Point | None) -> str:
-    if point is None:
-        return "-"
-    low, high = (100 * limit for limit in point.interval)
-    return f"{100 * point.accuracy:.1f} ({low:.1f}-{high:.1f})"
+    return "-" if point is None else point.in_per_cent()

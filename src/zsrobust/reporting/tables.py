@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,7 +25,7 @@ TEXT_COLUMNS = ("data set", "model", "attack", "photograph")
 LONG = 28
 """Letters from which on a cell may be broken into lines."""
 # 12, <0.001, 3.11.7, 84.7 (83.4-85.6), +7.8 (+6.4 to +8.9), 5.0 ± 0.3, 12.0* [of 3], 30 [n 200]
-_FIGURE = re.compile(r"[-+<]?\d[-+±.,()\d\s]*(to [-+.\d]+\))?[*†]*( \[(of|n) \d+\])?")
+_FIGURE = re.compile(r"[-+<]?\d[-+±.,()\d\s]*(to [-+.\d]+\))?[*†‡]*( \[(of|n) \d+\])?")
 _LATEX = str.maketrans(
     {
         **{letter: f"\\{letter}" for letter in "&%$#_{}"},
@@ -235,7 +236,9 @@ def _robust(row: Row | Average, widest: Row | Average) -> str:
     figure = _percent(row.robust_acc, row.ci95_robust)
     figure += "" if row.adaptive else "†"
     if isinstance(row, Row):
+        figure += "‡" if row.sampling else ""
         return figure + ("*" if row.note else "")
+    figure += "‡" if row.sampled else ""
     fewer = isinstance(widest, Average) and row.datasets < widest.datasets
     return figure + ("*" if row.changed else "") + (f" [of {row.datasets}]" if fewer else "")
 
@@ -249,6 +252,7 @@ def _notes(results: Results) -> list[str]:
         for row in results.rows
         if not row.adaptive
     ]
+    notes += sampling_notes(results)
     for name, data in results.protocol.get("data", {}).items():
         shown = {row.attack for row in results.rows if row.dataset == name}
         notes += [
@@ -280,6 +284,32 @@ def _notes(results: Results) -> list[str]:
     if results.protocol.get("samples") is not None:
         notes.append("samples are balanced over classes, so accuracies are, too")
     return list(dict.fromkeys(notes))
+
+
+def sampling_notes(results: Results) -> list[str]:
+    """What ‡ means, for every model and attack that was estimated in two phases."""
+    found: dict[tuple[str, str, str], list[Row]] = {}
+    for row in results.rows:
+        if row.sampling:
+            key = row.model, row.condition, row.sampling.interval
+            found.setdefault(key, []).append(row)
+    notes = []
+    for (model, condition, interval), rows in found.items():
+        drawn: Counter[str] = Counter()
+        standing = n = 0
+        for row in rows:
+            assert row.sampling is not None
+            drawn.update(row.sampling.tested)
+            standing += row.sampling.standing
+            n += row.n
+        first = next(iter(rows[0].after_part))
+        of = "the population" if interval == "population" else "these images alone"
+        parts = ", ".join(f"{part} on {count:,}" for part, count in drawn.items())
+        notes.append(
+            f"‡ {model}, {condition}: two-phase estimate, {first} on all {n:,} samples, of the "
+            f"{standing:,} that stand it {parts}; 95 % interval of {of}"
+        )
+    return notes
 
 
 def _model_settings(results: Results, row: Row) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from zsrobust.utils.files import atomic_file
 COLUMNS = (
     *("model", "dataset", "split", "attack", "eps", "key", "sample_id", "label"),
     *("clean_prediction", "adversarial_prediction", "fell_to"),
+    *("stratum", "drawn_parts"),
 )
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zsrobust.evaluation.comparison.paired import holm, paired_difference
+from zsrobust.evaluation.comparison.differences import holm, paired_difference
 from zsrobust.evaluation.statistics import t_interval
 
 

@@ -45,7 +45,8 @@ def ensemble_below_parts(results: Results) -> list[Finding]:
                 if part is None:
                     continue
                 compared += 1
-                if standing(row) > standing(part):
+                sampled = row.sampling or part.sampling
+                if significantly_above(row, part) if sampled else standing(row) > standing(part):
                     wrong.append(
                         Finding(
                             "ensemble below its parts",

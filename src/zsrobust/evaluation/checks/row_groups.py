@@ -27,7 +27,12 @@ def standing(row: Row) -> int:
 
 
 def significantly_above(row: Row, other: Row) -> bool:
-    """Whether more stand ``row`` than ``other`` by more than bad luck explains."""
+    """Whether more stand ``row`` than ``other`` by more than bad luck explains.
+
+    Of an estimate from a part of the samples, its interval says what bad luck explains.
+    """
+    if row.sampling or other.sampling:
+        return row.ci95_robust[0] > other.ci95_robust[1]
     return standing(row) - standing(other) > max(1, RISE_SHARE * row.n)
 
 

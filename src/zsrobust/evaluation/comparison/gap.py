@@ -8,10 +8,14 @@ from typing import Literal
 
 import numpy as np
 
-from zsrobust.evaluation.comparison.paired import paired_difference
+from zsrobust.evaluation.comparison.differences import (
+    SamplesOfTwo,
+    difference_of,
+    samples_of_two,
+)
 from zsrobust.evaluation.evaluated_run import EvaluatedRun
 from zsrobust.evaluation.results import Row
-from zsrobust.evaluation.statistics import Interval, Outcome, seeds_interval
+from zsrobust.evaluation.statistics import Interval, seeds_interval
 from zsrobust.utils.errors import RequestError
 
 Verdict = Literal["above", "below", "undecided"]
@@ -77,18 +81,17 @@ def gaps(run: EvaluatedRun, condition: str, pairs: Sequence[tuple[str, str]]) ->
         RequestError: if a model or the attack is not in the evaluation.
     """
     of = average_rows(run, condition, [model for pair in pairs for model in pair])
-    clean: dict[str, list[Outcome]] = {}
-    robust: dict[str, list[Outcome]] = {}
-    for model, rows in of.items():
-        _, clean[model], robust[model] = map(list, zip(*map(run.right, rows), strict=True))
-    return (
-        _gap([(clean[first], clean[second]) for first, second in pairs]),
-        _gap([(robust[first], robust[second]) for first, second in pairs]),
-    )
+    clean: list[list[SamplesOfTwo]] = []
+    robust: list[list[SamplesOfTwo]] = []
+    for first, second in pairs:
+        rows = list(zip(of[first], of[second], strict=True))
+        clean.append([(run.right(one)[1], run.right(other)[1]) for one, other in rows])
+        robust.append([samples_of_two(run, one, run, other) for one, other in rows])
+    return _gap(clean), _gap(robust)
 
 
-def _gap(seeds: Sequence[tuple[list[Outcome], list[Outcome]]]) -> Gap:
-    found = [paired_difference(first, second) for first, second in seeds]
+def _gap(seeds: Sequence[Sequence[SamplesOfTwo]]) -> Gap:
+    found = [difference_of(sets) for sets in seeds]
     return Gap(
         first=float(np.mean([one.first for one in found])),
         second=float(np.mean([one.second for one in found])),

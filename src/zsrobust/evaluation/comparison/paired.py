@@ -8,106 +8,21 @@ from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from zsrobust.evaluation.checks.collapse import collapse_warnings
+from zsrobust.evaluation.comparison.differences import (
+    Difference,
+    SamplesOfTwo,
+    difference_of,
+    holm,
+    samples_of_two,
+)
 from zsrobust.evaluation.comparison.protocol import require_same_protocol
 from zsrobust.evaluation.evaluated_run import EvaluatedRun
 from zsrobust.evaluation.results import Row
-from zsrobust.evaluation.statistics import (
-    BOOTSTRAP_SEED,
-    DRAWS,
-    Interval,
-    Outcome,
-    percentile_interval,
-)
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.units import Eps
 
-
-@dataclass(frozen=True)
-class Difference:
-    """The second model against the first.
-
-    Attributes:
-        first, second: their accuracies in [0, 1].
-        interval: 95 % interval of ``second - first``.
-        p: how often chance alone makes a difference at least as large, in (0, 1].
-    """
-
-    first: float
-    second: float
-    interval: Interval
-    p: float
-
-    @property
-    def difference(self) -> float:
-        """``second - first``, in [-1, 1]."""
-        return self.second - self.first
-
-
-def paired_difference(first: Sequence[Outcome], second: Sequence[Outcome]) -> Difference:
-    """Difference of the plain means of accuracies over one or more sets, samples paired.
-
-    The interval is a percentile bootstrap of 10,000 draws over pairs within each set. Each of the
-    four kinds of pairs (both right, either, neither) counts half a pair more than was seen (Agresti
-    and Min, "Simple improved confidence intervals for comparing matched proportions", Statistics
-    in Medicine 2005), so that models that never disagree still have an interval.
-
-    ``p`` is McNemar's: were the models equally good, each sample on which they disagree would be as
-    likely to favour the one as the other. For one set it is the exact binomial test; for an
-    average, the same chance is simulated 10,000 times in every set at once, so that p is at least
-    1/10,001.
-
-    Args:
-        first, second: for each set, whether each sample is right, (N,) booleans, N >= 1, the same
-            samples in the same order.
-    """
-    random = np.random.default_rng(BOOTSTRAP_SEED)
-    draws, by_chance, exact = np.zeros(DRAWS), np.zeros(DRAWS), 1.0
-    for a, b in zip(first, second, strict=True):
-        n = len(a)
-        gained, lost = int((b & ~a).sum()), int((a & ~b).sum())
-        kinds = np.array([gained, lost, (a & b).sum(), (~a & ~b).sum()]) + 0.5
-        counts = random.multinomial(n, kinds / kinds.sum(), DRAWS)
-        draws += (counts[:, 0] - counts[:, 1]) / n
-        disagree = gained + lost
-        by_chance += (2 * random.binomial(disagree, 0.5, DRAWS) - disagree) / n
-        from scipy.stats import binomtest
-
-        exact = binomtest(gained, disagree).pvalue if disagree else 1.0
-    sets = len(first)
-    accuracies = [
-        float(np.mean([right.mean() for right in outcomes])) for outcomes in (first, second)
-    ]
-    observed = abs(accuracies[1] - accuracies[0]) * sets
-    # Sums of fractions that are equal on paper differ in the last bits.
-    as_large = int((np.abs(by_chance) >= observed - 1e-12).sum())
-    return Difference(
-        first=accuracies[0],
-        second=accuracies[1],
-        interval=percentile_interval(draws / sets),
-        p=float(exact) if sets == 1 else (1 + as_large) / (1 + DRAWS),
-    )
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values, in the order given: the k-th smallest of m times m - k + 1.
-
-    Rejecting those below 0.05 bounds the family-wise error rate by 5 %
-    (Holm, "A simple sequentially rejective multiple test procedure", Scand. J. Stat. 1979).
-    scipy corrects for the false discovery rate only; statsmodels has Holm's, but would be a further
-    dependency for these lines alone.
-    """
-    adjusted, largest = [0.0] * len(p_values), 0.0
-    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
-        largest = max(largest, min(1.0, p_values[index] * (len(p_values) - rank)))
-        adjusted[index] = largest
-    return adjusted
-
-
 LEVEL = 0.05
-Pairs = tuple[Outcome, Outcome]
 
 
 @dataclass(frozen=True)
@@ -162,8 +77,9 @@ class Comparison:
     def as_dict(self) -> dict[str, Any]:
         """For JSON; accuracies, differences and p-values in [-1, 1]."""
         return {
-            "interval": "95 %, paired bootstrap over samples",
-            "p": "McNemar; Holm over the sets of a pair under one attack, an average as it is",
+            "interval": "95 %, paired bootstrap over samples; MOVER of two-phase estimates",
+            "p": "McNemar, of two-phase estimates by their interval; Holm over the sets of a pair "
+            "under one attack, an average as it is",
             "pairs": [
                 {
                     **asdict(pair),
@@ -225,18 +141,20 @@ def _pair(a: EvaluatedRun, model_a: str, b: EvaluatedRun, model_b: str) -> Pair:
             f"{names[0]} and {names[1]} have no data set and attack in common: {_listed(rows_a)} "
             f"there, {_listed(rows_b)} here"
         )
-    outcomes: dict[str, dict[str, Pairs]] = {}
+    outcomes: dict[str, dict[str, SamplesOfTwo]] = {}
     seen = {row.dataset for row in [*rows_a.values(), *rows_b.values()] if row.seen}
+    remarks = _left_out(rows_a, rows_b) + _classifiers(a, model_a, b, model_b)
     for key in common:
         row = rows_a[key]
         require_same_protocol(a.results, row, b.results, rows_b[key])
-        ids_a, *right_a = a.right(row)
-        ids_b, *right_b = b.right(rows_b[key])
+        ids_a, clean_a, _ = a.right(row)
+        ids_b, clean_b, _ = b.right(rows_b[key])
         _require_same_samples(names, row.dataset, ids_a, ids_b)
-        for condition, pairs in zip(
-            ("clean", row.condition), zip(right_a, right_b, strict=True), strict=True
-        ):
-            outcomes.setdefault(condition, {})[row.dataset] = pairs
+        robust = samples_of_two(a, row, b, rows_b[key])
+        outcomes.setdefault("clean", {})[row.dataset] = (clean_a, clean_b)
+        outcomes.setdefault(row.condition, {})[row.dataset] = robust
+        if not isinstance(robust, tuple):
+            remarks += [line for line in [robust.remark(row)] if line not in remarks]
     lines = [
         line for condition, by_set in outcomes.items() for line in _lines(condition, by_set, seen)
     ]
@@ -244,7 +162,6 @@ def _pair(a: EvaluatedRun, model_a: str, b: EvaluatedRun, model_b: str) -> Pair:
     averages = dict.fromkeys(line.dataset for line in lines if line.dataset not in sets)
     order = [*sets, *sorted(averages, key=lambda name: name.endswith("unseen"))]
     lines.sort(key=lambda line: order.index(line.dataset))
-    remarks = _left_out(rows_a, rows_b) + _classifiers(a, model_a, b, model_b)
     for run, model in ((a, model_a), (b, model_b)):
         remarks += [f"warning: {line}" for line in collapse_warnings(run.results, [model])]
     return Pair(*names, lines, remarks)
@@ -259,20 +176,23 @@ def _rows(run: EvaluatedRun, model: str) -> dict[tuple[str, ...], Row]:
     }
 
 
-def _lines(condition: str, by_set: dict[str, Pairs], seen: set[str]) -> list[Line]:
+def _lines(condition: str, by_set: dict[str, SamplesOfTwo], seen: set[str]) -> list[Line]:
     """The sets under one attack, Holm's correction over them, and both averages."""
-    alone = {name: paired_difference([first], [second]) for name, (first, second) in by_set.items()}
+    alone = {name: difference_of([samples]) for name, samples in by_set.items()}
+    sizes = {
+        name: len(samples[0]) if isinstance(samples, tuple) else samples.n
+        for name, samples in by_set.items()
+    }
     adjusted = holm([difference.p for difference in alone.values()])
     lines = [
-        Line(name, condition, name in seen, len(by_set[name][0]), difference, p)
+        Line(name, condition, name in seen, sizes[name], difference, p)
         for (name, difference), p in zip(alone.items(), adjusted, strict=True)
     ]
     unseen = [name for name in by_set if name not in seen]
     for over, names in (("all", list(by_set)), ("unseen", unseen)):
         if len(names) > 1:
-            first, second = zip(*(by_set[name] for name in names), strict=True)
-            average = paired_difference(first, second)
-            n = sum(map(len, first))
+            average = difference_of([by_set[name] for name in names])
+            n = sum(sizes[name] for name in names)
             name = f"average of {len(names)} {over}"
             lines.append(Line(name, condition, not seen.isdisjoint(names), n, average, average.p))
     return lines

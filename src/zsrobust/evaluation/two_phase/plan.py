@@ -22,7 +22,7 @@ from zsrobust.evaluation.two_phase.estimate import (
 )
 
 PILOT = 20
-"""The fewest samples of a stratum that every part is run on beforehand, or all if there are fewer."""
+"""Samples of a stratum that every part is run on beforehand, at least; all if there are fewer."""
 
 PILOT_SHARE = 0.05
 """The least share of it: sizes that are fixed by too few samples miss what was asked for."""
@@ -165,9 +165,7 @@ class _Expected:
                     if count is not None:
                         counts[side, at, part], tested[side, at] = count, stratum.tested[part]
         mean = (counts.sum(1, keepdims=True) + PRIOR) / (tested.sum(1, keepdims=True) + 1)
-        lost, gained = np.where(
-            tested > 0, (counts + SHRINKAGE * mean) / (tested + SHRINKAGE), 0.0
-        )
+        lost, gained = np.where(tested > 0, (counts + SHRINKAGE * mean) / (tested + SHRINKAGE), 0.0)
         return lost, gained
 
     def _cost(self, passes: Floats) -> Floats:

@@ -18,7 +18,7 @@ from zsrobust.evaluation.outcomes import Draw, Outcomes
 from zsrobust.evaluation.results import Row, Sampling
 from zsrobust.evaluation.two_phase.estimate import Stratum, Target, count_falls, estimate
 from zsrobust.evaluation.two_phase.plan import Plan, SampledSet, half_width, make_plan
-from zsrobust.evaluation.two_phase.sample import ESTIMATOR, Drawing, Task
+from zsrobust.evaluation.two_phase.sample import ESTIMATOR, Drawing
 from zsrobust.utils.progress import Steps, format_seconds
 from zsrobust.utils.units import format_radius
 

@@ -39,15 +39,20 @@ class Place:
 
 @dataclass(frozen=True)
 class Point:
-    """An accuracy in [0, 1] and its 95 % interval; (nan, nan) where there is none."""
+    """An accuracy in [0, 1] and its 95 % interval; (nan, nan) where there is none.
+
+    Attributes:
+        sampled: whether it is estimated from a part of the samples.
+    """
 
     accuracy: float
     interval: Interval
+    sampled: bool = False
 
     def in_per_cent(self) -> str:
-        """Such as ``46.2 (44.5-47.8)``."""
+        """Such as ``46.2 (44.5-47.8)``, with ‡ where it is estimated."""
         low, high = (100 * limit for limit in self.interval)
-        return f"{100 * self.accuracy:.1f} ({low:.1f}-{high:.1f})"
+        return f"{100 * self.accuracy:.1f} ({low:.1f}-{high:.1f}){'‡' if self.sampled else ''}"
 
 
 @dataclass(frozen=True)
@@ -166,5 +171,10 @@ def _points(seeds: Sequence[dict[str, Row | Average]], kind: str) -> dict[str, P
         low, high = seeds_interval(accuracies, [getattr(one, f"ci95_{kind}") for one in of])
         # Student's interval over few seeds may reach beyond what an accuracy can be.
         low, high = (float(np.clip(limit, 0, 1)) for limit in (low, high))
-        points[place] = Point(float(np.mean(accuracies)), (low, high))
+        sampled = kind == "robust" and any(_is_sampled(one) for one in of)
+        points[place] = Point(float(np.mean(accuracies)), (low, high), sampled)
     return points
+
+
+def _is_sampled(one: Row | Average) -> bool:
+    return one.sampled if isinstance(one, Average) else one.sampling is not None
