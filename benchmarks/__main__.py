@@ -11,6 +11,7 @@ import torch
 from rich.console import Console
 
 from benchmarks.busy import busy
+from benchmarks.coverage import coverage
 from benchmarks.evaluation import autoattack_evaluation, pgd_evaluation
 from benchmarks.fine_tuning import ablation, fine_tuning
 from benchmarks.optimizations import optimizations
@@ -22,7 +23,7 @@ from zsrobust.utils.devices import full_precision
 
 BENCHMARKS = (
     *("fine-tuning", "ablation", "optimizations"),
-    *("pgd", "autoattack", "scaling", "startup", "busy"),
+    *("pgd", "autoattack", "scaling", "startup", "busy", "coverage"),
 )
 BATCH = {"cpu": 32, "cuda": 256}
 PROMPTS = {"cpu": (25, 125), "cuda": (200, 1000)}
@@ -59,6 +60,8 @@ def _rows(benchmark: str, arguments: argparse.Namespace) -> Iterable[dict[str, o
         return startup(rounds, arguments.before)
     if benchmark == "busy":
         return busy(rounds)
+    if benchmark == "coverage":
+        return coverage()
     if benchmark == "optimizations":
         return optimizations(settings[0], rounds=rounds)
     if benchmark == "pgd":

@@ -145,7 +145,7 @@ def exact_limits(x: Floats, n: Floats, level: float) -> tuple[Floats, Floats]:
     from scipy.special import betaincinv
 
     tail = (1 - level) / 2
-    x = np.clip(x, 0, n)
+    x = np.minimum(np.maximum(x, 0), n)
     low = betaincinv(np.maximum(x, 1e-12), n - x + 1, tail)
     high = betaincinv(x + 1, np.maximum(n - x, 1e-12), 1 - tail)
     return np.where(x > 0, low, 0.0), np.where(x < n, high, 1.0)
@@ -158,14 +158,16 @@ def _difference_distances(
 
     A count of nan stands for an outcome that there is not.
     """
-    sides = []
-    for count in (gained, lost):
-        low, high = exact_limits(np.nan_to_num(count), n, level)
-        share, never = np.nan_to_num(count) / n, np.isnan(count)
-        sides.append((np.where(never, 0, share - low), np.where(never, 0, high - share), share))
-    (gain_below, gain_above, gain), (loss_below, loss_above, loss) = sides
+    counts = np.array([gained, lost])
+    never = np.isnan(counts)
+    counts[never] = 0
+    low, high = exact_limits(counts, n, level)
+    shares = counts / n
+    gain_below, loss_below = np.where(never, 0, shares - low)
+    gain_above, loss_above = np.where(never, 0, high - shares)
+    gain, loss = shares
     # Of exclusive outcomes one is rarer where the other is frequent.
-    odds = np.clip(gain * loss, 0, None) / np.clip((1 - gain) * (1 - loss), 1e-12, None)
+    odds = gain * loss / np.maximum((1 - gain) * (1 - loss), 1e-12)
     correlation = np.sqrt(np.minimum(odds, 1))
     below = np.sqrt(gain_below**2 + loss_above**2 + 2 * correlation * gain_below * loss_above)
     above = np.sqrt(gain_above**2 + loss_below**2 + 2 * correlation * gain_above * loss_below)
