@@ -10,9 +10,10 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from benchmarks.autoattack import autoattack_evaluation, autoattack_passes
 from benchmarks.busy import busy
 from benchmarks.coverage import coverage
-from benchmarks.evaluation import autoattack_evaluation, pgd_evaluation
+from benchmarks.evaluation import pgd_evaluation
 from benchmarks.fine_tuning import ablation, fine_tuning
 from benchmarks.optimizations import optimizations
 from benchmarks.report import machine, markdown
@@ -23,8 +24,9 @@ from zsrobust.utils.devices import full_precision
 
 BENCHMARKS = (
     *("fine-tuning", "ablation", "optimizations"),
-    *("pgd", "autoattack", "scaling", "startup", "busy", "coverage"),
+    *("pgd", "autoattack", "autoattack-passes", "scaling", "startup", "busy", "coverage"),
 )
+MODEL = "ViT-B-32/random"
 BATCH = {"cpu": 32, "cuda": 256}
 PROMPTS = {"cpu": (25, 125), "cuda": (200, 1000)}
 """The ratios of prompts to images are the same on both devices."""
@@ -51,7 +53,8 @@ def _rows(benchmark: str, arguments: argparse.Namespace) -> Iterable[dict[str, o
     device, precision, rounds = arguments.device, arguments.precision, arguments.rounds
     batch = arguments.batch or BATCH[device]
     prompts = arguments.prompts or PROMPTS[device]
-    settings = [Setting(arguments.model, batch, number, device, precision) for number in prompts]
+    model = arguments.model or MODEL
+    settings = [Setting(model, batch, number, device, precision) for number in prompts]
     if benchmark == "fine-tuning":
         return fine_tuning(settings, rounds=rounds, memory=not arguments.no_memory)
     if benchmark == "ablation":
@@ -67,12 +70,9 @@ def _rows(benchmark: str, arguments: argparse.Namespace) -> Iterable[dict[str, o
     if benchmark == "pgd":
         return (row for one in settings for row in pgd_evaluation(one, rounds=rounds))
     if benchmark == "autoattack":
-        # Most samples of the undefended model are robust at the first radius, none at the second.
-        return (
-            row
-            for eps in (1 / 255, 4 / 255)
-            for row in autoattack_evaluation(batch, eps, device, rounds=rounds)
-        )
+        return autoattack_evaluation(arguments.model, device, rounds=rounds)
+    if benchmark == "autoattack-passes":
+        return autoattack_passes(device, rounds=rounds)
     axes = {axis: AXES[device][axis] for axis in arguments.axes or AXES[device]}
     return scaling(settings[0], axes, rounds=rounds)
 
@@ -96,7 +96,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("benchmark", nargs="+", choices=BENCHMARKS)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
-    parser.add_argument("--model", default="ViT-B-32/random", help="as zsrobust names models")
+    parser.add_argument("--model", help=f"as zsrobust names models; {MODEL} where one is needed")
     parser.add_argument("--batch", type=int, help="images per step")
     parser.add_argument("--prompts", type=int, nargs="+", help="numbers of classes")
     parser.add_argument("--rounds", type=int, default=3)

@@ -1,4 +1,4 @@
-"""``python -m benchmarks pgd`` and ``autoattack``: our evaluation and that of other code.
+"""``python -m benchmarks pgd``: our evaluation and that of other code.
 
 Labels are chosen so that clean accuracy is 64 %, like that of CLIP ViT-B/32 on the paper's data
 sets, because misclassified samples need no attack.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -29,7 +28,6 @@ CLEAN_ACCURACY = 0.64
 STEPS = 10
 SEED = 0
 DATA_SET = "glyph:greek"
-LIBRARY = "autoattack, pyautoattack"
 
 
 @dataclass
@@ -76,11 +74,11 @@ def subject(setting: Setting) -> Subject:
     return Subject(classifier, images, labels_for_accuracy(CLEAN_ACCURACY, predictions))
 
 
-def embedded_subject(n: int, device: str) -> Subject:
-    """The embedded model on ``n`` images of ``DATA_SET``."""
+def embedded_subject(n: int, device: str, model: str = "glyph-clip") -> Subject:
+    """An embedded model on ``n`` images of ``DATA_SET``."""
     images = open_set(DATA_SET, "test")
     (batch,) = load_batches(images, [list(range(n))], resize="clip", resolution=32, workers=0)
-    classifier = _classifier(load("glyph-clip", device=device), images.class_names, device)
+    classifier = _classifier(load(model, device=device), images.class_names, device)
     return Subject(classifier, batch.images.to(device), batch.labels.to(device))
 
 
@@ -112,7 +110,7 @@ def pgd_evaluation(setting: Setting, *, rounds: int) -> list[dict[str, object]]:
     if importlib.util.find_spec("torchattacks"):
         calls["PGD-10, torchattacks"] = lambda: robust_torchattacks(own)
     title = f"{setting.model}, {setting.batch} images, {setting.prompts} prompts, {setting.device}"
-    return _rows(title, calls, rounds, torch.device(setting.device), setting.batch)
+    return comparison_rows(title, calls, rounds, torch.device(setting.device), setting.batch)
 
 
 def robust_torchattacks(subject: Subject) -> Tensor:
@@ -124,52 +122,7 @@ def robust_torchattacks(subject: Subject) -> Tensor:
     return clean & subject.correct(attack(subject.images, subject.labels))
 
 
-def autoattack_evaluation(
-    n: int, eps: float, device: str, *, rounds: int
-) -> list[dict[str, object]]:
-    """AutoAttack, ours and that of ``pyautoattack``, with the samples robust to each.
-
-    Random numbers differ between the two, so the outcome of borderline samples may differ.
-    """
-    own = embedded_subject(n, device)
-    robust: dict[str, Tensor] = {}
-
-    def ours(name: str, attack: Attack) -> None:
-        robust[name] = own.robust(attack)
-
-    def library() -> None:
-        robust[LIBRARY] = robust_pyautoattack(own, eps)
-
-    threat = ThreatModel(eps=eps)
-    calls: dict[str, Call] = {
-        f"{name}, ours": partial(ours, f"{name}, ours", make_attack(name, threat, seed=SEED))
-        for name in ("autoattack", "autoattack-early")
-    }
-    calls[LIBRARY] = library
-    title = f"glyph-clip, {n} images of {DATA_SET} at {255 * eps:g}/255, {device}"
-    rows = _rows(title, calls, rounds, torch.device(device), n)
-    for row in rows:
-        found = robust[str(row["implementation"])]
-        row["clean"] = int(own.correct(own.images).sum())
-        row["robust"] = int(found.sum())
-        row["outcomes_that_differ"] = int((found != robust[LIBRARY]).sum())
-    return rows
-
-
-def robust_pyautoattack(subject: Subject, eps: float) -> Tensor:
-    from pyautoattack import AutoAttack
-
-    attack = AutoAttack(
-        subject.classifier, eps=eps, norm="Linf", seed=SEED, device=subject.images.device
-    )
-    adversarial = attack.run_standard_evaluation(
-        subject.images, subject.labels, batch_size=len(subject.labels)
-    )
-    adversarial = adversarial[0] if isinstance(adversarial, tuple) else adversarial
-    return subject.correct(subject.images) & subject.correct(adversarial)
-
-
-def _rows(
+def comparison_rows(
     setting: str, calls: Mapping[str, Call], rounds: int, device: torch.device, n: int
 ) -> list[dict[str, object]]:
     timings = timed(calls, rounds=rounds, device=device)
