@@ -380,6 +380,7 @@ def _protocol(config: EvaluateConfig, cells: list[Cell]) -> dict[str, Any]:
         "precision": "fp32",
         "seed": config.seed,
         "samples": config.samples,
+        "two_phase": cells[0].two_phase,
         # As on the set of most classes; a row's note says where fewer classes changed one.
         "attacks": [attack.describe() for attack in max(cells, key=_classes).attacks],
         "models": models,

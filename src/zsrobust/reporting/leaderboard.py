@@ -144,6 +144,7 @@ def _board(group: Sequence[ModelResults], runs: dict[str, EvaluationRun]) -> Boa
     entries.sort(key=lambda entry: -entry.robust[averages[0]].accuracy)
     first = group[0]
     attack = attack_of(first.results, first.rows[0])
+    sampled = any(row.sampling for row in results.rows)
     return Board(
         attack=condition,
         averages=averages,
@@ -151,7 +152,8 @@ def _board(group: Sequence[ModelResults], runs: dict[str, EvaluationRun]) -> Boa
         sets=sets,
         protocol=f"{attack['name']}: {describe_attack(attack)}; "
         f"precision {first.results.protocol['precision']}; a sample counts as robust if it is "
-        f"{first.results.protocol['robust']}",
+        f"{first.results.protocol['robust']}"
+        + ("; ‡ two-phase estimates, counted in each protocol" if sampled else ""),
         entries=entries,
     )
 

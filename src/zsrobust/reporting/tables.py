@@ -304,10 +304,10 @@ def sampling_notes(results: Results) -> list[str]:
             n += row.n
         first = next(iter(rows[0].after_part))
         of = "the population" if interval == "population" else "these images alone"
-        parts = ", ".join(f"{part} on {count:,}" for part, count in drawn.items())
+        parts = " and ".join(f"{part} on {count:,}" for part, count in drawn.items())
         notes.append(
-            f"‡ {model}, {condition}: two-phase estimate, {first} on all {n:,} samples, of the "
-            f"{standing:,} that stand it {parts}; 95 % interval of {of}"
+            f"‡ {model}, {condition}: two-phase estimate, {first} on all {n:,} samples, {parts} of "
+            f"the {standing:,} that stand it; 95 % interval of {of}"
         )
     return notes
 

@@ -122,8 +122,8 @@ def _same_attack(row: Row, printed: Published) -> bool:
 
 def _kind(attack: str) -> str:
     """``pgd`` of ``pgd-10``; what papers call AutoAttack is often a few parts of it."""
-    parts = attack.startswith("apgd-") and "+" in attack
-    return "autoattack" if parts else attack.split("-")[0]
+    ensemble = "+" in attack and ("apgd-" in attack or "autoattack" in attack)
+    return "autoattack" if ensemble else attack.split("-")[0]
 
 
 def _differs(results: Results, row: Row, clean: bool, printed: Published) -> tuple[str, ...]:
@@ -142,6 +142,7 @@ def _differs(results: Results, row: Row, clean: bool, printed: Published) -> tup
             # OpenAI's learned scale is 100 but for rounding.
             ("logit scale", printed.logit_scale, f"{scale:.4g}"),
             ("precision", printed.precision, results.protocol["precision"]),
+            ("attacked", "all samples", "a part of them" if row.sampling else "all samples"),
         ]
     differences = [
         f"{what}: {there} there, {here} here" for what, there, here in ways if there != here
