@@ -1,9 +1,13 @@
 """The benchmark beside busy processes: its rows, and that no busy process is left."""
 
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import pytest
 from benchmarks.busy import busy, busy_processes
 
-from benchmarks import busy as module
 from zsrobust.utils.openmp import CHOSEN
 
 pytestmark = pytest.mark.slow
@@ -33,7 +37,23 @@ def test_busy_processes_end_with_the_measurement():
     assert process.poll() is not None
 
 
-def test_they_end_by_themselves(monkeypatch):
-    monkeypatch.setattr(module, "LOOP", module.LOOP.replace(str(module.LONGEST), "0"))
-    with busy_processes(1) as [process]:
-        assert process.wait(timeout=60) == 0
+def test_they_end_when_the_benchmark_is_killed():
+    code = "with busy_processes(1) as [one]: print(one.pid, flush=True); os._exit(1)"
+    found = subprocess.run(
+        [sys.executable, "-c", f"import os; from benchmarks.busy import busy_processes\n{code}"],
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    pid, deadline = int(found.stdout), time.monotonic() + 60
+    while _runs(pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def _runs(pid):
+    state = Path(f"/proc/{pid}/stat")
+    try:
+        return state.read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
