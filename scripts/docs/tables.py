@@ -6,6 +6,7 @@ read in the repository, too. A test fails where one is not up to date.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,8 +26,31 @@ def with_tables(page: str) -> str:
 
 
 def table(name: str) -> str:
-    """``methods``, or a group of published sets, in Markdown."""
-    return methods() if name == "methods" else sets(published_groups()[name].values())
+    """``methods``, ``coverage``, or a group of published sets, in Markdown."""
+    made = {"methods": methods, "coverage": coverage}.get(name)
+    return made() if made else sets(published_groups()[name].values())
+
+
+def coverage() -> str:
+    """Coverage of two-phase intervals, in per cent: cells of one kind and size in a row."""
+    cells = json.loads((DOCS / "performance" / "coverage.json").read_text("utf-8"))["rows"]
+    groups: dict[tuple[str, str, int], list[dict[str, float]]] = {}
+    for cell in cells:
+        kind = cell["cell"] if cell["cell"].startswith("synthetic") else "committed outcomes"
+        groups.setdefault((kind, cell["interval"], cell["n"]), []).append(cell)
+    lines = [
+        "| population | interval of | images | cells | least | mean | most | drawn |",
+        "| --- | --- | --: | --: | --: | --: | --: | --: |",
+    ]
+    for (kind, interval, n), found in groups.items():
+        held = [100 * cell["coverage"] for cell in found]
+        drawn = 100 * sum(cell["drawn"] for cell in found) / len(found)
+        mean = sum(held) / len(held)
+        lines.append(
+            f"| {kind} | {interval} | {n:,} | {len(found)} | {min(held):.1f} | {mean:.1f} | "
+            f"{max(held):.1f} | {drawn:.0f} |"
+        )
+    return "\n".join(lines)
 
 
 def methods() -> str:
