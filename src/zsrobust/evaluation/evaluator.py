@@ -169,14 +169,12 @@ def _compute(cells: list[Cell], results: Results, probing: _Probing, folder: Pat
                 rows[number, place] = row, table(row, clean, after)
                 progress.say(row.sentence())
     sampled = run_in_two_phases(cells, probing.config)
-    for (number, name, eps), part in sampled.items():
+    for (number, place), part in sampled.items():
         cell = cells[number]
         clean = cell.clean()
         zero = cell.measurement.zero_gradients(clean)
-        same = [(attack.name, float(attack.threat.eps)) == (name, eps) for attack in cell.attacks]
-        attack = cell.attacks[same.index(True)]
-        row = part.row(cell.row(attack, clean, part.after, zero))
-        rows[number, same.index(True)] = row, table(row, clean, part.after, part.draw)
+        row = part.row(cell.row(cell.attacks[place], clean, part.after, zero))
+        rows[number, place] = row, table(row, clean, part.after, part.draw)
         Steps("", 1).say(row.sentence())
     for cell in cells:
         if (probe := probing.of(cell)) is not None:

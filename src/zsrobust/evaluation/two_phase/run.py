@@ -85,7 +85,7 @@ class SampledCell:
 
 def run_in_two_phases(
     cells: Sequence[Cell], config: EvaluateConfig, process: Process = Process()
-) -> dict[tuple[int, str, float], SampledCell]:
+) -> dict[tuple[int, int], SampledCell]:
     """Every ensemble on the samples that its plan draws; what is on disk is not computed again.
 
     Args:
@@ -94,9 +94,9 @@ def run_in_two_phases(
         process: which share of the work to do; all have the result.
 
     Returns:
-        By the number of the cell, and name and radius of the ensemble.
+        By the places of the cell, and of the ensemble among the cell's attacks.
     """
-    found = {}
+    found: dict[tuple[int, int], SampledCell] = {}
     ensembles = dict.fromkeys(
         (attack.name, float(attack.threat.eps))
         for cell in cells
@@ -104,8 +104,7 @@ def run_in_two_phases(
         if attack != cell.on_all(attack)
     )
     for name, eps in ensembles:
-        run = _TwoPhases(cells, name, eps, config, process)
-        found.update({(number, name, eps): cell for number, cell in run.results().items()})
+        found |= _TwoPhases(cells, name, eps, config, process).results()
     return found
 
 
@@ -117,12 +116,12 @@ class _TwoPhases:
     ) -> None:
         self.config, self.process = config, process
         self.title = f"{name} {format_radius(config.norm, eps)}"
-        by_set: dict[str, list[tuple[int, Cell, Ensemble]]] = {}
+        by_set: dict[str, list[tuple[tuple[int, int], Cell, Ensemble]]] = {}
         for number, cell in enumerate(cells):
-            for attack in cell.attacks:
+            for place, attack in enumerate(cell.attacks):
                 same = (attack.name, float(attack.threat.eps)) == (name, eps)
                 if same and isinstance(attack, Ensemble) and attack != cell.on_all(attack):
-                    by_set.setdefault(cell.images.name, []).append((number, cell, attack))
+                    by_set.setdefault(cell.images.name, []).append(((number, place), cell, attack))
         self.members = list(by_set.values())
         self.drawings = [
             Drawing([(cell, attack) for _, cell, attack in members], config.seed)
@@ -139,8 +138,8 @@ class _TwoPhases:
             return list(combinations(places, 2))
         return [(None, place) for place in places]
 
-    def results(self) -> dict[int, SampledCell]:
-        """The pilot, the plan and the rest; by the number of the cell."""
+    def results(self) -> dict[tuple[int, int], SampledCell]:
+        """The pilot, the plan and the rest; keyed as in ``run_in_two_phases``."""
         start = time.monotonic()
         self._say(self._before())
         pilot = self._compute("pilot")
@@ -152,9 +151,9 @@ class _TwoPhases:
             drawing.drawn = [tuple(next(sizes)[: len(drawing.parts)]) for _ in drawing.drawn]
         rest = self._compute("rest")
         found = {
-            number: cell
+            key: cell
             for members, drawing in zip(self.members, self.drawings, strict=True)
-            for number, cell in zip((m[0] for m in members), self._cells(drawing), strict=True)
+            for key, cell in zip((m[0] for m in members), self._cells(drawing), strict=True)
         }
         if pilot or rest:
             self._say(self._spent(plan, time.monotonic() - start))
