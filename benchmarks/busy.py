@@ -33,7 +33,6 @@ CALLS = {"TeCoA step": 3, "PGD-10 evaluation": 1}
 WORK = "from benchmarks.busy import work; work()"
 WORKERS: dict[str, tuple[str, dict[str, str]]] = {
     "chosen by zsrobust": (WORK, {}),
-    "asleep": (WORK, {"OMP_WAIT_POLICY": "PASSIVE"}),
     # OpenMP reads its variables when torch is loaded.
     "unset": (f"import torch; {WORK}", {}),
 }

@@ -12,16 +12,11 @@ import sys
 
 VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 """What decides it: in any OpenMP, in GNU's, and in LLVM's and Intel's."""
-CHOSEN = {
-    "OMP_WAIT_POLICY": "PASSIVE",
-    # GNU's, which torch for Linux brings, takes this before the policy: some 10 microseconds of
-    # spinning, which most waits on an idle machine do not outlast.
-    "GOMP_SPINCOUNT": "500",
-}
+CHOSEN = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 
 def wait_briefly() -> None:
-    """Let threads that wait sleep soon, in this process and in those that it starts.
+    """Let threads that wait sleep, in this process and in those that it starts.
 
     Has no effect where the user has set one of ``VARIABLES``, or torch is loaded already: OpenMP
     reads them once, when torch loads it.
