@@ -1,5 +1,4 @@
 import multiprocessing
-from pathlib import Path
 
 import pytest
 import yaml
@@ -40,15 +39,19 @@ def test_looking_for_a_run_changes_nothing(config, tmp_path):
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 
-def test_two_processes_may_look_at_once(config, monkeypatch):
-    unlink = Path.unlink
+def test_a_folder_is_made_when_it_is_claimed(tmp_path):
+    config = recipe("tecoa", model="m", data="d", out=str(tmp_path / "new" / "run"))
+    out = find_run(config)
+    assert list(tmp_path.iterdir()) == []
+    with claimed(out, config):
+        assert out.is_dir()
 
-    def removed_already(path, missing_ok=False):
-        unlink(path, missing_ok=True)
-        unlink(path, missing_ok=missing_ok)
 
-    monkeypatch.setattr(Path, "unlink", removed_already)
-    assert find_run(config()).is_dir()
+def test_where_nothing_can_be_written_is_told_before(tmp_path):
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file" / "run", tmp_path / ("x" * 300)):
+        with pytest.raises(RequestError, match="cannot be written"):
+            find_run(recipe("tecoa", model="m", data="d", out=str(out)))
 
 
 def test_the_same_request_goes_on_and_another_is_refused(config):

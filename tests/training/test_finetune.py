@@ -202,9 +202,29 @@ def test_two_processes_make_the_weights_of_one(config, weights, tmp_path, two_pr
         assert a["robust_acc"] == pytest.approx(b["robust_acc"], abs=0.1)
 
 
+def test_a_batch_of_fewer_images_than_asked_for_is_all_of_them(config, weights, capsys):
+    asked = finetune(config("a", batch_size=256, steps=2))
+    assert "a step is on 45 of the 45 training images" in " ".join(capsys.readouterr().err.split())
+    fitting = finetune(config("b", batch_size=45, steps=2))
+    assert_equal_weights(weights(asked.folder), weights(fitting.folder))
+    parts = finetune(config("c", batch_size=256, accumulate=2, steps=1))
+    rows = read_metrics(parts.folder / "metrics.jsonl")
+    assert "a step is on 44 of the 45" in " ".join(capsys.readouterr().err.split())
+    assert rows[-1]["step"] == 1
+
+
+def test_a_warm_up_that_would_outlast_the_run_is_a_tenth_of_it(config, weights):
+    for asked, equal in ((1000, 1), (10, 1), (9, 9)):
+        runs = [
+            finetune(config(f"{asked}-{n}", steps=10, optimizer=Optimizer(lr=0.02, warmup_steps=n)))
+            for n in (asked, equal)
+        ]
+        assert_equal_weights(*(weights(run.folder) for run in runs))
+
+
 def test_requests_are_refused_before_training(config):
-    with pytest.raises(RequestError, match=r"batch size 64 does not fit"):
-        finetune(config("a", batch_size=64))
+    with pytest.raises(RequestError, match="leaves 45 training images"):
+        finetune(config("a", batch_size=64, accumulate=64))
     with pytest.raises(RequestError, match="preprocessing 'mine' is unknown"):
         finetune(config("b", preprocessing="mine"))
 
@@ -290,7 +310,8 @@ def test_one_failing_process_ends_them_all(config, tmp_path, two_processes):
     recipe.write_text(yaml.safe_dump(to_plain(config(data="imagefolder:nowhere"))))
     run = two_processes("-m", "zsrobust", "finetune", "--config", str(recipe))
     assert run.returncode != 0
-    assert run.stderr.count("names no folder (nowhere)") == 2
+    # The other process is stopped at once: often, but not always, it has said the same by then.
+    assert "names no folder (nowhere)" in run.stderr
 
 
 def test_interrupt_outside_the_main_thread(config):

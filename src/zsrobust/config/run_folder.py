@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import yaml
@@ -32,7 +33,7 @@ WORK = (
 
 
 def find_run(config: Config) -> Path:
-    """The run folder of ``config``, made if need be; nothing in it is touched.
+    """The run folder of ``config``, which can be written; ``claimed`` makes it if need be.
 
     Raises:
         RequestError: if it cannot be written, holds something else, or holds another run and
@@ -40,12 +41,9 @@ def find_run(config: Config) -> Path:
     """
     out = check_out(config)
     with _writing(out):
-        out.mkdir(parents=True, exist_ok=True)
-        probe = out / ".writable"
-        probe.touch()
-        # Another process that checks at the same time may have been quicker.
-        probe.unlink(missing_ok=True)
-    return out
+        there = next(folder for folder in (out, *out.parents) if folder.exists())
+        with TemporaryFile(dir=there):
+            return out
 
 
 def check_out(config: Config) -> Path:
@@ -100,6 +98,8 @@ def claimed(out: Path, config: Config) -> Iterator[None]:
     """
     lock = FileLock(out / LOCK)
     try:
+        with _writing(out):
+            out.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:
         raise InUse(f"out {out} is in use by another process: wait, or stop it") from None

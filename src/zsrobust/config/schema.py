@@ -67,7 +67,7 @@ class Optimizer:
         lr: peak learning rate, above 0.
         momentum: of SGD, in [0, 1).
         weight_decay: 0 or more; decoupled in AdamW.
-        warmup_steps: linear warm-up before the cosine to 0; may be 0 or outlast the run.
+        warmup_steps: linear warm-up before the cosine to 0; a tenth of a run that it would outlast.
         clip_norm: largest norm of the whole gradient; null for none.
     """
 
@@ -105,7 +105,8 @@ class FinetuneConfig:
             evaluated and saved instead of the last weights; null for none.
         epochs: passes over the training part of the data.
         steps: optimizer steps; replaces epochs where given.
-        batch_size: images per step, over all processes and accumulation steps.
+        batch_size: images per step, over all processes and accumulation steps; all training images
+            where there are fewer.
         accumulate: gradient accumulation steps, to save memory.
         precision: of the optimizer step; bf16 is autocast.
         attack_precision: of the attack inside the training step; others are always fp32.

@@ -116,7 +116,7 @@ def trainer_of(config: FinetuneConfig, folder: Path, accelerator: Accelerator) -
     feed = Feed(
         train_set=train_set,
         held_out=held_out,
-        batch_size=config.batch_size,
+        batch_size=_batch_size(config, len(train_set), accelerator.num_processes),
         parts=config.accumulate,
         rank=accelerator.process_index,
         world_size=accelerator.num_processes,
@@ -150,6 +150,21 @@ def trainer_of(config: FinetuneConfig, folder: Path, accelerator: Accelerator) -
         step=_step(config, trained, encoder, original, data, accelerator),
         selection_attack=PGD(ThreatModel(eps=config.attack.eps), steps=10, seed=config.seed),
     )
+
+
+def _batch_size(config: FinetuneConfig, images: int, world_size: int) -> int:
+    """The batch size asked for, or of a smaller training set as much as parts and processes divide.
+
+    Raises:
+        RequestError: if the set has not one image for each of them.
+    """
+    pieces = config.accumulate * world_size
+    if images < pieces:
+        raise RequestError(
+            f"{config.data} leaves {images} training images: there must be one at least for each "
+            f"of accumulate times the number of processes ({pieces})"
+        )
+    return min(config.batch_size, images // pieces * pieces)
 
 
 def _training_data(model: CLIPModel, config: FinetuneConfig) -> ImageSet:

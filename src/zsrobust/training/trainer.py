@@ -71,6 +71,9 @@ class Trainer:
 
     def __post_init__(self) -> None:
         self.total_steps = self.config.steps or self.config.epochs * self.feed.per_epoch
+        warmup = self.config.optimizer.warmup_steps
+        # One that outlasts the run would keep the learning rate from reaching its peak.
+        self.warmup_steps = warmup if warmup < self.total_steps else self.total_steps // 10
         self.accelerator, self.encoder = self.step.accelerator, self.step.encoder
         self.first = self.accelerator.is_main_process
         self.log = MetricsLog(self.folder / "metrics.jsonl" if self.first else None)
@@ -127,7 +130,7 @@ class Trainer:
         rate = learning_rate(
             self.done,
             peak=settings.lr,
-            warmup_steps=settings.warmup_steps,
+            warmup_steps=self.warmup_steps,
             total_steps=self.total_steps,
         )
         for group in self.step.optimizer.param_groups:
@@ -135,7 +138,7 @@ class Trainer:
         rank = str(self.accelerator.process_index)
         torch.manual_seed(sample_key(self.config.seed, "dropout", self.done, rank, 0))
         try:
-            figures = self.step(parts, epoch=epoch, global_batch=self.config.batch_size)
+            figures = self.step(parts, epoch=epoch, global_batch=self.feed.batch_size)
             self.non_finite.in_a_row = 0
             self.encoder.update_average()
         except NonFinite as error:
@@ -143,7 +146,7 @@ class Trainer:
             figures = {}
         self.done += 1
         now = time.monotonic()
-        speed = self.config.batch_size / (now - self._finished_at)
+        speed = self.feed.batch_size / (now - self._finished_at)
         bar.advance(figures=shown(figures, self.held_out_now, speed))
         ends = self.done == self.total_steps
         if figures and (ends or self.done % self.between_metrics == 0):
@@ -334,23 +337,29 @@ class Trainer:
         }
 
     def _introduction(self) -> list[str]:
-        feed = self.feed
+        feed, settings = self.feed, self.config.optimizer
         trained, parameters = self.encoder.parameter_counts
         lines = [
             f"{self.step.objective.label} on {self.model.name}: {len(feed.train_set)} images of "
             f"{feed.train_set.name}/{feed.train_set.split} at {feed.resolution} px, "
             f"{len(feed.held_out)} more held out, {len(feed.train_set.class_names)} classes, "
-            f"{self.total_steps} steps of {feed.batch_size} on {self.accelerator.device}",
+            f"{self.total_steps} steps of {feed.batch_size} on {self.accelerator.device}, "
+            f"{settings.name} at a peak learning rate of {settings.lr:g}",
             f"trains {trained:,} of {parameters:,} parameters of the image encoder "
             f"({trained / parameters:.2%})",
         ]
         if self.model.unfinished:
             lines.append(f"warning: {self.model.name} is of a run at {self.model.unfinished}")
-        warmup = self.config.optimizer.warmup_steps
-        if warmup >= self.total_steps:
+        if feed.batch_size < self.config.batch_size:
             lines.append(
-                f"warning: the warm-up of {warmup} steps outlasts the run, so the learning rate "
-                "never reaches its peak; set optimizer.warmup_steps"
+                f"warning: a batch of {self.config.batch_size} is more than there is: a step is on "
+                f"{feed.batch_size} of the {len(feed.train_set)} training images; --batch_size 32 "
+                "makes more steps of an epoch"
+            )
+        if self.warmup_steps != settings.warmup_steps:
+            lines.append(
+                f"warning: optimizer.warmup_steps {settings.warmup_steps} would outlast the run of "
+                f"{self.total_steps} steps: it is {self.warmup_steps}, a tenth"
             )
         if self.done == self.total_steps:
             lines.append("this run is finished; nothing to do")
