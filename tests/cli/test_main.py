@@ -92,7 +92,7 @@ def test_colour_is_for_terminals_that_want_it(monkeypatch, capsys, colours, colo
         (["--version"], 0, ""),
         ([], 0, ""),
         (["finetun"], 2, "there is no command 'finetun': did you mean finetune"),
-        (["finetune", "--config", "nope"], 2, "--config nope is neither a file nor a recipe"),
+        (["finetune", "--config", "nope"], 2, "there is no file or recipe 'nope'"),
         (["evaluate", "--model", "x"], 2, "missing: --data"),
         (["compare"], 2, "write zsrobust compare RUN_A RUN_B"),
         (["compare", "/nowhere"], 2, "/nowhere"),

@@ -49,10 +49,13 @@ def test_equal_passes_give_dearer_methods_fewer_steps():
     ("argv", "sentence"),
     [
         (["--steps", "7", "--out", "x", *REST], "name at least one recipe"),
-        (["tecoa", "--out", "x", *REST], "tecoa has no number of steps"),
+        (["tecoa", "--epochs", "2", "--out", "x", *REST], "tecoa has no number of steps"),
         (["tecoa", "--steps", "7", *REST], "missing: --out"),
         (["tecoa", "tecoa", "--steps", "7", "--out", "x", *REST], "tecoa twice"),
-        (["tecoe", "--steps", "7", "--out", "x", *REST], "neither a file nor a recipe"),
+        (
+            ["tecoe", "--steps", "7", "--out", "x", *REST],
+            "there is no file or recipe 'tecoe': did you mean tecoa?",
+        ),
         (["tecoa", "--steps", "7", "--out", "x", "--sedes", "0", *REST], "no option --sedes"),
         (["tecoa", "--seeds", "a", "--steps", "7", "--out", "x", *REST], "seeds"),
         (["tecoa", "--seeds", "1", "1", "--steps", "7", "--out", "x", *REST], "given once each"),

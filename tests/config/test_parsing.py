@@ -13,11 +13,12 @@ from zsrobust.config.parsing import (
     parse_options,
     recipe,
 )
-from zsrobust.config.recipes import recipe_names
+from zsrobust.config.recipes import recipe_names, recipe_path
 from zsrobust.config.schema import EvaluateConfig, TrainingAttack, deciding, run_name, to_plain
 from zsrobust.data.specification import parse_specification
 from zsrobust.objectives import PMGAFT, SAFT, CompTGA, TeCoA
 from zsrobust.utils.errors import RequestError
+from zsrobust.utils.units import Eps
 
 GIVEN = ["--model", "m", "--data", "digits"]
 
@@ -61,6 +62,39 @@ def test_pmg_aft_recipes_are_what_method_and_script_say():
     assert (script.preprocessing, script.loader_resize) == ("authors_code", "authors_code")
 
 
+def test_an_option_overrides_the_recipe_wherever_it_stands():
+    before = ["--optimizer.lr", "1", "--steps", "7", "--config=tecoa"]
+    found = parse_finetune([*before, "--model", "m", "--data", "d"])
+    assert (found.optimizer.lr, found.steps, found.method) == (1, 7, "tecoa")
+    found = parse_evaluate(
+        ["--eps", "2/255", "--config", "standard", "--model", "m", "--data", "d"]
+    )
+    assert found.eps == [Eps("2/255")]
+
+
+def test_epochs_that_are_asked_for_replace_a_recipes_steps():
+    assert recipe("fare", model="m", data="d").steps == 20000
+    assert recipe("fare", model="m", data="d", epochs=3).steps is None
+    assert recipe("fare", model="m", data="d", epochs=3, steps=7).steps == 7
+
+
+@pytest.mark.parametrize("model", ["glyph-clip", "photo-lite", "photo-lite-robust"])
+@pytest.mark.parametrize("name", recipe_names("finetune"))
+def test_recipes_have_settings_of_their_own_for_small_models(name, model):
+    found, usual = (recipe(name, model=one, data="digits") for one in (model, "m"))
+    assert (found.method, found.objective) == (usual.method, usual.objective)
+    assert (found.attack, found.adapter) == (usual.attack, usual.adapter)
+    if name == "quick_digits":
+        assert found.optimizer == usual.optimizer
+        return
+    assert found.steps * found.batch_size < 20_000
+    assert found.optimizer.warmup_steps <= found.steps / 10
+    assert recipe(name, model=model, data="digits", steps=5, batch_size=2).steps == 5
+    # A file of one's own means what it says.
+    path = str(recipe_path(name, "finetune"))
+    assert recipe(path, model=model, data="digits").steps == usual.steps
+
+
 def test_the_command_line_overrides_the_recipe():
     found = parse_finetune(
         ["--config", "tecoa", *GIVEN, "--optimizer.lr=0.5", "--attack.eps", "4/255", "--steps", "7"]
@@ -94,7 +128,7 @@ def test_lists_repeat_or_stand_side_by_side():
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ("--config nope", "--config nope is neither a file nor a recipe: recipes are agft"),
+        ("--config nope", "there is no file or recipe 'nope': choose agft"),
         ("--config tecoa --model m", "missing: --data"),
         ("--config tecoa {} --stepps 3", "there is no option --stepps; did you mean --steps?"),
         ("--config tecoa {} --steps 0", "steps is 0: must be 1 or more, or null"),
@@ -112,7 +146,7 @@ def test_lists_repeat_or_stand_side_by_side():
             "--config tecoa {} --precision fp16",
             "precision is fp16: must be one of fp32, bf16",
         ),
-        ("--config tecoa {} --method mine", "method 'mine' is unknown: choose one of agft"),
+        ("--config tecoa {} --method mine", "there is no method 'mine': choose agft"),
         (
             '--config sum {} --objective.terms [{"name":"ce"}]',
             "objective.terms.name is 'ce': must be one of ce_adv",
@@ -299,8 +333,8 @@ def test_no_word_and_no_recipe_has_a_module_imported(importable, group):
         (["--workers=1000000"], "workers is 1000000: must be 0 to 512"),
         (["--out=a\0b"], "must be without control characters"),
         (["--templates", "a {}\x1b[2J"], "must be without control characters"),
-        (["--config", "x" * 5000], "is neither a file nor a recipe"),
-        (["--config", "a\0b"], "is neither a file nor a recipe"),
+        (["--config", "x" * 5000], "there is no file or recipe"),
+        (["--config", "a\0b"], "there is no file or recipe"),
     ],
 )
 def test_absurd_values_are_refused(argv, message):

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from zsrobust.config.parsing import parse_finetune
+from zsrobust.config.parsing import recipe
 from zsrobust.sweep.run_study import show_study
 from zsrobust.sweep.study import load_study, plan_path
 
@@ -118,15 +118,42 @@ def test_the_page_quotes_pgd_and_autoattack():
     assert f"{ttc} of `ttc` and {tecoa} of TeCoA" in page
 
 
+SYSTEMS = {
+    "agft": "agft",
+    "fare": "fare",
+    "ft_adv": "ft_adv",
+    "ft_clean": "ft_clean",
+    "ft_standard": "ft_standard",
+    "pmg_aft": "pmg_aft-authors_code",
+    "pmg_aft_paper": "pmg_aft-paper",
+    "sim_clip": "sim_clip-paper",
+    "sum": "pmg_aft-paper",
+    "tecoa": "tecoa",
+    "trades": "trades",
+}
+"""The recipes whose learning rate the studies searched for, by the name there."""
+
+
+@pytest.mark.parametrize(("model", "study"), [("glyph-clip", "methods"), ("photo-lite", "photos")])
+def test_small_models_train_at_the_learning_rates_that_the_studies_found(model, study):
+    path = DOCS / "replication" / study / "results" / "tuning.json"
+    tuning = json.loads(path.read_text(encoding="utf-8"))
+    searched = {
+        name: tuning[system]["scores"] for name, system in SYSTEMS.items() if system in tuning
+    }
+    assert len(searched) >= 5
+    for name, scores in searched.items():
+        best = float(max(scores, key=scores.get))
+        assert recipe(name, model=model, data="digits").optimizer.lr == best, name
+
+
 @pytest.mark.parametrize("name", ["tecoa", "pmg_aft-authors_code"])
-def test_the_photo_recipes_train_as_the_replication_does_at_the_best_rate(name, tmp_path):
-    found = DOCS / "replication" / "photos" / "results" / "tuning.json"
-    scores = json.loads(found.read_text(encoding="utf-8"))[name]["scores"]
-    best = float(max(scores, key=scores.get))
+def test_the_recipes_train_photo_lite_as_the_replication_does(name, tmp_path):
+    scores = json.loads((DOCS / "replication/photos/results/tuning.json").read_text("utf-8"))
+    best = float(max(scores[name]["scores"], key=scores[name]["scores"].get))
     for part in ("train", "val"):
         (tmp_path / "tiny-imagenet-200" / part).mkdir(parents=True)
     study = load_study(plan_path("photos"), tmp_path / "out", tmp_path, partial=True)
     expected = study.systems[name].at(best)
-    recipe = f"photo_lite_{expected.method}"
-    given = parse_finetune(["--config", recipe, "--data", expected.data])
+    given = recipe(expected.method, model="photo-lite", data=expected.data)
     assert replace(given, checkpoint_every=expected.checkpoint_every) == expected

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from zsrobust._version import __version__
 from zsrobust.cli.commands import command_module, command_names, summary
 from zsrobust.cli.output import Output
-from zsrobust.cli.parser import asks_for_help, unknown
+from zsrobust.cli.parser import asks_for_help
 from zsrobust.utils.errors import Stopped, ZSRobustError
 from zsrobust.utils.progress import printable
 from zsrobust.utils.signals import sigterm_stops
+from zsrobust.utils.validation import unknown
 
 LONGEST_MESSAGE = 2000
 USAGE = """\

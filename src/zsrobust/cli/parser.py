@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import difflib
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from zsrobust.utils.errors import RequestError
+from zsrobust.utils.validation import unknown
 
 # As YAML reads them, and so the options of finetune and evaluate.
 BOOLEANS = {"true": True, "yes": True, "false": False, "no": False}
@@ -68,13 +68,6 @@ class Parser(argparse.ArgumentParser):
             for action in self._actions
             if isinstance(action, argparse._SubParsersAction)
         )
-
-
-def unknown(kind: str, name: str, known: Collection[str]) -> str:
-    """The sentence that refuses ``name``, with the nearest of ``known``, or all of them."""
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"choose {', '.join(known)}"
-    return f"there is no {kind} {name!r}: {hint}"
 
 
 def asks_for_help(argv: Sequence[str]) -> bool:

@@ -22,7 +22,7 @@ from jsonargparse import (  # type: ignore[attr-defined]
 )
 from jsonargparse.typing import register_type
 
-from zsrobust.config.recipes import read_recipe, recipe_path
+from zsrobust.config.recipes import read_recipe, recipe_path, small_model_settings
 from zsrobust.config.schema import EvaluateConfig, FinetuneConfig
 from zsrobust.objectives import OBJECTIVES, objective_class
 from zsrobust.utils.errors import RequestError
@@ -81,7 +81,7 @@ def parse_finetune(argv: Sequence[str]) -> FinetuneConfig:
     Raises:
         RequestError: if an argument, key or value is wrong; one sentence says which.
     """
-    argv = _with_recipe_paths(_gathered(argv, ("templates",)), "finetune")
+    argv = _with_recipes_first(_gathered(argv, ("templates",)), "finetune")
     return FinetuneConfig(**_parsed(finetune_parser(_method(argv)), FinetuneConfig, argv))
 
 
@@ -91,7 +91,7 @@ def parse_evaluate(argv: Sequence[str]) -> EvaluateConfig:
     Raises:
         RequestError: if an argument, key or value is wrong; one sentence says which.
     """
-    argv = _with_recipe_paths(_gathered(argv, REPEATABLE), "evaluate")
+    argv = _with_recipes_first(_gathered(argv, REPEATABLE), "evaluate")
     return EvaluateConfig(**_parsed(evaluate_parser(), EvaluateConfig, argv))
 
 
@@ -129,7 +129,7 @@ def _as_arguments(key: str, value: Any) -> list[str]:
         return [
             argument
             for part, inner in value.items()
-            for argument in _as_arguments(f"{key}.{part}", inner)
+            for argument in _as_arguments(f"{key}.{part}" if key else part, inner)
         ]
     plain = isinstance(value, str | Path | Eps)
     return [f"--{key}={value if plain else json.dumps(value)}"]
@@ -138,7 +138,7 @@ def _as_arguments(key: str, value: Any) -> list[str]:
 def method_for_help(argv: Sequence[str]) -> str:
     """The method whose options ``--help`` lists, whatever else is wrong with the arguments."""
     try:
-        method = _method(_with_recipe_paths(argv, "finetune"))
+        method = _method(_with_recipes_first(argv, "finetune"))
     except RequestError:
         return FinetuneConfig.method
     return method if method in OBJECTIVES else FinetuneConfig.method
@@ -259,16 +259,33 @@ def _gathered(argv: Sequence[str], keys: Sequence[str]) -> list[str]:
     return others
 
 
-def _with_recipe_paths(argv: Sequence[str], command: str) -> list[str]:
-    """Replace the name of a packaged recipe by its file."""
-    paths: list[str] = []
+def _with_recipes_first(argv: Sequence[str], command: str) -> list[str]:
+    """The arguments, with recipes as files before the options, which override them.
+
+    A packaged recipe of fine-tuning is followed by what it changes for an embedded small model.
+    """
+    recipes: list[str] = []
+    others: list[str] = []
     for argument in argv:
-        if paths and paths[-1] == "--config":
-            argument = str(recipe_path(argument, command))
+        if others and others[-1] == "--config" and not argument.startswith("--"):
+            others.pop()
+            recipes.append(argument)
         elif argument.startswith("--config="):
-            argument = f"--config={recipe_path(argument.removeprefix('--config='), command)}"
-        paths.append(argument)
-    return paths
+            recipes.append(argument.removeprefix("--config="))
+        else:
+            others.append(argument)
+    options = dict(_options(others))
+    front: list[str] = []
+    for recipe in recipes:
+        path = recipe_path(recipe, command)
+        front.append(f"--config={path}")
+        # A file's own model comes with its own settings.
+        if command == "finetune" and str(path) != recipe and "model" not in read_recipe(path):
+            front += _as_arguments("", small_model_settings(recipe, options.get("--model") or ""))
+    if recipes and "--epochs" in options and "--steps" not in options:
+        # A recipe's steps would replace the epochs that are asked for.
+        front.append("--steps=null")
+    return front + others
 
 
 def _method(argv: Sequence[str]) -> str:

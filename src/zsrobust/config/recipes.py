@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from importlib import resources
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from zsrobust.models.names import loader_word
+from zsrobust.models.robust import ROBUST
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.files import local_path
-from zsrobust.utils.validation import in_short
+from zsrobust.utils.validation import unknown
 
 MOST_BYTES = 1 << 17
 MOST_LEVELS = 20
@@ -34,20 +38,38 @@ def recipe_path(name: str, command: str) -> Path:
     if _is_file(name):
         return local_path(name)
     if name not in recipe_names(command):
-        raise RequestError(
-            f"--config {in_short(name)} is neither a file nor a recipe: recipes are "
-            f"{', '.join(recipe_names(command))}"
-        )
+        raise RequestError(unknown("file or recipe", name, recipe_names(command)))
     return Path(str(resources.files("zsrobust") / "recipes" / command / f"{name}.yaml"))
 
 
 def recipe_titles(command: str) -> dict[str, str]:
-    """The packaged recipes of a command, and what the first line of each says it is."""
-    firsts = {
-        name: recipe_path(name, command).read_text(encoding="utf-8").partition("\n")[0]
-        for name in recipe_names(command)
-    }
-    return {name: first.removeprefix("# ") for name, first in firsts.items()}
+    """The packaged recipes of a command, and what the first sentence of each says it is."""
+    return {name: _title(recipe_path(name, command)) for name in recipe_names(command)}
+
+
+def _title(path: Path) -> str:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    comment = takewhile(lambda line: line.startswith("#"), lines)
+    text = " ".join(line.removeprefix("#").strip() for line in comment)
+    # A dot within a number or a name ends no sentence.
+    return re.split(r"(?<=\.)\s", text, maxsplit=1)[0]
+
+
+def small_model_settings(recipe: str, model: str) -> dict[str, Any]:
+    """What a packaged fine-tuning recipe changes for ``model``, if that is an embedded small one.
+
+    Args:
+        recipe: its name.
+        model: as in ``--model``; ``glyph-clip-robust`` and ``photo-lite-robust`` are trained as
+            their originals are.
+    """
+    path = resources.files("zsrobust") / "recipes" / "small_models.yaml"
+    changes = yaml.safe_load(path.read_text(encoding="utf-8"))
+    of_model = changes.get(loader_word(ROBUST.get(model, model)), {})
+    common = of_model.get("every recipe", {})
+    own = of_model.get(recipe, {})
+    both = {**common.get("optimizer", {}), **own.get("optimizer", {})}
+    return {**common, **own, "optimizer": both} if of_model else {}
 
 
 def read_recipe(path: Path) -> dict[str, Any]:

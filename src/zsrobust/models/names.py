@@ -101,8 +101,8 @@ def unknown_model(name: str) -> RequestError:
             f"model {name!r} is unknown, neither a folder nor written ttc(MODEL, KEY=VALUE) or "
             "wise(MODEL, ALPHA); transfer(ATTACK, MODEL) is an attack"
         )
-    known = architectures()
-    close = difflib.get_close_matches(architecture_of(name) or name, known, 3)
+    close = difflib.get_close_matches(name.lower(), PACKAGED, 1)
+    close = close or difflib.get_close_matches(architecture_of(name) or name, architectures(), 3)
     hint = f"; did you mean {' or '.join(close)}?" if close else ""
     return RequestError(
         f"model {name!r} is unknown, neither a folder nor an architecture of open_clip{hint}: "

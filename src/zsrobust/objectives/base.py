@@ -15,7 +15,7 @@ from zsrobust.data.batch import Batch
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.lazy import TYPE_CHECKING, Tensor, nn, torch
 from zsrobust.utils.noise import uniform_noise
-from zsrobust.utils.validation import check_types, require
+from zsrobust.utils.validation import check_types, require, unknown
 
 if TYPE_CHECKING:
     from zsrobust.models.zero_shot import ZeroShotClassifier
@@ -269,7 +269,5 @@ def objective_class(method: str) -> type[Objective]:
         RequestError: if there is none.
     """
     if method not in OBJECTIVES:
-        raise RequestError(
-            f"method {method!r} is unknown: choose one of {', '.join(sorted(OBJECTIVES))}"
-        )
+        raise RequestError(unknown("method", method, sorted(OBJECTIVES)))
     return OBJECTIVES[method]

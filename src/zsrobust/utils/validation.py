@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
+from collections.abc import Collection
 from dataclasses import MISSING, fields, is_dataclass
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -20,6 +22,13 @@ def in_short(value: object, longest: int = 200) -> str:
     """``value`` in a line of a message, however long it is."""
     text = " ".join(str(value).split())
     return text if len(text) <= longest else f"{text[:longest]}..."
+
+
+def unknown(kind: str, name: str, known: Collection[str]) -> str:
+    """The sentence that refuses ``name``, with the nearest of ``known``, or all of them."""
+    near = difflib.get_close_matches(name.lower(), known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"choose {', '.join(known)}"
+    return f"there is no {kind} {in_short(name)!r}: {hint}"
 
 
 def require(ok: bool, key: str, value: object, allowed: str) -> None:
