@@ -20,6 +20,7 @@ from zsrobust._version import __version__
 from zsrobust.config.run_folder import CONFIG
 from zsrobust.evaluation.results import Results
 from zsrobust.models.clip import CLIPModel
+from zsrobust.models.names import LOCAL_DIR, split_scheme
 from zsrobust.models.weights import fingerprint
 from zsrobust.reporting.tables import accuracy_table
 from zsrobust.training.record import settings_of
@@ -57,9 +58,9 @@ class Card:
 def public_name(name: str) -> str:
     """A model's name without the folders of this machine."""
     base, at, file = name.partition("@")
-    if base.startswith("local-dir:") or Path(base).is_absolute() or Path(base).is_dir():
-        prefix = "local-dir:" if base.startswith("local-dir:") else ""
-        base = prefix + Path(base.removeprefix("local-dir:")).name
+    scheme, place = split_scheme(base)
+    if scheme == LOCAL_DIR or Path(place).is_absolute() or Path(place).is_dir():
+        base = scheme + Path(place).name
     return base + at + Path(file).name
 
 
@@ -284,7 +285,9 @@ def _page(source: str) -> str:
 
 def _hub_name(source: str) -> str:
     """The repository of a source on the hub; empty where it has none in its name."""
-    return source.removeprefix("hf-hub:") if source.startswith("hf-hub:") else ""
+    scheme, _, repository = source.partition(":")
+    on_hub = scheme in ("hf-hub", "transformers") and not Path(repository).is_absolute()
+    return repository if on_hub else ""
 
 
 def one_line(text: str) -> str:

@@ -42,7 +42,8 @@ class OpenAICLIP:
         vision, text: the transformers.
         patch_size: in pixels.
         context_length: tokens of a prompt, start and end included.
-        vocab_size: tokens there are; the last two are start and end.
+        vocab_size: tokens there are.
+        special_tokens: ids of start, end and padding, under transformers' names.
     """
 
     vision: Tower
@@ -50,6 +51,7 @@ class OpenAICLIP:
     patch_size: int
     context_length: int
     vocab_size: int
+    special_tokens: dict[str, int | None]
 
 
 def openai_clip(model: CLIPModel, wanted: str) -> OpenAICLIP:
@@ -71,7 +73,19 @@ def openai_clip(model: CLIPModel, wanted: str) -> OpenAICLIP:
         patch_size=visual.patch_size[0],
         context_length=whole.context_length,
         vocab_size=whole.vocab_size,
+        special_tokens=_special_tokens(model),
     )
+
+
+def _special_tokens(model: CLIPModel) -> dict[str, int | None]:
+    from zsrobust.models.transformers_clip import TransformersTokenizer
+
+    tokenizer: Any = model.text.tokenize  # type: ignore[attr-defined]
+    if isinstance(tokenizer, TransformersTokenizer):
+        return tokenizer.special_tokens
+    # The last two of CLIP's vocabulary; the text's embedding is read at the end's.
+    end = CLIP_VOCABULARY - 1
+    return {"bos_token_id": end - 1, "eos_token_id": end, "pad_token_id": end}
 
 
 def _vision_mismatches(visual: Any) -> Iterator[str]:
@@ -94,13 +108,20 @@ def _vision_mismatches(visual: Any) -> Iterator[str]:
 def _text_mismatches(whole: Any, model: CLIPModel) -> Iterator[str]:
     from open_clip import CLIP, SimpleTokenizer
 
+    from zsrobust.models.transformers_clip import TransformersTokenizer
+
     if type(whole) is not CLIP:
         yield f"its text side is that of a {type(whole).__name__}"
         return
     tokenizer: Any = model.text.tokenize  # type: ignore[attr-defined]
-    if type(tokenizer) is not SimpleTokenizer or whole.vocab_size != CLIP_VOCABULARY:
+    own = isinstance(tokenizer, TransformersTokenizer)
+    of_clip = type(tokenizer) is SimpleTokenizer and whole.vocab_size == CLIP_VOCABULARY
+    if not of_clip and not own:
         yield "its tokenizer is not CLIP's"
-    if whole.text_pool_type != "argmax" or whole.attn_mask is None:
+    if (
+        whole.text_pool_type not in (("argmax", "eos") if own else ("argmax",))
+        or whole.attn_mask is None
+    ):
         yield "its text side is not causal and read at the end token"
     if not isinstance(whole.text_projection, nn.Parameter):
         yield "its text projection is not one matrix"

@@ -228,7 +228,7 @@ def _refuse_other_formats(path: Path, keys: Collection[str]) -> None:
     if any(key.startswith(("vision_model.", "text_model.")) for key in keys):
         raise RequestError(
             f"{path} is a checkpoint of transformers, whose tensors have other names and shapes: "
-            "save the weights of the open_clip or OpenAI model that it was converted from"
+            "load its folder, as transformers:FOLDER"
         )
 
 

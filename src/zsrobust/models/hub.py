@@ -64,8 +64,27 @@ def fetch(get: Callable[[], T], what: str, source: str) -> T:
     try:
         return get()
     except Exception as reason:
-        details = textwrap.shorten(str(reason), 300)
-        raise RequestError(f"{what} could not be had from {place}: {details}") from reason
+        raise RequestError(_refusal(what, place, reason)) from reason
+
+
+def _refusal(what: str, place: str, reason: BaseException | None) -> str:
+    """Why the hub gave no files, which libraries wrap in errors of their own."""
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+    details = textwrap.shorten(str(reason), 300)
+    while reason is not None:
+        if isinstance(reason, GatedRepoError):
+            return (
+                f"{what} are behind a gate: accept the conditions at {place} in a browser, then "
+                "log in here with `hf auth login`"
+            )
+        if isinstance(reason, RepositoryNotFoundError):
+            return (
+                f"{what} could not be had: {place} does not exist, or is private: check the name, "
+                "or log in with `hf auth login`"
+            )
+        reason = reason.__cause__ or reason.__context__
+    return f"{what} could not be had from {place}: {details}"
 
 
 def _answers(url: str) -> bool:

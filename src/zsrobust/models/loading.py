@@ -19,7 +19,9 @@ from zsrobust.models.name_forms import read_form
 from zsrobust.models.names import (
     FORMS,
     LOADERS,
+    LOCAL_DIR,
     PACKAGED,
+    TRANSFORMERS,
     is_foreign,
     loader_word,
     model_folder,
@@ -43,7 +45,8 @@ def load(
 
     Args:
         name: ``ARCH/TAG`` of open_clip (``ViT-B-32/openai``), ``ARCH/random``,
-            ``hf-hub:ORG/NAME``, ``local-dir:FOLDER``, ``glyph-clip``, ``glyph-clip-robust``,
+            ``hf-hub:ORG/NAME``, ``local-dir:FOLDER``, ``transformers:ORG/NAME`` or
+            ``transformers:FOLDER``, ``glyph-clip``, ``glyph-clip-robust``,
             ``photo-lite``, ``photo-lite/without-tiny-imagenet``,
             ``photo-lite-robust``, ``BASE@FILE`` (any of these with the image encoder of another
             project's checkpoint file), a model folder of this package, a run folder with one in
@@ -98,7 +101,7 @@ def folder_name(folder: Path) -> str:
 
 def _is_published(name: str) -> bool:
     """Whether ``name`` is that of a published model, of which some are not available here."""
-    if name in PACKAGED or name.startswith(("hf-hub:", "local-dir:")):
+    if name in PACKAGED or name.startswith(("hf-hub:", LOCAL_DIR, TRANSFORMERS)):
         return True
     try:
         open_clip_model.split_name(name)

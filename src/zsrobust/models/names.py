@@ -6,6 +6,7 @@ Nothing here imports torch, so that a wrong name is refused at once.
 from __future__ import annotations
 
 import difflib
+import json
 import re
 import shlex
 import sys
@@ -16,15 +17,20 @@ from zsrobust.models.card import CARD
 from zsrobust.models.name_forms import read_form
 from zsrobust.models.robust import ROBUST
 from zsrobust.utils.errors import RequestError
+from zsrobust.utils.extras import require_installed
 from zsrobust.utils.files import as_argument, is_folder, local_path
 
 PHOTO_LITE = "photo-lite"
 WITHOUT_TINY_IMAGENET = "photo-lite/without-tiny-imagenet"
+LOCAL_DIR, TRANSFORMERS = "local-dir:", "transformers:"
 WRITTEN = (
-    "ARCH/TAG (as ViT-B-32/openai), ARCH/random, hf-hub:ORG/NAME, local-dir:FOLDER, glyph-clip, "
-    "glyph-clip-robust, photo-lite, photo-lite-robust, BASE@FILE for a "
-    "checkpoint file, the folder of a fine-tuned model, ttc(MODEL), or wise(MODEL, ALPHA)"
+    "ARCH/TAG (as ViT-B-32/openai), ARCH/random, hf-hub:ORG/NAME or local-dir:FOLDER in "
+    "open_clip's format, transformers:ORG/NAME or transformers:FOLDER, glyph-clip, "
+    "glyph-clip-robust, photo-lite, photo-lite-robust, BASE@FILE for a checkpoint file, the folder "
+    "of a fine-tuned model, ttc(MODEL), or wise(MODEL, ALPHA)"
 )
+HUB_NAME = r"[\w-][\w.-]*(/[\w-][\w.-]*)?"
+"""A repository's name: the organisation is missing for a few."""
 PACKAGED = ("glyph-clip", *ROBUST, PHOTO_LITE, WITHOUT_TINY_IMAGENET)
 
 
@@ -33,6 +39,7 @@ LOADERS = {
     "photo-lite": "zsrobust.models.photo_lite:load",
     "hf-hub": "zsrobust.models.open_clip_model:load_hub",
     "local-dir": "zsrobust.models.open_clip_model:load_local",
+    "transformers": "zsrobust.models.transformers_clip:load_transformers",
 }
 """Functions from a name to its model, by the name's part before ``:`` or ``/``.
 
@@ -62,8 +69,11 @@ def check_name(name: str) -> None:
         if not Path(file).is_file():
             raise RequestError(f"model {name!r}: there is no file {file}")
         check_name(base)
-    elif name.startswith("local-dir:"):
+    elif name.startswith(LOCAL_DIR):
         require_local_dir(name)
+    elif name.startswith(TRANSFORMERS):
+        if folder := transformers_folder(name):
+            require_clip(name, folder / "config.json")
     elif loader_word(name) in LOADERS or name in ROBUST or _is_of_open_clip(name):
         return
     elif in_folder:
@@ -79,7 +89,13 @@ def loader_word(name: str) -> str:
 
 def is_foreign(name: str) -> bool:
     """Whether ``name`` is ``BASE@FILE``; a folder's own name may hold an @ too."""
-    return "@" in name and not Path(name.removeprefix("local-dir:")).is_dir()
+    return "@" in name and not Path(split_scheme(name)[1]).is_dir()
+
+
+def split_scheme(name: str) -> tuple[str, str]:
+    """What stands before a folder's path, such as ``local-dir:`` or nothing, and the rest."""
+    scheme = next((known for known in (LOCAL_DIR, TRANSFORMERS) if name.startswith(known)), "")
+    return scheme, name.removeprefix(scheme)
 
 
 def require_local_dir(name: str) -> Path:
@@ -88,10 +104,48 @@ def require_local_dir(name: str) -> Path:
     Raises:
         RequestError: if it is not there.
     """
-    folder = Path(name.removeprefix("local-dir:"))
+    folder = Path(name.removeprefix(LOCAL_DIR))
     if not folder.is_dir():
         raise RequestError(f"{name}: there is no folder {folder}")
     return folder
+
+
+def transformers_folder(name: str) -> Path | None:
+    """The folder of ``transformers:FOLDER``; None for ``transformers:ORG/NAME``, on the hub.
+
+    Raises:
+        RequestError: if it is neither, or transformers is not installed.
+    """
+    place = name.removeprefix(TRANSFORMERS)
+    if is_folder(place):
+        require_installed("transformers", "transformers")
+        return Path(place)
+    if not re.fullmatch(HUB_NAME, place):
+        raise RequestError(f"{name}: there is no folder {place}, and it is no hub name ORG/NAME")
+    require_installed("transformers", "transformers")
+    return None
+
+
+def require_clip(name: str, config: Path) -> None:
+    """Refuse a model of transformers that is no CLIP, by its ``config.json``.
+
+    Raises:
+        RequestError: naming what it is.
+    """
+    try:
+        kind = json.loads(config.read_text("utf-8")).get("model_type")
+    except FileNotFoundError:
+        raise RequestError(
+            f"{name}: the folder has no config.json, as CLIPModel.save_pretrained writes it"
+        ) from None
+    except (OSError, ValueError, AttributeError) as reason:
+        raise RequestError(f"{name}: config.json is damaged: {reason}") from None
+    if kind != "clip":
+        siglip = "; open_clip has SigLIP, as ViT-B-16-SigLIP/webli" if "siglip" in str(kind) else ""
+        raise RequestError(
+            f"{name} is a model of type {kind}, and of transformers only clip (CLIPModel) is "
+            f"supported{siglip}"
+        )
 
 
 def unknown_model(name: str) -> RequestError:
@@ -104,6 +158,8 @@ def unknown_model(name: str) -> RequestError:
     close = difflib.get_close_matches(name.lower(), PACKAGED, 1)
     close = close or difflib.get_close_matches(architecture_of(name) or name, architectures(), 3)
     hint = f"; did you mean {' or '.join(close)}?" if close else ""
+    if not close and re.fullmatch(HUB_NAME, name) and "/" in name:
+        hint = f"; on the Hugging Face hub it would be {TRANSFORMERS}{name} or hf-hub:{name}"
     return RequestError(
         f"model {name!r} is unknown, neither a folder nor an architecture of open_clip{hint}: "
         f"write {WRITTEN}"
@@ -146,6 +202,11 @@ def model_folder(folder: Path) -> Path:
             f"run {folder} holds no model yet, because it ended before its first evaluation on "
             f"held-out images; it resumes with: {resuming_command(folder)}"
         )
+    if (folder / "config.json").is_file():
+        raise RequestError(
+            f"folder {folder} holds no model of this package: a folder of transformers is "
+            f"{TRANSFORMERS}{folder}"
+        )
     raise RequestError(
         f"folder {folder} holds no model, neither {CARD} nor model/{CARD}: if it is a run's, "
         "the run has not finished; a folder in open_clip's format is local-dir:FOLDER"
@@ -160,7 +221,7 @@ def resuming_command(run: Path) -> str:
 
 def with_home(name: str) -> str:
     """``name`` with the home folder for ``~`` wherever a path begins."""
-    scheme = "local-dir:" if name.startswith("local-dir:") else ""
-    base, at, file = name.removeprefix(scheme).partition("@")
+    scheme, rest = split_scheme(name)
+    base, at, file = rest.partition("@")
     base, file = (str(local_path(t)) if t.startswith("~") else t for t in (base, file))
     return f"{scheme}{base}{at}{file}"

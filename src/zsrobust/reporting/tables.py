@@ -20,6 +20,7 @@ from rich.table import Table
 
 from zsrobust.evaluation.checks.collapse import chance_notes
 from zsrobust.evaluation.results import Average, Results, Row
+from zsrobust.models.names import split_scheme
 
 TEXT_COLUMNS = ("data set", "model", "attack", "photograph")
 LONG = 28
@@ -212,7 +213,7 @@ def _average_name(averages: Sequence[Average]) -> str:
 
 def short_names(models: Sequence[str]) -> dict[str, str]:
     """The last part of each model's path or name where that tells them apart, else all of it."""
-    paths = {model: Path(model.removeprefix("local-dir:")) for model in models}
+    paths = {model: Path(split_scheme(model)[1]) for model in models}
     last = {model: path.name for model, path in paths.items() if path.exists()}
     names = {model: last.get(model, model) for model in models}
     return (

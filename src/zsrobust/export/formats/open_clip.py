@@ -79,7 +79,8 @@ Once pushed, `hf-hub:ORG/NAME` takes the place of `local-dir:FOLDER`. Both are n
         content = {"model_cfg": config, "preprocess_cfg": preprocess}
         (folder / CONFIG).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
-        if hasattr(text.tokenize, "save_pretrained"):
+        # CLIP's own comes with open_clip.
+        if config["text_cfg"].get("hf_tokenizer_name"):
             text.tokenize.save_pretrained(str(folder))
         if config["text_cfg"].get("hf_model_name"):
             return [

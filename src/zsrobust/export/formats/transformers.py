@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zsrobust.export.format import Format, Loaded, export_format
 from zsrobust.export.openai_clip import OpenAICLIP, openai_clip
 from zsrobust.export.request import ExportRequest
-from zsrobust.export.weights import transformers_state
-from zsrobust.utils.errors import RequestError
+from zsrobust.export.weights import whole_state
+from zsrobust.models.transformers_weights import to_transformers
 from zsrobust.utils.extras import require_installed
 
 if TYPE_CHECKING:
     from zsrobust.models.clip import CLIPModel
 
 
+REFUSES = "transformers refuses the model"
 START, END = "<|startoftext|>", "<|endoftext|>"
 
 
@@ -57,24 +56,33 @@ trained with, but for its weights: ViT-L/14 at 336 pixels for LLaVA 1.5.
         from transformers import CLIPConfig, CLIPImageProcessor
         from transformers import CLIPModel as TheirModel
 
+        from zsrobust.models.transformers_clip import TransformersTokenizer, quieted
+
         clip = openai_clip(model, "transformers")
-        with _quiet():
+        layers = clip.vision.config["num_hidden_layers"], clip.text.config["num_hidden_layers"]
+        with quieted(REFUSES):
             theirs = TheirModel(CLIPConfig(**_config(model, clip)))
-            theirs.load_state_dict(transformers_state(model, clip))
+            theirs.load_state_dict(to_transformers(whole_state(model), layers))
             theirs.save_pretrained(folder)
             CLIPImageProcessor(**_processor(model)).save_pretrained(folder)
-        _write_tokenizer(folder, clip.context_length)
+        tokenizer: Any = model.text.tokenize  # type: ignore[attr-defined]
+        if isinstance(tokenizer, TransformersTokenizer):
+            tokenizer.save_pretrained(str(folder))
+        else:
+            _write_tokenizer(folder, clip.context_length)
         return []
 
     def load(self, folder: Path, model: CLIPModel) -> Loaded:
         """The folder as transformers' own loaders give it, processor and tokenizer included."""
-        from transformers import CLIPImageProcessor, CLIPTokenizer
+        from transformers import AutoTokenizer, CLIPImageProcessor
         from transformers import CLIPModel as TheirModel
 
-        with _quiet():
+        from zsrobust.models.transformers_clip import quieted
+
+        with quieted(REFUSES):
             loaded: Any = TheirModel.from_pretrained(folder, local_files_only=True)
             processor = CLIPImageProcessor.from_pretrained(folder, local_files_only=True)
-            tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
         loaded.eval()
 
@@ -105,10 +113,7 @@ def _config(model: CLIPModel, clip: OpenAICLIP) -> dict[str, Any]:
             "vocab_size": clip.vocab_size,
             "max_position_embeddings": clip.context_length,
             "projection_dim": text.output,
-            # The last two tokens of CLIP's vocabulary; the text's embedding is read at the end's.
-            "bos_token_id": clip.vocab_size - 2,
-            "eos_token_id": clip.vocab_size - 1,
-            "pad_token_id": clip.vocab_size - 1,
+            **clip.special_tokens,
         },
     }
 
@@ -150,22 +155,3 @@ def _write_tokenizer(folder: Path, context_length: int) -> None:
         (folder / name).write_text(text + "\n", encoding="utf-8")
     lines = ["#version: 0.2", *(" ".join(pair) for pair in merges)]
     (folder / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without transformers' notes and bars."""
-    from transformers.utils import logging
-
-    progress: Any = logging
-    level = progress.get_verbosity()
-    progress.set_verbosity_error()
-    progress.disable_progress_bar()
-    try:
-        yield
-    except (OSError, ValueError, KeyError, RuntimeError) as reason:
-        details = " ".join(str(reason).split())[:300]
-        raise RequestError(f"transformers refuses the model: {details}") from reason
-    finally:
-        progress.set_verbosity(level)
-        progress.enable_progress_bar()
