@@ -11,7 +11,7 @@ from benchmarks.setting import Setting
 
 from zsrobust.config.schema import FinetuneConfig
 from zsrobust.objectives import objective_class
-from zsrobust.sweep.cost import passes_per_step
+from zsrobust.training.cost import passes_per_step
 
 pytestmark = pytest.mark.slow
 

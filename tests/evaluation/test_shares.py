@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zsrobust.evaluation.evaluator import assign_chunks
+from zsrobust.evaluation.compute import assign_chunks
 
 
 @given(st.lists(st.tuples(st.integers(1, 350), st.integers(1, 4)), min_size=1), st.integers(1, 9))

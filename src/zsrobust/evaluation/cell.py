@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,14 +22,15 @@ from zsrobust.attacks.pgd import LossFunction, input_gradient
 from zsrobust.data.batch import Batch
 from zsrobust.data.image_set import ImageSet
 from zsrobust.data.loading import load_batches
+from zsrobust.evaluation.forecast import Work
 from zsrobust.evaluation.outcomes import Outcomes
+from zsrobust.evaluation.progress import EvaluationProgress
 from zsrobust.evaluation.results import Row
 from zsrobust.evaluation.statistics import Predictions, count_predictions
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.weights import fingerprint
 from zsrobust.models.zero_shot import ZeroShotClassifier
 from zsrobust.utils.errors import RunError
-from zsrobust.utils.progress import Steps
 
 GRADIENTS = 32
 
@@ -72,11 +73,18 @@ class Measurement:
             )
         return outcomes
 
-    def attacked(self, attack: Attack, before: Outcomes, indices: list[int]) -> Outcomes:
+    def attacked(
+        self,
+        attack: Attack,
+        before: Outcomes,
+        indices: list[int],
+        progress: EvaluationProgress | None = None,
+    ) -> Outcomes:
         """Outcomes of the samples at ``indices`` after ``attack``, given those ``before`` it.
 
         Samples that have fallen before are not attacked: they count as fallen either way.
         """
+        progress = progress or EvaluationProgress()
         after = Outcomes(
             before.sample_ids,
             before.labels,
@@ -89,9 +97,13 @@ class Measurement:
         places = iter(standing)
         # An attack of fixed chunks draws its random numbers for all that it is given at once.
         size = self.batch_size if attack.chunk is None else attack.chunk
+        asked = attack.surrogate if isinstance(attack, Transfer) else self.classifier
+        progress.start(attack, len(standing))
         for batch in self.batches([indices[place] for place in standing], size):
-            adversarial = attack(self.classifier, batch.images, batch.labels, batch.sample_ids)
+            with asked.observed(progress.passed):
+                adversarial = attack(self.classifier, batch.images, batch.labels, batch.sample_ids)
             predictions, losses, margins = self._predict(batch, adversarial)
+            stood = 0
             for label, found, loss, gap in zip(
                 batch.labels.tolist(), predictions, losses, margins, strict=True
             ):
@@ -99,6 +111,8 @@ class Measurement:
                 after.predictions[place], after.losses[place] = found, loss
                 after.margins[place] = gap
                 after.fell_to[place] = "" if label == found else attack.name
+                stood += label == found
+            progress.judged(len(batch), stood)
         return after
 
     def zero_gradients(self, clean: Outcomes) -> float:
@@ -188,19 +202,29 @@ class Cell:
         text = json.dumps([self._identity, what], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
-    def clean(self, progress: Steps | None = None) -> Outcomes:
+    def expect(self, progress: EvaluationProgress, ranges: Sequence[range]) -> None:
+        """Say what is to be done of these chunks; what is on disk is done."""
+        undefended = self.model.method == "original" and self.model.defence is None
+        for attack in (None, *map(self.on_all, self.attacks)):
+            if self.work_in(progress, attack) is not None:
+                continue  # It is also the first part of two phases.
+            work = progress.work(self.model.name, self.images.name, attack, undefended=undefended)
+            for at in ranges:
+                name = self._name(attack, at)
+                if not (self.parts / f"{name}.parquet").exists():
+                    work.add(name, [len(at)] * len(work.total))
+
+    def work_in(self, progress: EvaluationProgress, attack: Attack | None) -> Work | None:
+        """What ``progress`` knows of this attack on this cell."""
+        return progress.find(self.model.name, self.images.name, attack)
+
+    def clean(self, progress: EvaluationProgress | None = None) -> Outcomes:
         """Outcomes without attack; what is on disk is not computed again."""
-        return Outcomes.joined(self._clean(at, progress) for at in self.chunks)
+        return Outcomes.joined(self.clean_chunk(at, progress) for at in self.chunks)
 
-    def attacked(self, attack: Attack, progress: Steps | None = None) -> Outcomes:
+    def attacked(self, attack: Attack, progress: EvaluationProgress | None = None) -> Outcomes:
         """Outcomes under ``attack``; what is on disk is not computed again."""
-        return Outcomes.joined(self._attacked(attack, at, progress) for at in self.chunks)
-
-    def compute(self, at: range, progress: Steps) -> None:
-        """Put the chunk ``at`` on disk, clean and under every attack."""
-        self._clean(at, progress)
-        for attack in self.attacks:
-            self._attacked(self.on_all(attack), at, progress)
+        return Outcomes.joined(self.attacked_chunk(attack, at, progress) for at in self.chunks)
 
     def row(self, attack: Attack, clean: Outcomes, after: Outcomes, zero_gradients: float) -> Row:
         """The result of one attack."""
@@ -267,37 +291,61 @@ class Cell:
         n = len(self.images)
         return [range(at, min(at + CHUNK, n)) for at in range(0, n, CHUNK)]
 
-    def _clean(self, at: range, progress: Steps | None = None) -> Outcomes:
-        return self._cached(None, at, progress, lambda: self.measurement.clean(list(at)))
+    def clean_chunk(self, at: range, progress: EvaluationProgress | None = None) -> Outcomes:
+        """Outcomes of the chunk ``at`` without attack."""
+        return self._chunk(None, at, progress, lambda: self.measurement.clean(list(at)))
 
-    def _attacked(self, attack: Attack, at: range, progress: Steps | None) -> Outcomes:
+    def attacked_chunk(
+        self, attack: Attack, at: range, progress: EvaluationProgress | None = None
+    ) -> Outcomes:
+        """Outcomes of the chunk ``at`` under ``attack``."""
+
         def compute() -> Outcomes:
-            outcomes = self._clean(at)
+            outcomes = self.clean_chunk(at)
             # The parts of an ensemble run in turn, each on the samples still correct.
             for part in getattr(attack, "parts", [attack]):
-                outcomes = self.measurement.attacked(part, outcomes, list(at))
+                outcomes = self.measurement.attacked(part, outcomes, list(at), progress)
             return outcomes
 
-        return self._cached(attack, at, progress, compute)
+        return self._chunk(attack, at, progress, compute)
 
-    def _cached(
+    def _chunk(
         self,
         attack: Attack | None,
         at: range,
-        progress: Steps | None,
+        progress: EvaluationProgress | None,
         compute: Callable[[], Outcomes],
     ) -> Outcomes:
-        outcomes = self.cached(f"{self.key(attack)}/{at.start}", compute)
-        if progress is not None:
-            progress.advance(len(at))
-        return outcomes
+        work = None if progress is None else self.work_in(progress, attack)
+        return self.cached(self._name(attack, at), len(at), compute, progress, work)
 
-    def cached(self, name: str, compute: Callable[[], Outcomes]) -> Outcomes:
-        """The outcomes on disk under ``name``; computed and put there if there are none."""
+    def _name(self, attack: Attack | None, at: range) -> str:
+        return f"{self.key(attack)}/{at.start}"
+
+    def cached(
+        self,
+        name: str,
+        samples: int,
+        compute: Callable[[], Outcomes],
+        progress: EvaluationProgress | None = None,
+        work: Work | None = None,
+    ) -> Outcomes:
+        """The outcomes on disk under ``name``; computed and put there if there are none.
+
+        Args:
+            name: of the file, and of the chunk in ``work``.
+            samples: how many outcomes there are.
+            compute: computes them.
+            progress: told about them.
+            work: what they belong to.
+        """
+        progress = progress or EvaluationProgress()
         outcomes = self.on_disk(name)
         if outcomes is None:
+            progress.begin(work, name, samples)
             outcomes = compute()
             outcomes.write(self.parts / f"{name}.parquet")
+        progress.finish(work, name, outcomes.fell_to)
         return outcomes
 
     def on_disk(self, name: str) -> Outcomes | None:

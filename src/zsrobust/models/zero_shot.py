@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -65,6 +66,7 @@ class ZeroShotClassifier(nn.Module):
         self.logit_scale = float(logit_scale)
         self.class_names = tuple(class_names)
         self.templates = tuple(templates)
+        self._observer: Callable[[int, int], None] | None = None
 
     @classmethod
     def from_parts(
@@ -106,6 +108,18 @@ class ZeroShotClassifier(nn.Module):
         """What decides its answers besides its attributes, for results; nothing here."""
         return {}
 
+    @contextmanager
+    def observed(self, observer: Callable[[int, int], None]) -> Iterator[None]:
+        """Inside, call ``observer`` with the samples of every pass, and how many passes it is.
+
+        Two where there is a gradient, for the backward pass that follows, else one.
+        """
+        self._observer = observer
+        try:
+            yield
+        finally:
+            self._observer = None
+
     def embed(self, images: Tensor) -> Tensor:
         """Raw image embeddings (N, dim) of images in [0, 1], shape (N, 3, H, W)."""
         embeddings: Tensor = self.encoder(self.preprocessing(images))
@@ -117,6 +131,8 @@ class ZeroShotClassifier(nn.Module):
 
     def logits(self, embeddings: Tensor, logit_scale: float | None = None) -> Tensor:
         """Logits (N, C) in fp32 of raw embeddings (N, dim), at ``logit_scale`` or the model's."""
+        if self._observer is not None:
+            self._observer(len(embeddings), 2 if embeddings.requires_grad else 1)
         scale = self.logit_scale if logit_scale is None else logit_scale
         return scale * cosine_logits(embeddings, self.class_embeddings)
 

@@ -12,8 +12,8 @@ from zsrobust.evaluation.results import Results
 from zsrobust.reporting.figures.series import Place, Series, accuracy_series, main_average
 from zsrobust.reporting.figures.tradeoff import Point
 from zsrobust.reporting.tables import TextTable
-from zsrobust.sweep.cost import passes_per_step
 from zsrobust.sweep.plan import Sweep, run_name
+from zsrobust.training.cost import passes_per_step
 
 BUDGET = ("learning rate", "steps", "passes")
 

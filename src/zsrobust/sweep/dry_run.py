@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from zsrobust.data.published.sets import paper_sets
-from zsrobust.sweep.cost import passes_per_step
 from zsrobust.sweep.study import Study
+from zsrobust.training.cost import passes_per_step
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.files import as_argument
 

@@ -29,10 +29,10 @@ from zsrobust.config.schema import EvaluateConfig, FinetuneConfig, Optimizer, Tr
 from zsrobust.data.published.sets import paper_sets, published_sets
 from zsrobust.models.adapters.options import Adapter
 from zsrobust.objectives import Term, objective_class
-from zsrobust.sweep.cost import passes_per_step, steps_for
 from zsrobust.sweep.jobs import Job, Training
 from zsrobust.sweep.plan import Derived, Sweep
 from zsrobust.sweep.search import Search, System
+from zsrobust.training.cost import passes_per_step, steps_for
 from zsrobust.utils.errors import RequestError
 
 RESULTS = "results"

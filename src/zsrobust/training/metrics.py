@@ -50,11 +50,16 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def shown(figures: dict[str, float], held_out: HeldOut, images_per_second: float) -> str:
-    """A step's figures next to the bar."""
+def shown(figures: dict[str, float], held_out: HeldOut, images_per_second: float) -> list[str]:
+    """A step's figures next to the bar, the most important first."""
     parts = [f"loss {figures['total']:.3f}" if figures else "skipped"]
     for key, name in (("clean_acc", "clean"), ("adversarial_acc", "adversarial")):
         if key in figures:
             parts.append(f"{name} {figures[key]:.0%}")
-    parts.append(f"held-out {held_out.clean_acc:.0%}/{held_out.robust_acc:.0%}")
-    return "  ".join([*parts, f"{images_per_second:.0f} img/s"])
+    parts.append(held_out_figure(held_out))
+    return [*parts, f"{images_per_second:.0f} img/s"]
+
+
+def held_out_figure(held_out: HeldOut) -> str:
+    """Its accuracies next to the bar."""
+    return f"held-out {held_out.clean_acc:.0%}/{held_out.robust_acc:.0%}"

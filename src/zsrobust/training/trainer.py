@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,10 +20,11 @@ from zsrobust.models.weights import fingerprint, mark_finished, save_model
 from zsrobust.models.zero_shot import ZeroShotClassifier
 from zsrobust.training.checkpoint import WEIGHTS, gather, load_newest, save_checkpoint
 from zsrobust.training.compiling import uncompiled
+from zsrobust.training.cost import passes_per_step
 from zsrobust.training.encoder import relative_l2_distance
 from zsrobust.training.feed import Feed
 from zsrobust.training.held_out import HeldOut, evaluate_held_out
-from zsrobust.training.metrics import MetricsLog, shown
+from zsrobust.training.metrics import MetricsLog, held_out_figure, shown
 from zsrobust.training.non_finite import NonFiniteSteps
 from zsrobust.training.record import content_hash, run_record
 from zsrobust.training.step import TrainingStep, learning_rate
@@ -79,6 +81,7 @@ class Trainer:
         self.log = MetricsLog(self.folder / "metrics.jsonl" if self.first else None)
         self.checkpoints = self.folder / "checkpoints"
         self.non_finite = NonFiniteSteps(self.folder, self.config.non_finite == "skip")
+        self._evaluation_seconds: float | None = None
         self.between_metrics = max(STEPS_BETWEEN_METRICS, -(-self.total_steps // MOST_METRICS))
 
     def run(self) -> HeldOut:
@@ -107,7 +110,6 @@ class Trainer:
             if self.resumed_state is None:
                 self._evaluate(bar)
                 self._save()
-            bar.begin()
             self._finished_at = time.monotonic()
             for epoch, parts in self.feed.training(self.done, self.total_steps):
                 self._train(epoch, parts, bar)
@@ -147,6 +149,7 @@ class Trainer:
         self.done += 1
         now = time.monotonic()
         speed = self.feed.batch_size / (now - self._finished_at)
+        bar.further = self._seconds_of_evaluations(bar)
         bar.advance(figures=shown(figures, self.held_out_now, speed))
         ends = self.done == self.total_steps
         if figures and (ends or self.done % self.between_metrics == 0):
@@ -196,13 +199,23 @@ class Trainer:
 
     def _evaluate(self, bar: Steps) -> HeldOut:
         self.encoder.gather()
-        with uncompiled(self.config.compile):
+        bar.further = self._seconds_of_evaluations(bar) + (self._evaluation_seconds or 0)
+        n, figures, began = len(self.feed.held_out), bar.figures, time.monotonic()
+
+        def batches() -> Iterator[Batch]:
+            done = 0
+            for batch in self.feed.selection():
+                yield batch
+                done += len(batch) * self.feed.world_size
+                bar.advance(0, [f"evaluating {min(done, n)}/{n} held-out images", *figures])
+
+        with bar.outside(), uncompiled(self.config.compile):
             found = evaluate_held_out(
-                self.classifier,
-                self.feed.selection(),
-                self.selection_attack,
-                self.accelerator,
+                self.classifier, batches(), self.selection_attack, self.accelerator
             )
+        self._evaluation_seconds = time.monotonic() - began
+        bar.further = self._seconds_of_evaluations(bar)
+        bar.figures = [held_out_figure(found)]
         self.held_out_now = found = found.with_warning(self.done, self.original)
         if self.done == 0:
             self.original = found
@@ -223,6 +236,20 @@ class Trainer:
         if found.warning:
             bar.say(f"warning: {found.warning}; if it stays so, use a lower optimizer.lr")
         return found
+
+    def _seconds_of_evaluations(self, bar: Steps) -> float:
+        """What those take that are still to come after this step."""
+        every = self.config.evaluate_every or self.feed.per_epoch
+        left = -(-self.total_steps // every) - self.done // every
+        if self.done == self.total_steps:
+            left = 0
+        seconds = self._evaluation_seconds or 0.0
+        if not seconds and bar.pace:
+            # A resumed run has not evaluated yet.
+            passes = 1 + (1 + self.selection_attack.passes) * self.held_out_now.clean_acc
+            step = self.feed.batch_size * passes_per_step(self.config)
+            seconds = bar.pace * len(self.feed.held_out) * passes / step
+        return left * seconds
 
     def _select(self, found: HeldOut) -> None:
         """Keep the model with the highest mean of clean and robust accuracy, the first of equals.

@@ -14,8 +14,8 @@ from zsrobust.cli.parser import Parser, asks_for_help
 from zsrobust.config.parsing import options_parser, parse_evaluate, parse_finetune, parse_options
 from zsrobust.config.recipes import recipe_names
 from zsrobust.config.schema import FinetuneConfig
-from zsrobust.sweep.cost import steps_for
 from zsrobust.sweep.plan import ORIGINAL, Sweep
+from zsrobust.training.cost import steps_for
 from zsrobust.utils.errors import RequestError, RunError
 from zsrobust.utils.files import local_path
 from zsrobust.utils.validation import check_types, require

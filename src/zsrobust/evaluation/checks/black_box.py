@@ -50,6 +50,8 @@ FEWEST, MOST, SHARE = 16, 32, 8
 """Samples: an eighth of the set, at least 16 and at most 32, of those that the model has right."""
 NEEDED = 7
 """Fewer than this cannot differ beyond chance, whatever is found."""
+PASSES = 15
+"""About what a sample takes: both attacks, and the questions to copies."""
 TRANSFER_STEPS = 3
 QUERIES = 8
 FURTHER = 1.25
@@ -92,6 +94,16 @@ class Drawn:
         return Drawn(batch, self.clean[which], self.taken[which], self.fooled[which])
 
 
+def probe_passes(cell: Cell) -> int:
+    """About how many passes the probe of a cell takes."""
+    return PASSES * _most(len(cell.images))
+
+
+def _most(n: int) -> int:
+    """How many samples of ``n`` are attacked, at most."""
+    return min(MOST, max(FEWEST, n // SHARE))
+
+
 Make = Callable[[nn.Module, Batch], Tensor]
 """A model to ask, and samples, to adversarial images (N, 3, H, W)."""
 
@@ -121,7 +133,7 @@ def probe_cell(
         pass  # Not probed yet.
     clean, after = cell.clean(), [cell.attacked(attack) for attack in attacks]
     order = keyed_order(clean.sample_ids, seed, "probe")
-    most = min(MOST, max(FEWEST, len(order) // SHARE))
+    most = _most(len(order))
     rows = [row for row in order if clean.right[row]][:most]
     if len(rows) < NEEDED:
         return None

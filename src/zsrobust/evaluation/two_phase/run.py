@@ -15,11 +15,12 @@ from zsrobust.attacks.ensemble import Ensemble
 from zsrobust.config.schema import EvaluateConfig
 from zsrobust.evaluation.cell import Cell
 from zsrobust.evaluation.outcomes import Draw, Outcomes
+from zsrobust.evaluation.progress import EvaluationProgress
 from zsrobust.evaluation.results import Row, Sampling
 from zsrobust.evaluation.two_phase.estimate import Stratum, Target, count_falls, estimate
 from zsrobust.evaluation.two_phase.plan import Plan, SampledSet, half_width, make_plan
 from zsrobust.evaluation.two_phase.sample import ESTIMATOR, Drawing
-from zsrobust.utils.progress import Steps, format_seconds
+from zsrobust.utils.progress import format_seconds
 from zsrobust.utils.units import format_radius
 
 
@@ -84,37 +85,51 @@ class SampledCell:
 
 
 def run_in_two_phases(
-    cells: Sequence[Cell], config: EvaluateConfig, process: Process = Process()
+    cells: Sequence[Cell],
+    config: EvaluateConfig,
+    progress: EvaluationProgress,
+    process: Process = Process(),
 ) -> dict[tuple[int, int], SampledCell]:
     """Every ensemble on the samples that its plan draws; what is on disk is not computed again.
 
     Args:
         cells: computed, with each ensemble's first part.
         config: with ``half_width``.
+        progress: told about it.
         process: which share of the work to do; all have the result.
 
     Returns:
         By the places of the cell, and of the ensemble among the cell's attacks.
     """
     found: dict[tuple[int, int], SampledCell] = {}
-    ensembles = dict.fromkeys(
-        (attack.name, float(attack.threat.eps))
+    for name, eps in _ensembles(cells):
+        found |= _TwoPhases(cells, name, eps, config, progress, process).results()
+    return found
+
+
+def _ensembles(cells: Sequence[Cell]) -> dict[tuple[str, float], Ensemble]:
+    """Those that run in two phases, by name and radius."""
+    return {
+        (attack.name, float(attack.threat.eps)): attack
         for cell in cells
         for attack in cell.attacks
-        if attack != cell.on_all(attack)
-    )
-    for name, eps in ensembles:
-        found |= _TwoPhases(cells, name, eps, config, process).results()
-    return found
+        if isinstance(attack, Ensemble) and attack != cell.on_all(attack)
+    }
 
 
 class _TwoPhases:
     """One ensemble at one radius."""
 
     def __init__(
-        self, cells: Sequence[Cell], name: str, eps: float, config: EvaluateConfig, process: Process
+        self,
+        cells: Sequence[Cell],
+        name: str,
+        eps: float,
+        config: EvaluateConfig,
+        progress: EvaluationProgress,
+        process: Process,
     ) -> None:
-        self.config, self.process = config, process
+        self.config, self.progress, self.process = config, progress, process
         self.title = f"{name} {format_radius(config.norm, eps)}"
         by_set: dict[str, list[tuple[tuple[int, int], Cell, Ensemble]]] = {}
         for number, cell in enumerate(cells):
@@ -142,14 +157,14 @@ class _TwoPhases:
         """The pilot, the plan and the rest; keyed as in ``run_in_two_phases``."""
         start = time.monotonic()
         self._say(self._before())
-        pilot = self._compute("pilot")
+        pilot = self._compute()
         plan = self._plan()
         self._say(self._expected(plan))
         sizes = iter(plan.tested.tolist())
         for drawing in self.drawings:
             # An ensemble of fewer parts on one set has none of the plan's last ones.
             drawing.drawn = [tuple(next(sizes)[: len(drawing.parts)]) for _ in drawing.drawn]
-        rest = self._compute("rest")
+        rest = self._compute()
         found = {
             key: cell
             for members, drawing in zip(self.members, self.drawings, strict=True)
@@ -159,18 +174,16 @@ class _TwoPhases:
             self._say(self._spent(plan, time.monotonic() - start))
         return found
 
-    def _compute(self, stage: str) -> bool:
+    def _compute(self) -> bool:
         """Do this process's share of what is drawn; whether anything was left to do."""
         rank, world_size = self.process.rank, self.process.world_size
         todo = [task for one in self.drawings for task in one.tasks() if not task.done]
         self.process.wait()  # All have looked before any begins.
         mine = todo[rank::world_size]
-        title = f"{self.title}, {stage}"
-        total = sum(len(task.todo) for task in mine)
-        with Steps(title, total, quiet=rank > 0) as progress:
-            for task in mine:
-                task.result()
-                progress.advance(len(task.todo))
+        for task in mine:
+            task.expect(self.progress)
+        for task in mine:
+            task.result(self.progress)
         self.process.wait()
         return bool(todo)
 
@@ -215,7 +228,7 @@ class _TwoPhases:
         ]
 
     def _say(self, line: str) -> None:
-        Steps("", 1, quiet=self.process.rank > 0).say(f"{self.title}: {line}")
+        self.progress.say(f"{self.title}: {line}")
 
     def _before(self) -> str:
         standing = sum(sum(map(len, one.order)) for one in self.drawings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from zsrobust.attacks.library import LibraryAttack
 from zsrobust.data.split import keyed_order
 from zsrobust.evaluation.cell import Cell
 from zsrobust.evaluation.outcomes import Draw, Outcomes
+from zsrobust.evaluation.progress import EvaluationProgress
 from zsrobust.evaluation.two_phase.estimate import Stratum
 from zsrobust.evaluation.two_phase.plan import pilot_size
 
@@ -48,22 +50,33 @@ class Task:
         """Whether their outcomes are on disk."""
         return self.cell.on_disk(self._name) is not None
 
-    def result(self) -> Outcomes:
+    def result(self, progress: EvaluationProgress | None = None) -> Outcomes:
         """Their outcomes; what is on disk is not computed again."""
-        return self.cell.cached(self._name, self._computed)
+        work = None if progress is None else self.cell.work_in(progress, self.attack)
+        compute = partial(self._computed, progress)
+        return self.cell.cached(self._name, len(self.todo), compute, progress, work)
+
+    def expect(self, progress: EvaluationProgress) -> None:
+        """Say that they are to be computed."""
+        parts = self.attack.parts[1:]
+        model, dataset = self.cell.model.name, self.cell.images.name
+        work = self.cell.work_in(progress, self.attack) or progress.work(
+            model, dataset, self.attack, parts=parts
+        )
+        work.add(self._name, [sum(many > at for _, many in self.todo) for at in range(len(parts))])
 
     @property
     def _name(self) -> str:
         what = [ESTIMATOR, self.attack.describe(), self.todo]
         return f"{self.cell.key_of(what)}/drawn"
 
-    def _computed(self) -> Outcomes:
+    def _computed(self, progress: EvaluationProgress | None) -> Outcomes:
         outcomes = self.first.at(self.places)
         for number, part in enumerate(self.attack.parts[1:]):
             chosen = [at for at, (_, parts) in enumerate(self.todo) if parts > number]
             before, places = outcomes.at(chosen), [self.places[at] for at in chosen]
             outcomes = outcomes.with_at(
-                chosen, self.cell.measurement.attacked(part, before, places)
+                chosen, self.cell.measurement.attacked(part, before, places, progress)
             )
         return outcomes
 

@@ -2,7 +2,7 @@ import pytest
 
 from zsrobust.config.schema import FinetuneConfig, TrainingAttack
 from zsrobust.objectives import objective_class
-from zsrobust.sweep.cost import passes_per_step, steps_for
+from zsrobust.training.cost import passes_per_step, steps_for
 
 
 def config(method, attack_steps=2, **options):
