@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from zsrobust import attacks, objectives
     from zsrobust.config.parsing import recipe
     from zsrobust.config.schema import EvaluateConfig, FinetuneConfig
-    from zsrobust.evaluation.evaluator import evaluate
+    from zsrobust.data.image_set import ImageSet
+    from zsrobust.data.torch_dataset import image_set
+    from zsrobust.evaluation.api import evaluate
+    from zsrobust.models.clip import CLIPModel
     from zsrobust.models.loading import load
     from zsrobust.models.zero_shot import ZeroShotClassifier
     from zsrobust.training.finetune import finetune
@@ -26,23 +29,28 @@ if TYPE_CHECKING:
 wait_briefly()
 
 _HOMES = {
+    "CLIPModel": "zsrobust.models.clip",
     "EvaluateConfig": "zsrobust.config.schema",
     "FinetuneConfig": "zsrobust.config.schema",
+    "ImageSet": "zsrobust.data.image_set",
     "RequestError": "zsrobust.utils.errors",
     "RunError": "zsrobust.utils.errors",
     "ZSRobustError": "zsrobust.utils.errors",
     "ZeroShotClassifier": "zsrobust.models.zero_shot",
     "attacks": "",
-    "evaluate": "zsrobust.evaluation.evaluator",
+    "evaluate": "zsrobust.evaluation.api",
     "finetune": "zsrobust.training.finetune",
+    "image_set": "zsrobust.data.torch_dataset",
     "load": "zsrobust.models.loading",
     "objectives": "",
     "recipe": "zsrobust.config.parsing",
 }
 
 __all__ = [
+    "CLIPModel",
     "EvaluateConfig",
     "FinetuneConfig",
+    "ImageSet",
     "RequestError",
     "RunError",
     "ZSRobustError",
@@ -51,6 +59,7 @@ __all__ = [
     "attacks",
     "evaluate",
     "finetune",
+    "image_set",
     "load",
     "objectives",
     "recipe",

@@ -1,6 +1,6 @@
 """Attacks: one module each, registered by name, within a threat model."""
 
-from zsrobust.attacks.base import Attack
+from zsrobust.attacks.base import Attack, register_attack
 from zsrobust.attacks.cw import CW
 from zsrobust.attacks.ensemble import Ensemble
 from zsrobust.attacks.library import LibraryAttack
@@ -22,4 +22,5 @@ __all__ = [
     "is_black_box",
     "make_attack",
     "pgd",
+    "register_attack",
 ]

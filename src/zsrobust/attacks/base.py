@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from abc import ABC, abstractmethod
+from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from dataclasses import asdict, dataclass, field, fields, make_dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from zsrobust.attacks.frozen import frozen
 from zsrobust.attacks.samples import require_samples
 from zsrobust.attacks.threat_model import ThreatModel
-from zsrobust.utils.errors import Diverged
+from zsrobust.utils.errors import Diverged, RequestError
 from zsrobust.utils.lazy import Tensor
+from zsrobust.utils.noise import forked_rng, sample_key
+from zsrobust.utils.own_code import blamed, described, is_own
+from zsrobust.utils.validation import check_types, require
 
 if TYPE_CHECKING:
     from zsrobust.models.zero_shot import ZeroShotClassifier
+
+
+CHUNK = 100
+"""Samples at a time of attacks whose random numbers are drawn for all of them at once."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +90,7 @@ class Attack(ABC):
 
     def describe(self) -> dict[str, object]:
         """Every parameter that changes a number, for the results file."""
-        return {**asdict(self), "name": self.name, "chunk": self.chunk}
+        return {**asdict(self), "name": self.name, "chunk": self.chunk, **described(type(self))}
 
     def for_classes(self, classes: int) -> tuple[Attack | None, str]:
         """This attack for a data set of so many classes, and a note if that changes anything.
@@ -132,7 +141,7 @@ class Attack(ABC):
         images = images.detach()
         if len(images) == 0:
             return images
-        with frozen(classifier):
+        with frozen(classifier), blamed(type(self), f"attack {self.name}"):
             return self.perturb(classifier, images, labels, sample_ids, epoch)
 
     @abstractmethod
@@ -168,21 +177,148 @@ class Registered:
 REGISTERED: list[Registered] = []
 """Filled by :func:`register_attack`; complete once ``zsrobust.attacks`` is imported."""
 
-A = TypeVar("A", bound=type[Attack])
+OWN: dict[str, list[Registered]] = defaultdict(list)
+"""Those that are named by a file of the user's own, by module."""
+
+A = TypeVar("A", bound=Callable[..., Any])
 
 
 def register_attack(pattern: str, *examples: str) -> Callable[[A], A]:
-    r"""Class decorator: names that match ``pattern`` mean the class.
+    r"""Decorator: names that match ``pattern`` mean the class or function below.
 
-    Each named group of the pattern sets the field of that name, as an integer where it is one:
-    ``@register_attack(r"noise-(?P<draws>\d+)", "noise-10")``.
+    Each named group of the pattern sets the field of that name of an :class:`Attack`, as an integer
+    where it is one: ``@register_attack(r"noise-(?P<draws>\d+)", "noise-10")``.
+
+    A function is an attack, too: ``(classifier, images, labels, eps)`` to adversarial images, with
+    further parameters if they have defaults. ``pattern`` is then its plain name; if it has a
+    parameter ``steps``, ``NAME-20`` sets it. Images come in [0, 1], (N, 3, H, W), up to a hundred,
+    the classifier in evaluation mode without gradients of its parameters; what is returned is
+    projected into the threat model. Random numbers of torch are keyed by seed and samples.
+
+    Raises:
+        RequestError: if the name is taken.
     """
 
-    def register(attack: A) -> A:
-        REGISTERED.append(Registered(re.compile(pattern), attack, examples))
-        return attack
+    def register(found: A) -> A:
+        if isinstance(found, type):
+            registered = Registered(re.compile(pattern), found, examples)
+        else:
+            registered = _of_function(found, pattern)
+        _add(registered)
+        return found
 
     return register
+
+
+def _add(new: Registered) -> None:
+    def place(one: Registered) -> tuple[str, str]:
+        return one.attack.__module__, one.attack.__qualname__
+
+    for one in REGISTERED:
+        same = one.pattern == new.pattern or any(map(one.pattern.fullmatch, new.examples))
+        if same and place(one) != place(new):
+            name = new.examples[0] if new.examples else new.pattern.pattern
+            raise RequestError(f"the name {name} is taken by another attack")
+    here = OWN[new.attack.__module__] if is_own(new.attack) else REGISTERED
+    # The cell of a notebook may be run again.
+    here[:] = [one for one in here if place(one) != place(new)]
+    here.append(new)
+
+
+@dataclass(frozen=True)
+class FunctionAttack(Attack):
+    """An attack that is a function; :func:`register_attack` makes its class.
+
+    Attributes:
+        threat: norm, radius and pixel range.
+        seed: keys the random numbers that the function draws from torch.
+    """
+
+    function: ClassVar[Callable[..., Tensor]]
+    registered_name: ClassVar[str]
+
+    threat: ThreatModel = field(default_factory=ThreatModel)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_types(self, "attack.")
+        steps = getattr(self, "steps", 1)
+        require(steps >= 1, "attack.steps", steps, "1 or more")
+
+    @property
+    def name(self) -> str:
+        """The registered name, with the number of steps if it has any."""
+        steps = getattr(self, "steps", None)
+        return self.registered_name if steps is None else f"{self.registered_name}-{steps}"
+
+    @property
+    def chunk(self) -> int:
+        """The function may draw random numbers for all its samples at once."""
+        return CHUNK
+
+    @property
+    def passes(self) -> int:
+        """A forward and a backward pass a step: what most attacks take."""
+        return 2 * int(getattr(self, "steps", 1))
+
+    def perturb(
+        self,
+        classifier: ZeroShotClassifier,
+        images: Tensor,
+        labels: Tensor,
+        sample_ids: Sequence[str],
+        epoch: int,
+    ) -> Tensor:
+        """What the function returns, projected into the threat model."""
+        own = {part.name for part in fields(FunctionAttack)}
+        options = {part.name: getattr(self, part.name) for part in fields(self)}
+        options = {key: value for key, value in options.items() if key not in own}
+        key = sample_key(self.seed, self.name, epoch, "\x1f".join(sample_ids), 0)
+        with forked_rng(key):
+            found = type(self).function(
+                classifier, images, labels, float(self.threat.eps), **options
+            )
+        fits = isinstance(found, Tensor) and found.shape == images.shape
+        what = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        require(fits, f"what attack {self.name} returns", what, f"images {tuple(images.shape)}")
+        refuse_nan(found.isnan().any(), "pixel")
+        return self.threat.project(images, found.detach().to(images.dtype))
+
+
+def _of_function(function: Callable[..., Tensor], name: str) -> Registered:
+    options = function_options(function, 4, "(classifier, images, labels, eps)")
+    attack = make_dataclass(
+        function.__name__,
+        [(key, type(default), default) for key, default in options.items()],
+        bases=(FunctionAttack,),
+        frozen=True,
+        namespace={
+            "__doc__": function.__doc__ or "An attack.",
+            "__module__": function.__module__,
+            "__qualname__": function.__qualname__,
+            "function": staticmethod(function),
+            "registered_name": name,
+        },
+    )
+    # make_dataclass gives the module of its caller in Python 3.10 and 3.11.
+    attack.__module__ = function.__module__
+    number = r"(-(?P<steps>\d+))?" if "steps" in options else ""
+    example = attack().name
+    return Registered(re.compile(re.escape(name) + number), attack, (example,))
+
+
+def function_options(function: Callable[..., Any], given: int, signature: str) -> dict[str, Any]:
+    """The parameters of a registered function after the first ``given``, with their defaults.
+
+    Raises:
+        RequestError: if it takes fewer, or one of the others has no default.
+    """
+    parameters = list(inspect.signature(function).parameters.values())
+    options = {one.name: one.default for one in parameters[given:]}
+    fits = len(parameters) >= given and inspect.Parameter.empty not in options.values()
+    allowed = f"{signature}, and others only with defaults"
+    require(fits, f"what {function.__name__} takes", inspect.signature(function), allowed)
+    return options
 
 
 def refuse_nan(found: Tensor, what: str) -> None:

@@ -8,18 +8,17 @@ for FAB; Andriushchenko et al., "Square Attack" (ECCV 2020, arXiv 1912.00049).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from logging import Logger
 from typing import TYPE_CHECKING, Any
 
-from zsrobust.attacks.base import Attack, refuse_nan, register_attack
+from zsrobust.attacks.base import CHUNK, Attack, refuse_nan, register_attack
 from zsrobust.attacks.threat_model import ThreatModel
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.lazy import Tensor, torch
-from zsrobust.utils.noise import sample_key
+from zsrobust.utils.noise import forked_rng, sample_key
 from zsrobust.utils.validation import require
 
 if TYPE_CHECKING:
@@ -78,7 +77,7 @@ class LibraryAttack(Attack):
     name: str
     threat: ThreatModel
     seed: int = 0
-    chunk: int = 100
+    chunk: int = CHUNK
     parameters: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -168,7 +167,7 @@ class LibraryAttack(Attack):
         # The library takes views of its images that only this layout allows.
         images = images.contiguous()
         seed = sample_key(self.seed, self._purpose, epoch, "\x1f".join(sample_ids), 0)
-        with _forked_rng(seed), torch.no_grad():
+        with forked_rng(seed), torch.no_grad():
             # Later on the library itself may ask about images of NaN.
             refuse_nan(classifier(images).isnan().any(), "logit")
             found = self._perturb(classifier, seed, classes)(images, labels)
@@ -225,15 +224,3 @@ class LibraryAttack(Attack):
         }[self.name](forward, **options)
         perturb: Callable[[Tensor, Tensor], Tensor] = attack.perturb
         return perturb
-
-
-@contextmanager
-def _forked_rng(seed: int) -> Iterator[None]:
-    """Seed the global generators inside; put the CPU's and every CUDA device's back after."""
-    # Seeding reaches all devices, not only the one in use. Before CUDA is initialised they have
-    # no state yet, and asking for it would initialise them.
-    initialised = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
-    devices = range(torch.cuda.device_count()) if initialised else ()
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
-        yield

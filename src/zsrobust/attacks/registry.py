@@ -9,11 +9,12 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
 
-from zsrobust.attacks.base import REGISTERED, Attack
+from zsrobust.attacks.base import OWN, REGISTERED, Attack, Registered
 from zsrobust.attacks.ensemble import Ensemble
 from zsrobust.attacks.threat_model import ThreatModel
 from zsrobust.attacks.transfer import read_transfer
 from zsrobust.utils.errors import RequestError
+from zsrobust.utils.own_code import load_own, no_such_name, split_own
 
 # Every attack registers itself when its module is imported.
 for _module in iter_modules([str(Path(__file__).parent)]):
@@ -45,12 +46,14 @@ def make_attack(name: str, threat: ThreatModel, **options: object) -> Attack:
     """The attack called ``name`` inside ``threat``.
 
     Args:
-        name: one like ``EXAMPLES``; ``A+B`` is the worst of A and B on each sample.
+        name: one like ``EXAMPLES``, or ``FILE.py:NAME`` for one that is registered in a file of the
+            user's own; ``A+B`` is the worst of A and B on each sample.
         threat: norm, radius and pixel range.
         options: of ``OPTIONS``; attacks that do not have one ignore it.
 
     Raises:
-        RequestError: if the name or an option is unknown or a parameter is out of range.
+        RequestError: if the name or an option is unknown, a parameter is out of range, or a file of
+            the user's own is not there or fails.
     """
     if unknown := options.keys() - OPTIONS:
         allowed = ", ".join(sorted(OPTIONS))
@@ -59,8 +62,25 @@ def make_attack(name: str, threat: ThreatModel, **options: object) -> Attack:
     if "+" in combined:
         made = [make_attack(part, threat, **options) for part in combined.split("+")]
         nested = [part.parts if isinstance(part, Ensemble) else (part,) for part in made]
+        if ".py:" in name:
+            name = "+".join(part.name for part in made)
         return Ensemble(name, tuple(part for parts in nested for part in parts))
-    for found in REGISTERED:
+    if own := split_own(name):
+        file, inner = own
+        there = OWN[load_own(file).__name__]
+        if attack := _registered(inner, there, threat, options):
+            return attack
+        examples = [example for one in there for example in one.examples or [one.pattern.pattern]]
+        raise no_such_name("attack", file, inner, examples)
+    if attack := _registered(name, REGISTERED, threat, options):
+        return attack
+    raise RequestError(_unknown(name))
+
+
+def _registered(
+    name: str, among: list[Registered], threat: ThreatModel, options: dict[str, object]
+) -> Attack | None:
+    for found in among:
         if match := found.pattern.fullmatch(name):
             values: dict[str, Any] = {"threat": threat}
             values |= {key: options[key] for key in options.keys() & found.attack.options}
@@ -68,7 +88,7 @@ def make_attack(name: str, threat: ThreatModel, **options: object) -> Attack:
                 if text is not None:
                     values[key] = int(text) if text.isdigit() else text
             return found.attack(**values)
-    raise RequestError(_unknown(name))
+    return None
 
 
 def is_black_box(name: str) -> bool:

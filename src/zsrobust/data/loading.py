@@ -57,8 +57,18 @@ LOADER_RESIZES: dict[str, Callable[[Image.Image, int], Image.Image]] = {
 
 
 def attack_resolution(image_set: ImageSet, image_size: int) -> int:
-    """Side in pixels at which the set is attacked by a model of input size ``image_size``."""
-    return image_set.resolution or image_set.native_size or image_size
+    """Side in pixels at which the set is attacked by a model of input size ``image_size``.
+
+    Raises:
+        RequestError: if the model takes any size (0), and the set asks for none.
+    """
+    side = image_set.resolution or image_set.native_size or image_size
+    if not side:
+        raise RequestError(
+            f"{image_set.name} is given to a model that takes images of any size: say which, by "
+            "the data's resolution, such as 224"
+        )
+    return side
 
 
 def load_batches(

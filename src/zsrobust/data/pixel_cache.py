@@ -34,11 +34,11 @@ _CHECKSUM = 4
 def pixel_cache(image_set: ImageSet, resize: str, resolution: int) -> PixelCache | None:
     """The cache of the pixels of ``image_set`` after this resize; None where they are not cached.
 
-    Cached are sets with a stamp whose pixels take a tenth of the cache's limit at most: 2 GB, some
-    13,000 images at 224 px, unless the user gave another.
+    Cached are sets with a stamp and slots whose pixels take a tenth of the cache's limit at most:
+    2 GB, some 13,000 images at 224 px, unless the user gave another.
     """
     size = image_set.stamped_size * (_CHECKSUM + 3 * resolution**2)
-    if not image_set.stamp or size * 10 > cache_limit():
+    if not image_set.stamp or not image_set.slots or size * 10 > cache_limit():
         return None
     decides = [image_set.stamp, resize, resolution, image_set.native_size]
     decides += [__version__, PIL.__version__, features.version_codec("jpg"), _SCHEME]

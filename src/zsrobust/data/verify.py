@@ -180,6 +180,23 @@ def stamped(image_set: ImageSet) -> ImageSet:
     return replace(image_set, stamp=digest.hexdigest(), slots=range(n), stamped_size=n)
 
 
+def with_content_stamp(image_set: ImageSet) -> ImageSet:
+    """The set with a ``stamp`` of its decoded pixels, where it has none of its files.
+
+    Raises:
+        RunError: if an image cannot be read.
+    """
+    if image_set.stamp:
+        return image_set
+    digest = hashlib.blake2b(digest_size=20)
+    with Steps(f"reading {image_set.name}", len(image_set)) as progress:
+        for index in range(len(image_set)):
+            image = image_set.read_rgb(index)
+            digest.update(f"{image.size}".encode() + image.tobytes())
+            progress.advance()
+    return replace(image_set, stamp=digest.hexdigest())
+
+
 def _file_stamp(image_set: ImageSet, index: int) -> str:
     if image_set.root is None:
         return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
     from zsrobust.models.clip import CLIPModel
 
 
-def surrogate_names(config: EvaluateConfig) -> list[str]:
+def surrogate_names(config: EvaluateConfig, given: Mapping[str, Attack] | None = None) -> list[str]:
     """Names of the models that transfer attacks are made with, once every attack is known.
+
+    ``given`` holds attacks that some names stand for.
 
     Raises:
         RequestError: if an attack's name or a parameter is wrong, one is given twice, or none takes
@@ -28,6 +31,9 @@ def surrogate_names(config: EvaluateConfig) -> list[str]:
     surrogates: list[str] = []
     takes_options = in_phases = False
     for name in config.attack:
+        if given and name in given:
+            in_phases |= len(getattr(given[name], "parts", ())) > 1
+            continue
         found = read_transfer(name)
         made = _make(config, found[0] if found else name, ThreatModel(config.norm))
         if found:
@@ -61,6 +67,7 @@ class RequestedAttacks:
     Attributes:
         config: what was asked for.
         device: where surrogate models of transfer attacks go.
+        given: attacks that some names stand for, each with its own radius.
 
     Raises:
         RequestError: if an attack's name, a parameter or a surrogate model is wrong.
@@ -68,12 +75,13 @@ class RequestedAttacks:
 
     config: EvaluateConfig
     device: torch.device
+    given: Mapping[str, Attack] = field(default_factory=dict)
     surrogates: dict[str, CLIPModel] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         from zsrobust.models.loading import load
 
-        for name in surrogate_names(self.config):
+        for name in surrogate_names(self.config, self.given):
             self.surrogates[name] = load(
                 name, preprocessing=self.config.preprocessing, device=self.device
             )
@@ -90,9 +98,7 @@ class RequestedAttacks:
         attacks: list[Attack] = []
         notes: dict[str, str] = {}
         for name in self.config.attack:
-            for eps in self.config.eps:
-                threat = ThreatModel(self.config.norm, float(eps))
-                attack = self._on(name, threat, images)
+            for attack in self._at_every_radius(name, images):
                 fitted, note = attack.for_classes(len(images.class_names))
                 if note:
                     notes[attack.name] = note
@@ -101,6 +107,12 @@ class RequestedAttacks:
         if not attacks:
             raise RequestError(f"no attack is left for {images.name}: {'; '.join(notes.values())}")
         return attacks, notes
+
+    def _at_every_radius(self, name: str, images: ImageSet) -> list[Attack]:
+        if name in self.given:
+            return [self.given[name]]
+        radii = (ThreatModel(self.config.norm, float(eps)) for eps in self.config.eps)
+        return [self._on(name, threat, images) for threat in radii]
 
     def _require_l2(self, resolution: int) -> None:
         largest = 3**0.5 * resolution

@@ -28,6 +28,7 @@ from zsrobust.evaluation.progress import EvaluationProgress
 from zsrobust.evaluation.results import Row
 from zsrobust.evaluation.statistics import Predictions, count_predictions
 from zsrobust.models.clip import CLIPModel
+from zsrobust.models.text_side import vectors_digest
 from zsrobust.models.weights import fingerprint
 from zsrobust.models.zero_shot import ZeroShotClassifier
 from zsrobust.utils.errors import RunError
@@ -277,12 +278,17 @@ class Cell:
             fingerprint(self.model.encoder),
             classifier.logit_scale,
             self.model.preprocessing.describe(),
-            # Not the vectors, whose last bits differ between processors.
-            [self.model.text.fingerprint, classifier.templates, classifier.class_names],
+            # Not the vectors, whose last bits differ between processors, where anything else says.
+            [
+                self.model.text.fingerprint or vectors_digest(classifier.class_embeddings),
+                classifier.templates,
+                classifier.class_names,
+            ],
             [images.name, images.split, list(images.sample_ids), list(images.labels)],
             [images.stamp, self.measurement.resize, self.measurement.resolution],
             [self.measurement.device.type, torch.__version__, __version__],
             *([further] if further else []),
+            *([dict(self.model.code)] if self.model.code else []),
         ]
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+import tempfile
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -18,52 +18,55 @@ from zsrobust.config.run_folder import claimed, find_run
 from zsrobust.config.schema import EvaluateConfig
 from zsrobust.data.image_set import ImageSet
 from zsrobust.data.loading import attack_resolution
-from zsrobust.data.registry import opening
-from zsrobust.data.suites import expand
-from zsrobust.data.verify import readable, say_notes
 from zsrobust.evaluation.attacks import RequestedAttacks
 from zsrobust.evaluation.cell import Cell, Measurement
 from zsrobust.evaluation.checks.diagnostics import diagnose
 from zsrobust.evaluation.checks.sanity import check_cells
 from zsrobust.evaluation.checks.snapshot import snapshots
-from zsrobust.evaluation.compute import Probing, compute_chunks, compute_rows, same_protocol
+from zsrobust.evaluation.compute import Probing, compute_chunks, compute_rows
+from zsrobust.evaluation.inputs import Given, models_of, sets_of, templates_of
 from zsrobust.evaluation.results import Results
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.folding import folded
-from zsrobust.models.loading import load
 from zsrobust.models.weights import fingerprint
 from zsrobust.utils.devices import full_precision
 from zsrobust.utils.distributed import make_accelerator, on_first
 from zsrobust.utils.environment import environment
-from zsrobust.utils.errors import RequestError
-from zsrobust.utils.progress import Steps
 from zsrobust.utils.watchdog import watched
 
 
-def evaluate(config: EvaluateConfig) -> Results:
+def evaluate(config: EvaluateConfig, given: Given | None = None) -> Results:
     """Evaluate as ``config`` says; what the run folder already holds is not computed again.
+
+    ``given`` holds objects that some of its names stand for.
 
     Raises:
         RequestError: before any long work, if something asked for is wrong or missing.
         RunError: if an image can no longer be read, or an attack meets a NaN.
     """
     accelerator = make_accelerator(config.device)
-    with watched(accelerator.process_index, accelerator.num_processes):
-        return _evaluate(config, accelerator)
+    given = given or Given()
+    with watched(accelerator.process_index, accelerator.num_processes), ExitStack() as stack:
+        folder = None
+        if given.temporary and config.out is None:
+            folder = on_first(accelerator, lambda: Path(tempfile.mkdtemp(prefix="zsrobust-")))
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        return _evaluate(config, given, folder, accelerator)
 
 
-def _evaluate(config: EvaluateConfig, accelerator: Accelerator) -> Results:
+def _evaluate(
+    config: EvaluateConfig, given: Given, folder: Path | None, accelerator: Accelerator
+) -> Results:
     device = accelerator.device
-    attacks = RequestedAttacks(config, device)
-    folder = on_first(accelerator, lambda: find_run(config))
-    specs = on_first(accelerator, lambda: expand(config.data))
-    models = _models(config, device)
+    attacks = RequestedAttacks(config, device, given.attacks)
+    folder = folder or on_first(accelerator, lambda: find_run(config))
+    models = models_of(config, given, device)
     # Models with one text side read names the same way; the one asked for is used as its original.
     readers = {
-        (model.text.fingerprint, model.default_templates): model
+        (model.text.fingerprint or model.name, model.default_templates): model
         for model in (*attacks.surrogates.values(), *models)
     }
-    sets = on_first(accelerator, lambda: _sets(specs, config, list(readers.values())))
+    sets = on_first(accelerator, lambda: sets_of(config, given, list(readers.values())))
     cells = [
         _cell(model, tower, images, config, attacks, device, folder)
         for model, tower in [(model, folded(model.encoder)) for model in models]
@@ -107,71 +110,6 @@ def _answered(finished: Path, cells: list[Cell]) -> Results | None:
     return results if asked == stored == {row.key for row in results.rows} else None
 
 
-def _models(config: EvaluateConfig, device: torch.device) -> list[CLIPModel]:
-    """The models asked for, after the undefended original of each one that was fine-tuned.
-
-    An original sees pixels and prompts as the fine-tuned model does; under two protocols it is two
-    classifiers. The same model without its test-time defence comes before one that has one.
-    """
-    asked = [
-        replace(load(name, preprocessing=config.preprocessing, device=device), name=name)
-        for name in config.model
-    ]
-    if config.baseline:
-        undefended = [model.defence.undefended for model in asked if model.defence]
-        asked = [*(model for model in undefended if model.name not in config.model), *asked]
-    models = {model.name: model for model in asked}
-    originals: dict[str, CLIPModel] = {}
-    for model in asked if config.baseline else []:
-        if model.defence or model.method == "original":
-            continue
-        protocol = model.preprocessing.protocol
-        original = replace(
-            load(model.source, preprocessing=protocol, device=device),
-            loader_resize=model.loader_resize,
-            default_templates=model.default_templates,
-        )
-        for known in (*originals.values(), *asked):
-            if known.source == model.source and same_protocol(known, original):
-                break
-        else:
-            if original.name in {**models, **originals}:
-                original.name = f"{model.source} (as {model.name})"
-            originals[original.name] = original
-    return [*originals.values(), *models.values()]
-
-
-def _sets(specs: list[str], config: EvaluateConfig, models: Sequence[CLIPModel]) -> list[ImageSet]:
-    opened: dict[str, ImageSet] = {}
-    # All are opened before any is read through, so that what is missing is told at once.
-    for spec in specs:
-        images = opening(spec, "test")()
-        if images.name in opened:
-            raise RequestError(
-                f"two data sets are called {images.name}: give one another name, as in "
-                f"{spec},name=OTHER"
-            )
-        opened[images.name] = images
-        say_notes(images)
-    say = Steps("", 1).say
-    for model in models:
-        for images in opened.values():
-            model.check_classes(
-                images.class_names,
-                _templates(config, images),
-                images.name,
-                lambda doubt: say(f"warning: {doubt}"),
-            )
-    return [
-        readable(images, config.on_unreadable, samples=config.samples, seed=config.seed)
-        for images in opened.values()
-    ]
-
-
-def _templates(config: EvaluateConfig, images: ImageSet) -> Sequence[str] | None:
-    return config.templates or images.templates or None
-
-
 def _cell(
     model: CLIPModel,
     tower: nn.Module,
@@ -182,8 +120,9 @@ def _cell(
     folder: Path,
 ) -> Cell:
     doubts: list[str] = []
-    classifier = model.classifier(images.class_names, _templates(config, images), doubts.append)
-    classifier.encoder = tower
+    classifier = model.classifier(images.class_names, templates_of(config, images), doubts.append)
+    if tower is not model.encoder:
+        classifier.encoder = tower
     resolution = attack_resolution(images, model.preprocessing.image_size)
     measurement = Measurement(
         classifier=classifier.eval().to(device),
@@ -218,6 +157,7 @@ def _protocol(config: EvaluateConfig, cells: list[Cell]) -> dict[str, Any]:
             "seen": sorted(cell.model.seen),
             "recipe": cell.model.recipe,
             **({"unfinished": cell.model.unfinished} if cell.model.unfinished else {}),
+            **({"code": dict(cell.model.code)} if cell.model.code else {}),
             **classifier.further_settings(),
         }
         data.setdefault(

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from zsrobust.evaluation.row_table import RowTable
 from zsrobust.evaluation.statistics import Interval, average_interval, wilson_interval
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.files import write_text
@@ -271,9 +272,9 @@ class BlackBoxProbe:
         return cls(**{**plain, "attacks": attacks, "dependence": dependence})
 
 
-@dataclass(frozen=True)
-class Results:
-    """An evaluation.
+@dataclass(frozen=True, repr=False)
+class Results(RowTable[Row]):
+    """An evaluation: a sequence of its rows, printed as a table.
 
     Attributes:
         protocol: everything that changes a number.

@@ -13,7 +13,8 @@ from zsrobust.models import text_side
 from zsrobust.models.adapters.base import AdapterKind
 from zsrobust.models.adapters.options import Adapter
 from zsrobust.models.preprocessing import Preprocessing
-from zsrobust.models.text_side import CheckedText, TextSide
+from zsrobust.models.protocols import CLIP_MEAN, CLIP_STD, Triple
+from zsrobust.models.text_side import CheckedText, FunctionText, TextSide
 from zsrobust.models.zero_shot import ZeroShotClassifier
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.validation import require, require_template
@@ -55,6 +56,7 @@ class CLIPModel:
             a defence, that as well.
         adapter: what of the encoder the last fine-tuning trained.
         defence: at test time, within every classifier of this model; None for none.
+        code: SHA-256 of the source of each class of an encoder that was given as an object.
         record: what ``model.json`` says of the run that made the weights (``weights.RECORD``);
             empty where nothing is known of one.
     """
@@ -72,7 +74,42 @@ class CLIPModel:
     loader_resize: str = "clip"
     adapter: Adapter = field(default_factory=Adapter)
     defence: Defence | None = None
+    code: Mapping[str, str] = field(default_factory=dict)
     record: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_encoder(
+        cls,
+        name: str,
+        encoder: nn.Module,
+        encode_text: Callable[[list[str]], Tensor],
+        *,
+        image_size: int,
+        mean: Triple = CLIP_MEAN,
+        std: Triple = CLIP_STD,
+        logit_scale: float = 100.0,
+        templates: Sequence[str] = ("This is a photo of a {}",),
+    ) -> CLIPModel:
+        """A model of any two encoders into one space.
+
+        Args:
+            name: in results.
+            encoder: normalised images (N, 3, S, S) of S = ``image_size`` to embeddings (N, dim).
+            encode_text: N prompts to embeddings (N, dim), not differentiated.
+            image_size: side in pixels to which images are resized, as CLIP's are.
+            mean, std: per channel, of pixels in [0, 1]; ``(0, 0, 0)`` and ``(1, 1, 1)`` for an
+                encoder that normalises by itself.
+            logit_scale: what multiplies cosines in the zero-shot logits.
+            templates: prompts with ``{}`` where neither data set nor user gives any.
+        """
+        return cls(
+            name=name,
+            encoder=encoder,
+            text=FunctionText(encode_text),
+            preprocessing=Preprocessing("clip", image_size, mean=mean, std=std),
+            logit_scale=logit_scale,
+            default_templates=tuple(templates),
+        )
 
     @property
     def unfinished(self) -> str:

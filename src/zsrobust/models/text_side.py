@@ -5,23 +5,25 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.nn import functional as F
 
 from zsrobust.utils.cache import cache_folder
 from zsrobust.utils.files import atomic_file
+from zsrobust.utils.validation import require
 
 
 class TextSide(Protocol):
     """Class names and templates to class vectors."""
 
     fingerprint: str
-    """Hash of everything that decides the vectors besides names and templates."""
+    """Hash of everything that decides the vectors besides names and templates; empty if unknown."""
 
     def encode(self, class_names: Sequence[str], templates: Sequence[str]) -> Tensor:
         """One unit vector a class, (C, dim), fp32 on the CPU, averaged over the templates."""
@@ -41,11 +43,42 @@ class CheckedText(TextSide, Protocol):
         ...
 
 
+class FunctionText:
+    """A function from prompts to embeddings as a :class:`TextSide`.
+
+    Args:
+        embed: N prompts to embeddings (N, dim), which need not be of unit length.
+    """
+
+    fingerprint = ""
+
+    def __init__(self, embed: Callable[[list[str]], Tensor]) -> None:
+        self.embed = embed
+
+    @torch.no_grad()
+    def encode(self, class_names: Sequence[str], templates: Sequence[str]) -> Tensor:
+        """One unit vector a class, (C, dim), fp32 on the CPU, averaged over the templates.
+
+        Raises:
+            RequestError: if the function gives anything else than one embedding a prompt.
+        """
+        prompts = [t.replace("{}", name) for name in class_names for t in templates]
+        found = self.embed(prompts)
+        shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        fits = isinstance(found, Tensor) and found.ndim == 2 and len(found) == len(prompts)
+        require(fits, f"what encode_text gives for {len(prompts)} prompts", shape, "(prompts, dim)")
+        vectors = F.normalize(found.float().cpu(), dim=-1)
+        return F.normalize(vectors.view(len(class_names), len(templates), -1).mean(1), dim=-1)
+
+
 def class_vectors(text: TextSide, class_names: Sequence[str], templates: Sequence[str]) -> Tensor:
     """Class vectors (C, dim), from the cache on disk, else from ``text``, then cached.
 
-    A cache that cannot be read or written costs time, never a run.
+    A cache that cannot be read or written costs time, never a run. Vectors of a text side without a
+    fingerprint are not cached.
     """
+    if not text.fingerprint:
+        return text.encode(class_names, templates)
     key = json.dumps([text.fingerprint, list(templates), list(class_names)])
     path = cache_folder() / "text" / f"{hashlib.sha256(key.encode()).hexdigest()}.safetensors"
     with contextlib.suppress(OSError, SafetensorError, KeyError):
@@ -65,3 +98,8 @@ def _digest(vectors: Tensor) -> Tensor:
     digest = hashlib.sha256(str(tuple(vectors.shape)).encode())
     digest.update(vectors.cpu().numpy().tobytes())
     return torch.tensor(list(digest.digest()), dtype=torch.uint8)
+
+
+def vectors_digest(vectors: Tensor) -> str:
+    """The same in hex, of vectors on any device."""
+    return bytes(_digest(vectors.detach().cpu().contiguous()).tolist()).hex()

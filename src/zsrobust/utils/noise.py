@@ -9,7 +9,8 @@ the number of processes or the point of resumption.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from zsrobust.utils.lazy import Tensor, torch
 
@@ -87,3 +88,15 @@ def noise_of_keys(images: Tensor, keys: Tensor) -> Tensor:
     # 24 random bits fill a float32 mantissa: every value is exact.
     unit = ((state >> 40) & 0xFFFFFF).to(images.dtype) / (1 << 23)
     return (unit - 1).view_as(images)
+
+
+@contextmanager
+def forked_rng(seed: int) -> Iterator[None]:
+    """Seed the global generators inside; put the CPU's and every CUDA device's back after."""
+    # Seeding reaches all devices, not only the one in use. Before CUDA is initialised they have
+    # no state yet, and asking for it would initialise them.
+    initialised = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    devices = range(torch.cuda.device_count()) if initialised else ()
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield

@@ -1,0 +1,132 @@
+"""The models and data sets of an evaluation: by name, or as objects that names stand for."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+
+from zsrobust.attacks import Attack
+from zsrobust.config.schema import EvaluateConfig
+from zsrobust.data.image_set import ImageSet
+from zsrobust.data.registry import opening
+from zsrobust.data.suites import expand
+from zsrobust.data.verify import readable, say_notes, with_content_stamp
+from zsrobust.evaluation.compute import same_protocol
+from zsrobust.models.clip import CLIPModel
+from zsrobust.models.loading import load
+from zsrobust.utils.errors import RequestError
+from zsrobust.utils.own_code import module_code
+from zsrobust.utils.progress import Steps
+
+
+@dataclass(frozen=True)
+class Given:
+    """Objects by the names that a configuration has for them.
+
+    Attributes:
+        models: loaded models, or the names under which they are loaded.
+        data: opened data sets.
+        attacks: attacks, each with its own radius.
+        temporary: whether the run folder is to go when the evaluation is done.
+    """
+
+    models: Mapping[str, CLIPModel | str] = field(default_factory=dict)
+    data: Mapping[str, ImageSet] = field(default_factory=dict)
+    attacks: Mapping[str, Attack] = field(default_factory=dict)
+    temporary: bool = False
+
+
+def models_of(config: EvaluateConfig, given: Given, device: torch.device) -> list[CLIPModel]:
+    """The models asked for, after the undefended original of each one that was fine-tuned.
+
+    An original sees pixels and prompts as the fine-tuned model does; under two protocols it is two
+    classifiers. The same model without its test-time defence comes before one that has one.
+    """
+    asked = [_model(name, given.models.get(name, name), config, device) for name in config.model]
+    if config.baseline:
+        undefended = [model.defence.undefended for model in asked if model.defence]
+        asked = [*(model for model in undefended if model.name not in config.model), *asked]
+    models = {model.name: model for model in asked}
+    originals: dict[str, CLIPModel] = {}
+    for model in asked if config.baseline else []:
+        if model.defence or model.method == "original":
+            continue
+        protocol = model.preprocessing.protocol
+        original = replace(
+            load(model.source, preprocessing=protocol, device=device),
+            loader_resize=model.loader_resize,
+            default_templates=model.default_templates,
+        )
+        for known in (*originals.values(), *asked):
+            if known.source == model.source and same_protocol(known, original):
+                break
+        else:
+            if original.name in {**models, **originals}:
+                original.name = f"{model.source} (as {model.name})"
+            originals[original.name] = original
+    return [*originals.values(), *models.values()]
+
+
+def _model(
+    name: str, given: CLIPModel | str, config: EvaluateConfig, device: torch.device
+) -> CLIPModel:
+    if isinstance(given, str):
+        model = load(given, preprocessing=config.preprocessing, device=device)
+        return replace(model, name=name)
+    preprocessing = given.preprocessing
+    if config.preprocessing is not None:
+        preprocessing = preprocessing.with_protocol(config.preprocessing)
+    # A copy, so that the given one stays on its device and in its mode.
+    encoder = copy.deepcopy(given.encoder).eval().to(device)
+    return replace(
+        given,
+        name=name,
+        encoder=encoder,
+        preprocessing=copy.deepcopy(preprocessing).to(device),
+        code=module_code(encoder),
+    )
+
+
+def sets_of(config: EvaluateConfig, given: Given, models: Sequence[CLIPModel]) -> list[ImageSet]:
+    """The data sets asked for, read through once.
+
+    Raises:
+        RequestError: if one is not there, or cannot be read, or a model cannot tell its classes
+            apart.
+    """
+    opened: dict[str, ImageSet] = {}
+    specs: list[str] = []
+    for name in config.data:
+        specs += [name] if name in given.data else expand([name])
+    # All are opened before any is read through, so that what is missing is told at once.
+    for spec in specs:
+        images = given.data[spec] if spec in given.data else opening(spec, "test")()
+        if images.name in opened:
+            raise RequestError(
+                f"two data sets are called {images.name}: give one another name, as in "
+                f"{spec},name=OTHER"
+            )
+        opened[images.name] = images
+        say_notes(images)
+    say = Steps("", 1).say
+    for model in models:
+        for images in opened.values():
+            model.check_classes(
+                images.class_names,
+                templates_of(config, images),
+                images.name,
+                lambda doubt: say(f"warning: {doubt}"),
+            )
+    read = [
+        readable(images, config.on_unreadable, samples=config.samples, seed=config.seed)
+        for images in opened.values()
+    ]
+    return [with_content_stamp(one) if one.name in given.data else one for one in read]
+
+
+def templates_of(config: EvaluateConfig, images: ImageSet) -> Sequence[str] | None:
+    """The prompts asked for, else the set's own, else None for the model's."""
+    return config.templates or images.templates or None

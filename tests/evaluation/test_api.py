@@ -1,0 +1,238 @@
+import copy
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+from torch.nn import functional as F
+
+import zsrobust
+from zsrobust.attacks import PGD, ThreatModel
+from zsrobust.utils.errors import RequestError
+
+NAMES = ("dark", "light")
+EPS = 8 / 255
+
+
+class Brightness(nn.Module):
+    """Logits of a threshold at 1/2: robust exactly where the mean is farther from it than eps."""
+
+    def __init__(self):
+        super().__init__()
+        self.slope = nn.Parameter(torch.tensor(40.0))
+
+    def forward(self, images):
+        lead = self.slope * (images.mean((1, 2, 3)) - 0.5)
+        return torch.stack([-lead, lead], dim=1)
+
+
+class Greys:
+    """As a data set of torch: images of one grey each, labelled by the threshold."""
+
+    classes = NAMES
+
+    def __init__(self, greys=(0.1, 0.4, 0.48, 0.52, 0.6, 0.9), kind="tensor"):
+        self.greys, self.kind = greys, kind
+
+    def __len__(self):
+        return len(self.greys)
+
+    def __getitem__(self, index):
+        level = round(255 * self.greys[index])
+        pixels = np.full((8, 8, 3), level, np.uint8)
+        image = {
+            "tensor": torch.from_numpy(pixels).permute(2, 0, 1) / 255,
+            "bytes": torch.from_numpy(pixels).permute(2, 0, 1),
+            "array": pixels,
+            "picture": Image.fromarray(pixels),
+        }[self.kind]
+        return image, int(self.greys[index] > 0.5)
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """Run folders and temporary ones would be in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+
+def evaluate(*models, data=None, **options):
+    return zsrobust.evaluate(
+        models=list(models) or [Brightness()],
+        data=data or Greys(),
+        **{"attacks": "pgd-5", "eps": EPS, "device": "cpu", **options},
+    )
+
+
+@pytest.mark.parametrize("kind", ["tensor", "bytes", "array"])
+def test_a_module_from_images_to_logits_on_a_data_set_of_torch(kind):
+    results = evaluate(data=Greys(kind=kind))
+    (row,) = results
+    assert (row.model, row.dataset, row.resolution) == ("Brightness", "greys", 8)
+    # 0.48 and 0.52 are within 8/255 = 0.031 of the threshold, the others are not.
+    assert (row.n, row.clean_acc, row.robust_acc) == (6, 1.0, 4 / 6)
+    assert len(results) == 1
+
+
+def test_nothing_stays_on_disk(tmp_path):
+    evaluate()
+    assert not [*tmp_path.iterdir()]
+
+
+def test_given_objects_are_left_as_they_were():
+    model = Brightness().train()
+    before = copy.deepcopy(model.state_dict())
+    evaluate(model)
+    assert model.training
+    assert model.slope.requires_grad
+    assert model.slope.grad is None
+    assert torch.equal(before["slope"], model.state_dict()["slope"])
+
+
+def test_a_run_folder_answers_until_weights_code_or_data_change(monkeypatch):
+    asked = []
+    forward = Brightness.forward
+
+    def counted(self, images):
+        asked.append(len(images))
+        return forward(self, images)
+
+    monkeypatch.setattr(Brightness, "forward", counted)
+    first = evaluate(out="run")
+    assert asked
+    asked.clear()
+    again = evaluate(out="run")
+    assert not asked
+    assert [(row.key, row.robust_acc) for row in again] == [(r.key, r.robust_acc) for r in first]
+    moved = Brightness()
+    moved.slope.data.neg_()
+    assert evaluate(moved, out="run").rows[0].clean_acc == 0
+    # The same labels and ids, and other pixels.
+    other = evaluate(data=Greys((0.1, 0.4, 0.45, 0.55, 0.6, 0.9)), out="run")
+    assert other.rows[0].robust_acc == 1
+
+
+def test_the_class_is_part_of_a_models_identity():
+    class Bright(Brightness):
+        pass
+
+    ours = evaluate(Brightness()).rows[0]
+    results = zsrobust.evaluate(
+        models={"Brightness": Bright()}, data=Greys(), attacks="pgd-5", eps=EPS, device="cpu"
+    )
+    assert results.rows[0].model == ours.model
+    assert results.rows[0].key != ours.key
+    assert any("Bright" in name for name in results.protocol["models"]["Brightness"]["code"])
+
+
+class Encoder(nn.Module):
+    """Nearer to the second axis the brighter; the diagonal is at 1/2."""
+
+    def forward(self, images):
+        mean = images.mean((1, 2, 3))
+        return torch.stack([1 - mean, mean], dim=1)
+
+
+def words(prompts):
+    return torch.stack([F.one_hot(torch.tensor(int("light" in p)), 2).float() for p in prompts])
+
+
+def test_a_custom_encoder_with_a_text_side():
+    model = zsrobust.CLIPModel.from_encoder(
+        "mine", Encoder(), words, image_size=8, mean=(0, 0, 0), std=(1, 1, 1)
+    )
+    (row,) = evaluate(model, data=Greys(kind="picture"))
+    assert (row.model, row.resolution) == ("mine", 8)
+    assert (row.clean_acc, row.robust_acc) == (1.0, 4 / 6)
+
+
+def test_a_text_side_that_gives_nonsense_is_refused():
+    model = zsrobust.CLIPModel.from_encoder("mine", Encoder(), lambda p: p, image_size=8)
+    with pytest.raises(RequestError, match="encode_text gives for 2 prompts is list"):
+        evaluate(model)
+
+
+def test_a_zero_shot_classifier_and_the_data_it_was_made_for():
+    classifier = zsrobust.ZeroShotClassifier.from_parts(Encoder(), torch.eye(2), NAMES)
+    results = zsrobust.evaluate(
+        models={"ours": classifier}, data={"a": Greys(), "b": Greys((0.2, 0.8))}, device="cpu"
+    )
+    assert [(row.model, row.dataset, row.condition) for row in results] == [
+        ("ours", "a", "pgd-10 1/255"),
+        ("ours", "b", "pgd-10 1/255"),
+    ]
+    other = Greys()
+    other.classes = ("light", "dark")
+    with pytest.raises(RequestError, match=r"classifies 2 classes \(dark, light\).*light, dark"):
+        evaluate(classifier, data=other)
+
+
+def test_loaded_models_are_evaluated_as_their_names_are(small_clip):
+    named = evaluate(small_clip, data="digits", samples=20)
+    loaded = evaluate(zsrobust.load(small_clip), data="digits", samples=20)
+    renamed = zsrobust.evaluate(
+        models={"small": small_clip}, data="digits", samples=20, device="cpu", eps=EPS
+    )
+    assert renamed.rows[0].model == "small"
+    assert loaded.rows[0].model == named.rows[0].model
+    assert loaded.rows[0].robust_acc == named.rows[0].robust_acc
+
+
+def test_attacks_bring_their_own_radius():
+    attacks = [PGD(ThreatModel(eps=eps), steps=5) for eps in (EPS, 60 / 255)]
+    results = evaluate(attacks=[*attacks], eps=None)
+    assert [row.condition for row in results] == ["pgd-5 8/255", "pgd-5 60/255"]
+    assert [row.robust_acc for row in results] == [4 / 6, 2 / 6]
+    with pytest.raises(RequestError, match="eps is for attacks that are named"):
+        evaluate(attacks=attacks, eps=EPS)
+    mixed = evaluate(attacks=[attacks[0], "noise-2"], eps="1/255")
+    assert [row.condition for row in mixed] == ["pgd-5 8/255", "noise-2 1/255"]
+
+
+def test_rows_as_a_data_frame_and_a_table():
+    pandas = pytest.importorskip("pandas")
+    results = evaluate(attacks=["pgd-5", "noise-1"])
+    frame = results.to_pandas()
+    assert isinstance(frame, pandas.DataFrame)
+    assert frame["attack"].tolist() == ["pgd-5", "noise-1"]
+    assert frame["robust_acc"].tolist() == [row.robust_acc for row in results]
+    assert frame["ci95_robust_low"][0] == results.rows[0].ci95_robust[0]
+    assert repr(results) == "<Results: 2 rows of 1 models, 1 data sets, 2 attacks>"
+    lines = str(results).splitlines()
+    assert len(lines) == 3
+    assert "66.7" in lines[1]
+
+
+REFUSED = {
+    "evaluate needs models and data": {"models": None, "data": None},
+    "models holds a int": {"models": [3]},
+    "attacks holds a NoneType": {"attacks": [None]},
+    "two models are called Brightness": {"models": [Brightness(), Brightness()]},
+    "two data sets are called greys": {"data": [Greys(), Greys()]},
+    "unexpected keyword argument 'epsilon'": {"epsilon": 3},
+    "data holds a int": {"data": 3},
+    "gives 2 logits, and there are 3 classes": {
+        "data": zsrobust.image_set(Greys(), ("a", "b", "c"))
+    },
+    "has no class names": {"data": [[torch.zeros(3, 8, 8), 0]]},
+    "takes images of any size": {"data": Greys(kind="picture")},
+}
+
+
+@pytest.mark.parametrize("reason", REFUSED)
+def test_what_cannot_be_evaluated_is_refused(reason, tmp_path):
+    given = {"models": Brightness(), "data": Greys(), "device": "cpu", **REFUSED[reason]}
+    with pytest.raises(RequestError, match=reason):
+        zsrobust.evaluate(**given)
+    assert not [*Path(tmp_path).iterdir()]
+
+
+def test_normalised_pixels_and_wrong_labels_are_refused():
+    images = [(torch.full((3, 8, 8), 1.5), 0), (torch.zeros(3, 8, 8), 5)]
+    with pytest.raises(RequestError, match=r"item 0 lie in \[1.5, 1.5\].*normalisation"):
+        zsrobust.image_set(images[:1], NAMES)
+    with pytest.raises(RequestError, match="label 5 is outside"):
+        zsrobust.image_set(images[1:], NAMES)
