@@ -7,6 +7,7 @@ import pytest
 from zsrobust.sweep import jobs as module
 from zsrobust.sweep.jobs import work
 from zsrobust.utils.errors import InUse, RunError
+from zsrobust.utils.stages import Stage
 
 pytestmark = pytest.mark.slow
 
@@ -14,8 +15,12 @@ pytestmark = pytest.mark.slow
 class Fake:
     """A job that is at first held by another process, ``held`` times."""
 
-    def __init__(self, name, done, held=0):
-        self.folder, self.done, self.held = Path(name), done, held
+    def __init__(self, name, done, held=0, needs=None):
+        self.folder, self.done, self.held, self.needs = Path(name), done, held, needs
+        self.stage = Stage(name, "fake", 1.0)
+
+    def is_ready(self):
+        return self.needs is None or self.needs.is_done()
 
     def is_done(self):
         return self.folder.name in self.done
@@ -79,11 +84,9 @@ def test_a_job_that_another_holds_is_not_begun(no_waiting, tmp_path):
         other.kill()
         other.wait()
     assert done == ["free", "held"]
-    assert said == [
-        f"1 of 2: {tmp_path / 'free'}",
-        "waiting for other processes, which work on the last 1 runs",
-        f"2 of 2: {held}",
-    ]
+    assert said[0] == f"1 of 2: {tmp_path / 'free'}"
+    assert said[1] == "waiting for other processes, which work on the last 1 runs"
+    assert said[2].startswith(f"2 of 2: {held} (")
 
 
 def test_results_may_ask_for_more():
@@ -94,6 +97,17 @@ def test_results_may_ask_for_more():
 
     work(known, lambda line: None)
     assert done == ["a", "b"]
+
+
+def test_what_is_not_ready_is_counted_and_done_in_its_turn():
+    done, said = ["z"], []
+    training, other = Fake("a", done), Fake("b", done)
+    evaluations = [Fake("ea", done, needs=training), Fake("eb", done, needs=other)]
+    jobs = [Fake("z", done), *evaluations, training, other]
+    work(lambda: jobs, said.append, lambda: [Fake("c", done)])
+    assert done == ["z", "a", "ea", "b", "eb"]
+    # One of the six is expected, and was never asked for.
+    assert [line.split(":")[0] for line in said] == [f"{place} of 6" for place in (2, 3, 4, 5)]
 
 
 def test_a_failure_ends_it_and_what_was_done_stays():

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from zsrobust.config.schema import Device
@@ -14,6 +14,7 @@ from zsrobust.data.suites import expand
 from zsrobust.demo.claim import Claim, find_claim
 from zsrobust.demo.gallery import gallery_of_run
 from zsrobust.demo.plan import Plan
+from zsrobust.evaluation.cost import expected_cost
 from zsrobust.evaluation.evaluated_run import EvaluatedRun
 from zsrobust.evaluation.evaluator import evaluate
 from zsrobust.models.loading import load
@@ -23,14 +24,11 @@ from zsrobust.reporting.figures.gallery import gallery_figure
 from zsrobust.reporting.figures.series import strongest
 from zsrobust.reporting.figures.style import save_figure
 from zsrobust.reporting.tables import accuracy_table
+from zsrobust.training.cost import passes_of_run
 from zsrobust.training.finetune import finetune
 from zsrobust.utils.files import write_text
-from zsrobust.utils.progress import Steps, format_seconds
-
-# What a pass through the image encoder costs, in forward passes: one with gradients costs three.
-FORWARD, STEP = 1, 3
-AUTOATTACK_STEPS = 700
-"""About what AutoAttack spends on a sample of a robust model; an undefended one falls at once."""
+from zsrobust.utils.progress import Steps
+from zsrobust.utils.stages import Clock, Stage
 
 
 @dataclass(frozen=True)
@@ -67,15 +65,22 @@ def run_plan(plan: Plan, out: Path, *, device: Device, overwrite: bool) -> Finis
     for images in (train, *sets):
         # Training and evaluation print the warnings.
         model.check_classes(images.class_names, images.templates, images.name)
-    trained = len(train)
-    tested = sum(min(len(images), plan.samples or len(images)) for images in sets)
+    clock = Clock()
     say = Steps("", 1).say
-    clock = Clock(stages(plan, round(plan.hold_out * trained), tested), say)
-    for name, method, seed in plan.runs:
-        clock.begin()
-        finetune(plan.finetuning(out, name, method, seed, device=device, overwrite=overwrite))
-    clock.begin()
-    evaluate(plan.evaluation(out, device=device, overwrite=overwrite))
+    todo = stages(plan, out, len(train), [len(images) for images in sets])
+    work: list[Callable[[], object]] = [
+        partial(
+            finetune,
+            plan.finetuning(out, name, method, seed, device=device, overwrite=overwrite),
+        )
+        for name, method, seed in plan.runs
+    ]
+    work.append(partial(evaluate, plan.evaluation(out, device=device, overwrite=overwrite)))
+    for number, (stage, do) in enumerate(zip(todo, work, strict=True)):
+        say(f"[{number + 1}/{len(todo)}] {stage.title}{clock.announce(todo[number:])}")
+        began = time.monotonic()
+        do()
+        clock.note(stage, time.monotonic() - began)
     run = EvaluatedRun.read(out / "evaluation")
     by_method = {
         method: [str(out / name) for name, of, _ in plan.runs if of == method]
@@ -97,71 +102,21 @@ def run_plan(plan: Plan, out: Path, *, device: Device, overwrite: bool) -> Finis
     return Finished(run, claim, table, figures, clock.elapsed)
 
 
-@dataclass(frozen=True)
-class Stage:
-    """A part of the work: what it is called, and its share in forward passes."""
-
-    title: str
-    work: float
-
-
-def stages(plan: Plan, held_out: int, tested: int) -> list[Stage]:
+def stages(plan: Plan, out: Path, trained: int, sizes: Sequence[int]) -> list[Stage]:
     """The training runs, then the evaluation.
 
     Args:
         plan: what is to be done.
-        held_out: images that each run is evaluated on, twice.
-        tested: images of all sets.
+        out: folder of everything.
+        trained: images of the training set.
+        sizes: images of each set of the evaluation.
     """
-    inner = STEP * plan.training_attack_steps
-    a_step = {"ft_clean": STEP, "tecoa": inner + STEP, "pmg_aft": inner + 2 * STEP + FORWARD}
-    evaluating = 2 * held_out * (FORWARD + 10 * STEP)
-    training = [
-        Stage(f"fine-tuning {name}", a_step[method] * plan.steps * plan.batch_size + evaluating)
-        for name, method, _ in plan.runs
-    ]
-    a_sample = FORWARD + sum(STEP * attack_steps(attack) for attack in plan.attack)
-    models = 1 + len(plan.runs)
-    return [*training, Stage("evaluating", models * tested * a_sample)]
-
-
-def attack_steps(attack: str) -> int:
-    """About how many gradient steps an attack takes."""
-    found = re.search(r"-(\d+)", attack)
-    return int(found[1]) if found else AUTOATTACK_STEPS
-
-
-class Clock:
-    """Says at the start of each stage how far the whole is.
-
-    Args:
-        stages: all of them, in order.
-        say: prints a line.
-        now: seconds on a clock that only moves forward.
-    """
-
-    def __init__(
-        self,
-        stages: Sequence[Stage],
-        say: Callable[[str], None],
-        now: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self.stages, self.say, self.now = stages, say, now
-        self._started, self._begun = now(), 0
-
-    @property
-    def elapsed(self) -> float:
-        """Seconds since the first stage."""
-        return self.now() - self._started
-
-    def begin(self) -> None:
-        """Announce the next stage, with the time left as the pace so far has it."""
-        stage = self.stages[self._begun]
-        done = sum(one.work for one in self.stages[: self._begun])
-        left = sum(one.work for one in self.stages[self._begun :])
-        self._begun += 1
-        line = f"[{self._begun}/{len(self.stages)}] {stage.title}"
-        if done > 0:
-            still = format_seconds(self.elapsed / done * left)
-            line += f" ({format_seconds(self.elapsed)} so far, about {still} left in all)"
-        self.say(line)
+    training = []
+    for name, method, seed in plan.runs:
+        config = plan.finetuning(out, name, method, seed, device="auto", overwrite=False)
+        passes = passes_of_run(config, trained)
+        training.append(Stage(f"fine-tuning {name}", "fine-tuning", passes))
+    evaluation = plan.evaluation(out, device="auto", overwrite=False)
+    passes = expected_cost(evaluation, sizes, undefended=True)
+    passes += len(plan.runs) * expected_cost(evaluation, sizes, undefended=False)
+    return [*training, Stage("evaluating", "evaluating", passes)]

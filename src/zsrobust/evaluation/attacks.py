@@ -139,5 +139,19 @@ class RequestedAttacks:
         return Transfer(attack, surrogate.eval().to(self.device), surrogate_name)
 
 
+def plain_attacks(config: EvaluateConfig) -> list[Attack]:
+    """Every attack at every radius, for any number of classes; of a transfer what its model meets.
+
+    Raises:
+        RequestError: if an attack's name or a parameter is wrong.
+    """
+    return [
+        _make(config, found[0] if found else name, ThreatModel(config.norm, float(eps)))
+        for name in config.attack
+        for found in [read_transfer(name)]
+        for eps in config.eps
+    ]
+
+
 def _make(config: EvaluateConfig, name: str, threat: ThreatModel) -> Attack:
     return make_attack(name, threat, seed=config.seed, **vars(config.pgd))

@@ -129,7 +129,7 @@ class Probing:
     def expect(self, progress: EvaluationProgress, cells: Sequence[Cell]) -> None:
         """Say that these cells are to be probed."""
         for cell in cells:
-            progress.forecast.checks[id(cell)] = cell.model.name, probe_passes(cell)
+            progress.forecast.checks[id(cell)] = cell.model.name, probe_passes(len(cell.images))
 
     def of(self, cell: Cell, progress: EvaluationProgress) -> BlackBoxProbe | None:
         """The probe of one model on one data set, None where there is nothing to probe."""

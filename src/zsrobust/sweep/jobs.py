@@ -5,14 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from zsrobust.config.run_folder import find_run, in_use
 from zsrobust.config.schema import EvaluateConfig, FinetuneConfig
 from zsrobust.models.card import CARD
+from zsrobust.training.cost import passes_of_run
 from zsrobust.utils.errors import Diverged, InUse
 from zsrobust.utils.files import write_text
+from zsrobust.utils.stages import Clock, Stage
 
 POLL_SECONDS = 5.0
 DIVERGED = "diverged.txt"
@@ -26,12 +29,21 @@ class Job(Protocol):
         """Where it goes."""
         ...
 
+    @property
+    def stage(self) -> Stage:
+        """What it is, and about how much."""
+        ...
+
     def is_done(self) -> bool:
         """Whether nothing is left to do.
 
         Raises:
             RequestError: if the folder holds another run.
         """
+        ...
+
+    def is_ready(self) -> bool:
+        """Whether what it needs is there."""
         ...
 
     def run(self) -> None:
@@ -56,6 +68,14 @@ class Training:
         return Path(self.config.out)
 
     @property
+    def stage(self) -> Stage:
+        """Its steps and evaluations."""
+        from zsrobust.data.suites import single
+
+        images = count_images(single(self.config.data), "train")
+        return Stage(self.folder.name, "fine-tuning", passes_of_run(self.config, images))
+
+    @property
     def diverged(self) -> str:
         """Why it ended without a model; empty where it did not."""
         path = self.folder / DIVERGED
@@ -74,6 +94,10 @@ class Training:
         )
         return ended or bool(self.diverged)
 
+    def is_ready(self) -> bool:
+        """True: it needs no other run."""
+        return True
+
     def run(self) -> None:
         """Fine-tune; a loss that is not finite is a result, since it would come again."""
         from zsrobust.training.finetune import finetune
@@ -86,15 +110,36 @@ class Training:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """An evaluation in a folder of its own."""
+    """An evaluation in a folder of its own.
+
+    Attributes:
+        config: what is evaluated.
+        of: the run that leaves its model; None where the model is there.
+    """
 
     config: EvaluateConfig
+    of: Training | None = None
 
     @property
     def folder(self) -> Path:
         """The run folder."""
         assert self.config.out is not None
         return Path(self.config.out)
+
+    @property
+    def stage(self) -> Stage:
+        """Its passes, as far as they are known before it."""
+        from zsrobust.data.suites import expand
+        from zsrobust.evaluation.cost import expected_cost
+
+        sizes = [count_images(spec, "test") for spec in expand(self.config.data)]
+        passes = expected_cost(self.config, sizes, undefended=self.of is None)
+        kind = "evaluating an original" if self.of is None else "evaluating"
+        return Stage(self.folder.name, kind, passes)
+
+    def is_ready(self) -> bool:
+        """Whether its model is there."""
+        return self.of is None or (self.of.is_done() and not self.of.diverged)
 
     def is_done(self) -> bool:
         """Whether its results are there."""
@@ -111,7 +156,11 @@ class Evaluation:
         evaluate(self.config)
 
 
-def work(jobs: Callable[[], Sequence[Job]], say: Callable[[str], None]) -> None:
+def work(
+    jobs: Callable[[], Sequence[Job]],
+    say: Callable[[str], None],
+    later: Callable[[], Sequence[Job]] = lambda: [],
+) -> None:
     """Do jobs in order until all are done, except those that another process works on.
 
     Any number of processes, on any machines that share the folders, may call this with the same
@@ -120,6 +169,7 @@ def work(jobs: Callable[[], Sequence[Job]], say: Callable[[str], None]) -> None:
     Args:
         jobs: all jobs known by now; asked again after each, since results may ask for more.
         say: prints a line.
+        later: jobs that are expected to be asked for in the end, to count them.
 
     Raises:
         RequestError: if a job's folder holds another run, or its request cannot be met.
@@ -127,20 +177,30 @@ def work(jobs: Callable[[], Sequence[Job]], say: Callable[[str], None]) -> None:
         KeyboardInterrupt: on Ctrl-C; the same call resumes there.
     """
     waiting = False
+    clock = Clock()
+    asked: set[Path] = set()
     while True:
         known = jobs()
         left = [job for job in known if not job.is_done()]
         if not left:
             return
+        # Jobs that are done may no longer be asked for.
+        asked |= {job.folder for job in known}
+        finished = asked - {job.folder for job in left}
         for job in left:
             # Asked first, since a request is met, and images read, before a folder is claimed.
-            if in_use(job.folder):
+            if not job.is_ready() or in_use(job.folder):
                 continue
+            coming = {one.folder: one for one in (*later(), *left) if one.folder not in finished}
+            time_left = clock.announce(one.stage for one in coming.values())
+            total = len(finished) + len(coming)
             try:
-                say(f"{len(known) - len(left) + 1} of {len(known)}: {job.folder}")
+                say(f"{len(finished) + 1} of {total}: {job.folder}{time_left}")
+                began = time.monotonic()
                 job.run()
             except InUse:
                 continue
+            clock.note(job.stage, time.monotonic() - began)
             waiting = False
             break
         else:
@@ -148,3 +208,11 @@ def work(jobs: Callable[[], Sequence[Job]], say: Callable[[str], None]) -> None:
                 say(f"waiting for other processes, which work on the last {len(left)} runs")
             waiting = True
             time.sleep(POLL_SECONDS)
+
+
+@cache
+def count_images(spec: str, role: Literal["train", "test"]) -> int:
+    """Images of a data set."""
+    from zsrobust.data.registry import opening
+
+    return len(opening(spec, role)())

@@ -53,10 +53,12 @@ class Sweep:
 
     def evaluation_of(self, recipe: str, seed: int) -> Evaluation:
         """The evaluation of what that run leaves."""
-        run = str(self.training(recipe, seed).folder)
+        training = self.training(recipe, seed)
+        run = str(training.folder)
         model = self.derived[recipe].name.format(run) if recipe in self.derived else run
         out = self.out / self.evaluations / run_name(recipe, seed)
-        return Evaluation(replace(self.evaluation, model=[model], out=str(out), baseline=False))
+        config = replace(self.evaluation, model=[model], out=str(out), baseline=False)
+        return Evaluation(config, training)
 
     def originals(self) -> dict[str, Evaluation]:
         """The undefended models, by what to call them: one for each way to see pixels and names."""
@@ -88,7 +90,7 @@ class Sweep:
         return [(recipe, seed) for seed in self.seeds for recipe in self.recipes]
 
     def jobs(self, without: Collection[str] = ()) -> list[Job]:
-        """All that is to be done, as far as it is known: models that exist can be evaluated.
+        """All that is to be done: every run, and the evaluation of every model.
 
         Args:
             without: models whose results are to be had elsewhere. One that is here anyway is
@@ -100,7 +102,7 @@ class Sweep:
             if run_name(*run) in without and not training.folder.is_dir():
                 continue
             jobs.append(training)
-            if training.is_done() and not training.diverged:
+            if not training.diverged:
                 jobs.append(self.evaluation_of(*run))
         return jobs
 

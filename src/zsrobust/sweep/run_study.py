@@ -65,7 +65,7 @@ def run_study(study: Study) -> Shown:
         KeyboardInterrupt: on Ctrl-C; the same call resumes there.
     """
     _check(study.jobs())
-    work(study.jobs, Steps("", 1).say)
+    work(study.jobs, Steps("", 1).say, study.later_jobs)
     return show_study(study.out, study)
 
 

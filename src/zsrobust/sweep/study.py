@@ -31,7 +31,7 @@ from zsrobust.models.adapters.options import Adapter
 from zsrobust.objectives import Term, objective_class
 from zsrobust.sweep.jobs import Job, Training
 from zsrobust.sweep.plan import Derived, Sweep
-from zsrobust.sweep.search import Search, System
+from zsrobust.sweep.search import Search, System, best_rate
 from zsrobust.training.cost import passes_per_step, steps_for
 from zsrobust.utils.errors import RequestError
 
@@ -118,6 +118,18 @@ class Study:
             jobs += [job for job in stage.sweep.jobs(without=saved) if job not in jobs]
         return sorted(jobs, key=lambda job: isinstance(job, Training))
 
+    def later_jobs(self) -> list[Job]:
+        """While learning rates are searched for, what follows at the best ones so far."""
+        if not self.search.jobs():
+            return []
+        rates = {
+            name: best_rate(found) if found else self.systems[name].search_from or 0.0
+            for name, found in self.search.scores().items()
+        }
+        rates = {name: one.config.optimizer.lr for name, one in self.systems.items()} | rates
+        stages = [self._stage(one, rates) for one in self.comparisons.values()]
+        return [job for stage in stages for job in stage.sweep.jobs()]
+
     def stages(self) -> dict[str, Stage]:
         """The comparisons by name; none before all learning rates are known."""
         rates = self.search.rates()
@@ -131,7 +143,10 @@ class Study:
         if asked.changes:
             systems = [reference]
         if asked.best is not None:
-            best = {name: max(found.values()) for name, found in self.search.scores().items()}
+            best = {
+                name: max(found.values(), default=0.0)
+                for name, found in self.search.scores().items()
+            }
             systems = sorted(systems, key=lambda one: -best[one.name])[: asked.best]
         names = {one.name: one.recipe_at(rates[one.name]) for one in self.systems.values()}
         recipes = {names[one.name]: one.at(rates[one.name]) for one in systems}

@@ -20,6 +20,27 @@ def passes_per_step(config: FinetuneConfig) -> int:
     return attack + needs.clean_first + 3 * len(needs.student) + len(needs.teacher)
 
 
+RIGHT = 0.7
+"""Share of held-out images that is expected to be right, and so attacked."""
+OF_HELD_OUT = 1 + RIGHT * (2 * 10 + 1)
+"""Passes of a held-out image at an evaluation: clean, PGD-10, and its result."""
+
+
+def passes_of_run(config: FinetuneConfig, images: int) -> float:
+    """About how many passes a fine-tuning takes, all steps and evaluations.
+
+    Args:
+        config: the run.
+        images: of the training set, those that are held out included.
+    """
+    held_out = round(config.hold_out * images)
+    per_epoch = max(1, (images - held_out) // config.batch_size)
+    steps = config.steps or config.epochs * per_epoch
+    evaluations = 1 + -(-steps // (config.evaluate_every or per_epoch))
+    training = steps * config.batch_size * passes_per_step(config)
+    return training + evaluations * held_out * OF_HELD_OUT
+
+
 def steps_for(passes: int, config: FinetuneConfig) -> int:
     """How many steps ``passes`` an image pay for, at least one."""
     return max(1, passes // passes_per_step(config))

@@ -94,9 +94,9 @@ class Drawn:
         return Drawn(batch, self.clean[which], self.taken[which], self.fooled[which])
 
 
-def probe_passes(cell: Cell) -> int:
-    """About how many passes the probe of a cell takes."""
-    return PASSES * _most(len(cell.images))
+def probe_passes(n: int) -> int:
+    """About how many passes the probe of a model on ``n`` samples takes."""
+    return PASSES * _most(n)
 
 
 def _most(n: int) -> int:

@@ -1,0 +1,33 @@
+"""What an evaluation costs, counted in passes, before anything of it is known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from zsrobust.config.schema import EvaluateConfig
+from zsrobust.evaluation.attacks import plain_attacks
+from zsrobust.evaluation.checks.black_box import probe_passes
+from zsrobust.evaluation.forecast import CHECKS, Forecast, Work
+
+
+def expected_cost(config: EvaluateConfig, sizes: Sequence[int], *, undefended: bool) -> float:
+    """About how many passes the evaluation of one model takes, by their cost.
+
+    Args:
+        config: the evaluation.
+        sizes: images of each data set, of which ``samples`` are drawn.
+        undefended: whether hardly a sample is expected to stand.
+    """
+    forecast = Forecast()
+    # At one second a pass, seconds are passes.
+    forecast.time("", CHECKS, 1.0, 1.0)
+    attacks = plain_attacks(config)
+    for number, size in enumerate(sizes):
+        n = min(size, config.samples or size)
+        for attack in (None, *attacks):
+            parts = () if attack is None else tuple(getattr(attack, "parts", (attack,)))
+            work = Work("", str(number), parts, undefended)
+            work.add(0, [n] * len(work.total))
+            forecast.works.append(work)
+        forecast.checks[number] = "", probe_passes(n)
+    return forecast.left() or 0.0
