@@ -46,7 +46,7 @@ def test_this_machine_is_usable(without_network, tmp_path, capsys, monkeypatch):
     found = {one["name"]: one for one in told["findings"]}
     assert found["torch"]["text"] == version("torch")
     assert found["glyph-clip"]["text"] == "loads, weights as shipped"
-    assert re.match(r"1 of \d+ below .*: eurosat$", found["published sets"]["text"])
+    assert re.match(r"1 of \d+ in .*: eurosat$", found["published sets"]["text"])
     assert found["ZSROBUST_DATA"]["text"].startswith(str(tmp_path))
     assert f"{os.cpu_count()} cores" in found["cpu"]["text"]
     # The words for people are there too, on the other stream.
@@ -64,17 +64,17 @@ def test_a_missing_and_an_old_package_are_broken(asked_for):
     found = by_name(checkup.packages())
     assert found["numpy"].state == "ok"
     assert found["torch"].state == found["no-such-thing"].state == "broken"
-    assert found["torch"].text == f"{version('torch')}, needed is >=999"
-    assert found["no-such-thing"].text == "missing, needed is >=1"
+    assert found["torch"].text == f"{version('torch')}; required: >=999"
+    assert found["no-such-thing"].text == "not installed; required: >=1"
     assert found["no-such-thing"].remedy == 'pip install "no-such-thing>=1"'
     assert "winonly" not in found
 
 
-def test_an_extra_that_is_not_installed_is_a_note(asked_for):
+def test_an_extra_that_is_not_installed_is_absent(asked_for):
     asked_for('no-such-thing>=1; extra == "onnx"', 'numpy>=1; extra == "onnx"')
     extra = by_name(checkup.packages())["extra onnx"]
-    assert extra.state == "note"
-    assert extra.text == "not installed: no-such-thing (for zsrobust export --to onnx)"
+    assert extra.state == "absent"
+    assert extra.text.startswith("optional, not installed: no-such-thing; for ")
     assert extra.remedy == 'pip install "zsrobust[onnx]"'
 
 
@@ -102,6 +102,13 @@ def test_models_in_the_caches_are_named(monkeypatch, tmp_path):
     found = by_name(checkup.models())
     assert found["hub cache"].text == f"org/name in {tmp_path / 'hub'}"
     assert found["OpenAI's weights"].text == f"RN50.pt in {tmp_path / '.cache/clip'}"
+
+
+def test_models_that_are_not_there_are_absent(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    found = by_name(checkup.models())
+    assert (found["hub cache"].state, found["OpenAI's weights"].state) == ("absent", "absent")
 
 
 def test_a_full_disk_and_a_wrong_limit_are_broken(monkeypatch, cache):

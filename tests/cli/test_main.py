@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import subprocess
 import sys
@@ -70,7 +71,7 @@ def test_recipes_for_people_and_for_machines(capsys):
     assert set(told) == {"finetune", "evaluate"}
     for titles in told.values():
         for name, title in titles.items():
-            assert f"  {name:22}{title}\n" in shown
+            assert f" {name} {title} " in " ".join(shown.split()) + " "
 
 
 @pytest.mark.parametrize(("colours", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
@@ -183,3 +184,14 @@ def test_a_failure_spells_out_what_would_steer_the_terminal(capsys):
     said = capsys.readouterr().err
     assert "\x1b" not in said
     assert r"a\x1b[2J" in said
+
+
+def test_a_reader_that_is_gone_is_no_failure():
+    """As in ``zsrobust recipes | head -1``."""
+    reads, writes = os.pipe()
+    os.close(reads)
+    run = subprocess.run(
+        [sys.executable, "-m", "zsrobust", "recipes"], stdout=writes, stderr=subprocess.PIPE
+    )
+    os.close(writes)
+    assert (run.returncode, run.stderr) == (141, b"")

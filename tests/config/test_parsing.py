@@ -44,6 +44,7 @@ def test_pmg_aft_recipes_are_what_method_and_script_say():
         assert found.objective == PMGAFT(preset=preset)
         plain = to_plain(found)
         assert plain["attack"] == {
+            "norm": "linf",
             "eps": "1/255",
             "steps": 2,
             "step_size": "1/255",
@@ -378,3 +379,12 @@ def test_a_step_in_l2_may_be_as_long_as_the_pixel_range():
 def test_a_key_below_one_that_has_none_is_unknown(option):
     with pytest.raises(RequestError, match=f"^there is no option --{re.escape(option)}$"):
         parse_finetune(["--model", "glyph-clip", "--data", "digits", f"--{option}", "0.5"])
+
+
+def test_templates_may_be_a_named_set_alone():
+    asked = ["--model", "m", "--data", "d", "--templates"]
+    assert parse_evaluate([*asked, "ensemble"]).templates == ["ensemble"]
+    assert parse_finetune([*asked, "single"]).templates == ["single"]
+    for wrong in (["ensembel"], ["ensemble", "single"], ["ensemble", "a {}"]):
+        with pytest.raises(RequestError, match="templates is"):
+            parse_evaluate([*asked, *wrong])

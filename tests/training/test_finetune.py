@@ -211,6 +211,8 @@ def test_a_batch_of_fewer_images_than_asked_for_is_all_of_them(config, weights, 
     rows = read_metrics(parts.folder / "metrics.jsonl")
     assert "a step is on 44 of the 45" in " ".join(capsys.readouterr().err.split())
     assert rows[-1]["step"] == 1
+    card = json.loads((parts.folder / "model" / "model.json").read_text())
+    assert card["settings"]["batch_size"] == 44
 
 
 def test_a_warm_up_that_would_outlast_the_run_is_a_tenth_of_it(config, weights):
@@ -220,6 +222,28 @@ def test_a_warm_up_that_would_outlast_the_run_is_a_tenth_of_it(config, weights):
             for n in (asked, equal)
         ]
         assert_equal_weights(*(weights(run.folder) for run in runs))
+
+
+def test_training_in_l2(config, monkeypatch):
+    seen, adversarial = [], TeCoA.adversarial
+
+    def observed(self, step):
+        found = adversarial(self, step)
+        seen.append((found - step.batch.images).flatten(1))
+        return found
+
+    monkeypatch.setattr(TeCoA, "adversarial", observed)
+    attack = TrainingAttack(norm="l2", eps=0.5, step_size=0.5)
+    run = finetune(config(steps=2, method="tecoa", attack=attack))
+    changes = torch.cat(seen)
+    assert changes.norm(dim=1).amax() <= 0.5 + 1e-5
+    # Steps of the radius end at its surface, unless pixels end at 0 or 1.
+    assert changes.norm(dim=1).amax() > 0.45
+    card = json.loads((run.folder / "model" / "model.json").read_text())
+    assert card["held_out"]["attack"] == "pgd-10 at l2 0.5"
+    assert card["settings"]["attack"]["norm"] == "l2"
+    rows = read_metrics(run.folder / "metrics.jsonl")
+    assert {row["attack"] for row in rows if row["kind"] == "held_out"} == {"pgd-10 at l2 0.5"}
 
 
 def test_requests_are_refused_before_training(config):

@@ -19,7 +19,7 @@ from zsrobust._version import __version__
 from zsrobust.utils.cache import LARGE, cache_folder, cache_limit
 from zsrobust.utils.errors import RequestError
 
-State = Literal["ok", "note", "broken"]
+State = Literal["ok", "absent", "note", "broken"]
 LOW_DISK = 1_000_000_000
 VARIABLES = {
     "ZSROBUST_CACHE": "where text embeddings, pixels and shards are cached",
@@ -58,8 +58,8 @@ class Finding:
     Attributes:
         topic: what it belongs to, such as ``packages``.
         name: what was looked at.
-        state: ``broken`` where something that is needed is not usable, ``note`` where an optional
-            thing is absent or something should be known.
+        state: ``broken`` where something that is needed is not usable, ``absent`` where something
+            optional is not there, ``note`` where something should be known.
         text: what was found.
         remedy: what to do; empty where nothing need be done.
     """
@@ -87,9 +87,9 @@ class Checkup:
 
     @property
     def problems(self) -> list[Finding]:
-        """What is broken, and what has a remedy; the broken first."""
+        """What is broken, and what else has a remedy; the broken first."""
         broken = [one for one in self.findings if one.state == "broken"]
-        return broken + [one for one in self.findings if one.state == "note" and one.remedy]
+        return broken + [one for one in self.findings if one.state != "broken" and one.remedy]
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -160,7 +160,8 @@ def _needed(requirement: Requirement) -> Finding:
     found, name = _found(requirement), requirement.name
     if _fits(requirement, found):
         return Finding("packages", name, "ok", str(found))
-    text = f"{found or 'missing'}, needed is {requirement.specifier}"
+    wanted = str(requirement.specifier) or "any version"
+    text = f"{found or 'not installed'}; required: {wanted}"
     return Finding("packages", name, "broken", text, f'pip install "{name}{requirement.specifier}"')
 
 
@@ -168,10 +169,11 @@ def _optional(extra: str, wanted: list[Requirement]) -> Finding:
     lacking = [one.name for one in wanted if not _fits(one, _found(one))]
     purpose = ENABLES.get(extra, "")
     name = f"extra {extra}"
+    reason = f"; for {purpose}" if purpose else ""
     if not lacking:
-        return Finding("packages", name, "ok", f"installed: {purpose}" if purpose else "installed")
-    text = f"not installed: {', '.join(lacking)}" + (f" (for {purpose})" if purpose else "")
-    return Finding("packages", name, "note", text, f'pip install "zsrobust[{extra}]"')
+        return Finding("packages", name, "ok", f"installed{reason}")
+    text = f"optional, not installed: {', '.join(lacking)}{reason}"
+    return Finding("packages", name, "absent", text, f'pip install "zsrobust[{extra}]"')
 
 
 def devices() -> Iterator[Finding]:
@@ -186,8 +188,9 @@ def devices() -> Iterator[Finding]:
     yield Finding(topic, "cpu", "ok", f"{threads}, bfloat16 {bf16}")
     if not torch.cuda.is_available():
         built = torch.version.cuda
-        why = "torch is built without it" if built is None else f"torch is built for {built}"
-        yield Finding(topic, "cuda", "note", f"none here ({why}): everything runs on the CPU")
+        build = "without CUDA" if built is None else f"for CUDA {built}"
+        text = f"no NVIDIA GPU found (torch is built {build}); everything runs on the CPU"
+        yield Finding(topic, "cuda", "absent", text)
     for index in range(torch.cuda.device_count()):
         about = torch.cuda.get_device_properties(index)
         free, total = torch.cuda.mem_get_info(index)
@@ -277,14 +280,13 @@ def models() -> Iterator[Finding]:
     )
     lacking = [package for package in photo_lite.PACKAGES if find_spec(package) is None]
     if lacking:
-        yield Finding(topic, "photo-lite", "note", "not here, see the extra photo")
+        yield Finding(topic, "photo-lite", "absent", "needs the extra photo")
     else:
         yield Finding(topic, "photo-lite", "ok", "its packages are installed")
     hub, openai = Path(constants.HF_HUB_CACHE), Path.home() / ".cache" / "clip"
     cached = [folder.name.partition("--")[2].replace("--", "/") for folder in hub.glob("models--*")]
-    yield Finding(topic, "hub cache", "ok", _listed(cached, hub))
-    files = [file.name for file in openai.glob("*.pt")]
-    yield Finding(topic, "OpenAI's weights", "ok", _listed(files, openai))
+    yield _downloaded("hub cache", cached, hub)
+    yield _downloaded("OpenAI's weights", [file.name for file in openai.glob("*.pt")], openai)
 
 
 def data_sets(root: Path) -> Iterator[Finding]:
@@ -294,13 +296,15 @@ def data_sets(root: Path) -> Iterator[Finding]:
     sets = published_sets()
     here = [name for name, known in sets.items() if known.below(root)]
     yield Finding("data", "embedded", "ok", "glyphs, glyph:SET, digits")
-    text = f"{len(here)} of {len(sets)} below {root}"
     if here:
-        yield Finding("data", "published sets", "ok", f"{text}: {', '.join(here)}")
+        text = f"{len(here)} of {len(sets)} in {root}: {', '.join(here)}"
+        yield Finding("data", "published sets", "ok", text)
     else:
-        remedy = "zsrobust data prepare NAME brings one, zsrobust data list names them"
-        yield Finding("data", "published sets", "note", text, remedy)
+        remedy = "zsrobust data prepare NAME downloads one, zsrobust data list names them"
+        yield Finding("data", "published sets", "absent", f"none of {len(sets)} in {root}", remedy)
 
 
-def _listed(names: list[str], place: Path) -> str:
-    return f"{', '.join(sorted(names)) or 'nothing'} in {place}"
+def _downloaded(name: str, files: list[str], place: Path) -> Finding:
+    if not files:
+        return Finding("models", name, "absent", f"nothing downloaded to {place} yet")
+    return Finding("models", name, "ok", f"{', '.join(sorted(files))} in {place}")

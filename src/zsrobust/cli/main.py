@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -16,6 +17,8 @@ from zsrobust.utils.signals import sigterm_stops
 from zsrobust.utils.validation import unknown
 
 LONGEST_MESSAGE = 2000
+READER_GONE = 141
+"""The exit code of a program that SIGPIPE ends."""
 USAGE = """\
 usage: zsrobust [--version] [--debug] [--json] COMMAND ...
 
@@ -49,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with sigterm_stops():
             command_module(command).run(rest, Output(as_json=as_json))
+            sys.stdout.flush()
     except ZSRobustError as error:
         if debug:
             traceback.print_exc()
@@ -56,6 +60,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as error:
         stopped = error if isinstance(error, Stopped) else Stopped()
         return _fail(str(stopped), stopped.exit_code)
+    except BrokenPipeError:
+        # Its reader is gone, as in `zsrobust ... | head`; Python would complain at exit, too.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return READER_GONE
     except Exception as error:
         if debug:
             raise

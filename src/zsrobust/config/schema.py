@@ -21,6 +21,7 @@ from zsrobust.utils.validation import (
 Device = Literal["auto", "cpu", "cuda", "mps"]
 ONE_LEVEL = Eps("1/255")
 MOST_WORKERS = 512
+TEMPLATE_SETS = ("single", "ensemble")
 # Options that change where a run is or how fast, never what it computes.
 UNCHANGING = frozenset({"out", "overwrite", "device", "workers", "shard", "keep_checkpoints"})
 UNCHANGING_EVALUATION = UNCHANGING | {"batch_size", "sanity"}
@@ -28,15 +29,17 @@ UNCHANGING_EVALUATION = UNCHANGING | {"batch_size", "sanity"}
 
 @dataclass(frozen=True)
 class TrainingAttack:
-    """PGD inside the training step, L-inf.
+    """PGD inside the training step.
 
     Attributes:
-        eps: radius.
+        norm: linf or l2.
+        eps: radius; in l2 the norm of the perturbation, such as 0.5.
         steps: gradient steps, 1 or more.
         step_size: length of a step; null for 2.5 eps / steps.
         random_start: start uniformly in the ball, else at the image.
     """
 
+    norm: Literal["linf", "l2"] = "linf"
     eps: Eps = ONE_LEVEL
     steps: int = 2
     step_size: Eps | None = ONE_LEVEL
@@ -47,7 +50,6 @@ class TrainingAttack:
         if self.step_size is not None:
             object.__setattr__(self, "step_size", Eps(self.step_size))
         check_types(self, "attack.")
-        require_linf_length("attack.eps", self.eps)
         require(self.steps >= 1, "attack.steps", self.steps, "1 or more")
         require(
             self.step_size is None or self.step_size > 0,
@@ -55,7 +57,9 @@ class TrainingAttack:
             self.step_size,
             "above 0, or null for 2.5 eps / steps",
         )
-        require_linf_length("attack.step_size", self.step_size or 0)
+        if self.norm == "linf":
+            require_linf_length("attack.eps", self.eps)
+            require_linf_length("attack.step_size", self.step_size or 0)
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,8 @@ class FinetuneConfig:
         batch_norm: frozen keeps a ResNet's stored statistics; train updates them.
         preprocessing: clip, authors_code, ...; null for the model's own.
         loader_resize: how images are resized to the attack resolution.
-        templates: prompts with {} for the class name; null for the data's or the model's own.
+        templates: prompts with {} for the class name, single for one or ensemble for 80; null for
+            the data's or the model's own.
         hold_out: fraction of the training images held out for model selection.
         evaluate_every: steps between evaluations on the held-out set; null for every epoch.
         checkpoint_every: steps between checkpoints; one is saved at every evaluation, too.
@@ -265,7 +270,8 @@ class EvaluateConfig:
         preprocessing: clip, authors_code, ...; null for the model's own.
         loader_resize: how images are resized to the attack resolution; null for the way that the
             model was fine-tuned with, clip where it was not.
-        templates: prompts with {} for the class name; null for the data's or the model's own.
+        templates: prompts with {} for the class name, single for one or ensemble for 80; null for
+            the data's or the model's own.
         seed: of noise and sampling.
         device: where to run.
         workers: processes that load images.
@@ -329,10 +335,14 @@ Config = FinetuneConfig | EvaluateConfig
 def check_templates(templates: list[str] | None) -> None:
     """Refuse prompts that do not say where the class name goes.
 
+    A name in ``TEMPLATE_SETS``, alone, stands for its prompts.
+
     Raises:
         RequestError: if the list is empty, or a template does not hold ``{}`` once, its only brace.
     """
     require(templates is None or len(templates) > 0, "templates", templates, "a list, or null")
+    if templates and len(templates) == 1 and templates[0] in TEMPLATE_SETS:
+        return
     for template in templates or []:
         require_template("templates", template)
 

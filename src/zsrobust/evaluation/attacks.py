@@ -129,10 +129,12 @@ class RequestedAttacks:
         found = read_transfer(name)
         if not found:
             return _make(self.config, name, threat)
+        from zsrobust.data.published.prompts import prompts_of
+
         inner, surrogate_name = found
         surrogate = self.surrogates[surrogate_name].classifier(
             images.class_names,
-            self.config.templates or images.templates or None,
+            prompts_of(images, self.config.templates),
             lambda _: None,  # Told before, as of every model.
         )
         attack = _make(self.config, inner, threat)

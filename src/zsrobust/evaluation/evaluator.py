@@ -18,13 +18,14 @@ from zsrobust.config.run_folder import claimed, find_run
 from zsrobust.config.schema import EvaluateConfig
 from zsrobust.data.image_set import ImageSet
 from zsrobust.data.loading import attack_resolution
+from zsrobust.data.published.prompts import prompts_of
 from zsrobust.evaluation.attacks import RequestedAttacks
 from zsrobust.evaluation.cell import Cell, Measurement
 from zsrobust.evaluation.checks.diagnostics import diagnose
 from zsrobust.evaluation.checks.sanity import check_cells
 from zsrobust.evaluation.checks.snapshot import snapshots
 from zsrobust.evaluation.compute import Probing, compute_chunks, compute_rows
-from zsrobust.evaluation.inputs import Given, models_of, sets_of, templates_of
+from zsrobust.evaluation.inputs import Given, models_of, sets_of
 from zsrobust.evaluation.results import Results
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.folding import folded
@@ -120,7 +121,9 @@ def _cell(
     folder: Path,
 ) -> Cell:
     doubts: list[str] = []
-    classifier = model.classifier(images.class_names, templates_of(config, images), doubts.append)
+    classifier = model.classifier(
+        images.class_names, prompts_of(images, config.templates), doubts.append
+    )
     if tower is not model.encoder:
         classifier.encoder = tower
     resolution = attack_resolution(images, model.preprocessing.image_size)

@@ -11,6 +11,7 @@ import torch
 from zsrobust.attacks import Attack
 from zsrobust.config.schema import EvaluateConfig
 from zsrobust.data.image_set import ImageSet
+from zsrobust.data.published.prompts import prompts_of
 from zsrobust.data.registry import opening
 from zsrobust.data.suites import expand
 from zsrobust.data.verify import readable, say_notes, with_content_stamp
@@ -116,7 +117,7 @@ def sets_of(config: EvaluateConfig, given: Given, models: Sequence[CLIPModel]) -
         for images in opened.values():
             model.check_classes(
                 images.class_names,
-                templates_of(config, images),
+                prompts_of(images, config.templates),
                 images.name,
                 lambda doubt: say(f"warning: {doubt}"),
             )
@@ -125,8 +126,3 @@ def sets_of(config: EvaluateConfig, given: Given, models: Sequence[CLIPModel]) -
         for images in opened.values()
     ]
     return [with_content_stamp(one) if one.name in given.data else one for one in read]
-
-
-def templates_of(config: EvaluateConfig, images: ImageSet) -> Sequence[str] | None:
-    """The prompts asked for, else the set's own, else None for the model's."""
-    return config.templates or images.templates or None

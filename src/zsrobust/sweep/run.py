@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from zsrobust.data.published.prompts import prompts_of
 from zsrobust.data.registry import opening
 from zsrobust.data.suites import expand, single
 from zsrobust.evaluation.evaluated_run import EvaluatedRun
@@ -54,7 +55,7 @@ def run_sweep(sweep: Sweep) -> Swept:
         images = opening(spec, "test")()
         for model in models:
             model.check_classes(
-                images.class_names, sweep.evaluation.templates or images.templates, images.name
+                images.class_names, prompts_of(images, sweep.evaluation.templates), images.name
             )
     work(sweep.jobs, Steps("", 1).say)
     run = gather(sweep.evaluated(), sweep.out)

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from itertools import zip_longest
 from pathlib import Path
 
+from zsrobust.data.published.prompts import prompts_of
 from zsrobust.data.registry import opening
 from zsrobust.data.suites import expand, single
 from zsrobust.evaluation.evaluated_run import EvaluatedRun
@@ -163,7 +164,7 @@ def _check(jobs: Sequence[Job]) -> None:
         for spec in expand(evaluated.data):
             images = opening(spec, "test")()
             for model in models:
-                templates = evaluated.templates or images.templates
+                templates = prompts_of(images, evaluated.templates)
                 model.check_classes(images.class_names, templates, images.name)
 
 

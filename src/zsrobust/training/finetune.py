@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from zsrobust.config.run_folder import claimed, find_run
 from zsrobust.config.schema import FinetuneConfig, recipe_hash
 from zsrobust.data.image_set import ImageSet
 from zsrobust.data.loading import attack_resolution
+from zsrobust.data.published.prompts import expand_templates, prompts_of
 from zsrobust.data.registry import opening
 from zsrobust.data.split import hold_out
 from zsrobust.data.suites import single
@@ -148,8 +148,12 @@ def trainer_of(config: FinetuneConfig, folder: Path, accelerator: Accelerator) -
         classifier=_classifier(tuned, data, config, accelerator),
         feed=feed,
         step=_step(config, trained, encoder, original, data, accelerator),
-        selection_attack=PGD(ThreatModel(eps=config.attack.eps), steps=10, seed=config.seed),
+        selection_attack=PGD(_threat(config), steps=10, seed=config.seed),
     )
+
+
+def _threat(config: FinetuneConfig) -> ThreatModel:
+    return ThreatModel(config.attack.norm, config.attack.eps)
 
 
 def _batch_size(config: FinetuneConfig, images: int, world_size: int) -> int:
@@ -173,7 +177,7 @@ def _training_data(model: CLIPModel, config: FinetuneConfig) -> ImageSet:
     say = Steps("", 1).say
     model.check_classes(
         data.class_names,
-        _templates(data, config),
+        prompts_of(data, config.templates),
         data.name,
         lambda doubt: say(f"warning: {doubt}"),
     )
@@ -185,10 +189,6 @@ def _training_data(model: CLIPModel, config: FinetuneConfig) -> ImageSet:
             f"prompts of {config.method}, which are longer than its context, as of {cut[0]!r}"
         )
     return readable(data, config.on_unreadable)
-
-
-def _templates(data: ImageSet, config: FinetuneConfig) -> Sequence[str] | None:
-    return config.templates or data.templates or None
 
 
 def _tuned(model: CLIPModel, data: ImageSet, config: FinetuneConfig) -> CLIPModel:
@@ -206,7 +206,7 @@ def _tuned(model: CLIPModel, data: ImageSet, config: FinetuneConfig) -> CLIPMode
         method=label if model.method == "original" else f"{model.method}, then {label}",
         recipe=recipe_hash(config),
         loader_resize=config.loader_resize,
-        default_templates=tuple(config.templates or model.default_templates),
+        default_templates=expand_templates(config.templates or model.default_templates),
     )
 
 
@@ -214,7 +214,9 @@ def _classifier(
     model: CLIPModel, data: ImageSet, config: FinetuneConfig, accelerator: Accelerator
 ) -> ZeroShotClassifier:
     # Doubtful names were reported when they were checked.
-    classifier = model.classifier(data.class_names, _templates(data, config), lambda _: None)
+    classifier = model.classifier(
+        data.class_names, prompts_of(data, config.templates), lambda _: None
+    )
     return classifier.to(accelerator.device)
 
 
@@ -237,7 +239,7 @@ def _step(
         weight_decay=settings.weight_decay,
     )
     attack = PGD(
-        ThreatModel(eps=config.attack.eps),
+        _threat(config),
         steps=config.attack.steps,
         step_size=config.attack.step_size,
         random_start=config.attack.random_start,

@@ -12,7 +12,7 @@ from zsrobust.attacks import PGD
 from zsrobust.config.schema import FinetuneConfig, to_plain
 from zsrobust.training.feed import Feed
 from zsrobust.training.held_out import HeldOut
-from zsrobust.utils.units import Eps
+from zsrobust.utils.units import Eps, format_radius
 
 # What of a configuration tells how a model was made, and nothing about the machine.
 SETTINGS = (
@@ -32,17 +32,20 @@ def settings_of(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def run_record(
-    config: FinetuneConfig, feed: Feed, selection_attack: PGD, found: HeldOut
+    config: FinetuneConfig, feed: Feed, warmup_steps: int, selection_attack: PGD, found: HeldOut
 ) -> dict[str, Any]:
     """What the run trained on and how, and what its model scored on held-out images.
 
     Args:
         config: of the run.
         feed: its images.
+        warmup_steps: those that it took, which may be fewer than the configuration asks for.
         selection_attack: on held-out images.
         found: accuracies there, in [0, 1].
     """
     settings = settings_of(to_plain(config))
+    settings |= {"batch_size": feed.batch_size}
+    settings["optimizer"]["warmup_steps"] = warmup_steps
     attack = config.attack
     if attack.step_size is None:
         settings["attack"]["step_size"] = str(Eps(2.5 * attack.eps / attack.steps))
@@ -55,9 +58,14 @@ def run_record(
         "held_out": {
             **asdict(found),
             "n": len(feed.held_out),
-            "attack": f"{selection_attack.name} at {attack.eps}",
+            "attack": described(selection_attack),
         },
     }
+
+
+def described(attack: PGD) -> str:
+    """An attack and its radius: ``pgd-10 at 1/255``, ``pgd-10 at l2 0.5``."""
+    return f"{attack.name} at {format_radius(attack.threat.norm, attack.threat.eps)}"
 
 
 def content_hash(content: object) -> str:

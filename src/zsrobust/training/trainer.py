@@ -26,7 +26,7 @@ from zsrobust.training.feed import Feed
 from zsrobust.training.held_out import HeldOut, evaluate_held_out
 from zsrobust.training.metrics import MetricsLog, held_out_figure, shown
 from zsrobust.training.non_finite import NonFiniteSteps
-from zsrobust.training.record import content_hash, run_record
+from zsrobust.training.record import content_hash, described, run_record
 from zsrobust.training.step import TrainingStep, learning_rate
 from zsrobust.utils.distributed import on_first
 from zsrobust.utils.environment import environment, record
@@ -219,7 +219,7 @@ class Trainer:
         self.held_out_now = found = found.with_warning(self.done, self.original)
         if self.done == 0:
             self.original = found
-        attack = f"{self.selection_attack.name} at {self.config.attack.eps}"
+        attack = described(self.selection_attack)
         distance = self._distance()
         self.log.append(
             kind="held_out",
@@ -260,7 +260,7 @@ class Trainer:
             return
         self.best = found
         about = {
-            **run_record(self.config, self.feed, self.selection_attack, found),
+            **run_record(self.config, self.feed, self.warmup_steps, self.selection_attack, found),
             "step": self.done,
             "total_steps": self.total_steps,
             "finished": False,

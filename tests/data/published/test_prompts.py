@@ -6,7 +6,7 @@ import pytest
 
 from zsrobust.data.image_set import ImageSet
 from zsrobust.data.names import class_names, published_spellings, tiny_imagenet_names
-from zsrobust.data.published.prompts import templates, with_prompts
+from zsrobust.data.published.prompts import expand_templates, prompts_of, templates, with_prompts
 from zsrobust.data.published.sets import published_sets
 from zsrobust.data.readers import FileReader
 from zsrobust.utils.errors import RequestError
@@ -166,3 +166,19 @@ def test_every_template_has_one_place_for_the_name(kind: str) -> None:
 def test_plain_leaves_templates_to_the_model() -> None:
     images = opened("dtd", class_names("dtd", published_spellings("dtd")))
     assert with_prompts(images, "dtd", "plain") == images
+
+
+def test_what_is_asked_for_replaces_the_sets_own_templates():
+    images = with_prompts(
+        opened("dtd", class_names("dtd", published_spellings("dtd"))), "dtd", "clip"
+    )
+    assert prompts_of(images) == images.templates != ()
+    assert prompts_of(images, ["a {}", "the {}"]) == ("a {}", "the {}")
+    assert prompts_of(images, ["single"]) == ("This is a photo of a {}",)
+    ensemble = prompts_of(images, ["ensemble"])
+    assert len(set(ensemble)) == 80
+    assert {"a photo of the hard to see {}.", "itap of my {}."} <= set(ensemble)
+    assert all(text.count("{}") == 1 for text in ensemble)
+    plain = with_prompts(images, "dtd", "plain")
+    assert prompts_of(plain) is None
+    assert expand_templates(["single {}"]) == ("single {}",)

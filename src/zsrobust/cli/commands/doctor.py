@@ -14,7 +14,7 @@ from zsrobust.cli.parser import Parser
 from zsrobust.utils.errors import RunError
 from zsrobust.utils.files import local_path
 
-STYLES = {"ok": "green", "note": "yellow", "broken": "bold red"}
+STYLES = {"ok": "green", "absent": "dim", "note": "yellow", "broken": "bold red"}
 
 
 def parsers() -> list[Parser]:

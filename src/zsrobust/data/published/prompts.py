@@ -49,15 +49,35 @@ def with_prompts(images: ImageSet, kind: str, preset: str) -> ImageSet:
     return replace(images, templates=() if preset == "plain" else templates(preset, kind))
 
 
+def prompts_of(images: ImageSet, asked: Sequence[str] | None = None) -> tuple[str, ...] | None:
+    """The templates for a set: those ``asked`` for, else its own; None for the model's default."""
+    return expand_templates(asked) if asked else images.templates or None
+
+
+def expand_templates(asked: Sequence[str]) -> tuple[str, ...]:
+    """The templates themselves, where ``single`` or ``ensemble`` alone stands for them.
+
+    ``single`` is the template of TeCoA's and PMG-AFT's scripts, ``ensemble`` are OpenAI's 80 for
+    ImageNet (Radford et al., 2021).
+    """
+    if list(asked) == ["single"]:
+        return (AUTHORS_TEMPLATE,)
+    return _ensemble() if list(asked) == ["ensemble"] else tuple(asked)
+
+
+def _ensemble() -> tuple[str, ...]:
+    import open_clip
+
+    return tuple(fill("{}") for fill in open_clip.OPENAI_IMAGENET_TEMPLATES)
+
+
 def templates(preset: str, kind: str) -> tuple[str, ...]:
     """The templates of ``paper`` or ``clip`` for a set; empty for the model's default."""
     known = published_sets()[kind]
     if preset == "paper":
         return (known.paper_template,) if known.paper_template else ()
     if kind in IMAGENET_FAMILY or kind == "tiny-imagenet":
-        import open_clip
-
-        return tuple(fill("{}") for fill in open_clip.OPENAI_IMAGENET_TEMPLATES)
+        return _ensemble()
     return known.clip_templates
 
 

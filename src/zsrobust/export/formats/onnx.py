@@ -67,7 +67,7 @@ SIDE is in the file: `session.get_inputs()[0].shape`. `classifier.onnx`, where t
                 "and one ONNX file holds 2 GB"
             )
         if request.class_names:
-            model.check_classes(request.class_names, request.templates, "the classifier")
+            model.check_classes(request.class_names, _templates(request), "the classifier")
 
     def write(self, model: CLIPModel, folder: Path, request: ExportRequest) -> list[str]:
         """Write the encoder, and a classifier where class names are given."""
@@ -75,9 +75,8 @@ SIDE is in the file: `session.get_inputs()[0].shape`. `classifier.onnx`, where t
         _export(_embedding(model), folder / ENCODER, side, "embeddings")
         notes = [f"It takes images of {side} by {side} pixels; scale and crop yours to that first."]
         if request.class_names:
-            classifier = model.classifier(
-                request.class_names, request.templates, notes.append
-            ).eval()
+            templates = _templates(request)
+            classifier = model.classifier(request.class_names, templates, notes.append).eval()
             _export(classifier, folder / CLASSIFIER, side, "logits")
             _compare_logits(classifier, folder / CLASSIFIER, side)
             names = {"class_names": classifier.class_names, "templates": classifier.templates}
@@ -89,6 +88,13 @@ SIDE is in the file: `session.get_inputs()[0].shape`. `classifier.onnx`, where t
         """The encoder as onnxruntime runs it."""
         run, side = _session(folder / ENCODER)
         return Loaded(lambda shown: run(to_pixels(shown)), None, side)
+
+
+def _templates(request: ExportRequest) -> tuple[str, ...] | None:
+    # It reads data, which --help can do without.
+    from zsrobust.data.published.prompts import expand_templates
+
+    return expand_templates(request.templates) if request.templates else None
 
 
 def _embedding(model: CLIPModel) -> nn.Module:
