@@ -34,7 +34,7 @@ def test_two_processes_find_exactly_what_one_does(config, tmp_path, processes):
         recipe.write_text(yaml.safe_dump(to_plain(settings)))
         run = processes(n, str(tmp_path / "small_chunks.py"), "evaluate", "--config", str(recipe))
         assert run.returncode == 0, run.stderr
-        assert run.stdout.count("average of 2 all") == 1
+        assert run.stdout.count("average of 2 unseen") == 1
         found[n] = Results.read(folder / "results.json"), pq.read_table(folder / "outcomes.parquet")
     (one, its_outcomes), (two, their_outcomes) = found.values()
     assert one.rows == two.rows

@@ -49,6 +49,7 @@ def test_seeds_are_averaged_and_one_without_an_attack_leaves_its_place_empty():
 def test_an_attack_on_fewer_sets_shows_its_samples():
     rows = [row(name, "clip", "original", False, 100, 50, 10) for name in ("two", "ten")]
     rows.append(replace(rows[1], attack="apgd-t", robust_acc=0.02, ci95_robust=(0.01, 0.03)))
-    (line, _) = (group[0] for group in summary_table(Results({}, {}, rows)).groups)
-    assert line[0] == "average of 2 all"
+    (group,) = summary_table(Results({}, {}, rows)).groups
+    line = group[0]
+    assert line[0] == "average of 2 unseen"
     assert line[5] == "2.0 (1.0-3.0) [n 100]"

@@ -10,8 +10,8 @@ from zsrobust.demo.plan import Plan
 from zsrobust.demo.request import DemoRequest
 from zsrobust.demo.run import Finished
 from zsrobust.evaluation.gallery import Gallery
-from zsrobust.reporting.figures.style import method_title
 from zsrobust.reporting.findings import warnings
+from zsrobust.reporting.names import method_title
 from zsrobust.reporting.summary import summary_table
 from zsrobust.reporting.tables import TextTable
 from zsrobust.utils.progress import format_seconds

@@ -311,6 +311,12 @@ class Results(RowTable[Row]):
                 averages.append(_average("unseen", unseen))
         return averages
 
+    @property
+    def shown_averages(self) -> list[Average]:
+        """The averages that tables and figures show: of two that are equal, that of unseen sets."""
+        seen = any(row.seen for row in self.rows)
+        return [one for one in self.averages if seen or one.over == "unseen"]
+
     def as_dict(self) -> dict[str, Any]:
         """What ``results.json`` holds."""
         return {

@@ -12,7 +12,12 @@ from typing import Any
 import yaml
 
 from zsrobust.config.run_folder import CONFIG, require_folders
-from zsrobust.evaluation.comparison.merge import group_by_protocol, merge_results, split_by_model
+from zsrobust.evaluation.comparison.merge import (
+    ModelResults,
+    group_by_protocol,
+    merge_results,
+    split_by_model,
+)
 from zsrobust.evaluation.comparison.protocol import attack_of
 from zsrobust.evaluation.gallery import Gallery
 from zsrobust.evaluation.results import Results
@@ -201,17 +206,32 @@ class Group:
     Attributes:
         runs: the evaluations.
         results: of all their models; findings and sanity reports are those of each run.
-        prefix: of the names of its sections and files; empty where there is one group.
+        parts: by model there, the evaluations that it is in.
+        number: among several groups; 0 where there is one.
     """
 
     runs: list[EvaluationRun]
     results: Results
-    prefix: str
+    parts: dict[str, list[ModelResults]]
+    number: int
 
     @property
     def title(self) -> str:
-        """The folders."""
-        return f"Evaluation {', '.join(str(run.folder) for run in self.runs)}"
+        """Its heading, and what the verdict on it begins with where there are several."""
+        if not self.number:
+            return "Results"
+        attacks = list(dict.fromkeys(row.condition for row in self.results.rows))
+        sets = list(dict.fromkeys(row.dataset for row in self.results.rows))
+        words = [
+            attacks[0] if len(attacks) == 1 else f"{len(attacks)} attacks and radii",
+            sets[0] if len(sets) == 1 else f"{len(sets)} sets",
+        ]
+        return f"Evaluation {self.number}: {', '.join(words)}"
+
+    @property
+    def prefix(self) -> str:
+        """Of the names of its sections and files; empty where there is one group."""
+        return f"evaluation-{self.number}-" if self.number else ""
 
 
 def grouped(evaluations: Sequence[EvaluationRun]) -> list[Group]:
@@ -222,6 +242,5 @@ def grouped(evaluations: Sequence[EvaluationRun]) -> list[Group]:
     for number, of in enumerate(indices, 1):
         runs = [evaluations[index] for index in of]
         parts = [part for index in of for part in split_by_model(*named[index])]
-        prefix = f"evaluation-{number}-" if len(indices) > 1 else ""
-        groups.append(Group(runs, merge_results(parts)[0], prefix))
+        groups.append(Group(runs, *merge_results(parts), number if len(indices) > 1 else 0))
     return groups

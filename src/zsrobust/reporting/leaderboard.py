@@ -26,7 +26,8 @@ from zsrobust.reporting.html.sections.protocol import (
     describe_preprocessing,
 )
 from zsrobust.reporting.inputs import EvaluationRun, read_inputs
-from zsrobust.reporting.tables import sampling_notes
+from zsrobust.reporting.tables import TextTable, sampling_notes
+from zsrobust.reporting.verdict import verdict
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.files import write_text
 
@@ -65,6 +66,7 @@ class Board:
         sets: all sets that a row has.
         protocol: in a sentence, what all rows share.
         entries: the rows.
+        verdict: whether the first row's lead is significant; empty for printed rows.
     """
 
     attack: str
@@ -73,6 +75,24 @@ class Board:
     sets: list[str]
     protocol: str
     entries: list[Entry]
+    verdict: str = ""
+
+    @property
+    def title(self) -> str:
+        """Attack and sets."""
+        sets = self.common[0] if len(self.common) == 1 else f"{len(self.common)} sets"
+        return f"{self.attack}, {sets}"
+
+    @property
+    def every_set(self) -> TextTable:
+        """Robust and clean accuracy of every row on every set; the fewer of both are columns."""
+        names = [entry.name for entry in self.entries]
+        cells = [[_percent(entry.by_set[one]) for one in self.sets] for entry in self.entries]
+        if len(names) > len(self.sets):
+            rows = [[name, *row] for name, row in zip(names, cells, strict=True)]
+            return TextTable(["model", *self.sets], [rows])
+        by_set = zip(self.sets, *cells, strict=True)
+        return TextTable(["data set", *names], [[list(row) for row in by_set]])
 
     def rank(self, entry: Entry) -> int:
         """1 for the most robust; equals share a rank."""
@@ -127,7 +147,8 @@ def _board(group: Sequence[ModelResults], runs: dict[str, EvaluationRun]) -> Boa
     }
     in_common = set.intersection(*of_model.values())
     rows = [row for row in results.rows if row.dataset in in_common]
-    places, series = accuracy_series(replace(results, rows=rows), condition)
+    compared = replace(results, rows=rows)
+    places, series = accuracy_series(compared, condition)
     sets = list(dict.fromkeys(row.dataset for row in results.rows))
     averages = _averages(places)
     entries = [
@@ -155,14 +176,14 @@ def _board(group: Sequence[ModelResults], runs: dict[str, EvaluationRun]) -> Boa
         f"{first.results.protocol['robust']}"
         + ("; ‡ two-phase estimates, counted in each protocol" if sampled else ""),
         entries=entries,
+        verdict=verdict(compared, parts, condition),
     )
 
 
 def _averages(places: Sequence[Place]) -> list[str]:
-    """The one that is ranked by, then the other if it is over other sets."""
+    """The one that is ranked by, then the other where it differs."""
     main = main_average(places)
-    others = [place.name for place in places if place.average and place.n != main.n]
-    return [main.name, *others]
+    return [main.name, *(one.name for one in places if one.average and one != main)]
 
 
 def _of(results: Results, one: Series) -> list[Row]:
@@ -331,22 +352,20 @@ def write_leaderboard(folders: Sequence[Path], out: Path) -> Ranked:
     text = rendered(
         LEADERBOARD,
         title="Leaderboard of zero-shot robustness",
-        lead=[
-            "Accuracy in per cent. Only rows that were measured the same way are in one table, and "
-            "ranks hold within a table alone: a set attacked at another size, with other steps or "
-            "on other numbers of samples is another measurement, and so is every paper's.",
-            "Rows are ranked by their average robust accuracy over the sets that all rows of the "
-            "table have in common. Where intervals overlap, a rank is no proof: zsrobust compare "
-            "tests two models on the same samples.",
+        verdicts=[
+            f"{board.title}: {board.verdict}" if len(ranked.ours) > 1 else board.verdict
+            for board in ranked.ours
         ],
+        lead=[],
         foot=[
-            "Computed from results files alone. The table is sorted by its headings and filtered "
-            "where JavaScript runs; without it, all rows are shown, the most robust first."
+            "Accuracy in per cent, from results files alone. Only rows that were measured the same "
+            "way are in one table, and ranks hold within a table alone. Rows are ranked by their "
+            "average robust accuracy over the sets that all rows of the table have in common. A "
+            "rank by itself is no proof: zsrobust compare tests two models on the same samples."
         ],
         ours=ranked.ours,
         published=ranked.published,
         figure=_figure,
-        percent=_percent,
     )
     try:
         write_text(out, text)

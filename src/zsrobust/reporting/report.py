@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import matplotlib
 
+from zsrobust.evaluation.gallery import Gallery
+from zsrobust.reporting.figures.series import strongest
 from zsrobust.reporting.figures.style import save_figure
 from zsrobust.reporting.html.blocks import Block, Chart, Grid, Section
 from zsrobust.reporting.html.page import REPORT, rendered, require_ours
-from zsrobust.reporting.html.sections.accuracy import accuracy_sections, summary_blocks
+from zsrobust.reporting.html.sections.accuracy import (
+    accuracy_sections,
+    accuracy_tables,
+    summary_grid,
+)
 from zsrobust.reporting.html.sections.findings import findings_section, warning_blocks
 from zsrobust.reporting.html.sections.gallery import MOST, gallery_chart, gallery_section
 from zsrobust.reporting.html.sections.protocol import protocol_section, rows_table
 from zsrobust.reporting.html.sections.published import published_section
-from zsrobust.reporting.html.sections.training import training_section
+from zsrobust.reporting.html.sections.training import runs_section, training_section
 from zsrobust.reporting.inputs import Group, Inputs, grouped, read_inputs
+from zsrobust.reporting.verdict import verdict
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.files import atomic_folder, write_text
 
@@ -62,11 +69,11 @@ def write_report(folders: Sequence[Path], out: Path) -> Written:
         text = rendered(
             REPORT,
             title="Robustness report",
-            lead=_lead(inputs, groups),
+            verdicts=[_verdict(group) for group in groups],
+            lead=_lead(groups),
             foot=[
-                "Computed from results files alone. Tables can be sorted by their headings where "
-                f"JavaScript runs; every table and figure is in the folder {FILES} next to this "
-                "page."
+                f"Made from {', '.join(_folders(inputs))}, from results files alone. Every table "
+                f"and figure is in the folder {FILES} next to this page."
             ],
             sections=sections,
             files=FILES,
@@ -85,17 +92,25 @@ def write_report(folders: Sequence[Path], out: Path) -> Written:
     return Written(page, sorted((out / FILES).iterdir()))
 
 
-def _lead(inputs: Inputs, groups: Sequence[Group]) -> list[str]:
-    runs = [str(run.folder) for run in inputs.evaluations]
-    runs += [str(run.folder) for run in inputs.trainings]
-    lines = [f"From {', '.join(runs or [str(folder) for folder, _ in inputs.galleries])}."]
-    if len(groups) > 1:
-        lines.append(
-            f"The evaluations are in {len(groups)} groups, for they are not on the same sets and "
-            "attacks, or were measured differently: figures of different groups must not be "
-            "compared."
-        )
-    return lines
+def _verdict(group: Group) -> str:
+    text = verdict(group.results, group.parts, strongest(group.results))
+    return f"{group.title}: {text}" if group.number else text
+
+
+def _lead(groups: Sequence[Group]) -> list[str]:
+    if len(groups) < 2:
+        return []
+    return [
+        f"The evaluations are in {len(groups)} groups, for they are not on the same sets and "
+        "attacks, or were measured differently: figures of different groups must not be compared."
+    ]
+
+
+def _folders(inputs: Inputs) -> list[str]:
+    found = [run.folder for run in inputs.evaluations]
+    found += [run.folder for run in inputs.trainings]
+    found += [folder for folder, _ in inputs.galleries]
+    return list(dict.fromkeys(map(str, found)))
 
 
 def _sections(inputs: Inputs, groups: Sequence[Group]) -> list[Section]:
@@ -103,35 +118,52 @@ def _sections(inputs: Inputs, groups: Sequence[Group]) -> list[Section]:
         Section(
             group.title,
             f"{group.prefix}evaluation",
-            [*warning_blocks(group), *summary_blocks(group)],
-            [
-                *accuracy_sections(group),
-                *(one for one in [published_section(group)] if one),
-                findings_section(group),
-                protocol_section(group),
-            ],
+            [summary_grid(group), *warning_blocks(group)],
+            accuracy_sections(group),
         )
         for group in groups
     ]
     if inputs.trainings:
         sections.append(training_section(inputs.trainings))
+    most = MOST // max(1, len(inputs.galleries))
     sections += [
-        gallery_section(folder, gallery, _gallery_name(number), most=MOST // len(inputs.galleries))
-        for number, (folder, gallery) in enumerate(inputs.galleries)
+        gallery_section(gallery, f"Gallery {number}".removesuffix(" 1"), name, most=most)
+        for number, (name, gallery) in enumerate(_galleries(inputs), 1)
     ]
+    appendix = [part for group in groups for part in _appendix(group)]
+    if inputs.trainings:
+        appendix.append(runs_section(inputs.trainings))
+    if appendix:
+        sections.append(Section("Appendix", "appendix", [], appendix))
     return sections
 
 
-def _gallery_name(number: int) -> str:
-    return f"gallery-{number + 1}" if number else "gallery"
+def _appendix(group: Group) -> Iterator[Section]:
+    parts = [
+        Section("All results", f"{group.prefix}all-results", accuracy_tables(group)),
+        *(one for one in [published_section(group)] if one),
+        findings_section(group),
+        protocol_section(group),
+    ]
+    for part in parts:
+        title = f"Evaluation {group.number}: {part.title}" if group.number else part.title
+        yield replace(part, title=title)
+
+
+def _galleries(inputs: Inputs) -> list[tuple[str, Gallery]]:
+    """Each gallery with the name of its section and figure."""
+    return [
+        (f"gallery-{number}" if number > 1 else "gallery", gallery)
+        for number, (_, gallery) in enumerate(inputs.galleries, 1)
+    ]
 
 
 def _kept(sections: Sequence[Section], inputs: Inputs) -> Iterator[Block]:
     """What the folder next to the page holds."""
     for section in sections:
         yield from section.everything()
-    for number, (_, gallery) in enumerate(inputs.galleries):
-        yield gallery_chart(gallery, _gallery_name(number))
+    for name, gallery in _galleries(inputs):
+        yield gallery_chart(gallery, name)
 
 
 def _write(block: Block, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Tables of an evaluation in short: both averages, what each attack leaves, parts of ensembles."""
+"""Tables of an evaluation in short: averages, what each attack leaves, parts of ensembles."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from zsrobust.evaluation.results import Results
 from zsrobust.reporting.figures.series import Place, Point, Series, accuracy_series, main_average
-from zsrobust.reporting.tables import TextTable, sampling_notes, short_names
+from zsrobust.reporting.names import display_names
+from zsrobust.reporting.tables import TextTable, sampling_notes
 
 
 def summary_table(results: Results) -> TextTable:
@@ -86,10 +87,10 @@ def attack_table(results: Results) -> TextTable:
 
 def parts_table(results: Results) -> TextTable | None:
     """For every row of an ensemble, what is left after each of its parts, in their order."""
-    short = short_names(list(dict.fromkeys(row.model for row in results.rows)))
+    names = display_names(results, list(dict.fromkeys(row.model for row in results.rows)))
     rows = [
         [
-            *(row.dataset, short[row.model], row.condition, f"{100 * row.clean_acc:.1f}"),
+            *(row.dataset, names[row.model], row.condition, f"{100 * row.clean_acc:.1f}"),
             ", ".join(f"{part} {100 * left:.1f}" for part, left in row.after_part.items()),
         ]
         for row in results.rows

@@ -10,9 +10,9 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from itertools import compress
 from typing import Any
 
 from rich import box
@@ -20,18 +20,20 @@ from rich.table import Table
 
 from zsrobust.evaluation.checks.collapse import chance_notes
 from zsrobust.evaluation.results import Average, Results, Row
-from zsrobust.models.names import split_scheme
+from zsrobust.reporting.names import short_names
 
 TEXT_COLUMNS = ("data set", "model", "attack", "photograph")
 LONG = 28
 """Letters from which on a cell may be broken into lines."""
-# 12, <0.001, 3.11.7, 84.7 (83.4-85.6), +7.8 (+6.4 to +8.9), 5.0 ± 0.3, 12.0* [of 3], 30 [n 200]
-_FIGURE = re.compile(r"[-+<]?\d[-+±.,()\d\s]*(to [-+.\d]+\))?[*†‡]*( \[(of|n) \d+\])?")
+# 12, <0.001, 3.11.7, 84.7 (83.4-85.6), +7.8 (+6.4 to +8.9), 5.0 ± 0.3, 12.0* [of 3], 30 [n 200],
+# 12.0 / 84.7
+_FIGURE = re.compile(r"[-+<]?\d[-+±.,()\d\s]*(to [-+.\d]+\))?[*†‡]*( \[(of|n) \d+\])?( / [-.\d]+)?")
 _LATEX = str.maketrans(
     {
         **{letter: f"\\{letter}" for letter in "&%$#_{}"},
         **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
         **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "±": r"\textpm{}"},
+        **{"†": r"\textdagger{}", "‡": r"\textdaggerdbl{}", "✓": "+", "✗": "-", "…": r"\dots{}"},
         # After the end of a row a bracket would be an option.
         "[": "{[}",
     }
@@ -85,6 +87,28 @@ class TextTable:
         """For each column ``figure``, ``long`` text or ``text``: how it is set."""
         return [_kind([row[index] for row in self.rows]) for index in range(len(self.columns))]
 
+    def condensed(self) -> TextTable:
+        """For a reader: what is the same in every row is said once, in the last note.
+
+        One row alone is set as a column.
+        """
+        rows = self.rows
+        if len(rows) == 1:
+            pairs = [[name, cell] for name, cell in zip(self.columns, rows[0], strict=True)]
+            return TextTable(["field", "value"], [pairs], self.notes)
+        columns = list(zip(*rows, strict=True))
+        differ = [not at or len(set(column)) > 1 for at, column in enumerate(columns)]
+        same = [
+            f"{name} {column[0]}"
+            for name, column, different in zip(self.columns, columns, differ, strict=True)
+            if not different and column[0] not in ("", "-")
+        ]
+        return TextTable(
+            list(compress(self.columns, differ)),
+            [[list(compress(row, differ)) for row in group] for group in self.groups],
+            [*self.notes, *([f"The same for all: {'; '.join(same)}."] if same else [])],
+        )
+
     def as_csv(self) -> str:
         """As comma-separated values with a line of headings; notes are left out.
 
@@ -98,12 +122,12 @@ class TextTable:
     def as_latex(self, caption: str) -> str:
         """As a LaTeX table of package booktabs, a rule between groups and the notes below."""
         sides = "".join(_SIDES[kind] for kind in self.kinds)
-        lines = [r"\begin{table}", r"\centering", rf"\caption{{{caption.translate(_LATEX)}}}"]
+        lines = [r"\begin{table}", r"\centering", rf"\caption{{{latex(caption)}}}"]
         lines += [rf"\begin{{tabular}}{{{sides}}}", r"\toprule", _latex_row(self.columns)]
         for group in self.groups:
             lines += [r"\midrule", *map(_latex_row, group)]
         lines += [r"\bottomrule", r"\end{tabular}"]
-        lines += [rf"\par {note.translate(_LATEX)}" for note in self.notes]
+        lines += [rf"\par {latex(note)}" for note in self.notes]
         return "\n".join([*lines, r"\end{table}"]) + "\n"
 
 
@@ -123,31 +147,39 @@ def _kind(cells: Sequence[str]) -> str:
     return "long" if max(map(len, cells)) > LONG else "text"
 
 
+def latex(text: str) -> str:
+    """``text`` with what LaTeX reads as a command escaped."""
+    return text.translate(_LATEX)
+
+
 def _latex_row(cells: Sequence[str]) -> str:
-    return f"{' & '.join(cell.translate(_LATEX) for cell in cells)} " + r"\\"
+    return f"{' & '.join(latex(cell) for cell in cells)} " + r"\\"
 
 
-def accuracy_table(results: Results) -> TextTable:
-    """Clean and robust accuracy in per cent with 95 % intervals: sets, then both averages.
+def accuracy_table(results: Results, names: Mapping[str, str] | None = None) -> TextTable:
+    """Clean and robust accuracy in per cent with 95 % intervals: sets, then averages over them.
 
     A line a model and a column an attack where there are few attacks; where there are many, a
     line an attack and a column a model.
+
+    Args:
+        results: of an evaluation.
+        names: what each model is called; by default by its ``short_names``.
     """
     attacks = list(dict.fromkeys(row.condition for row in results.rows))
-    models = list(dict.fromkeys(row.model for row in results.rows))
+    called = names or short_names(list(dict.fromkeys(row.model for row in results.rows)))
     few = len(attacks) <= 2
-    table = _by_model(results, attacks) if few else _by_attack(results, attacks, models)
+    table = _by_model(results, attacks, called) if few else _by_attack(results, attacks, called)
     return replace(table, notes=_notes(results))
 
 
-def _by_model(results: Results, attacks: list[str]) -> TextTable:
+def _by_model(results: Results, attacks: list[str], names: Mapping[str, str]) -> TextTable:
     columns = ["data set", "px", "model", "n", "clean"]
     columns += attacks
-    short = short_names(list(dict.fromkeys(row.model for row in results.rows)))
     groups = [
         [
             _line(
-                [_name(rows[0]), str(rows[0].resolution), short[m], str(rows[0].n)], rows, attacks
+                [_name(rows[0]), str(rows[0].resolution), names[m], str(rows[0].n)], rows, attacks
             )
             for m, rows in by_model.items()
         ]
@@ -156,15 +188,15 @@ def _by_model(results: Results, attacks: list[str]) -> TextTable:
     for over in ("all", "unseen"):
         groups.append(
             [
-                _line([_average_name(of), "", short[m], ""], of, attacks)
+                _line([_average_name(of), "", names[m], ""], of, attacks)
                 for m, of in _averages(results, over).items()
             ]
         )
     return TextTable(columns, [group for group in groups if group])
 
 
-def _by_attack(results: Results, attacks: list[str], models: list[str]) -> TextTable:
-    columns = ["data set", "attack", *short_names(models).values()]
+def _by_attack(results: Results, attacks: list[str], names: Mapping[str, str]) -> TextTable:
+    columns = ["data set", "attack", *names.values()]
     blocks: list[tuple[str, dict[str, list[Row]] | dict[str, list[Average]]]] = []
     for by_model in _by_set(results).values():
         first = next(iter(by_model.values()))[0]
@@ -178,7 +210,7 @@ def _by_attack(results: Results, attacks: list[str], models: list[str]) -> TextT
             blocks.append((_average_name(next(iter(of.values()))), of))
     groups = []
     for name, block in blocks:
-        lines = [_line([], block[model], attacks) for model in models]
+        lines = [_line([], block[model], attacks) for model in names]
         condition = ["clean", *attacks]
         groups.append(
             [[name, attack, *figures] for attack, *figures in zip(condition, *lines, strict=True)]
@@ -196,10 +228,13 @@ def _by_set(results: Results) -> dict[str, dict[str, list[Row]]]:
 def _averages(results: Results, over: str) -> dict[str, list[Average]]:
     """Each model's averages, those over the most sets first.
 
-    An attack that some sets have too few classes for is averaged over the others.
+    An attack that some sets have too few classes for is averaged over the others. One set alone has
+    no average.
     """
     averages: dict[str, list[Average]] = {}
-    for average in results.averages:
+    if len({row.dataset for row in results.rows}) == 1:
+        return averages
+    for average in results.shown_averages:
         if average.over == over:
             averages.setdefault(average.model, []).append(average)
     for of in averages.values():
@@ -209,16 +244,6 @@ def _averages(results: Results, over: str) -> dict[str, list[Average]]:
 
 def _average_name(averages: Sequence[Average]) -> str:
     return f"average of {averages[0].datasets} {averages[0].over}"
-
-
-def short_names(models: Sequence[str]) -> dict[str, str]:
-    """The last part of each model's path or name where that tells them apart, else all of it."""
-    paths = {model: Path(split_scheme(model)[1]) for model in models}
-    last = {model: path.name for model, path in paths.items() if path.exists()}
-    names = {model: last.get(model, model) for model in models}
-    return (
-        names if len(set(names.values())) == len(models) else dict(zip(models, models, strict=True))
-    )
 
 
 def _name(row: Row) -> str:

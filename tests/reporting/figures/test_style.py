@@ -1,7 +1,8 @@
 import pytest
 
 from zsrobust.objectives import OBJECTIVES
-from zsrobust.reporting.figures.style import method_title, styles
+from zsrobust.reporting.figures.style import styles
+from zsrobust.reporting.names import method_title
 
 
 def test_every_method_has_its_own_style() -> None:

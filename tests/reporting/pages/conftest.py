@@ -69,7 +69,7 @@ class Page(HTMLParser):
         if "caption" in self._open:
             self.tables[-1]["caption"] += data
         elif {"td", "th"} & set(self._open):
-            self.tables[-1]["rows"][-1][-1] += data.strip()
+            self.tables[-1]["rows"][-1][-1] += data
 
     def all(self, *tags):
         """The attributes of every element of these kinds."""
@@ -78,7 +78,7 @@ class Page(HTMLParser):
     def table(self, caption):
         """The one table with this text in its caption, headings first."""
         (found,) = [one["rows"] for one in self.tables if caption in one["caption"]]
-        return found
+        return [[" ".join(cell.split()) for cell in row] for row in found]
 
 
 @pytest.fixture(scope="session")

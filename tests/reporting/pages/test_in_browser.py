@@ -119,8 +119,8 @@ def test_figures_take_the_colours_of_the_page(show):
 
 def test_a_table_is_sorted_by_its_headings_within_its_groups(show):
     page = show("report")
-    table = page.locator("table", has_text="Both averages")
-    names = "table:has(caption:has-text('Both averages'))"
+    table = page.locator("table", has_text="Average accuracy")
+    names = "table:has(caption:has-text('Average accuracy'))"
     assert column(page, names, 2) == ["original", "TeCoA", "PMG-AFT"] * 2
     heading = table.locator("thead th").nth(4)
     heading.get_by_role("button").click()
@@ -203,3 +203,46 @@ def test_the_keyboard_reaches_the_content_first(show):
     assert skip.is_visible()
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.id") == "main"
+
+
+def test_a_phone_shows_averages_as_cards_and_figures_whole(show):
+    page = show("report", viewport={"width": 360, "height": 700})
+    table = page.locator("table.cards")
+    card = table.locator("tbody tr").first
+    assert card.bounding_box()["height"] > 80
+    assert table.evaluate("t => t.scrollWidth <= t.parentElement.clientWidth")
+    # The verdict and the first numbers stand on the first screen or two, before any figure.
+    assert card.bounding_box()["y"] < 900
+    drawn = page.locator("figure svg:visible")
+    assert drawn.count() == page.locator("figure").filter(has=page.locator("svg")).count()
+    for box in (one.bounding_box() for one in drawn.all()):
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 360
+    # Type of 8 points, 10 pixels, or nearly.
+    size = "e => parseFloat(getComputedStyle(e).fontSize) * e.getScreenCTM().a"
+    assert page.locator("figure svg:visible text").first.evaluate(size) > 9
+
+
+def test_a_wide_table_says_that_it_scrolls_and_keeps_its_first_column(show):
+    page = show("report", viewport={"width": 360, "height": 700})
+    page.evaluate("document.querySelectorAll('details').forEach((part) => (part.open = true))")
+    box = page.locator(".box.scrolls").filter(has=page.locator("table")).first
+    assert "scroll" in box.evaluate("e => getComputedStyle(e, '::before').content")
+    first = box.locator("tbody th").first
+    before = first.bounding_box()["x"]
+    box.evaluate("e => (e.scrollLeft = e.scrollWidth)")
+    assert box.evaluate("e => e.scrollLeft") > 0
+    assert first.bounding_box()["x"] == before
+
+
+@pytest.mark.parametrize("name", ["report", "leaderboard"])
+def test_a_desktop_cuts_no_table(show, name):
+    page = show(name, viewport={"width": 1300, "height": 900})
+    page.evaluate("document.querySelectorAll('details').forEach((part) => (part.open = true))")
+    assert page.locator(".box.scrolls").count() == 0
+
+
+def test_at_most_four_pages_are_printed_before_the_appendix(show):
+    page = show("report")
+    page.evaluate("document.getElementById('appendix').parentElement.remove()")
+    assert page.pdf(format="A4").count(b"/Type /Page\n") in (1, 2, 3, 4)

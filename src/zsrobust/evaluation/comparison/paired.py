@@ -177,7 +177,7 @@ def _rows(run: EvaluatedRun, model: str) -> dict[tuple[str, ...], Row]:
 
 
 def _lines(condition: str, by_set: dict[str, SamplesOfTwo], seen: set[str]) -> list[Line]:
-    """The sets under one attack, Holm's correction over them, and both averages."""
+    """The sets under one attack, Holm's correction over them, and averages that differ."""
     alone = {name: difference_of([samples]) for name, samples in by_set.items()}
     sizes = {
         name: len(samples[0]) if isinstance(samples, tuple) else samples.n
@@ -190,7 +190,7 @@ def _lines(condition: str, by_set: dict[str, SamplesOfTwo], seen: set[str]) -> l
     ]
     unseen = [name for name in by_set if name not in seen]
     for over, names in (("all", list(by_set)), ("unseen", unseen)):
-        if len(names) > 1:
+        if len(names) > 1 and not (over == "all" and names == unseen):
             average = difference_of([by_set[name] for name in names])
             n = sum(sizes[name] for name in names)
             name = f"average of {len(names)} {over}"

@@ -20,10 +20,13 @@ from zsrobust.reporting.figures.series import (
 )
 from zsrobust.reporting.figures.style import (
     FAINT,
+    NARROW,
     SMALL,
     TEXT,
+    WIDTH,
     Style,
     bare,
+    legend_above,
     new_figure,
     styles,
 )
@@ -32,13 +35,17 @@ ROW, LEAST_ROW, PAGE = 0.4, 0.3, 9.5
 """Inches a set: less where many sets must fit on a page of ``PAGE`` inches."""
 SPREAD = 0.72
 """Share of a row that its series are spread over, so that intervals do not cover each other."""
+LETTERS = 30
+"""Of the name of a set, at most."""
 GAP = 0.6
 """Rows left between the sets and their averages."""
-COLUMNS = 4
-"""Of the legend, at most."""
+NARROW_ROW, LABEL = 0.55, 0.3
+"""Inches a set on a phone, where its name stands above its points, and the share of the name."""
 
 
-def accuracy_figure(results: Results, condition: str | None = None) -> Figure:
+def accuracy_figure(
+    results: Results, condition: str | None = None, *, narrow: bool = False
+) -> Figure:
     """A row a set and, set apart, the averages; clean accuracy left, robust accuracy right.
 
     A point is an accuracy in per cent and its whisker the 95 % interval: Wilson's for a set and
@@ -47,16 +54,20 @@ def accuracy_figure(results: Results, condition: str | None = None) -> Figure:
     Args:
         results: of an evaluation.
         condition: the attack, such as ``pgd-10 1/255``; by default the one that leaves least.
+        narrow: for a phone, each set's name above its points.
 
     Raises:
         RequestError: if no row has that attack.
     """
     condition = condition or strongest(results)
     places, series = accuracy_series(results, condition)
+    sets = [place for place in places if not place.average]
+    places = places if len(sets) > 1 else sets
     heights = np.array([index + GAP * place.average for index, place in enumerate(places)])
     rows = float(heights[-1]) + 1
-    row = min(ROW, max(LEAST_ROW, PAGE / rows))
-    figure = new_figure(1.1 + rows * row)
+    row = NARROW_ROW if narrow else min(ROW, max(LEAST_ROW, PAGE / rows))
+    figure = new_figure(1.1 + rows * row, NARROW if narrow else WIDTH)
+    offsets = [at * (1 - LABEL) + LABEL / 2 if narrow else at for at in _offsets(len(series))]
     # In points, as wide as the series are apart.
     size = min(4.5, 72 * row * SPREAD / len(series))
     panels = cast(Sequence[Axes], figure.subplots(1, 2, sharey=True))
@@ -64,7 +75,7 @@ def accuracy_figure(results: Results, condition: str | None = None) -> Figure:
         bare(panel)
         _stripes(panel, places, heights)
         for one, style, offset in zip(
-            series, styles([s.method for s in series]), _offsets(len(series)), strict=True
+            series, styles([s.method for s in series]), offsets, strict=True
         ):
             points = getattr(one, kind)
             at = [
@@ -76,25 +87,20 @@ def accuracy_figure(results: Results, condition: str | None = None) -> Figure:
         panel.set_title(kind if kind == "clean" else f"under {condition}", fontsize=TEXT)
         panel.set_xlabel("accuracy, %", fontsize=SMALL)
         panel.set_xlim(0, _end(series, kind))
-    panels[0].set_yticks(heights, [_words(place) for place in places])
+    # On a phone the names stand in the panels, at the upper edge of their rows.
+    ticks = heights - 0.5 + LABEL if narrow else heights
+    panels[0].set_yticks(ticks, [_words(place) for place in places])
     for label, place in zip(panels[0].get_yticklabels(), places, strict=True):
         label.set_fontweight("bold" if place.average else "normal")
+        if narrow:
+            label.set(ha="left", va="bottom")
+    if narrow:
+        panels[0].tick_params(axis="y", pad=-3)
+        panels[0].set_zorder(2)
+        panels[0].patch.set_visible(False)
     panels[0].set_ylim(heights[-1] + 0.5, -0.5)
-    _legend(figure, panels[0])
+    legend_above(figure, panels[0])
     return figure
-
-
-def _legend(figure: Figure, panel: Axes) -> None:
-    """Above the panels, in as many columns as the figure is wide enough for."""
-    handles, labels = panel.get_legend_handles_labels()
-    for columns in range(COLUMNS, 0, -1):
-        legend = figure.legend(
-            handles, labels, loc="outside upper center", ncols=columns, frameon=False, fontsize=TEXT
-        )
-        if legend.get_window_extent().width <= figure.bbox.width:
-            return
-        if columns > 1:
-            legend.remove()
 
 
 def _offsets(count: int) -> list[float]:
@@ -104,7 +110,8 @@ def _offsets(count: int) -> list[float]:
 def _words(place: Place) -> str:
     if place.average:
         return place.name
-    return f"{place.name}{' (seen)' if place.seen else ''}, n {place.n}"
+    name = place.name if len(place.name) <= LETTERS else f"{place.name[: LETTERS - 1]}…"
+    return f"{name}{' (seen)' if place.seen else ''}, n {place.n}"
 
 
 def _stripes(panel: Axes, places: Sequence[Place], heights: np.ndarray) -> None:

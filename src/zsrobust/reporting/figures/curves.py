@@ -9,7 +9,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from zsrobust.reporting.figures.style import FAINT, SMALL, TEXT, Style, bare, new_figure, styles
+from zsrobust.reporting.figures.style import (
+    FAINT,
+    NARROW,
+    SMALL,
+    TEXT,
+    Style,
+    bare,
+    legend_above,
+    new_figure,
+    styles,
+)
 from zsrobust.utils.errors import RequestError
 
 Lines = Sequence[dict[str, Any]]
@@ -21,7 +31,7 @@ _PANELS = (
 )
 
 
-def curves_figure(runs: Sequence[tuple[str, str, Lines]]) -> Figure:
+def curves_figure(runs: Sequence[tuple[str, str, Lines]], *, narrow: bool = False) -> Figure:
     """Loss, clean accuracy and accuracy on attacked images over steps, a colour a label.
 
     Thin lines are batches of training, markers the held-out images that the model is chosen on.
@@ -29,14 +39,16 @@ def curves_figure(runs: Sequence[tuple[str, str, Lines]]) -> Figure:
     Args:
         runs: label, method and the lines of ``metrics.jsonl`` of each; seeds of one recipe share
             their label.
+        narrow: for a phone, the panels below each other.
 
     Raises:
         RequestError: if there is none.
     """
     if not runs:
         raise RequestError("there is no fine-tuning run to draw: name one or more")
-    figure = new_figure(2.9)
-    panels = cast(Sequence[Axes], figure.subplots(1, len(_PANELS)))
+    figure = new_figure(7.5, NARROW) if narrow else new_figure(2.9)
+    shape = (len(_PANELS), 1) if narrow else (1, len(_PANELS))
+    panels = cast(Sequence[Axes], figure.subplots(*shape))
     methods = {label: method for label, method, _ in runs}
     of = dict(zip(methods, styles(list(methods.values())), strict=True))
     for axes, (title, trained, held_out) in zip(panels, _PANELS, strict=True):
@@ -52,10 +64,7 @@ def curves_figure(runs: Sequence[tuple[str, str, Lines]]) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         if trained != "total":
             axes.set_ylim(0, 100)
-    handles, labels = panels[1].get_legend_handles_labels()
-    figure.legend(
-        handles, labels, loc="outside upper center", ncols=4, frameon=False, fontsize=TEXT
-    )
+    legend_above(figure, panels[1])
     return figure
 
 
@@ -74,6 +83,8 @@ def _curve(axes: Axes, lines: Lines, key: str, style: Style) -> None:
 
 def _marks(axes: Axes, lines: Lines, key: str, style: Style, label: str) -> None:
     found = [line for line in lines if line.get("kind") == "held_out" and key in line]
+    if not found:
+        return  # The layout would make room for a marker at the figure's corner.
     axes.plot(
         [line["step"] for line in found],
         [100 * line[key] for line in found],

@@ -15,19 +15,20 @@ from matplotlib.ticker import MaxNLocator
 from zsrobust.models.card import CARD, read_card
 from zsrobust.reporting.figures.style import (
     FAINT,
+    NARROW,
     SMALL,
     TEXT,
     Style,
     bare,
-    method_title,
     new_figure,
     styles,
 )
+from zsrobust.reporting.names import method_title
 from zsrobust.training.metrics import read_metrics
 from zsrobust.utils.errors import RequestError
 
-BESIDE_EACH_OTHER = 4
-"""Methods whose names fit below their bars."""
+BESIDE_EACH_OTHER = 36
+"""Letters of names that fit below their bars, each as long as the longest."""
 
 
 @dataclass(frozen=True)
@@ -70,13 +71,14 @@ def read_moved(run: Path) -> Moved:
         raise RequestError(f"{run} is no finished fine-tuning run: {error!r}") from None
 
 
-def distance_figure(runs: Sequence[Path]) -> Figure:
+def distance_figure(runs: Sequence[Path], *, narrow: bool = False) -> Figure:
     """Left the distance of each method's selected model, right its growth over training.
 
     Where a method has several runs the bar is their mean, and each run a point and a line.
 
     Args:
         runs: run folders of ``finetune``.
+        narrow: for a phone, the panels below each other.
 
     Raises:
         RequestError: if one is no finished run.
@@ -85,9 +87,14 @@ def distance_figure(runs: Sequence[Path]) -> Figure:
     for run in runs:
         moved = read_moved(run)
         groups.setdefault(moved.method, []).append(moved)
-    many = len(groups) > BESIDE_EACH_OTHER
-    figure = new_figure(3.8 if many else 2.9)
-    bars, lines = cast(Sequence[Axes], figure.subplots(1, 2, width_ratios=[2, 3]))
+    longest = max(len(method_title(method)) for method in groups)
+    many = len(groups) * longest > BESIDE_EACH_OTHER
+    if narrow:
+        figure = new_figure(6.6 if many else 5.6, NARROW)
+        bars, lines = cast(Sequence[Axes], figure.subplots(2, 1))
+    else:
+        figure = new_figure(3.8 if many else 2.9)
+        bars, lines = cast(Sequence[Axes], figure.subplots(1, 2, width_ratios=[2, 3]))
     for axes in (bars, lines):
         bare(axes)
         axes.grid(axis="y", color=FAINT, linewidth=0.6)
@@ -106,7 +113,7 @@ def distance_figure(runs: Sequence[Path]) -> Figure:
     bars.set_title("distance of the evaluated model", fontsize=TEXT)
     bars.margins(y=0.15)
     lines.set_xlabel("training step", fontsize=SMALL)
-    lines.set_title("distance while training (ring: the evaluated model)", fontsize=TEXT)
+    lines.set_title("distance while training (ring: evaluated model)", fontsize=TEXT)
     lines.set_ylim(bottom=0)
     lines.xaxis.set_major_locator(MaxNLocator(integer=True))
     if not many:

@@ -8,7 +8,17 @@ from matplotlib.figure import Figure
 
 from zsrobust.evaluation.results import Results
 from zsrobust.reporting.figures.series import Point, accuracy_series, main_average
-from zsrobust.reporting.figures.style import FAINT, SMALL, TEXT, bare, new_figure, styles
+from zsrobust.reporting.figures.style import (
+    FAINT,
+    NARROW,
+    SMALL,
+    TEXT,
+    WIDTH,
+    bare,
+    legend_above,
+    new_figure,
+    styles,
+)
 from zsrobust.utils.errors import RequestError
 
 COLUMNS = 2
@@ -28,11 +38,15 @@ def attacks_with_radii(results: Results) -> dict[tuple[str, str], dict[float, st
     }
 
 
-def eps_figure(results: Results) -> Figure:
+def eps_figure(results: Results, *, narrow: bool = False) -> Figure:
     """A panel an attack, a curve a method over the radii; clean accuracy is at radius 0.
 
     Points are the average of :func:`main_average`, in per cent, with 95 % intervals. Radii are in
     pixel levels of 255 in L-inf, and as they are in L2.
+
+    Args:
+        results: of an evaluation.
+        narrow: for a phone, the panels below each other.
 
     Raises:
         RequestError: if no attack has two radii.
@@ -40,9 +54,9 @@ def eps_figure(results: Results) -> Figure:
     panels = attacks_with_radii(results)
     if not panels:
         raise RequestError("no attack was run at two radii: evaluate with --eps 1/255 4/255")
-    columns = min(COLUMNS, len(panels))
+    columns = 1 if narrow else min(COLUMNS, len(panels))
     rows = -(-len(panels) // columns)
-    figure = new_figure(0.4 + PANEL * rows)
+    figure = new_figure(0.4 + PANEL * rows, NARROW if narrow else WIDTH)
     grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
     for axes, (attack, radii) in zip(grid.flat, panels.items(), strict=False):
         curves, place = _curves(results, radii)
@@ -55,10 +69,7 @@ def eps_figure(results: Results) -> Figure:
     for axes in grid[:, 0]:
         axes.set_ylabel("accuracy, %", fontsize=SMALL)
         axes.set_ylim(bottom=0)
-    handles, labels = grid.flat[0].get_legend_handles_labels()
-    figure.legend(
-        handles, labels, loc="outside upper center", ncols=4, frameon=False, fontsize=TEXT
-    )
+    legend_above(figure, grid.flat[0])
     return figure
 
 

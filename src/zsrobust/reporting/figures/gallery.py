@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import math
-import textwrap
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.textpath import TextPath
 from numpy.typing import NDArray
 
 from zsrobust.evaluation.gallery import Gallery, Item, View
-from zsrobust.reporting.figures.style import SMALL, TEXT, WIDTH, method_title, new_figure
+from zsrobust.reporting.figures.style import SMALL, TEXT, WIDTH, new_figure
+from zsrobust.reporting.names import method_title
 
-# Inches. Text below an attacked image may run on below its change; below the first image
-# it may not, so that its column is wider, as wide as that needs.
 MARGIN, SPACE, LINE = 0.1, 0.08, 0.15
-LEAST_FIRST, MOST_FIRST = 2.1, 2.7
+"""Inches: around everything, between pictures, and of a line of text."""
 LARGEST = 1.3
-LETTERS = 24
-"""Most letters of a class name: what fits below an image."""
-A_LETTER = 0.064
-"""Inches of a letter of small type, on average."""
-A_SMALLER_LETTER = 0.057
-"""Likewise, of the text below an image."""
+"""Inches of the side of a picture, at most."""
+BETWEEN = 0.15
+"""Inches between the text of neighbouring columns, at least."""
+LEAST, MOST = 12, 24
+"""Letters of a class name that a column has room for, and that are shown at most."""
+CAPTION = SMALL - 1
 
 
 def gallery_figure(gallery: Gallery) -> Figure:
@@ -34,35 +34,29 @@ def gallery_figure(gallery: Gallery) -> Figure:
     """
     factor = magnification(gallery)
     titles = [method_title(method) for method in gallery.methods.values()]
-    headings = [""]
-    for name in titles:
-        # A preset has a line of its own: the column is as wide as a picture.
-        called = name.replace("[", "\n[")
-        headings += [f"attacked against\n{called}", f"its change,\ntimes {factor}"]
-    columns = len(headings) - 1
-    first = _first(gallery)
-    side = min(LARGEST, (WIDTH - 2 * MARGIN - first) / columns - SPACE)
-    width = 2 * MARGIN + first + columns * (side + SPACE)
-    footer = textwrap.wrap(
+    column = _column(gallery)
+    side = min(LARGEST, (column - SPACE) / 2)
+    lefts = [MARGIN + (column + BETWEEN) * index for index in range(len(titles) + 1)]
+    width = lefts[-1] + column + MARGIN
+    headings = [
+        _wrapped(f"attacked against {name}, and its change times {factor}", column, TEXT)
+        for name in titles
+    ]
+    footer = _wrapped(
         f"Attack: {gallery.attack}, anew against each model. {gallery.chosen}",
-        int((width - 2 * MARGIN) / A_LETTER),
+        width - 2 * MARGIN,
+        SMALL,
     )
     row = side + LINE * (len(titles) + 2)
-    most_lines = max(heading.count("\n") + 1 for heading in headings)
-    above, below = (most_lines + 0.4) * LINE, LINE * (len(footer) + 1)
+    above = (max(heading.count("\n") + 1 for heading in headings) + 0.4) * LINE
+    below = LINE * (footer.count("\n") + 2)
     height = above + row * len(gallery.items) + below
     figure = new_figure(height, width, arranged=False)
-    for index, heading in enumerate(headings):
-        figure.text(
-            _left(index, side, first) / width,
-            1 - above / height,
-            heading,
-            fontsize=TEXT,
-            va="bottom",
-        )
+    for left, heading in zip(lefts[1:], headings, strict=True):
+        figure.text(left / width, 1 - above / height, heading, fontsize=TEXT, va="bottom")
     for index, item in enumerate(gallery.items):
-        _row(figure, item, gallery, above + row * index, side, first, factor)
-    figure.text(MARGIN / width, below / height, "\n".join(footer), fontsize=SMALL, va="top")
+        _row(figure, item, gallery, above + row * index, side, lefts, column, factor)
+    figure.text(MARGIN / width, below / height, footer, fontsize=SMALL, va="top")
     return figure
 
 
@@ -82,20 +76,59 @@ def change(clean: View, attacked: View, factor: int) -> NDArray[np.float32]:
     return shown
 
 
-def captions(view: View, gallery: Gallery) -> list[str]:
-    """A line a model: its method, what it sees and how surely, with a tick where it is right."""
+def captions(view: View, gallery: Gallery, inches: float) -> list[str]:
+    """A line a model: its method, what it sees and how surely, with a tick where it is right.
+
+    Class names are cut where a line would be longer than ``inches``.
+    """
     lines = []
     for model, method in gallery.methods.items():
-        found = view.predictions[model]
-        short = replace(found, name=textwrap.shorten(found.name, LETTERS, placeholder="…"))
-        lines.append(f"{method_title(method)}: {short.caption}")
+        for letters in range(MOST, 0, -1):
+            line = _caption(view, model, method, letters)
+            if _inches(line, CAPTION) <= inches:
+                break
+        lines.append(line)
     return lines
 
 
-def _first(gallery: Gallery) -> float:
-    """Inches of the first column: its captions fit, within reason."""
-    longest = max(len(line) for item in gallery.items for line in captions(item.views[0], gallery))
-    return min(max(LEAST_FIRST, longest * A_SMALLER_LETTER), MOST_FIRST)
+def _caption(view: View, model: str, method: str, letters: int) -> str:
+    found = view.predictions[model]
+    name = found.name if len(found.name) <= letters else f"{found.name[: letters - 1].rstrip()}…"
+    return f"{method_title(method)}: {replace(found, name=name).caption}"
+
+
+def _longest(gallery: Gallery, letters: int) -> float:
+    """Inches of the longest caption with class names of so many letters."""
+    return max(
+        _inches(_caption(view, model, method, letters), CAPTION)
+        for item in gallery.items
+        for view in item.views
+        for model, method in gallery.methods.items()
+    )
+
+
+def _column(gallery: Gallery) -> float:
+    """Inches of an attacked image and its change side by side, and of the captions below."""
+    columns = 1 + len(gallery.methods)
+    on_a_page = (WIDTH - 2 * MARGIN) / columns - BETWEEN
+    return max(min(2 * LARGEST + SPACE, on_a_page), _longest(gallery, LEAST))
+
+
+def _inches(text: str, size: float) -> float:
+    return float(TextPath((0, 0), text, size=size).get_extents().x1) / 72
+
+
+def _wrapped(text: str, inches: float, size: float) -> str:
+    """In lines of at most ``inches``, broken at spaces and before a preset."""
+    lines = [""]
+    for word in text.replace("[", " [").split():
+        glue = "" if word.startswith("[") else " "
+        longer = f"{lines[-1]}{glue}{word}" if lines[-1] else word
+        if lines[-1] and _inches(longer, size) > inches:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return "\n".join(lines)
 
 
 def _row(
@@ -104,7 +137,8 @@ def _row(
     gallery: Gallery,
     top: float,
     side: float,
-    first: float,
+    lefts: Sequence[float],
+    column: float,
     factor: int,
 ) -> None:
     """One sample, its pictures ``side`` inches wide, from ``top`` inches below the upper edge."""
@@ -114,23 +148,23 @@ def _row(
     figure.text(
         MARGIN / width, 1 - (top + 0.7 * LINE) / height, label, fontsize=SMALL, weight="bold"
     )
-    pictures: list[tuple[NDArray[np.float32], list[str]]] = []
-    for view in item.views:
-        pictures.append((view.pixels, captions(view, gallery)))
+    bottom = 1 - (top + LINE + side) / height
+    for view, left in zip(item.views, lefts, strict=True):
+        pictures = [view.pixels]
         if view.against:
-            pictures.append((change(item.views[0], view, factor), []))
-    for index, (pixels, lines) in enumerate(pictures):
-        left = _left(index, side, first) / width
-        bottom = 1 - (top + LINE + side) / height
-        axes = figure.add_axes((left, bottom, side / width, side / height))
-        axes.imshow(np.clip(pixels.transpose(1, 2, 0), 0, 1), interpolation="nearest")
-        axes.set_xticks([])
-        axes.set_yticks([])
-        for spine in axes.spines.values():
-            spine.set_color("#a0a0a0")
-        figure.text(left, bottom - 0.03 / height, "\n".join(lines), fontsize=SMALL - 1, va="top")
-
-
-def _left(column: int, side: float, first: float) -> float:
-    """Inches from the left edge to a column; the first is ``first`` wide."""
-    return MARGIN + (first + (column - 1) * (side + SPACE) if column else 0)
+            pictures.append(change(item.views[0], view, factor))
+        for number, pixels in enumerate(pictures):
+            at = (left + number * (side + SPACE)) / width
+            axes = figure.add_axes((at, bottom, side / width, side / height))
+            axes.imshow(np.clip(pixels.transpose(1, 2, 0), 0, 1), interpolation="nearest")
+            axes.set_xticks([])
+            axes.set_yticks([])
+            for spine in axes.spines.values():
+                spine.set_color("#a0a0a0")
+        figure.text(
+            left / width,
+            bottom - 0.03 / height,
+            "\n".join(captions(view, gallery, column)),
+            fontsize=CAPTION,
+            va="top",
+        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,8 +9,7 @@ import numpy as np
 
 from zsrobust.evaluation.results import Average, Results, Row
 from zsrobust.evaluation.statistics import Interval, seeds_interval
-from zsrobust.reporting.figures.style import method_title
-from zsrobust.reporting.tables import short_names
+from zsrobust.reporting.names import display_names
 from zsrobust.utils.errors import RequestError
 
 
@@ -89,7 +87,7 @@ def accuracy_series(results: Results, condition: str) -> tuple[list[Place], list
     if not rows:
         there = ", ".join(dict.fromkeys(row.condition for row in results.rows))
         raise RequestError(f"there is no result for {condition}: there are {there}")
-    averages = [one for one in results.averages if one.condition == condition]
+    averages = [one for one in results.shown_averages if one.condition == condition]
     seen = {row.dataset for row in results.rows if row.seen}
     places = {row.dataset: Place(row.dataset, row.n, row.dataset in seen) for row in rows}
     for one in averages:
@@ -105,7 +103,7 @@ def accuracy_series(results: Results, condition: str) -> tuple[list[Place], list
     for one in averages:
         found[one.model][_name(one)] = one
     groups = _groups(results, list(found))
-    labels = _labels(results, groups)
+    labels = display_names(results, [group[0] for group in groups])
     series = [
         Series(
             label=labels[group[0]],
@@ -122,7 +120,7 @@ def accuracy_series(results: Results, condition: str) -> tuple[list[Place], list
 def main_average(places: Sequence[Place]) -> Place:
     """The average that says most: that of unseen sets, or of all where none is unseen."""
     averages = {place.over: place for place in places if place.average}
-    return averages.get("unseen", averages["all"])
+    return averages.get("unseen") or averages["all"]
 
 
 def strongest(results: Results) -> str:
@@ -150,17 +148,6 @@ def _groups(results: Results, models: Sequence[str]) -> list[list[str]]:
         key = (about["source"], _method(results, model), recipe) if recipe else (model,)
         groups.setdefault(key, []).append(model)
     return list(groups.values())
-
-
-def _labels(results: Results, groups: Sequence[Sequence[str]]) -> dict[str, str]:
-    """The method's title, with the model's short name where several groups share it."""
-    titles = {group[0]: method_title(_method(results, group[0])) for group in groups}
-    many = Counter(titles.values())
-    short = short_names([group[0] for group in groups])
-    return {
-        model: title if many[title] == 1 else f"{title} ({short[model]})"
-        for model, title in titles.items()
-    }
 
 
 def _points(seeds: Sequence[dict[str, Row | Average]], kind: str) -> dict[str, Point]:

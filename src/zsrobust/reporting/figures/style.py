@@ -1,4 +1,4 @@
-"""What all figures share: size, colours, markers, names of methods, and how they are saved.
+"""What all figures share: size, colours, markers, and how they are saved.
 
 Colours are those of Okabe and Ito, distinct for every kind of colour vision ("Color universal
 design", 2008); markers differ as well, so that a grey print loses nothing.
@@ -6,7 +6,7 @@ design", 2008); markers differ as well, so that a grey print loses nothing.
 
 from __future__ import annotations
 
-import re
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import cycle
@@ -17,13 +17,18 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from zsrobust.objectives import OBJECTIVES
 from zsrobust.utils.files import atomic_file
 
-WIDTH = 7.5
-"""Inches, about the text width of a page: a point of type stays a point in print."""
+WIDTH, NARROW = 7.5, 3.5
+"""Inches, about the text width of a page and of a phone: a point of type stays a point there."""
 TEXT, SMALL = 9.0, 8.0
 FAINT = "#d9d9d9"
+COLUMNS = 4
+"""Of a legend, at most."""
+ONE_LINE = 0.3
+"""Inches of a legend of one line, which figures have room for."""
+LETTER = 0.08
+"""Inches of a letter of ``TEXT`` points, seldom more."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +65,6 @@ def styles(methods: Sequence[str]) -> list[Style]:
     return given
 
 
-def method_title(method: str) -> str:
-    """A method's name in results, with its registered title: ``pmg_aft[paper]`` is PMG-AFT."""
-    plain = method.replace("[paper]", "")
-    names = "|".join(OBJECTIVES)
-    return re.sub(rf"\b({names})\b", lambda found: OBJECTIVES[found[0]].title, plain)
-
-
 def new_figure(height: float, width: float = WIDTH, *, arranged: bool = True) -> Figure:
     """An empty white figure, in inches, that belongs to no window.
 
@@ -77,6 +75,25 @@ def new_figure(height: float, width: float = WIDTH, *, arranged: bool = True) ->
     )
     FigureCanvasAgg(figure)
     return figure
+
+
+def legend_above(figure: Figure, axes: Axes) -> None:
+    """A legend of what ``axes`` shows, in as many columns as the figure is wide enough for.
+
+    The figure grows by what a legend of several lines takes.
+    """
+    handles, labels = axes.get_legend_handles_labels()
+    letters = int(figure.get_figwidth() / LETTER) - 4
+    labels = [textwrap.fill(label, letters) for label in labels]
+    for columns in range(COLUMNS, 0, -1):
+        legend = figure.legend(
+            handles, labels, loc="outside upper center", ncols=columns, frameon=False, fontsize=TEXT
+        )
+        box = legend.get_window_extent()
+        if box.width <= figure.bbox.width or columns == 1:
+            break
+        legend.remove()
+    figure.set_figheight(figure.get_figheight() + max(0.0, box.height / figure.dpi - ONE_LINE))
 
 
 def bare(axes: Axes) -> None:

@@ -6,12 +6,22 @@ import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from zsrobust.evaluation.statistics import Interval
-from zsrobust.reporting.figures.style import FAINT, SMALL, TEXT, Style, bare, new_figure, styles
+from zsrobust.reporting.figures.style import (
+    FAINT,
+    NARROW,
+    SMALL,
+    TEXT,
+    Style,
+    bare,
+    new_figure,
+    styles,
+)
 from zsrobust.utils.errors import RequestError
 
 PLANE = 4.0
@@ -44,7 +54,7 @@ class Point:
     method: str = ""
 
 
-def tradeoff_figure(points: Sequence[Point], *, condition: str) -> Figure:
+def tradeoff_figure(points: Sequence[Point], *, condition: str, narrow: bool = False) -> Figure:
     """A marker a point with its 95 % intervals as a cross, its seeds as faint dots.
 
     Dashed lines go through every ``original``: left of the upright one clean accuracy was paid,
@@ -54,6 +64,7 @@ def tradeoff_figure(points: Sequence[Point], *, condition: str) -> Figure:
     Args:
         points: what to show, one or more.
         condition: the attack, such as ``pgd-10 1/255, average of 5 unseen``.
+        narrow: for a phone, the legend below the plane.
 
     Raises:
         RequestError: if there is no point.
@@ -62,7 +73,11 @@ def tradeoff_figure(points: Sequence[Point], *, condition: str) -> Figure:
         raise RequestError("there is no point to draw: name one model or more")
     labels = [textwrap.fill(point.label, LETTERS) for point in points]
     lines = sum(label.count("\n") + 1 for label in labels)
-    figure = new_figure(max(PLANE, 0.6 + LINE * lines))
+    figure = (
+        new_figure(PLANE - 0.4 + LINE * lines, NARROW)
+        if narrow
+        else new_figure(max(PLANE, 0.6 + LINE * lines))
+    )
     axes = figure.add_subplot()
     bare(axes)
     axes.grid(color=FAINT, linewidth=0.6)
@@ -70,11 +85,14 @@ def tradeoff_figure(points: Sequence[Point], *, condition: str) -> Figure:
     shown = zip(points, given, labels, strict=True)
     for point, style, label in sorted(shown, key=lambda one: -one[0].robust):
         _cross(axes, point, style, label)
-    axes.set_title(f"under {condition}", fontsize=TEXT)
+    axes.set_title(f"under {condition}", fontsize=TEXT, wrap=narrow)
     axes.set_xlabel("clean accuracy, %", fontsize=SMALL)
     axes.set_ylabel("robust accuracy, %", fontsize=SMALL)
     _within_accuracies(axes)
-    figure.legend(loc="outside right upper", frameon=False, fontsize=TEXT)
+    where: Literal["outside lower left", "outside right upper"] = (
+        "outside lower left" if narrow else "outside right upper"
+    )
+    figure.legend(loc=where, frameon=False, fontsize=TEXT)
     return figure
 
 

@@ -9,6 +9,9 @@ from matplotlib.figure import Figure
 
 from zsrobust.reporting.tables import TextTable
 
+FOLDED = 15
+"""Rows of a table in the appendix beyond which it is folded."""
+
 
 @dataclass(frozen=True)
 class Paragraph:
@@ -42,12 +45,14 @@ class Chart:
         title: its caption.
         alt: what it shows, with its main numbers, for readers who cannot see it.
         figure: the drawing.
+        narrow: the same for a phone; None where the drawing fits one.
     """
 
     name: str
     title: str
     alt: str
     figure: Figure
+    narrow: Figure | None = None
 
 
 @dataclass(frozen=True)
@@ -59,12 +64,21 @@ class Grid:
         caption: what it shows.
         table: its cells.
         folded: whether it is shown once asked for.
+        cards: whether a phone shows each row as a card, for the rows that matter most.
+        condensed: whether the page says once what is the same in all rows.
     """
 
     name: str
     caption: str
     table: TextTable
     folded: bool = False
+    cards: bool = False
+    condensed: bool = False
+
+    @property
+    def shown(self) -> TextTable:
+        """What the page shows; files hold the whole table."""
+        return self.table.condensed() if self.condensed else self.table
 
 
 @dataclass(frozen=True)

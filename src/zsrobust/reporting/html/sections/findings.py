@@ -2,41 +2,49 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator
 
 from zsrobust.evaluation.results import Finding, failed
-from zsrobust.reporting.findings import warnings
 from zsrobust.reporting.html.blocks import Block, Grid, Paragraph, Section
 from zsrobust.reporting.inputs import Group
 from zsrobust.reporting.tables import TextTable
 from zsrobust.utils.units import format_radius
 
+SHOWN = 3
+"""Findings of one check that stand at the top; the appendix has all."""
+
 
 def warning_blocks(group: Group) -> list[Block]:
-    """A warning for every check that failed, of every evaluation.
-
-    Only :func:`findings_section` lists what could not be checked.
-    """
+    """A warning for every check that failed; :func:`findings_section` explains it."""
+    found: dict[str, list[str]] = {}
+    for of, findings in _checked(group):
+        for finding in failed(findings):
+            sentence = f"{of}: {finding.sentence}" if of else finding.sentence
+            found.setdefault(finding.check, []).append(sentence)
     blocks: list[Block] = []
-    for run in group.runs:
-        checked = [report for report in run.results.sanity if not report.refused]
-        where = "" if len(group.runs) == 1 else f"{run.folder}: "
-        for line in warnings(replace(run.results, sanity=checked)):
-            blocks.append(Paragraph(f"{where}{line}", warning=True))
+    for check, sentences in found.items():
+        more = f"; and {len(sentences) - SHOWN} more" if len(sentences) > SHOWN else ""
+        line = f"warning: {check}: {'; '.join(sentences[:SHOWN])}{more}"
+        blocks.append(Paragraph(line, warning=True))
     return blocks
 
 
 def findings_section(group: Group) -> Section:
     """Every check with its verdict: those of the results, and the sanity checks that were run."""
-    rows: list[list[str]] = []
-    for run in group.runs:
-        rows += _rows(f"results of {run.folder}", run.results.findings)
-        for report in run.results.sanity:
-            radius = format_radius(report.norm, report.eps)
-            of = f"{report.model} on {report.dataset} at {radius}, n {report.n}"
-            rows += _rows(of, report.findings)
-            if report.refused:
-                rows.append(["sanity checks", "not run", of, report.refused, ""])
+    rows = [
+        [
+            *(finding.check, "passed" if finding.passed else "FAILED", of or "results"),
+            *(finding.sentence, "" if finding.passed else finding.explanation),
+        ]
+        for of, findings in _checked(group)
+        for finding in [*failed(findings), *(one for one in findings if one.passed)]
+    ]
+    rows += [
+        ["sanity checks", "not run", f"{report.model} on {report.dataset}", report.refused, ""]
+        for run in group.runs
+        for report in run.results.sanity
+        if report.refused
+    ]
     blocks: list[Block] = []
     if rows:
         columns = ["check", "verdict", "of", "found", "what it means"]
@@ -51,15 +59,14 @@ def findings_section(group: Group) -> Section:
                 "the evaluation with --sanity true runs them."
             )
         )
-    return Section("Diagnostic findings", f"{group.prefix}checks", blocks)
+    return Section("Checks", f"{group.prefix}checks", blocks)
 
 
-def _rows(of: str, findings: list[Finding]) -> list[list[str]]:
-    ordered = [*failed(findings), *(finding for finding in findings if finding.passed)]
-    return [
-        [
-            *(finding.check, "passed" if finding.passed else "FAILED", of),
-            *(finding.sentence, finding.explanation),
-        ]
-        for finding in ordered
-    ]
+def _checked(group: Group) -> Iterator[tuple[str, list[Finding]]]:
+    """What was checked, empty for the results of the only evaluation, and the findings."""
+    for run in group.runs:
+        yield ("" if len(group.runs) == 1 else str(run.folder)), run.results.findings
+        for report in run.results.sanity:
+            radius = format_radius(report.norm, report.eps)
+            of = f"{report.model} on {report.dataset} at {radius}, n {report.n}"
+            yield of, report.findings

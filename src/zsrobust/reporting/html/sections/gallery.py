@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +11,8 @@ from PIL import Image
 
 from zsrobust.evaluation.gallery import Gallery, Item, View
 from zsrobust.reporting.figures.gallery import change, gallery_figure, magnification
-from zsrobust.reporting.figures.style import method_title
 from zsrobust.reporting.html.blocks import Block, Chart, Paragraph, Picture, Pictures, Section
+from zsrobust.reporting.names import method_title
 
 SMALL = 96
 """Pixels of a side up to which an image is stored exactly; larger ones are stored as JPEG."""
@@ -21,12 +20,12 @@ MOST = 4_000_000
 """Letters that the images of all galleries together may take in a page."""
 
 
-def gallery_section(folder: Path, gallery: Gallery, name: str, *, most: int = MOST) -> Section:
+def gallery_section(gallery: Gallery, title: str, name: str, *, most: int = MOST) -> Section:
     """A row of pictures a sample, as many as fit.
 
     Args:
-        folder: where the gallery lies.
         gallery: one sample or more.
+        title: its heading.
         name: of the section, unique on the page.
         most: letters that its images may take.
     """
@@ -47,7 +46,7 @@ def gallery_section(folder: Path, gallery: Gallery, name: str, *, most: int = MO
             blocks.append(Paragraph(f"{left_out} samples are left out, to keep this page small."))
             break
         blocks.append(Pictures(f"{item.label} ({item.dataset})", pictures))
-    return Section(f"Gallery of {folder}", name, blocks)
+    return Section(title, name, blocks)
 
 
 def gallery_chart(gallery: Gallery, name: str) -> Chart:

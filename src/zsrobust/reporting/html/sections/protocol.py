@@ -9,8 +9,9 @@ from typing import Any
 from zsrobust.evaluation.comparison.protocol import attack_of
 from zsrobust.evaluation.results import Results
 from zsrobust.reporting.commands import evaluate_command
-from zsrobust.reporting.html.blocks import Block, Code, Grid, Paragraph, Section
+from zsrobust.reporting.html.blocks import FOLDED, Block, Code, Grid, Paragraph, Section
 from zsrobust.reporting.inputs import EvaluationRun, Group
+from zsrobust.reporting.names import display_names
 from zsrobust.reporting.tables import TextTable
 from zsrobust.utils.units import Eps, format_radius
 
@@ -102,7 +103,8 @@ def _number(value: Any) -> str:
 
 
 def _grid(group: Group, name: str, caption: str, table: TextTable) -> Grid:
-    return Grid(f"{group.prefix}{name}", caption, table)
+    folded, condensed = len(table.rows) > FOLDED, len(table.columns) > 2
+    return Grid(f"{group.prefix}{name}", caption, table, folded, condensed=condensed)
 
 
 def _attacks(group: Group) -> TextTable:
@@ -127,11 +129,12 @@ def _attacks(group: Group) -> TextTable:
 
 
 def _models(results: Results) -> TextTable:
-    columns = ["model", "method", "from", "weights", "logit scale", "preprocessing"]
+    columns = ["shown as", "model", "method", "from", "weights", "logit scale", "preprocessing"]
     columns += ["seen in training", "recipe", "defence at test time"]
+    shown = display_names(results, list(dict.fromkeys(row.model for row in results.rows)))
     rows = [
         [
-            *(name, about["method"], about["source"], about["weights"]),
+            *(shown[name], name, about["method"], about["source"], about["weights"]),
             _number(about["logit_scale"]),
             describe_preprocessing(about["preprocessing"]),
             ", ".join(map(str, about["seen"])) or ("not recorded" if "@" in name else "-"),
@@ -163,15 +166,20 @@ def _sets(results: Results) -> TextTable:
 
 
 def _runs(group: Group) -> TextTable:
+    """A line a version; where evaluations differ, what each has."""
     names = list(dict.fromkeys(key for run in group.runs for key in run.results.environment))
-    rows = [
-        [
-            *(str(run.folder), str(run.results.protocol["seed"])),
-            *(str(run.results.environment.get(name, "-")) for name in names),
+    rows = []
+    for name in ("seed", *names):
+        by_value: dict[str, list[str]] = {}
+        for run in group.runs:
+            settings = run.results.protocol if name == "seed" else run.results.environment
+            by_value.setdefault(str(settings.get(name, "-")), []).append(str(run.folder))
+        values = [
+            value if len(by_value) == 1 else f"{value} ({', '.join(folders)})"
+            for value, folders in by_value.items()
         ]
-        for run in group.runs
-    ]
-    return TextTable(["run", "seed", *names], [rows])
+        rows.append([name, "; ".join(values)])
+    return TextTable(["field", "value"], [rows])
 
 
 def _again(run: EvaluationRun) -> list[Block]:

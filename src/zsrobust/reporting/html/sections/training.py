@@ -1,4 +1,4 @@
-"""The section on fine-tuning: how far, how it went, and what was asked for."""
+"""Fine-tuning: how far, how it went, and what was asked for."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import yaml
 from zsrobust.reporting.commands import repeating_command
 from zsrobust.reporting.figures.curves import curves_figure
 from zsrobust.reporting.figures.distance import distance_figure
-from zsrobust.reporting.figures.style import method_title
 from zsrobust.reporting.html.blocks import Block, Chart, Code, Grid, Paragraph, Section
 from zsrobust.reporting.inputs import TrainingRun
+from zsrobust.reporting.names import method_title
 from zsrobust.reporting.tables import TextTable
 
 
 def training_section(runs: Sequence[TrainingRun]) -> Section:
-    """Distance, curves and a table of the runs.
+    """Distance and curves.
 
     Args:
         runs: one or more.
@@ -26,40 +26,29 @@ def training_section(runs: Sequence[TrainingRun]) -> Section:
         f"{method_title(run.moved.method)} {run.moved.distance:.2%} at step {run.moved.step}"
         for run in runs
     )
-    distance: list[Block] = [
+    folders = [run.folder for run in runs]
+    curves = [
+        (label, run.moved.method, run.metrics)
+        for label, run in zip(_labels(runs), runs, strict=True)
+    ]
+    charts = [
         Chart(
             "distance",
             "Relative L2 distance in parameter space from the original: of the evaluated model, "
             "and its growth over training",
             f"Bars and curves a method: {distances}.",
-            distance_figure([run.folder for run in runs]),
-        )
-    ]
-    curves: list[Block] = [
+            distance_figure(folders),
+            distance_figure(folders, narrow=True),
+        ),
         Chart(
             "curves",
             "Fine-tuning: thin lines are batches of training, markers held-out images",
             "Loss, clean accuracy and accuracy on attacked images over the steps; on held-out "
             f"images at the end: {'; '.join(map(_held_out, runs))}.",
-            curves_figure(
-                [
-                    (label, run.moved.method, run.metrics)
-                    for label, run in zip(_labels(runs), runs, strict=True)
-                ]
-            ),
-        )
+            curves_figure(curves),
+            curves_figure(curves, narrow=True),
+        ),
     ]
-    settings: list[Block] = [Grid("runs", "The fine-tuning runs", _table(runs))]
-    for run in runs:
-        if run.request:
-            text = yaml.safe_dump(run.request, sort_keys=False, allow_unicode=True)
-            command = repeating_command(run.folder)
-            label = f"How {run.folder} is made again: the command, and the config.yaml it names"
-            settings.append(Code(f"{command}\n\n{text}", label, folded=True))
-        else:
-            settings.append(
-                Paragraph(f"{run.folder} holds no config.yaml: what was asked is unknown.")
-            )
     return Section(
         "Fine-tuning",
         "fine-tuning",
@@ -69,11 +58,24 @@ def training_section(runs: Sequence[TrainingRun]) -> Section:
             if (line := run.card.get("held_out", {}).get("warning"))
         ],
         [
-            Section("Distance in parameter space", "parameter-space", distance),
-            Section("Training curves", "training-curves", curves),
-            Section("Runs", "fine-tuning-runs", settings),
+            Section("Distance in parameter space", "parameter-space", charts[:1]),
+            Section("Training curves", "training-curves", charts[1:]),
         ],
     )
+
+
+def runs_section(runs: Sequence[TrainingRun]) -> Section:
+    """A table of the runs, and how each is made again."""
+    blocks: list[Block] = [Grid("runs", "The fine-tuning runs", _table(runs), condensed=True)]
+    for run in runs:
+        if run.request:
+            text = yaml.safe_dump(run.request, sort_keys=False, allow_unicode=True)
+            command = repeating_command(run.folder)
+            label = f"How {run.folder} is made again: the command, and the config.yaml it names"
+            blocks.append(Code(f"{command}\n\n{text}", label, folded=True))
+        else:
+            blocks.append(Paragraph(f"{run.folder} holds no config.yaml: its request is unknown."))
+    return Section("Fine-tuning runs", "fine-tuning-runs", blocks)
 
 
 def _labels(runs: Sequence[TrainingRun]) -> list[str]:
@@ -86,7 +88,7 @@ def _labels(runs: Sequence[TrainingRun]) -> list[str]:
         key = (run.moved.method, run.card["source"], run.card["recipe"])
         title = method_title(run.moved.method)
         if many[run.moved.method] > 1:
-            labels.append(f"{title} ({run.folder})")
+            labels.append(f"{title} ({run.folder.name})")
         else:
             labels.append(f"{title}, {seeds[key]} seeds" if seeds[key] > 1 else title)
     return labels
@@ -100,7 +102,7 @@ def _held_out(run: TrainingRun) -> str:
 
 
 def _table(runs: Sequence[TrainingRun]) -> TextTable:
-    columns = ["model", "method", "from", "step", "distance, %", "held-out clean, %"]
+    columns = ["method", "model", "from", "step", "distance, %", "held-out clean, %"]
     columns += ["held-out attacked, %", "seed", "attack", "seen", "recipe", "weights"]
     rows = []
     for run in runs:
@@ -108,7 +110,7 @@ def _table(runs: Sequence[TrainingRun]) -> TextTable:
         attack = run.request.get("attack") or {}
         rows.append(
             [
-                *(str(run.folder), run.moved.method, run.card["source"], _step(run)),
+                *(method_title(run.moved.method), str(run.folder), run.card["source"], _step(run)),
                 f"{100 * run.moved.distance:.3g}",
                 *(_percent(held_out.get(key)) for key in ("clean_acc", "robust_acc")),
                 str(run.request.get("seed", "-")),

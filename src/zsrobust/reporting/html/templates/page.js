@@ -63,15 +63,15 @@ function makeFilter(form) {
       const fits =
         (source === "" || board.dataset.source === source) &&
         (attack === "" || board.dataset.board === attack);
-      let here = 0;
+      let found = false;
       for (const part of board.querySelectorAll("[data-text]")) {
         part.hidden = !(fits && part.dataset.text.toLowerCase().includes(text));
         const row = part.tagName === "TR";
-        here += row && !part.hidden;
+        found ||= !part.hidden;
+        shown += row && !part.hidden;
         all += row;
       }
-      board.hidden = here === 0;
-      shown += here;
+      board.hidden = !found;
     }
     form.querySelector("output").textContent = `${shown} of ${all} rows`;
   };
@@ -91,6 +91,16 @@ document.querySelectorAll("table.sortable").forEach(makeSortable);
 document.querySelectorAll("form.controls").forEach(makeFilter);
 window.addEventListener("hashchange", unfold);
 unfold();
+
+// Tells a table that is wider than its box from one that is whole.
+function markWide() {
+  for (const box of document.querySelectorAll(".box")) {
+    box.classList.toggle("scrolls", box.scrollWidth > box.clientWidth + 1);
+  }
+}
+markWide();
+window.addEventListener("resize", markWide);
+document.addEventListener("toggle", markWide, true);
 
 let opened = [];
 window.addEventListener("beforeprint", () => {

@@ -1,0 +1,63 @@
+"""What models and methods are called in tables, figures and pages."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from zsrobust.evaluation.results import Results
+from zsrobust.models.names import split_scheme
+from zsrobust.objectives import OBJECTIVES
+
+_PLAIN_PATH = re.compile(r"[^()@:]+")
+
+
+def method_title(method: str) -> str:
+    """A method's name in results, with its registered title: ``pmg_aft[paper]`` is PMG-AFT."""
+    plain = method.replace("[paper]", "")
+    names = "|".join(OBJECTIVES)
+    return re.sub(rf"\b({names})\b", lambda found: OBJECTIVES[found[0]].title, plain)
+
+
+def short_names(models: Sequence[str]) -> dict[str, str]:
+    """The last part of each model's path or name where that tells them apart, else all of it."""
+    paths = {model: Path(split_scheme(model)[1]) for model in models}
+    last = {model: path.name for model, path in paths.items() if path.exists()}
+    names = {model: last.get(model, model) for model in models}
+    return (
+        names if len(set(names.values())) == len(models) else dict(zip(models, models, strict=True))
+    )
+
+
+def display_names(results: Results, models: Sequence[str]) -> dict[str, str]:
+    """Each model's method, with the end of the model's name where several share the method.
+
+    Originals that are several are called by their names alone.
+    """
+    methods = {row.model: row.method for row in results.rows}
+    titles = {model: method_title(methods[model]) for model in models}
+    shared = {title for title, count in Counter(titles.values()).items() if count > 1}
+    names = {}
+    for model, title in titles.items():
+        if title not in shared:
+            names[model] = title
+        elif methods[model] == "original":
+            names[model] = split_scheme(model)[1]
+        else:
+            others = [other for other in models if titles[other] == title]
+            names[model] = f"{title} ({_ends(others)[model]})"
+    return names
+
+
+def _ends(models: Sequence[str]) -> dict[str, str]:
+    """The last parts of each path, as many as tell all apart; other names whole."""
+    if not all(_PLAIN_PATH.fullmatch(model) for model in models):
+        return {model: model for model in models}
+    parts = {model: PurePosixPath(model).parts for model in models}
+    for count in range(1, max(map(len, parts.values()))):
+        ends = {model: "/".join(of[-count:]) for model, of in parts.items()}
+        if len(set(ends.values())) == len(models):
+            return ends
+    return {model: model for model in models}
