@@ -24,11 +24,12 @@ from zsrobust.reporting.html.sections.protocol import protocol_section, rows_tab
 from zsrobust.reporting.html.sections.published import published_section
 from zsrobust.reporting.html.sections.training import runs_section, training_section
 from zsrobust.reporting.inputs import Group, Inputs, grouped, read_inputs
+from zsrobust.reporting.paper import paper_table
 from zsrobust.reporting.verdict import verdict
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.files import atomic_folder, write_text
 
-PAGE, FILES = "report.html", "files"
+PAGE, FILES, PAPER = "report.html", "files", "paper.tex"
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,8 @@ def write_report(folders: Sequence[Path], out: Path) -> Written:
             lead=_lead(groups),
             foot=[
                 f"Made from {', '.join(_folders(inputs))}, from results files alone. Every table "
-                f"and figure is in the folder {FILES} next to this page."
+                f"and figure is in the folder {FILES} next to this page, and the table of a paper "
+                f"as {PAPER}."
             ],
             sections=sections,
             files=FILES,
@@ -85,8 +87,11 @@ def write_report(folders: Sequence[Path], out: Path) -> Written:
                 for block in _kept(sections, inputs):
                     _write(block, folder)
                 for group in groups:
-                    rows = rows_table(group).as_csv()
-                    (folder / f"{group.prefix}rows.csv").write_text(rows, encoding="utf-8")
+                    for name, text in (
+                        ("rows.csv", rows_table(group).as_csv()),
+                        (PAPER, paper_table(group.results, f"tab:{group.prefix}zsrobust")),
+                    ):
+                        (folder / f"{group.prefix}{name}").write_text(text, encoding="utf-8")
         except OSError as error:
             raise RequestError(f"out {out} cannot be written: {error.strerror}") from None
     return Written(page, sorted((out / FILES).iterdir()))
