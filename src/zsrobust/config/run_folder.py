@@ -29,6 +29,7 @@ WORK = (
     "outcomes.parquet",
     "results.json",
     "sanity.md",
+    "adversarial",
 )
 
 

@@ -24,7 +24,7 @@ MOST_WORKERS = 512
 TEMPLATE_SETS = ("single", "ensemble")
 # Options that change where a run is or how fast, never what it computes.
 UNCHANGING = frozenset({"out", "overwrite", "device", "workers", "shard", "keep_checkpoints"})
-UNCHANGING_EVALUATION = UNCHANGING | {"batch_size", "sanity"}
+UNCHANGING_EVALUATION = UNCHANGING | {"batch_size", "sanity", "save_adversarial"}
 
 
 @dataclass(frozen=True)
@@ -266,6 +266,8 @@ class EvaluateConfig:
             or of these images alone.
         baseline: evaluate the undefended original of each fine-tuned model too.
         sanity: also run sanity checks of every model's robust accuracy.
+        save_adversarial: samples of each model, set and attack whose images before and after the
+            attack are saved in the run folder, half of them fallen. Changes no result.
         batch_size: images at once for our own attacks; library attacks take 100. Changes no result.
         preprocessing: clip, authors_code, ...; null for the model's own.
         loader_resize: how images are resized to the attack resolution; null for the way that the
@@ -292,6 +294,7 @@ class EvaluateConfig:
     interval: Literal["population", "images"] = "population"
     baseline: bool = True
     sanity: bool = False
+    save_adversarial: int = 0
     batch_size: int = 64
     preprocessing: str | None = None
     loader_resize: Literal["clip", "authors_code"] | None = None
@@ -316,6 +319,8 @@ class EvaluateConfig:
                 require_linf_length("eps", eps)
             require_linf_length("pgd.step_size", self.pgd.step_size or 0)
         some = any(eps > 0 for eps in self.eps)
+        saved = self.save_adversarial
+        require(saved >= 0, "save_adversarial", saved, "0 or more")
         require(some or not self.sanity, "eps", 0, "above 0 for the sanity checks, which attack")
         require(self.samples is None or self.samples >= 1, "samples", self.samples, "1 or more")
         wide = self.half_width is None or 0 < self.half_width < 50

@@ -64,6 +64,8 @@ def evaluate(
         return evaluate_config(config)
     if models is None or data is None:
         raise RequestError("evaluate needs models and data")
+    if options.get("save_adversarial") and out is None:
+        raise RequestError("save_adversarial needs out, a run folder that stays")
     model_names, given_models = _models(models)
     data_names, given_data = _data(data)
     attack_names, given_attacks = _attacks(attacks)

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from zsrobust.evaluation.results import Results, Row
 from zsrobust.evaluation.statistics import Outcome
@@ -61,6 +62,22 @@ class EvaluatedRun:
         tuned = [name for name in self.models if settings[name]["method"] != "original"]
         return tuned or self.models
 
+    def predictions(
+        self, row: Row
+    ) -> tuple[list[str], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """The N samples behind ``row``, in order of their ids.
+
+        Returns:
+            Ids, labels (N,), and predictions before and after the attack (N,), as class indices.
+
+        Raises:
+            RequestError: if they are not as many as the row counts.
+        """
+        part = self._outcomes(row)
+        keys = ("label", "clean_prediction", "adversarial_prediction")
+        labels, clean, after = (np.array(part[key], dtype=np.int64) for key in keys)
+        return part["sample_id"], labels, clean, after
+
     def right(self, row: Row) -> tuple[list[str], Outcome, Outcome]:
         """The N samples behind ``row``, by id and label as text, in order of their ids.
 
@@ -70,14 +87,10 @@ class EvaluatedRun:
         Raises:
             RequestError: if they are not as many as the row counts.
         """
-        part = self._outcomes(row)
-        labels = np.array(part["label"])
-        clean = np.array(part["clean_prediction"]) == labels
-        after = np.array(part["adversarial_prediction"]) == labels
-        samples = [
-            f"{name} ({label})" for name, label in zip(part["sample_id"], labels, strict=True)
-        ]
-        return samples, clean, clean & after
+        ids, labels, before, after = self.predictions(row)
+        samples = [f"{name} ({label})" for name, label in zip(ids, labels, strict=True)]
+        clean = before == labels
+        return samples, clean, clean & (after == labels)
 
     def strata(self, rows: Sequence[Row]) -> tuple[Stratum, ...]:
         """The strata behind ``rows`` of one design, estimated in two phases on one data set.

@@ -19,6 +19,7 @@ from zsrobust.config.schema import EvaluateConfig
 from zsrobust.data.image_set import ImageSet
 from zsrobust.data.loading import attack_resolution
 from zsrobust.data.published.prompts import prompts_of
+from zsrobust.evaluation.adversarial import save_adversarial
 from zsrobust.evaluation.attacks import RequestedAttacks
 from zsrobust.evaluation.cell import Cell, Measurement
 from zsrobust.evaluation.checks.diagnostics import diagnose
@@ -97,6 +98,8 @@ def _finished(results: Results, cells: list[Cell], config: EvaluateConfig, folde
         results = replace(results, sanity=check_cells(cells, config))
         results.write(folder / "results.json")
     shutil.rmtree(folder / "parts", ignore_errors=True)
+    if config.save_adversarial:
+        save_adversarial(cells, folder, config.save_adversarial, config.seed)
     return results
 
 

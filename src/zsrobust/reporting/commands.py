@@ -19,7 +19,7 @@ from zsrobust.utils.units import Eps
 # Given by hand, or without effect on a number.
 _LEFT_OUT = (
     *("model", "data", "attack", "eps", "out", "overwrite", "device", "workers"),
-    *("batch_size", "sanity"),
+    *("batch_size", "sanity", "save_adversarial"),
 )
 
 

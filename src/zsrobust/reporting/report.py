@@ -18,6 +18,7 @@ from zsrobust.reporting.html.sections.accuracy import (
     accuracy_tables,
     summary_grid,
 )
+from zsrobust.reporting.html.sections.failures import failure_tables, failures_section
 from zsrobust.reporting.html.sections.findings import findings_section, warning_blocks
 from zsrobust.reporting.html.sections.gallery import MOST, gallery_chart, gallery_section
 from zsrobust.reporting.html.sections.protocol import protocol_section, rows_table
@@ -87,9 +88,10 @@ def write_report(folders: Sequence[Path], out: Path) -> Written:
                 for block in _kept(sections, inputs):
                     _write(block, folder)
                 for group in groups:
+                    tables = {"rows": rows_table(group), **failure_tables(group)}
                     for name, text in (
-                        ("rows.csv", rows_table(group).as_csv()),
                         (PAPER, paper_table(group.results, f"tab:{group.prefix}zsrobust")),
+                        *((f"{name}.csv", table.as_csv()) for name, table in tables.items()),
                     ):
                         (folder / f"{group.prefix}{name}").write_text(text, encoding="utf-8")
         except OSError as error:
@@ -124,7 +126,7 @@ def _sections(inputs: Inputs, groups: Sequence[Group]) -> list[Section]:
             group.title,
             f"{group.prefix}evaluation",
             [summary_grid(group), *warning_blocks(group)],
-            accuracy_sections(group),
+            [*accuracy_sections(group), *(one for one in [failures_section(group)] if one)],
         )
         for group in groups
     ]

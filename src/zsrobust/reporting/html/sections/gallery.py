@@ -39,7 +39,7 @@ def gallery_section(gallery: Gallery, title: str, name: str, *, most: int = MOST
     ]
     size = 0
     for item in gallery.items:
-        pictures = _pictures(item, gallery, factor)
+        pictures = pictures_of(item, gallery, factor)
         size += sum(len(picture.source) for picture in pictures)
         if size > most:
             left_out = len(gallery.items) - (len(blocks) - 1)
@@ -54,7 +54,8 @@ def gallery_chart(gallery: Gallery, name: str) -> Chart:
     return Chart(name, "Gallery", "Images before and after the attack.", gallery_figure(gallery))
 
 
-def _pictures(item: Item, gallery: Gallery, factor: int) -> list[Picture]:
+def pictures_of(item: Item, gallery: Gallery, factor: int) -> list[Picture]:
+    """The image, then each attacked one and its change ``factor`` times as large."""
     pictures = []
     for view in item.views:
         against = method_title(gallery.methods[view.against]) if view.against else ""
