@@ -352,10 +352,8 @@ def write_leaderboard(folders: Sequence[Path], out: Path) -> Ranked:
     text = rendered(
         LEADERBOARD,
         title="Leaderboard of zero-shot robustness",
-        verdicts=[
-            f"{board.title}: {board.verdict}" if len(ranked.ours) > 1 else board.verdict
-            for board in ranked.ours
-        ],
+        # Every further board has its own below its heading.
+        verdicts=[board.verdict for board in ranked.ours[:1]],
         lead=[],
         foot=[
             "Accuracy in per cent, from results files alone. Only rows that were measured the same "

@@ -79,7 +79,7 @@ def verdict(results: Results, parts: Mapping[str, Sequence[ModelResults]], condi
 def _sentence(ranked: Sequence[Series], place: Place, where: str, lead: Lead | None) -> str:
     best, following = ranked[0], ranked[1]
     first, second = (f"{_percent(one, place)}" for one in ranked[:2])
-    rank = "second" if len(ranked) > 2 else "other"
+    rank = "the second, " if len(ranked) > 2 else ""
     if lead is None:
         return (
             f"{best.legend} has the highest robust accuracy {where}, {first}, and "
@@ -88,7 +88,7 @@ def _sentence(ranked: Sequence[Series], place: Place, where: str, lead: Lead | N
     if lead.significant:
         return (
             f"{best.legend} has the highest robust accuracy {where}: {first}, significantly more "
-            f"than the {rank}, {following.legend} with {second}, by {lead}"
+            f"than {rank}{following.legend} with {second}, by {lead}"
         )
     return (
         f"No model is shown to be the most robust {where}: {best.legend} has {first}, "
