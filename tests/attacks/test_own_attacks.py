@@ -136,7 +136,7 @@ def test_wrong_names_are_refused(name):
 
 def test_names_in_a_file_are_known_there_alone():
     make_attack("mine.py:brighter", ThreatModel())
-    with pytest.raises(RequestError, match="'brighter' is unknown"):
+    with pytest.raises(RequestError, match="there is no attack 'brighter'"):
         make_attack("brighter", ThreatModel())
 
 

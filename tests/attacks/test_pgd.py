@@ -160,7 +160,7 @@ def test_names_and_bad_parameters():
     assert make_attack("pgd-7", ThreatModel(eps=EPS)).name == "pgd-7"
     assert attack(steps=10).describe()["step_size"] == pytest.approx(EPS / 4)
     for name in ("pgd", "pgd-x", "pgd-10.5", "fgsm"):
-        with pytest.raises(RequestError, match="is unknown"):
+        with pytest.raises(RequestError, match="there is no attack"):
             make_attack(name, ThreatModel())
     for options, word in [
         ({"steps": 0}, "attack.steps is 0"),

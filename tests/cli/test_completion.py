@@ -105,4 +105,4 @@ def test_other_shells_accept_their_script(scripts, shell):
 
 def test_other_shells_are_refused(capsys):
     assert main(["completion", "cmd"]) == 2
-    assert "invalid choice: 'cmd'" in capsys.readouterr().err
+    assert "there is no shell 'cmd': choose bash" in capsys.readouterr().err

@@ -99,7 +99,7 @@ def test_colour_is_for_terminals_that_want_it(monkeypatch, capsys, colours, colo
         (["compare", "/nowhere"], 2, "/nowhere"),
         (["seeds"], 2, "write zsrobust seeds RUN RUN"),
         (["recipes", "all"], 2, "unrecognized arguments: all"),
-        (["evaluate", "--model", "ViT-Z/openai", "--data", "digits"], 2, "is unknown"),
+        (["evaluate", "--model", "ViT-Z/openai", "--data", "digits"], 2, "'ViT-Z/openai'"),
     ],
 )
 def test_exit_codes(argv, code, message, capsys):

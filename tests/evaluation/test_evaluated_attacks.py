@@ -153,5 +153,5 @@ def test_bad_transfer_names_are_refused_before_loading(config):
     for name in ("transfer(pgd-3)", "transfer(pgd-3, nowhere", "pgd-3+transfer(pgd-3, nowhere)"):
         with pytest.raises(RequestError, match=r"transfer\(|no part of another"):
             evaluate(config(attack=[name], model=["nowhere"]))
-    with pytest.raises(RequestError, match="attack 'nowhere' is unknown"):
+    with pytest.raises(RequestError, match="there is no attack 'nowhere'"):
         evaluate(config(attack=["transfer(nowhere, pgd-3)"]))

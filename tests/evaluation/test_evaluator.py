@@ -258,7 +258,7 @@ def test_samples_and_templates(small):
 def test_bad_requests(small, sets, tmp_path):
     with pytest.raises(RequestError, match="two data sets are called one"):
         evaluate(small(data=[sets[0], sets[0] + ",resolution=32"]))
-    with pytest.raises(RequestError, match=r"attack 'apgd' is unknown: did you mean apgd"):
+    with pytest.raises(RequestError, match=r"there is no attack 'apgd': did you mean apgd"):
         evaluate(small(attack=["apgd"]))
     evaluate(small())
     with pytest.raises(RequestError, match=r"holds another run \(seed: 0 there, 1 asked\)"):

@@ -92,7 +92,7 @@ def test_every_adapter_trains_a_part_of_glyph_clip(tmp_path):
 def test_what_cannot_be_run_is_refused(tmp_path, capsys):
     assert main(["methods", "--show", "--out", str(tmp_path / "none")]) == 2
     assert "holds nothing to show yet" in capsys.readouterr().err
-    for argv, message in ((["moon"], "invalid choice"), (["recipe"], "recipe is finished")):
+    for argv, message in ((["moon"], "'moon'"), (["recipe"], "recipe is finished")):
         with pytest.raises(SystemExit) as stopped:
             main(argv)
         assert stopped.value.code == 2

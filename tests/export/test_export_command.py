@@ -54,7 +54,7 @@ def test_a_taken_folder_is_refused_and_an_export_can_be_replaced(run, tmp_path, 
     ("argv", "message"),
     [
         (["x"], "the following arguments are required: --to; see zsrobust export --help"),
-        (["x", "--to", "onx"], "invalid choice: 'onx'"),
+        (["x", "--to", "onx"], "there is no --to 'onx': did you mean onnx"),
         (["nowhere", "--to", "tecoa"], "model 'nowhere' is unknown"),
         (["x", "--to", "tecoa", "--class_names", "a"], "class_names is a: must be left out"),
         (["x", "--to", "tecoa", "--resolution", "9"], "resolution is 9: must be left out"),

@@ -147,7 +147,7 @@ def test_registry():
         assert objective().label.startswith(name)
         assert objective_class(name) is objective
         assert objective().name == name
-    with pytest.raises(RequestError, match="method 'pgm_aft' is unknown"):
+    with pytest.raises(RequestError, match="there is no method 'pgm_aft': did you mean pmg_aft"):
         objective_class("pgm_aft")
 
 

@@ -187,7 +187,7 @@ def test_photographs_are_found_in_their_folder(tmp_path):
     ("argv", "sentence"),
     [
         ([], "name what to reproduce: glyphs, paper, photos"),
-        (["moon"], "there is no 'moon' to reproduce"),
+        (["moon"], "there is no plan 'moon': choose glyphs"),
         (["glyphs", "DIR"], "takes no folder"),
         (["glyphs", "DIR", "--show"], "takes no folder"),
         (["photos"], "takes a folder of data sets"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -15,6 +14,7 @@ from zsrobust.attacks.threat_model import ThreatModel
 from zsrobust.attacks.transfer import read_transfer
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.own_code import load_own, no_such_name, split_own
+from zsrobust.utils.validation import nearest
 
 # Every attack registers itself when its module is imported.
 for _module in iter_modules([str(Path(__file__).parent)]):
@@ -111,9 +111,9 @@ def _unknown(name: str) -> str:
             f"attack {name!r} is unknown: the only one in parentheses is transfer(ATTACK, MODEL); "
             "the worst of several is A+B, and ttc(MODEL) and the like are models"
         )
-    hint = f"did you mean {near}? " if near else ""
     known = ", ".join([*EXAMPLES, "transfer(ATTACK, MODEL)"])
-    return f"attack {name!r} is unknown: {hint}choose one like {known}"
+    hint = f"did you mean {near}?" if near else f"choose one like {known}"
+    return f"there is no attack {name!r}: {hint}"
 
 
 def _nearest(name: str) -> str | None:
@@ -126,5 +126,4 @@ def _nearest(name: str) -> str | None:
             return make_attack(plain, ThreatModel()).name
         except RequestError:
             pass
-    close = get_close_matches(plain, EXAMPLES, n=1)
-    return close[0] if close else None
+    return nearest(plain, EXAMPLES)

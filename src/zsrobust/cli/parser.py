@@ -49,6 +49,19 @@ class Parser(argparse.ArgumentParser):
         ]
         return super().parse_known_args(explicit, namespace)
 
+    def parse_args(  # type: ignore[override]
+        self, argv: Sequence[str], namespace: Any = None
+    ) -> argparse.Namespace:
+        """As argparse's, with the option that was probably meant in the sentence of a refusal."""
+        found, rest = self.parse_known_args(argv, namespace)
+        options = [argument.partition("=")[0] for argument in rest if argument.startswith("-")]
+        if options:
+            known = [name for action in self._actions for name in action.option_strings]
+            raise RequestError(unknown("option", options[0], known))
+        if rest:
+            self.error(f"unrecognized arguments: {' '.join(rest)}")
+        return found
+
     def error(self, message: str) -> NoReturn:
         """Refuse the arguments.
 
@@ -58,9 +71,10 @@ class Parser(argparse.ArgumentParser):
         raise RequestError(f"{message}; see {self.prog} --help")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
-        if isinstance(action, argparse._SubParsersAction) and value not in action.choices:
-            raise RequestError(unknown("subcommand", value, action.choices))
-        super()._check_value(action, value)
+        if action.choices is not None and value not in action.choices:
+            subcommand = isinstance(action, argparse._SubParsersAction)
+            kind = "subcommand" if subcommand else (action.option_strings or [action.dest])[0]
+            raise RequestError(unknown(kind, str(value), list(map(str, action.choices))))
 
     def _names_subcommand(self, argv: Sequence[str]) -> bool:
         return any(

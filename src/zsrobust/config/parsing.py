@@ -6,7 +6,6 @@ several lines and no key, so what is wrong is found anew from the type hints (``
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -27,7 +26,7 @@ from zsrobust.config.schema import EvaluateConfig, FinetuneConfig
 from zsrobust.objectives import OBJECTIVES, objective_class
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.units import Eps
-from zsrobust.utils.validation import in_short, misfit, require
+from zsrobust.utils.validation import in_short, misfit, nearest, require
 
 register_type(Eps, serializer=str, deserializer=Eps, deserializer_exceptions=(RequestError,))
 
@@ -167,8 +166,8 @@ def _what_is_wrong(parser: ArgumentParser, options: type, argv: Sequence[str]) -
         if not dashes and value is MISSING:
             return f"{in_short(key)} belongs to no option: write --KEY VALUE"
         if key not in hints:
-            near = difflib.get_close_matches(key, hints, n=1, cutoff=0.7)
-            hint = f"; did you mean {dashes}{near[0]}?" if near and near[0] not in key else ""
+            near = nearest(key, hints)
+            hint = f"; did you mean {dashes}{near}?" if near and near not in key else ""
             return f"there is no {'option' if dashes else 'key'} {dashes}{in_short(key)}{hint}"
         if value is MISSING:
             return f"{dashes}{key} needs a value"

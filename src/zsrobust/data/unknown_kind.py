@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import shlex
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from zsrobust.data.published.sets import published_sets
 from zsrobust.data.specification import Specification, exists, split_options
 from zsrobust.utils.errors import RequestError
+from zsrobust.utils.validation import nearest
 
 _HUGGING_FACE = ("dataset_dict.json", "dataset_info.json", "state.json")
 
@@ -23,8 +23,8 @@ def unknown_kind(parsed: Specification, kinds: Sequence[str]) -> RequestError:
     if kind:
         meant = shlex.quote(f"{kind}:{head}{options}")
         return RequestError(f"data {parsed.text!r} names no kind of data: write {meant}")
-    nearest = _nearest(parsed.kind, kinds)
-    if not nearest and _looks_like_a_path(head):
+    meant = _nearest(parsed.kind, kinds)
+    if not meant and _looks_like_a_path(head):
         # What has a suffix is no folder.
         path = "FOLDER" if Path(head).suffix else head
         what = (
@@ -36,10 +36,12 @@ def unknown_kind(parsed: Specification, kinds: Sequence[str]) -> RequestError:
             f"data {parsed.text!r} {what} write KIND:PATH, such as "
             f"{shlex.quote(f'imagefolder:{path}')}"
         )
-    meant = shlex.quote(f"{nearest}{colon}{place}{options}")
+    if meant:
+        whole = shlex.quote(f"{meant}{colon}{place}{options}")
+        return RequestError(f"there is no data {parsed.text!r}: did you mean {whole}?")
     return RequestError(
-        f"data {parsed.text!r}{f' (is {meant} meant?)' if nearest else ''} has the unknown kind "
-        f"{parsed.kind!r}: the kinds are {', '.join(kinds)}"
+        f"data {parsed.text!r} has the unknown kind {parsed.kind!r}: the kinds are "
+        f"{', '.join(kinds)}"
     )
 
 
@@ -85,8 +87,7 @@ def _looks_like_a_path(text: str) -> bool:
 def _nearest(kind: str, kinds: Sequence[str]) -> str:
     """The kind that ``kind`` is probably a misspelling of; empty if none."""
     plain = {_letters(known): known for known in kinds}
-    found = difflib.get_close_matches(_letters(kind), plain, n=1, cutoff=0.7)
-    return plain[found[0]] if found else ""
+    return plain[near] if (near := nearest(_letters(kind), plain)) else ""
 
 
 def _letters(kind: str) -> str:

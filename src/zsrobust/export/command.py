@@ -26,6 +26,7 @@ from zsrobust.models.names import resuming_command
 from zsrobust.models.weights import fingerprint
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.files import atomic_folder, local_path
+from zsrobust.utils.validation import unknown
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def export(request: ExportRequest) -> Exported:
         RunError: if the written model does not compute the same.
     """
     if request.to not in FORMATS:
-        raise RequestError(f"there is no format {request.to!r}: choose {', '.join(FORMATS)}")
+        raise RequestError(unknown("format", request.to, FORMATS))
     form, folder = FORMATS[request.to], request.folder
     require_free(folder, overwrite=request.overwrite)
     model = load(request.model)

@@ -5,7 +5,6 @@ Nothing here imports torch, so that a wrong name is refused at once.
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 import shlex
@@ -19,6 +18,7 @@ from zsrobust.models.robust import ROBUST
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.extras import require_installed
 from zsrobust.utils.files import as_argument, is_folder, local_path
+from zsrobust.utils.validation import nearest
 
 PHOTO_LITE = "photo-lite"
 WITHOUT_TINY_IMAGENET = "photo-lite/without-tiny-imagenet"
@@ -155,10 +155,14 @@ def unknown_model(name: str) -> RequestError:
             f"model {name!r} is unknown, neither a folder nor written ttc(MODEL, KEY=VALUE) or "
             "wise(MODEL, ALPHA); transfer(ATTACK, MODEL) is an attack"
         )
-    close = difflib.get_close_matches(name.lower(), PACKAGED, 1)
-    close = close or difflib.get_close_matches(architecture_of(name) or name, architectures(), 3)
-    hint = f"; did you mean {' or '.join(close)}?" if close else ""
-    if not close and re.fullmatch(HUB_NAME, name) and "/" in name:
+    architecture, tag = architecture_of(name), name.rpartition("/")[2]
+    near = nearest(name, PACKAGED)
+    if not near and (near := nearest(architecture or name, architectures())) and architecture:
+        near += f"/{tag}"
+    if near:
+        return RequestError(f"there is no model {name!r}: did you mean {near}?")
+    hint = ""
+    if re.fullmatch(HUB_NAME, name) and "/" in name:
         hint = f"; on the Hugging Face hub it would be {TRANSFORMERS}{name} or hf-hub:{name}"
     return RequestError(
         f"model {name!r} is unknown, neither a folder nor an architecture of open_clip{hint}: "

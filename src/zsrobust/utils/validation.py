@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import MISSING, fields, is_dataclass
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -26,9 +26,16 @@ def in_short(value: object, longest: int = 200) -> str:
 
 def unknown(kind: str, name: str, known: Collection[str]) -> str:
     """The sentence that refuses ``name``, with the nearest of ``known``, or all of them."""
-    near = difflib.get_close_matches(name.lower(), known, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"choose {', '.join(known)}"
+    near = nearest(name, known)
+    hint = f"did you mean {near}?" if near else f"choose {', '.join(known)}"
     return f"there is no {kind} {in_short(name)!r}: {hint}"
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The one of ``known`` that ``name`` is probably a misspelling of, in either case."""
+    spelled = {one.lower(): one for one in known}
+    near = difflib.get_close_matches(name.lower(), spelled, n=1, cutoff=0.7)
+    return spelled[near[0]] if near else None
 
 
 def require(ok: bool, key: str, value: object, allowed: str) -> None:
@@ -137,7 +144,14 @@ def misfit(key: str, value: Any, hint: Any) -> str | None:
 
 
 def _must_be(key: str, value: Any, hint: Any) -> str:
-    return f"{key} is {in_short(value)}: must be {_described(hint)}"
+    return f"{key} is {in_short(value)}: must be {_described(hint)}{_meant(value, hint)}"
+
+
+def _meant(value: Any, hint: Any) -> str:
+    """The choice of a ``Literal`` that was probably meant, as the end of a sentence."""
+    literals = [part for part in (hint, *get_args(hint)) if get_origin(part) is Literal]
+    near = nearest(str(value), [str(choice) for part in literals for choice in get_args(part)])
+    return f"; did you mean {near}?" if near else ""
 
 
 def _fits(value: Any, hint: Any) -> bool:

@@ -21,6 +21,7 @@ from zsrobust.data.published.sets import PublishedSet, published_sets
 from zsrobust.utils.errors import RequestError, RunError
 from zsrobust.utils.files import as_argument, local_path
 from zsrobust.utils.progress import Steps
+from zsrobust.utils.validation import unknown
 
 if TYPE_CHECKING:
     from zsrobust.data.verify_published import Verdict
@@ -208,5 +209,5 @@ def shard(args: argparse.Namespace, output: Output) -> None:
 def _known(name: str) -> PublishedSet:
     sets = published_sets()
     if name not in sets:
-        raise RequestError(f"there is no published set {name!r}: choose {', '.join(sets)}")
+        raise RequestError(unknown("published set", name, sets))
     return sets[name]

@@ -14,7 +14,7 @@ from zsrobust.config.parsing import options_parser, parse_options
 from zsrobust.sweep.study import Study, load_study, needs_root, plan_names, plan_path
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.files import local_path
-from zsrobust.utils.validation import check_types
+from zsrobust.utils.validation import check_types, unknown
 
 USAGE = """\
 usage: zsrobust reproduce glyphs [options]
@@ -126,7 +126,7 @@ def parse_reproduce(argv: Sequence[str]) -> Request:
         raise RequestError(f"name what to reproduce: {', '.join(names)}")
     name, rest = argv[0], list(argv[1:])
     if name not in names:
-        raise RequestError(f"there is no {name!r} to reproduce: choose {', '.join(names)}")
+        raise RequestError(unknown("plan", name, names))
     folders = []
     while rest and not rest[0].startswith("-"):
         folders.append(rest.pop(0))
