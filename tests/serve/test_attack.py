@@ -6,7 +6,7 @@ from zsrobust.serve.attack import Settings, attack
 from zsrobust.utils.units import Eps
 
 
-def quiet(taken, loss):
+def quiet(step):
     pass
 
 
@@ -39,27 +39,30 @@ def test_with_a_target_it_is_the_targeted_pgd_towards_that_class(classifier, sam
     assert after > before
 
 
-def test_progress_of_every_step_and_the_final_loss(classifier, samples):
+def test_every_iterate_is_seen_from_the_random_start_to_the_result(classifier, samples):
+    model = classifier().eval()
     images, labels, ids = samples(1)
-    told = []
-    attack(
-        classifier(),
-        images,
-        int(labels),
-        Settings(Eps("4/255"), 9),
-        ids[0],
-        lambda taken, loss: told.append((taken, loss)),
-    )
-    assert [taken for taken, _ in told] == list(range(9))
-    assert told[-1][1] > told[0][1]
+    seen = []
+    settings = Settings(Eps("4/255"), 9)
+    result = attack(model, images, int(labels), settings, ids[0], seen.append)
+    assert [step.taken for step in seen] == list(range(10))
+    assert torch.equal(seen[-1].image, result[0])
+    assert len({step.image.numpy().tobytes() for step in seen}) == 10
+    for step in seen:
+        assert (step.image - images[0]).abs().max() <= 4 / 255 + 1e-6
+        with torch.no_grad():
+            expected = model(step.image[None]).softmax(-1)[0]
+        torch.testing.assert_close(step.probabilities, expected)
+        assert step.loss == pytest.approx(-float(expected[labels].log()), rel=1e-4)
+    assert seen[-1].loss > seen[0].loss
 
 
 def test_what_is_raised_at_a_step_ends_it_and_the_model_is_as_before(classifier, samples):
     model = classifier()
     images, labels, ids = samples(1)
 
-    def stop(taken, loss):
-        if taken == 2:
+    def stop(step):
+        if step.taken == 2:
             raise LookupError
 
     with pytest.raises(LookupError):

@@ -1,31 +1,64 @@
+import base64
 import html
+import io
 import re
+import time
+from threading import Event, Thread
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from zsrobust.serve.comparison import compare
 from zsrobust.serve.handlers import Handlers
 from zsrobust.serve.limits import Limits
 
 
-def quiet(done, total, sentence):
-    pass
+def bars(card):
+    """Class to its probabilities in percent, on the clean and the adversarial image."""
+    rows = re.findall(r'<tr><th scope="row">(.*?)</th>(.*?)</tr>', card, re.DOTALL)
+    return {
+        html.unescape(name): [int(n) for n in re.findall(r"<span>(\d+)%</span>", cells)]
+        for name, cells in rows
+    }
+
+
+def wait_until(true):
+    end = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def pictures(card):
+    """The pixels of the card's images by caption."""
+    found = re.findall(r'alt="(.*?)" src="data:image/png;base64,(.*?)"', card)
+    return {
+        caption: np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
+        for caption, data in found
+    }
 
 
 @pytest.fixture
 def handlers(served):
-    return Handlers(served, Limits())
+    made = Handlers(served, Limits())
+    yield made
+    made.close()
 
 
 def test_a_prediction_has_the_likeliest_classes_of_each_model(handlers, form, bishop):
     shown = handlers.predict(form())
     assert shown.status == ""
-    assert len(shown.columns) == 2
-    for column in shown.columns:
-        assert len(column.before) == 5
-        assert set(column.before) <= set(bishop.class_names)
-        assert column.after is column.attacked is column.change is None
-    assert next(iter(shown.columns[0].before)) == "chess bishop"
+    assert list(shown.cards) == [0, 1]
+    for card in shown.cards.values():
+        found = bars(card)
+        assert len(found) == 5
+        assert set(found) <= set(bishop.class_names)
+        assert [len(values) for values in found.values()] == [1] * 5
+        clean = np.asarray(bishop.image.convert("RGB"))
+        assert list(pictures(card)) == ["Clean"]
+        np.testing.assert_array_equal(pictures(card)["Clean"], clean)
+    assert next(iter(bars(shown.cards[0]))) == "chess bishop"
 
 
 def test_indistinguishable_names_are_reported(handlers, form):
@@ -37,26 +70,22 @@ def test_names_that_are_one_to_a_model_are_one_class_without_a_verdict(handlers,
     names = "elephant, locomotive, dog, submarine, chess bishop"
     shown = handlers.predict(form(class_names=names))
     same = "elephant = locomotive = dog = ..."
-    assert set(shown.columns[0].before) == {same, "chess bishop"}
-    assert sum(shown.columns[0].before.values()) == pytest.approx(1)
-    assert len(shown.columns[1].before) == 5
-    assert f"Of the models here, {served[1].name} can read all" in shown.status
+    assert set(bars(shown.cards[0])) == {same, "chess bishop"}
+    assert sum(value for (value,) in bars(shown.cards[0]).values()) == pytest.approx(100, abs=1)
+    assert len(bars(shown.cards[1])) == 5
+    assert f"Of the models here, {served[1].name} can read all names" in shown.status
     names = "elephant, locomotive"
     for target in ("", "locomotive"):
-        *_, last = handlers.attack(
-            form(class_names=names, target=target, steps=2), "visitor", quiet
-        )
+        *_, last = handlers.attack(form(class_names=names, target=target, steps=2), "visitor")
         status = html.unescape(last.status)
-        assert "fooled glyph-clip cannot be decided" in status
-        assert not re.search(
-            "glyph-clip (was (not )?fooled|predicts|does not predict|predicted)", status
-        )
-        assert f"{served[1].name} " in status
+        assert "Attack on glyph-clip: success is undefined" in status
+        assert not re.search("Attack on glyph-clip (succeeded|failed)", status)
+        assert f"{served[1].name} " in status or f"{served[1].name}:" in status
         assert "elephant = locomotive 100%" in last.table
-        assert last.columns[0].after == {"elephant = locomotive": pytest.approx(1)}
-    # A class of its own falls, or not, as ever.
-    *_, last = handlers.attack(form(class_names="elephant, dog, chess bishop"), "visitor", quiet)
-    assert re.search("glyph-clip was (not )?fooled: chess bishop", last.status)
+        assert bars(last.cards[0]) == {"elephant = locomotive": [100, 100]}
+    # For a class of its own the outcome is defined.
+    *_, last = handlers.attack(form(class_names="elephant, dog, chess bishop"), "visitor")
+    assert re.search("Attack on glyph-clip (succeeded|failed): chess bishop", last.status)
 
 
 @pytest.mark.parametrize(
@@ -81,47 +110,66 @@ def test_unknown_words_are_warned_of(served, form):
     status = html.unescape(shown.status)
     assert "does not know words of 1 of 2 class names" in status
     assert "cannot tell apart" not in status
-    assert "No model here can read all of these names" in status
-    assert "photo-lite" in status
+    assert "No model here can read all names" in status
 
 
 @pytest.mark.parametrize(
     ("changed", "expected"),
     [
-        ({"image": None}, "Drop an image first, or choose an example."),
-        ({"image": {"path": None, "url": "data:image/png;base64,AA"}}, "Drop an image first"),
-        ({"image": "http://127.0.0.1/a.png"}, "Drop an image first"),
-        ({"class_names": "cat"}, "Write two class names or more"),
-        ({"eps": "40/255"}, "Eps 40/255 is too large: write 16/255 at most."),
+        ({"image": None}, "Choose an image or an example"),
+        (
+            {"image": {"path": None, "url": "data:image/png;base64,AA"}},
+            "Choose an image or an example first.",
+        ),
+        ({"image": "http://127.0.0.1/a.png"}, "Choose an image or an example"),
+        ({"class_names": ""}, "Give at least two class names"),
+        ({"class_names": "cat"}, "Give at least two class names"),
+        ({"eps": "40/255"}, "Eps 40/255 is too large: give at most 16/255."),
         ({"steps": 10_000}, "Steps is 10000: give a whole number from 1 to 200."),
-        ({"target": "cow"}, "The target 'cow' is none of the class names"),
+        ({"target": "cow"}, "The target class 'cow' is not among"),
     ],
 )
 def test_a_wrong_request_is_one_sentence_and_nothing_is_done(handlers, form, changed, expected):
-    (shown,) = handlers.attack(form(**changed), "visitor", quiet)
+    (shown,) = handlers.attack(form(**changed), "visitor")
     assert 'role="alert"' in shown.status
     assert expected in html.unescape(shown.status)
 
 
-def test_an_attack_ends_with_pictures_a_table_and_files(handlers, form, served):
-    seen, told = [], []
-    for shown in handlers.attack(form(), "visitor", lambda *step: told.append(step)):
+def test_an_attack_is_drawn_while_it_runs_and_ends_with_a_table_and_files(handlers, form, served):
+    states = []
+    for shown in handlers.attack(form(steps=20), "visitor"):
         if shown.files:
             sizes = {Image.open(path).size for path in shown.files if path.suffix == ".png"}
-        seen.append(shown)
-    # The prediction before the attack stays in view while it runs.
-    assert next(iter(seen[0].columns[0].before)) == "chess bishop"
-    assert all(column.after is None for column in seen[0].columns)
-    assert [done for done, _, _ in told] == list(range(5 * len(served)))
-    assert {total for _, total, _ in told} == {5 * len(served)}
-    assert told[0][2].startswith("Attacking glyph-clip: step 0 of 5, loss ")
+        states.append(shown)
+    first, *frames, last = states
+    # The clean predictions stay in view while it runs.
+    assert list(first.cards) == [0, 1]
+    assert next(iter(bars(first.cards[0]))) == "chess bishop"
+    assert first.files == []
+    for place in range(len(served)):
+        cards = [frame.cards[place] for frame in frames if place in frame.cards]
+        steps = [int(re.search(r"Step (\d+) of 20, loss", card)[1]) for card in cards]
+        assert steps == sorted(set(steps))
+        assert (steps[0], steps[-1]) == (0, 20)
+        assert 10 < len(steps) <= 21
+        seen = [pictures(card) for card in cards]
+        for caption in ("Adversarial", "Perturbation, magnified"):
+            assert len({images[caption].tobytes() for images in seen}) == len(cards)
+        assert len({images["Clean"].tobytes() for images in seen}) == 1
+        assert len({str(bars(card)) for card in cards}) > 2
+        assert all(len(values) == 2 for values in bars(cards[0]).values())
     assert sizes == {(32, 32)}
-    last = seen[-1]
-    assert "glyph-clip was fooled: chess bishop" in last.status
-    for column in last.columns:
-        assert column.before
-        assert column.after
-    for expected in ("L-inf, eps 4/255", "pgd-5", "steps of 2/255", "white box", "transfer"):
+    assert "Attack on glyph-clip succeeded: chess bishop" in last.status
+    for card in last.cards.values():
+        assert list(pictures(card)) == ["Clean", "Adversarial", "Perturbation, magnified"]
+        assert "Step" not in card
+        shown = pictures(card)
+        change = shown["Adversarial"].astype(int) - shown["Clean"]
+        assert 0 < np.abs(change).max() <= 4
+        # White is +eps, black is -eps; both images are rounded to whole levels.
+        expected = 127.5 + change * 127.5 / 4
+        assert np.abs(shown["Perturbation, magnified"] - expected).max() <= 127.5 / 4 / 2 + 1
+    for expected in ("L-inf, eps 4/255", "pgd-20", "step size 0.5/255", "white box", "transfer"):
         assert expected in last.table
     assert last.table.count("<tr>") == 2 + 2 * len(served)
     assert [path.suffix for path in last.files] == [".png"] * 4 + [".json"]
@@ -130,29 +178,54 @@ def test_an_attack_ends_with_pictures_a_table_and_files(handlers, form, served):
 
 
 def test_rounding_and_targets_are_shown(handlers, form):
-    *_, last = handlers.attack(form(target="chess rook", eps="8/255", steps=10), "visitor", quiet)
-    assert "glyph-clip predicts chess rook under attack: chess bishop" in last.status
-    assert "The attack survives rounding to 8 bits." in last.status
-    assert "towards chess rook" in last.table
-    *_, last = handlers.attack(form(target="chess bishop"), "visitor", quiet)
-    assert (
-        "glyph-clip predicted chess bishop before the attack: choose another target" in last.status
-    )
+    *_, last = handlers.attack(form(target="chess rook", eps="8/255", steps=10), "visitor")
+    assert "Attack on glyph-clip succeeded: chess bishop" in last.status
+    assert "It also succeeds after rounding to 8 bits." in last.status
+    assert "target chess rook" in last.table
+    *_, last = handlers.attack(form(target="chess bishop"), "visitor")
+    assert "glyph-clip predicts chess bishop for the clean image" in last.status
 
 
-def test_cancelling_ends_the_attack_of_that_visitor_within_a_step(handlers, form):
-    told = []
-
-    def cancelling(done, total, sentence):
-        told.append(done)
-        handlers.cancel("one" if done == 3 else "another")
-
-    *_, last = handlers.attack(form(steps=200), "one", cancelling)
+def test_cancelling_ends_the_attack_of_that_visitor_alone(handlers, form):
+    states = handlers.attack(form(steps=200), "one")
+    for shown in states:
+        if "Step" in shown.cards.get(0, ""):
+            break
+    handlers.cancel("another")
+    assert "Step" in next(states).cards[0]
+    handlers.cancel("one")
+    (last,) = states
     assert "Cancelled." in last.status
-    assert told == [0, 1, 2, 3]
-    # And the next attack is none the worse for it.
-    *_, last = handlers.attack(form(steps=1), "one", quiet)
+    # The worker is free for the next attack.
+    *_, last = handlers.attack(form(steps=1), "one")
     assert last.table
+
+
+def test_those_that_wait_are_told_how_many_attacks_are_ahead(handlers, form, monkeypatch):
+    go = Event()
+
+    def held(*given):
+        assert go.wait(60)
+        return compare(*given)
+
+    monkeypatch.setattr("zsrobust.serve.handlers.compare", held)
+    visits = [handlers.attack(form(steps=1), visitor) for visitor in ("one", "two", "three")]
+    for visit in visits:
+        assert "Starting." in next(visit).status
+    ended = []
+    running = Thread(target=lambda: ended.extend(visits[0]))
+    running.start()
+    wait_until(lambda: handlers._worker._jobs)
+    assert "In queue: 1 attack ahead of you." in next(visits[1]).status
+    assert "In queue: 2 attacks ahead of you." in next(visits[2]).status
+    handlers.cancel("two")
+    assert ["Cancelled." in shown.status for shown in visits[1]] == [True]
+    assert "In queue: 1 attack ahead of you." in next(visits[2]).status
+    go.set()
+    *_, last = visits[2]
+    running.join()
+    assert last.table
+    assert ended[-1].table
 
 
 def test_internal_errors_are_logged_and_not_shown(handlers, form, monkeypatch, caplog):
@@ -160,15 +233,16 @@ def test_internal_errors_are_logged_and_not_shown(handlers, form, monkeypatch, c
         raise ZeroDivisionError("a secret path")
 
     monkeypatch.setattr("zsrobust.serve.handlers.compare", broken)
-    *_, last = handlers.attack(form(), "visitor", quiet)
+    *_, last = handlers.attack(form(), "visitor")
     assert "secret" not in last.status
-    assert "the server's terminal says what" in html.unescape(last.status)
+    assert "Internal error" in html.unescape(last.status)
     assert "a secret path" in caplog.text
 
 
 def test_words_of_visitors_stay_words(handlers, form):
     names = "<script>alert(1)</script>, <img src=x onerror=alert(1)>"
-    *_, last = handlers.attack(form(class_names=names, steps=1), "visitor", quiet)
-    assert "<script" not in last.status + last.table
-    assert "<img" not in last.status + last.table
+    *_, last = handlers.attack(form(class_names=names, steps=1), "visitor")
+    text = last.status + last.table + "".join(last.cards.values())
+    assert "<script" not in text
+    assert "<img src=x" not in text
     assert "&lt;" in last.table

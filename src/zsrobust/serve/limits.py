@@ -1,4 +1,4 @@
-"""What the app takes, and what it refuses: one number a thing, checked where it comes in."""
+"""Limits on the input of the app, checked on the server."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from zsrobust.utils.units import Eps
 
 @dataclass(frozen=True)
 class Limits:
-    """The most of everything.
+    """Upper limits.
 
     Attributes:
         upload_bytes: of an uploaded file.
@@ -19,7 +19,7 @@ class Limits:
         aspect: longer side over shorter side; the resize brings the shorter one to a fixed size,
             so that a long thin image would become a huge one.
         classes: number of class names.
-        letters: of a class name.
+        letters: characters of a class name.
         steps: of an attack.
         eps: radius of an attack, as a fraction of the pixel range.
         waiting: requests that wait in the queue.
@@ -37,7 +37,7 @@ class Limits:
     models: int = 4
 
     def read_class_names(self, text: object) -> tuple[str, ...]:
-        """The names in ``text``, one a line or between commas.
+        """The names in ``text``, one per line or separated by commas.
 
         Raises:
             RequestError: if there are fewer than two, too many, too long ones, one twice, or one
@@ -46,21 +46,21 @@ class Limits:
         parts = [" ".join(part.split()) for part in re.split(r"[\n,]", str(text or ""))]
         names = tuple(part for part in parts if part)
         if len(names) < 2:
-            raise RequestError("write two class names or more, one a line or between commas")
+            raise RequestError("give at least two class names, one per line or separated by commas")
         if len(names) > self.classes:
             raise RequestError(
-                f"{len(names)} class names are too many: write {self.classes} at most"
+                f"{len(names)} class names are too many: give at most {self.classes}"
             )
         for name in names:
             if not name.isprintable():
-                raise RequestError(f"the class name {name!r} holds a control character: remove it")
+                raise RequestError(f"the class name {name!r} contains a control character")
             if len(name) > self.letters:
                 raise RequestError(
-                    f"the class name {name[:20]}... has {len(name)} letters: write "
-                    f"{self.letters} at most"
+                    f"the class name {name[:20]}... has {len(name)} characters: give at most "
+                    f"{self.letters}"
                 )
         if twice := next((name for name in names if names.count(name) > 1), None):
-            raise RequestError(f"the class name {twice!r} is given twice: write it once")
+            raise RequestError(f"the class name {twice!r} is given twice")
         return names
 
     def read_eps(self, text: object) -> Eps:
@@ -71,7 +71,7 @@ class Limits:
         """
         eps = Eps(str(text).strip())
         if eps > self.eps:
-            raise RequestError(f"eps {eps} is too large: write {self.eps} at most")
+            raise RequestError(f"eps {eps} is too large: give at most {self.eps}")
         return eps
 
     def read_steps(self, value: object) -> int:
@@ -87,7 +87,7 @@ class Limits:
         return int(value)
 
     def read_target(self, text: object, names: tuple[str, ...]) -> int | None:
-        """The index in ``names`` of the class to reach; None where nothing is written.
+        """The index in ``names`` of the target class; None for an empty text.
 
         Raises:
             RequestError: if it is none of the names.
@@ -96,7 +96,5 @@ class Limits:
         if not target:
             return None
         if target not in names:
-            raise RequestError(
-                f"the target {target!r} is none of the class names: write one of them"
-            )
+            raise RequestError(f"the target class {target!r} is not among the class names")
         return names.index(target)

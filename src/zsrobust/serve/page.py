@@ -3,24 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from zsrobust.serve import html
+from zsrobust.serve.card import card
 from zsrobust.serve.examples import Example
-from zsrobust.serve.handlers import TOP, FormValues, Handlers, PageState
+from zsrobust.serve.handlers import FormValues, Handlers, PageState
 
 CSS = Path(__file__).with_name("page.css")
 
 INTRODUCTION = """\
 # ZSRobust
 
-Drop in an image, write any class names, and see what each model predicts. Then attack: a small
-change of the pixels is searched for that changes the prediction. The predictions before and after
-are shown side by side.
+Zero-shot predictions for your image, before and after an adversarial attack.
 """
+PHOTO_MODELS = """\
+The models served here read drawings, not photographs. For photographs:
+`pip install "zsrobust[photo]"`, then `zsrobust serve`; or `zsrobust serve ViT-B-32/openai`.
+"""
+
+# Buttons change in the browser, before the server answers.
+_BUTTON = "const button = (interactive, value) => ({__type__: 'update', interactive, value});"
+_SHOW_RESULTS = """() => {
+  const card = document.querySelector("#model-1").getBoundingClientRect();
+  if (card.top < 0 || card.top + 300 > window.innerHeight)
+    document.querySelector("#buttons").scrollIntoView({behavior: "smooth"});
+}"""
+_START = f"""() => {{
+  {_BUTTON}
+  return [button(false, "Predict"), button(false, "Attacking"), button(true, "Cancel")];
+}}"""
+_PREDICT = f"""() => {{ {_BUTTON} return button(false, "Predicting"); }}"""
+_PREDICTED = f"""() => {{ {_BUTTON} return button(true, "Predict"); }}"""
+_CANCEL = f"""() => {{ {_BUTTON} return button(false, "Cancelling"); }}"""
+_READY = f"""() => {{
+  {_BUTTON}
+  return [button(true, "Predict"), button(true, "Attack"), button(false, "Cancel")];
+}}"""
+
+
+@dataclass(frozen=True)
+class _Form:
+    """What a visitor fills in, and the buttons.
+
+    Attributes:
+        inputs: in the order of ``FormValues``.
+        examples: one button each.
+    """
+
+    inputs: list[Any]
+    examples: list[Any]
+    predict: Any
+    attack: Any
+    cancel: Any
+
+    @property
+    def buttons(self) -> list[Any]:
+        return [self.predict, self.attack, self.cancel]
 
 
 def theme() -> Any:
@@ -40,18 +83,17 @@ def page(handlers: Handlers, examples: Sequence[Example], folder: Path) -> gr.Bl
     blocks = gr.Blocks(title="ZSRobust", analytics_enabled=False, delete_cache=(600, 3600))
     with blocks:
         gr.Markdown(INTRODUCTION)
+        if not any(one.reads_photographs for one in handlers.models):
+            gr.Markdown(PHOTO_MODELS, elem_id="photo-models")
         with gr.Row():
             with gr.Column(scale=1, min_width=300):
-                form, buttons, shelf = _form(handlers, examples, paths)
-            with gr.Column(scale=2, min_width=300):
+                form = _form(handlers, examples, paths)
+            with gr.Column(scale=2, min_width=300, elem_id="results"):
                 outputs = _results(handlers)
-        _wire(blocks, handlers, form, buttons, outputs)
-        if shelf is not None:
-
-            def chosen(index: int) -> tuple[str, str]:
-                return paths[index], "\n".join(examples[index].class_names)
-
-            shelf.click(chosen, shelf, form[:2], api_visibility="private")
+        _wire(blocks, handlers, form, outputs)
+        for button, path, example in zip(form.examples, paths, examples, strict=True):
+            chosen = partial(_chosen, path, example)
+            button.click(chosen, None, form.inputs[:2], queue=False, api_visibility="private")
     return blocks
 
 
@@ -60,176 +102,134 @@ def _saved(example: Example, path: Path) -> str:
     return str(path)
 
 
-def _form(
-    handlers: Handlers, examples: Sequence[Example], paths: Sequence[str]
-) -> tuple[list[Any], list[Any], Any]:
-    """What a visitor fills in, the buttons, and the examples."""
-    limits, first = handlers.limits, examples[0] if examples else None
+def _chosen(path: str, example: Example) -> tuple[str, str]:
+    return path, ", ".join(example.class_names)
+
+
+def _form(handlers: Handlers, examples: Sequence[Example], paths: Sequence[str]) -> _Form:
+    limits = handlers.limits
+    path, names = _chosen(paths[0], examples[0]) if examples else (None, "")
     image = gr.Image(
-        value=paths[0] if paths else None,
+        value=path,
         label="Image",
         sources=["upload", "clipboard"],
         type="filepath",
         image_mode=None,
         format="png",
-        height=260,
+        height=240,
         elem_id="image",
     )
-    shelf = None
-    if examples:
-        shelf = gr.Dataset(
-            label="Examples",
-            components=[gr.Image(type="filepath", visible=False)],
-            samples=[[path] for path in paths],
-            type="index",
-            samples_per_page=len(paths),
-            elem_id="examples",
-        )
-    names = gr.Textbox(
-        value="\n".join(first.class_names) if first else "",
+    with gr.Row(elem_id="examples"):
+        shelf = [
+            gr.Button(example.shows, icon=path, size="sm")
+            for example, path in zip(examples, paths, strict=True)
+        ]
+    class_names = gr.Textbox(
+        value=names,
         label="Class names",
-        info="One a line, or between commas.",
+        info="One per line, or separated by commas",
         lines=4,
         max_lines=8,
         elem_id="class-names",
     )
-    predict = gr.Button("Predict", elem_id="predict")
     with gr.Row():
         eps = gr.Textbox(
             value="4/255",
-            label="eps",
-            info=f"How far each pixel may be changed, {limits.eps} at most.",
+            label="Radius eps (L-inf)",
+            info=f"At most {limits.eps}",
             min_width=130,
             elem_id="eps",
         )
-        steps = gr.Slider(
-            1, limits.steps, 20, step=1, label="Steps", min_width=130, elem_id="steps"
+        steps = gr.Number(
+            value=20,
+            label="PGD steps",
+            info=f"At most {limits.steps}",
+            precision=0,
+            min_width=130,
+            elem_id="steps",
         )
     target = gr.Textbox(
         label="Target class",
-        info="Empty: away from what the model says.",
+        info="Leave empty for an untargeted attack",
         max_lines=1,
         elem_id="target",
     )
-    with gr.Row():
-        attack = gr.Button("Attack", variant="primary", min_width=120, elem_id="attack")
-        cancel = gr.Button("Cancel", variant="stop", min_width=120, elem_id="cancel")
-    return [image, names, eps, steps, target], [predict, attack, cancel], shelf
+    with gr.Row(elem_id="buttons"):
+        predict = gr.Button("Predict", size="md", elem_id="predict")
+        attack = gr.Button("Attack", size="md", variant="primary", elem_id="attack")
+        cancel = gr.Button("Cancel", size="md", interactive=False, elem_id="cancel")
+    return _Form([image, class_names, eps, steps, target], shelf, predict, attack, cancel)
 
 
 def _results(handlers: Handlers) -> list[Any]:
     """What is shown, in the order of ``_values``."""
-    status = gr.HTML(elem_id="status", min_height=70)
-    columns = []
-    with gr.Row():
-        for number, one in enumerate(handlers.models, start=1):
-            with gr.Column(min_width=240, elem_id=f"model-{number}", elem_classes="model"):
-                gr.HTML(html.heading(one.name))
-                with gr.Row():
-                    columns += [_label("Before the attack"), _label("Under attack")]
-                with gr.Row():
-                    columns += [_picture("Attacked image"), _picture("Change (grey: none)")]
-    table = gr.HTML(elem_id="comparison")
-    files = gr.File(
-        label="Downloads",
-        file_count="multiple",
-        interactive=False,
-        visible=False,
-        elem_id="files",
-    )
-    return [status, *columns, table, files]
+    names = [one.name for one in handlers.models]
+    status = _html("status")
+    with gr.Row(elem_id="cards"):
+        cards = [_html(f"model-{n}", card(name)) for n, name in enumerate(names, start=1)]
+    table = _html("comparison")
+    labels = [f"{what}, {name}" for name in names for what in ("Adversarial image", "Perturbation")]
+    with gr.Row(elem_id="downloads"):
+        files = [
+            gr.DownloadButton(label, size="sm", visible=False)
+            for label in [*labels, "Results (JSON)"]
+        ]
+    return [status, *cards, table, *files]
 
 
-def _label(label: str) -> Any:
-    return gr.Label(label=label, num_top_classes=TOP, min_width=200)
+def _html(name: str, value: str = "") -> Any:
+    return gr.HTML(value, apply_default_css=False, elem_id=name)
 
 
-def _picture(label: str) -> Any:
-    return gr.Image(
-        label=label,
-        type="filepath",
-        format="png",
-        interactive=False,
-        height=220,
-        min_width=140,
-        buttons=[],
-    )
-
-
-def _values(shown: PageState, outputs: int) -> list[Any]:
+def _values(shown: PageState, models: int) -> list[Any]:
     """One value an output."""
-    if shown.columns is None:
-        return [shown.status, *[gr.skip()] * (outputs - 1)]
-    columns: list[Any] = []
-    for one in shown.columns:
-        columns += [one.before, one.after, _text(one.attacked), _text(one.change)]
-    files = [str(path) for path in shown.files]
-    downloads = gr.update(value=files or None, visible=bool(files))
-    return [shown.status, *columns, shown.table, downloads]
+    cards = [shown.cards.get(place, gr.skip()) for place in range(models)]
+    table = gr.skip() if shown.table is None else shown.table
+    return [shown.status, *cards, table, *_downloads(shown.files, 2 * models + 1)]
 
 
-def _text(path: Path | None) -> str | None:
-    return None if path is None else str(path)
+def _downloads(files: list[Path] | None, count: int) -> list[Any]:
+    if files is None:
+        return [gr.skip()] * count
+    if not files:
+        return [gr.update(visible=False)] * count
+    return [gr.update(value=str(path), visible=True) for path in files]
 
 
-def _wire(
-    blocks: gr.Blocks,
-    handlers: Handlers,
-    form: list[Any],
-    buttons: list[Any],
-    outputs: list[Any],
-) -> None:
+def _wire(blocks: gr.Blocks, handlers: Handlers, form: _Form, outputs: list[Any]) -> None:
     """Connect the buttons; values come as they were sent, so that our own checks see them."""
-    predict, attack, cancel = buttons
-    status = outputs[0]
+    models = len(handlers.models)
 
     def on_predict(*values: Any) -> list[Any]:
-        return _values(handlers.predict(FormValues(*values)), len(outputs))
+        return _values(handlers.predict(FormValues(*values)), models)
 
     def on_attack(
-        request: gr.Request,
-        image: Any,
-        class_names: Any,
-        eps: Any,
-        steps: Any,
-        target: Any,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008
+        request: gr.Request, image: Any, class_names: Any, eps: Any, steps: Any, target: Any
     ) -> Iterator[list[Any]]:
-        def show(done: int, total: int, sentence: str) -> None:
-            progress((done, total), desc=sentence, unit="steps")
-
         values = FormValues(image, class_names, eps, steps, target)
-        for shown in handlers.attack(values, str(request.session_hash), show):
-            yield _values(shown, len(outputs))
+        for shown in handlers.attack(values, str(request.session_hash)):
+            yield _values(shown, models)
 
-    def on_cancel(request: gr.Request) -> str:
-        handlers.cancel(str(request.session_hash))
-        return html.paragraphs("Cancelled.")
-
-    def on_leave(request: gr.Request) -> None:
+    def on_cancel(request: gr.Request) -> None:
         handlers.cancel(str(request.session_hash))
 
     private: dict[str, Any] = {"api_visibility": "private"}
+    server: dict[str, Any] = {"preprocess": False, "show_progress": "hidden", **private}
+    image = form.inputs[0]
+    # A new image ends the attack on the one before it.
+    image.change(on_cancel, None, None, queue=False, **private)
+    triggers = [blocks.load, image.change, form.predict.click]
+    gr.on(triggers, None, None, form.predict, js=_PREDICT, **private)
+    # An image that comes while another is still predicted is not forgotten.
     gr.on(
-        [blocks.load, form[0].change, predict.click],
-        on_predict,
-        form[:2],
-        outputs,
-        preprocess=False,
-        show_progress="hidden",
-        # An image that comes while another is still predicted is not forgotten.
-        trigger_mode="always_last",
-        **private,
+        triggers, on_predict, form.inputs[:2], outputs, trigger_mode="always_last", **server
+    ).then(None, None, form.buttons[:1], js=_PREDICTED, **private)
+    gr.on([form.predict.click, form.attack.click], None, None, None, js=_SHOW_RESULTS, **private)
+    form.attack.click(None, None, form.buttons, js=_START, **private)
+    # All may start: attacks wait in our own queue, which tells each how many are ahead.
+    form.attack.click(on_attack, form.inputs, outputs, concurrency_limit=None, **server).then(
+        None, None, form.buttons, js=_READY, **private
     )
-    # One at a time: those who wait see their place in gradio's queue where the progress is shown.
-    attacking = attack.click(
-        on_attack,
-        form,
-        outputs,
-        preprocess=False,
-        concurrency_limit=1,
-        show_progress_on=status,
-        **private,
-    )
-    cancel.click(on_cancel, None, status, cancels=attacking, queue=False, **private)
-    blocks.unload(on_leave)
+    form.cancel.click(None, None, form.cancel, js=_CANCEL, **private)
+    form.cancel.click(on_cancel, None, None, queue=False, **private)
+    blocks.unload(on_cancel)

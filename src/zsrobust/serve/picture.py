@@ -78,11 +78,11 @@ def read_picture(path: str | Path, limits: Limits, name: str = "") -> Picture:
     try:
         if path.stat().st_size > limits.upload_bytes:
             raise RequestError(
-                f"{name} is too large: give one of {limits.upload_bytes / 1e6:g} MB at most"
+                f"{name} is too large: give at most {limits.upload_bytes / 1e6:g} MB"
             )
         content = path.read_bytes()
     except OSError:
-        raise RequestError(f"{name} is no longer here: drop it again") from None
+        raise RequestError(f"{name} is no longer on the server: choose it again") from None
     try:
         with opened(content) as image:
             _require_sizes(image, name, limits)
@@ -94,10 +94,10 @@ def read_picture(path: str | Path, limits: Limits, name: str = "") -> Picture:
     except Image.DecompressionBombError:
         raise _too_many_pixels(name, limits) from None
     except UnidentifiedImageError:
-        raise RequestError(f"{name} is no image: give one of {', '.join(FORMATS)}") from None
+        raise RequestError(f"{name} is not an image: give one of {', '.join(FORMATS)}") from None
     # Pillow's decoders raise nearly anything on broken data.
     except Exception as reason:
-        raise RequestError(f"{name} is damaged ({reason}): give a whole one") from None
+        raise RequestError(f"{name} is damaged ({reason})") from None
 
 
 def _require_sizes(image: Any, name: str, limits: Limits) -> None:
@@ -107,18 +107,18 @@ def _require_sizes(image: Any, name: str, limits: Limits) -> None:
     if max(width, height) > limits.aspect * min(width, height):
         raise RequestError(
             f"{name} is {width} x {height} pixels: give one whose longer side is at most "
-            f"{limits.aspect} times the shorter"
+            f"{limits.aspect} times the shorter one"
         )
 
 
 def _too_many_pixels(name: str, limits: Limits) -> RequestError:
-    return RequestError(f"{name} has too many pixels: give {limits.pixels / 1e6:g} million at most")
+    return RequestError(f"{name} has too many pixels: give at most {limits.pixels / 1e6:g} million")
 
 
 def _notes(image: Any) -> list[str]:
     found = []
     if holds_several(image):
-        found.append("Of an animation, or a file of several images, the first frame is taken.")
+        found.append("The file has several frames: the first one is used.")
     if orientation(image) != 1:
-        found.append("The image is turned upright, as the file asks for (EXIF).")
+        found.append("The image is rotated as its EXIF orientation says.")
     return found

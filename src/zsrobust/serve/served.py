@@ -1,4 +1,4 @@
-"""The models that are served: loaded once, frozen, asked over any class names."""
+"""The served models: loaded once, frozen, with any class names."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zsrobust.demo.examples import CLASS_NAMES
+from zsrobust.models import photo_lite
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.loading import load
 from zsrobust.models.weights import fingerprint
@@ -17,15 +19,20 @@ from zsrobust.serve.limits import Limits
 from zsrobust.serve.picture import Picture
 from zsrobust.utils.errors import RequestError
 
-DEFAULTS = ("glyph-clip", "glyph-clip-robust")
-"""Served where no model is named."""
+PHOTO_MODELS = ("photo-lite", "photo-lite-robust")
+GLYPH_MODELS = ("glyph-clip", "glyph-clip-robust")
+
+
+def default_models() -> tuple[str, ...]:
+    """Served where no model is named: those for photographs if the extra photo is installed."""
+    return PHOTO_MODELS if photo_lite.is_installed() else GLYPH_MODELS
 
 
 class ServedModel:
-    """A model as it is served.
+    """A served model.
 
     Args:
-        name: as it was asked for.
+        name: as given.
         model: loaded; its encoder is frozen here, so that attacks and predictions may share it.
     """
 
@@ -52,8 +59,13 @@ class ServedModel:
         """Groups of names with equal text embeddings, which this model cannot tell apart."""
         return self.classifier(class_names).indistinguishable()
 
+    @property
+    def reads_photographs(self) -> bool:
+        """Whether it distinguishes the classes of the photographs among the examples."""
+        return not self.indistinguishable(CLASS_NAMES)
+
     def doubts(self, class_names: tuple[str, ...]) -> list[str]:
-        """What it does not read of these names as it is meant, in sentences."""
+        """What it cannot read of these names, in sentences."""
         return self.model.doubts(self.classifier(class_names))
 
     @property
@@ -62,7 +74,7 @@ class ServedModel:
         return next(self.model.encoder.parameters()).device
 
     def about(self) -> dict[str, Any]:
-        """What decides its answers, for results."""
+        """What determines its predictions, for the results."""
         return {
             "name": self.name,
             "method": self.model.method,
@@ -83,12 +95,11 @@ class ServedModel:
 def load_served(
     names: Sequence[str], device: torch.device, limits: Limits
 ) -> tuple[ServedModel, ...]:
-    """The models of these names, in their order; without names, ``DEFAULTS``.
+    """The models of these names, in their order.
 
     Raises:
         RequestError: if there are too many, one is named twice, or one cannot be loaded.
     """
-    names = tuple(names) or DEFAULTS
     if len(names) > limits.models:
         raise RequestError(f"{len(names)} models are too many: name {limits.models} at most")
     if twice := next((name for name in names if names.count(name) > 1), None):

@@ -94,7 +94,10 @@ def run_server(
             _guarded(app), log_level="warning", ws="none", timeout_graceful_shutdown=1
         )
         ready()
-        uvicorn.Server(config).run(sockets=[listening])
+        try:
+            uvicorn.Server(config).run(sockets=[listening])
+        finally:
+            handlers.close()
 
 
 def _guarded(app: Any) -> Any:

@@ -1,6 +1,6 @@
-"""Open a page in the browser that attacks your image and compares models.
+"""Attack your own images in the browser, and compare up to four models.
 
-Drop in an image, write class names, choose an attack. Ctrl-C ends it.
+Ctrl-C stops the server.
 """
 
 from __future__ import annotations
@@ -22,10 +22,13 @@ def parsers() -> list[Parser]:
         "model",
         nargs="*",
         metavar="MODEL",
-        help="up to four, anything --model takes (the embedded ones)",
+        help="up to four models, as in evaluate --model (photo-lite and photo-lite-robust if "
+        "installed, else glyph-clip and glyph-clip-robust)",
     )
-    parser.add_argument("--host", default="127.0.0.1", help="who may reach it (127.0.0.1)")
-    parser.add_argument("--port", type=int, default=7860, help="where it listens (7860)")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on (127.0.0.1: this machine only)"
+    )
+    parser.add_argument("--port", type=int, default=7860, help="port to listen on (7860)")
     parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where models run"
     )
@@ -40,7 +43,7 @@ def run(argv: Sequence[str], output: Output) -> None:
     for name in args.model:
         check_name(name)
     from zsrobust.serve.limits import Limits
-    from zsrobust.serve.served import load_served
+    from zsrobust.serve.served import default_models, load_served
     from zsrobust.serve.server import address, claim, is_loopback, run_server
     from zsrobust.utils.devices import torch_device
 
@@ -49,18 +52,20 @@ def run(argv: Sequence[str], output: Output) -> None:
     with claim(args.host, args.port) as listening:
         if not is_loopback(args.host):
             output.warn(
-                f"warning: {args.host} is open to other machines, and anyone who reaches it may "
-                "run attacks here: there is no password"
+                f"warning: {args.host} is reachable from other machines, and there is no password"
             )
-        models = load_served(args.model, device, limits)
+        names = tuple(args.model) or default_models()
+        output.show(f"loading {', '.join(names)}")
+        models = load_served(names, device, limits)
         for one in models:
             if one.model.unfinished:
-                output.warn(f"warning: {one.name} is of a fine-tuning at {one.model.unfinished}")
+                output.warn(
+                    f"warning: {one.name}: its fine-tuning is unfinished ({one.model.unfinished})"
+                )
         at = address(args.host, args.port)
 
         def ready() -> None:
-            names = [one.name for one in models]
-            output.show(f"serving {', '.join(names)}: open {at} (Ctrl-C ends it)")
+            output.show(f"open {at} (Ctrl-C stops the server)")
             output.result({"address": at, "models": names})
 
         try:
