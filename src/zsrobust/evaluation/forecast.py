@@ -26,7 +26,7 @@ FALLEN = 0.5
 OF_MODEL, OF_CELL = 4.0, 20.0
 """Samples that an expectation counts for next to what a model, or a model on one set, has shown."""
 
-SURE_AFTER = 1.0
+SURE_AFTER = 5.0
 """Seconds after which a part's own speed counts as much as that of the other parts."""
 
 Part = tuple[str, float]
