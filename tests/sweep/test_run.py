@@ -7,6 +7,7 @@ from zsrobust.cli.main import main
 from zsrobust.config.schema import EvaluateConfig
 from zsrobust.evaluation.evaluated_run import EvaluatedRun
 from zsrobust.evaluation.evaluator import evaluate
+from zsrobust.sweep.dry_run import dry_run_sweep
 from zsrobust.sweep.gather import COLUMNS
 from zsrobust.sweep.jobs import Training
 from zsrobust.sweep.run import run_sweep
@@ -99,3 +100,18 @@ def test_help_and_bad_words(capsys):
     assert main(["sweep", "--help"]) == 0
     assert "zsrobust sweep RECIPE" in capsys.readouterr().out
     assert main(["sweep", "tecoa", "--seeds", "x"]) == 2
+
+
+def test_a_dry_run_says_what_is_left_and_writes_nothing(argv, tmp_path):
+    sweep = parse_sweep(["tecoa", "ft_clean", "--seeds", "0", "1", *argv])
+    found = dry_run_sweep(sweep)
+    assert not (tmp_path / "out").exists()
+    # Five evaluations and four trainings.
+    assert "0 of 9 runs are finished" in found.lines[0]
+    # Two steps of eight images each, 7 and 3 passes.
+    assert found.passes > 2 * 2 * 8 * (7 + 3)
+    assert 0 < found.seconds <= found.most_seconds
+    run_sweep(sweep)
+    found = dry_run_sweep(sweep)
+    assert "9 of 9 runs are finished" in found.lines[0]
+    assert (found.passes, found.seconds) == (0, 0)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zsrobust.utils.plain_json import plain_json
+
+if TYPE_CHECKING:
+    from zsrobust.utils.dry_run import DryRun
 
 
 def is_first_process() -> bool:
@@ -35,6 +38,13 @@ class Output:
         # A file or a pipe has no width to fit into. Names may hold brackets, which are no markup.
         width = None if stream.isatty() else 500
         Console(file=stream, width=width, markup=False, highlight=False).print(item)
+
+    def show_dry_run(self, found: DryRun) -> None:
+        """Write what would be done; from the first of several processes."""
+        if is_first_process():
+            for line in found.report():
+                self.show(line)
+            self.result(vars(found))
 
     def warn(self, line: str) -> None:
         """Write a line to stderr."""

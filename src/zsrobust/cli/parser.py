@@ -87,3 +87,22 @@ class Parser(argparse.ArgumentParser):
 def asks_for_help(argv: Sequence[str]) -> bool:
     """Whether ``--help`` or ``-h`` is among the arguments."""
     return not {"--help", "-h"}.isdisjoint(argv)
+
+
+def add_dry_run(parser: argparse.ArgumentParser) -> None:
+    """Add the option ``--dry_run``, which is no part of a run's configuration."""
+    parser.add_argument(
+        "--dry_run",
+        type=boolean,
+        default=False,
+        metavar="true|false",
+        help="say what would run, and its passes, time, memory and disk; write nothing",
+    )
+
+
+def split_dry_run(argv: Sequence[str]) -> tuple[bool, list[str]]:
+    """Whether ``--dry_run`` was given, and the other arguments."""
+    parser = Parser(add_help=False)
+    add_dry_run(parser)
+    args, others = parser.parse_known_args(argv)
+    return args.dry_run, others

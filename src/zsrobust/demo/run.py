@@ -25,7 +25,7 @@ from zsrobust.reporting.figures.series import strongest
 from zsrobust.reporting.figures.style import save_figure
 from zsrobust.reporting.tables import accuracy_table
 from zsrobust.training.cost import passes_of_run
-from zsrobust.training.finetune import finetune
+from zsrobust.training.finetune import Run, finetune
 from zsrobust.utils.files import write_text
 from zsrobust.utils.progress import Steps
 from zsrobust.utils.stages import Clock, Stage
@@ -79,8 +79,10 @@ def run_plan(plan: Plan, out: Path, *, device: Device, overwrite: bool) -> Finis
     for number, (stage, do) in enumerate(zip(todo, work, strict=True)):
         say(f"[{number + 1}/{len(todo)}] {stage.title}{clock.announce(todo[number:])}")
         began = time.monotonic()
-        do()
-        clock.note(stage, time.monotonic() - began)
+        done = do()
+        # What the first run reads and draws once, no other does again.
+        seconds = done.seconds if isinstance(done, Run) else time.monotonic() - began
+        clock.note(stage, seconds)
     run = EvaluatedRun.read(out / "evaluation")
     by_method = {
         method: [str(out / name) for name, of, _ in plan.runs if of == method]

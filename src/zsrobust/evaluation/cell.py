@@ -211,9 +211,12 @@ class Cell:
                 continue  # It is also the first part of two phases.
             work = progress.work(self.model.name, self.images.name, attack, undefended=undefended)
             for at in ranges:
-                name = self._name(attack, at)
-                if not (self.parts / f"{name}.parquet").exists():
-                    work.add(name, [len(at)] * len(work.total))
+                if not self.holds(attack, at):
+                    work.add(self._name(attack, at), [len(at)] * len(work.total))
+
+    def holds(self, attack: Attack | None, at: range) -> bool:
+        """Whether the chunk ``at`` is on disk."""
+        return (self.parts / f"{self._name(attack, at)}.parquet").exists()
 
     def work_in(self, progress: EvaluationProgress, attack: Attack | None) -> Work | None:
         """What ``progress`` knows of this attack on this cell."""

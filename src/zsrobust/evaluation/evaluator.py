@@ -59,9 +59,35 @@ def evaluate(config: EvaluateConfig, given: Given | None = None) -> Results:
 def _evaluate(
     config: EvaluateConfig, given: Given, folder: Path | None, accelerator: Accelerator
 ) -> Results:
+    folder = folder or on_first(accelerator, lambda: find_run(config))
+    models, cells = cells_of(config, given, folder, accelerator)
+    device = accelerator.device
+    with ExitStack() as stack:
+        on_first(accelerator, lambda: stack.enter_context(claimed(folder, config)))
+        stack.enter_context(full_precision())
+        classifiers = [cell.measurement.classifier for cell in cells]
+        stack.enter_context(snapshots(classifiers, fork=accelerator.is_main_process))
+        finished = folder / "results.json"
+        results = on_first(accelerator, lambda: answered(finished, cells))
+        if results is None:
+            probing = Probing(config, models, device)
+            compute_chunks(cells, probing, accelerator)
+            here = environment(device, accelerator.num_processes)
+            empty = Results(_protocol(config, cells), here, [])
+            results = on_first(accelerator, lambda: compute_rows(cells, empty, probing, folder))
+        return on_first(accelerator, lambda: _finished(results, cells, config, folder))
+
+
+def cells_of(
+    config: EvaluateConfig, given: Given, folder: Path, accelerator: Accelerator
+) -> tuple[list[CLIPModel], list[Cell]]:
+    """The models, and every model on every data set; nothing is written.
+
+    Raises:
+        RequestError: if something asked for is wrong or missing.
+    """
     device = accelerator.device
     attacks = RequestedAttacks(config, device, given.attacks)
-    folder = folder or on_first(accelerator, lambda: find_run(config))
     models = models_of(config, given, device)
     # Models with one text side read names the same way; the one asked for is used as its original.
     readers = {
@@ -74,20 +100,7 @@ def _evaluate(
         for model, tower in [(model, folded(model.encoder)) for model in models]
         for images in sets
     ]
-    with ExitStack() as stack:
-        on_first(accelerator, lambda: stack.enter_context(claimed(folder, config)))
-        stack.enter_context(full_precision())
-        classifiers = [cell.measurement.classifier for cell in cells]
-        stack.enter_context(snapshots(classifiers, fork=accelerator.is_main_process))
-        finished = folder / "results.json"
-        results = on_first(accelerator, lambda: _answered(finished, cells))
-        if results is None:
-            probing = Probing(config, models, device)
-            compute_chunks(cells, probing, accelerator)
-            here = environment(device, accelerator.num_processes)
-            empty = Results(_protocol(config, cells), here, [])
-            results = on_first(accelerator, lambda: compute_rows(cells, empty, probing, folder))
-        return on_first(accelerator, lambda: _finished(results, cells, config, folder))
+    return models, cells
 
 
 def _finished(results: Results, cells: list[Cell], config: EvaluateConfig, folder: Path) -> Results:
@@ -103,7 +116,7 @@ def _finished(results: Results, cells: list[Cell], config: EvaluateConfig, folde
     return results
 
 
-def _answered(finished: Path, cells: list[Cell]) -> Results | None:
+def answered(finished: Path, cells: list[Cell]) -> Results | None:
     """What an earlier call found, if it is of the same models, data and attacks."""
     outcomes = finished.parent / "outcomes.parquet"
     if not (finished.exists() and outcomes.exists()):

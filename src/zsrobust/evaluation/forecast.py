@@ -132,9 +132,18 @@ def pass_cost(part: Attack | None) -> float:
 
 
 class Forecast:
-    """What is left of an evaluation, and how long it takes."""
+    """What is left of an evaluation, and how long it takes.
+
+    Attributes:
+        works: samples and their attacks.
+        checks: model and passes of each check that is left.
+        foreseen: passes of further work, by their cost, such as that of a plan not made yet.
+        chunk: what runs.
+        assumed: the share of samples that stands whatever it meets; None to expect what was seen.
+    """
 
     def __init__(self) -> None:
+        self.assumed: float | None = None
         self.works: list[Work] = []
         self.checks: dict[Hashable, tuple[str, float]] = {}
         self.foreseen: dict[Hashable, float] = {}
@@ -163,6 +172,8 @@ class Forecast:
 
         -1 for the share expected to be right before the first.
         """
+        if self.assumed is not None:
+            return self.assumed
         part = work.parts[at] if at >= 0 else None
         if part is None:
             prior = RIGHT

@@ -1,14 +1,19 @@
-"""What the paper's experiment would run, what of it is missing here, and what it would cost."""
+"""What a sweep would run; for the paper's experiment, what of it is missing here, and its cost."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from zsrobust.data.published.sets import paper_sets
+from zsrobust.data.suites import expand
+from zsrobust.sweep.jobs import Evaluation, count_images
+from zsrobust.sweep.plan import Sweep
 from zsrobust.sweep.study import Study
 from zsrobust.training.cost import passes_per_step
+from zsrobust.utils.dry_run import DryRun
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.files import as_argument
 
@@ -42,6 +47,55 @@ def dry_run(study: Study, root: Path) -> list[str]:
         + " sustained"
     )
     return lines
+
+
+def dry_run_sweep(sweep: Sweep) -> DryRun:
+    """What a sweep would do, every recipe timed on a few steps, and one evaluation.
+
+    Raises:
+        RequestError: as the sweep would.
+    """
+    from zsrobust.evaluation.cost import expected_cost
+    from zsrobust.evaluation.dry_run import dry_run_evaluation
+    from zsrobust.sweep.run import check_sweep
+    from zsrobust.training.dry_run import dry_run_finetuning
+
+    check_sweep(sweep)
+    jobs = sweep.jobs()
+    left = [job for job in jobs if not job.is_done()]
+    lines = [f"out: {sweep.out}, {len(jobs) - len(left)} of {len(jobs)} runs are finished"]
+    parts: list[DryRun] = []
+    for recipe in sweep.recipes:
+        trainings = [one for seed in sweep.seeds if (one := sweep.training(recipe, seed)) in left]
+        lines.append(f"{recipe}: {len(trainings)} of {len(sweep.seeds)} seeds are left to train")
+        if trainings:
+            found = dry_run_finetuning(trainings[0].config)
+            lines += [f"  {line}" for line in found.lines if not line.startswith("out:")]
+            parts += [found] * len(trainings)
+            left = [job for job in left if job not in trainings]
+    if left:
+        # Of the original; the others take as many times as long as their samples stand longer.
+        original = next(iter(sweep.originals().values()))
+        found = dry_run_evaluation(replace(original.config, overwrite=True))
+        lines.append(f"evaluations: {len(left)} are left")
+        lines += [f"  {line}" for line in found.lines if line.startswith(("data:", "attack:"))]
+        sizes = [count_images(spec, "test") for spec in expand(sweep.evaluation.data)]
+        cost, stands = (
+            expected_cost(sweep.evaluation, sizes, undefended=undefended)
+            for undefended in (True, False)
+        )
+        for job in left:
+            trained = isinstance(job, Evaluation) and job.of is not None
+            seconds = found.seconds * (stands / cost if trained else 1)
+            parts.append(replace(found, seconds=seconds))
+    return DryRun(
+        lines,
+        passes=sum(part.passes for part in parts),
+        seconds=sum(part.seconds for part in parts),
+        most_seconds=sum(max(part.seconds, part.most_seconds) for part in parts),
+        memory=max((part.memory for part in parts), default=0.0),
+        disk=sum(part.disk for part in parts),
+    )
 
 
 def _missing(model: str, root: Path) -> Iterator[str]:

@@ -39,14 +39,12 @@ class Swept:
     diverged: dict[str, str]
 
 
-def run_sweep(sweep: Sweep) -> Swept:
-    """Do what is left of it.
+def check_sweep(sweep: Sweep) -> None:
+    """Refuse a sweep that could not be finished.
 
     Raises:
-        RequestError: before any training, if a model or data set is not to be had, a model cannot
-            tell the classes of one apart, or a folder holds another run.
-        RunError: if a run fails otherwise than by diverging.
-        KeyboardInterrupt: on Ctrl-C; the same call resumes there.
+        RequestError: if a model or data set is not to be had, or a model cannot tell the classes of
+            one apart.
     """
     models = [load(model) for model in {config.model for config in sweep.recipes.values()}]
     for train in {config.data for config in sweep.recipes.values()}:
@@ -57,6 +55,18 @@ def run_sweep(sweep: Sweep) -> Swept:
             model.check_classes(
                 images.class_names, prompts_of(images, sweep.evaluation.templates), images.name
             )
+
+
+def run_sweep(sweep: Sweep) -> Swept:
+    """Do what is left of it.
+
+    Raises:
+        RequestError: before any training, if a model or data set is not to be had, a model cannot
+            tell the classes of one apart, or a folder holds another run.
+        RunError: if a run fails otherwise than by diverging.
+        KeyboardInterrupt: on Ctrl-C; the same call resumes there.
+    """
+    check_sweep(sweep)
     work(sweep.jobs, Steps("", 1).say)
     run = gather(sweep.evaluated(), sweep.out)
     lines = lines_of(sweep, run.models, {name: name for name in sweep.recipes})

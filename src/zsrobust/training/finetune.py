@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -46,6 +47,7 @@ class Run:
         steps: optimizer steps done.
         clean_acc, robust_acc: of the selected model on the held-out images, in [0, 1].
         warnings: sentences on how the selected model, or the last one, has collapsed.
+        seconds: that training took in this call.
     """
 
     folder: Path
@@ -53,6 +55,7 @@ class Run:
     clean_acc: float
     robust_acc: float
     warnings: tuple[str, ...] = ()
+    seconds: float = 0.0
 
 
 def finetune(config: FinetuneConfig) -> Run:
@@ -69,20 +72,22 @@ def finetune(config: FinetuneConfig) -> Run:
 
 
 def _finetune(config: FinetuneConfig, accelerator: Accelerator) -> Run:
-    _check_processes(config, accelerator)
+    check_processes(config, accelerator)
     folder = on_first(accelerator, lambda: find_run(config))
     trainer = trainer_of(config, folder, accelerator)
     with ExitStack() as stack:
         on_first(accelerator, lambda: stack.enter_context(claimed(folder, config)))
         stack.enter_context(full_precision())
+        began = time.monotonic()
         best = trainer.run()
+        seconds = time.monotonic() - began
     warnings = tuple(
         dict.fromkeys(one.warning for one in (best, trainer.held_out_now) if one.warning)
     )
-    return Run(folder, trainer.total_steps, best.clean_acc, best.robust_acc, warnings)
+    return Run(folder, trainer.total_steps, best.clean_acc, best.robust_acc, warnings, seconds)
 
 
-def _check_processes(config: FinetuneConfig, accelerator: Accelerator) -> None:
+def check_processes(config: FinetuneConfig, accelerator: Accelerator) -> None:
     """Refuse what these devices and processes cannot do."""
     world_size = accelerator.num_processes
     for key in ("precision", "attack_precision"):

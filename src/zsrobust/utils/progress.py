@@ -152,8 +152,8 @@ class Steps(Bar):
 
     @property
     def pace(self) -> float | None:
-        """Seconds a step; the first, which may compile or open files, counts where it is alone."""
-        return self._seconds / self._timed if self._timed else None
+        """Seconds a step, without the first, which may compile or open files; None before two."""
+        return self._seconds / self._timed if self._reports > 1 else None
 
     def left(self) -> float | None:
         """From the mean of the steps that were taken; it falls while the next one runs."""

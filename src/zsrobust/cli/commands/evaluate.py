@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from jsonargparse import ArgumentParser
 
 from zsrobust.cli.output import Output, is_first_process
-from zsrobust.cli.parser import Parser, asks_for_help
+from zsrobust.cli.parser import Parser, add_dry_run, asks_for_help, split_dry_run
 from zsrobust.config.parsing import evaluate_parser, parse_evaluate
 from zsrobust.config.run_folder import check_out, find_run
 from zsrobust.utils.files import write_text
@@ -22,6 +22,7 @@ def parsers() -> list[ArgumentParser]:
     """The options of an evaluation, and of what is printed."""
     parser = evaluate_parser()
     _add_compare(parser)
+    add_dry_run(parser)
     return [parser]
 
 
@@ -34,12 +35,18 @@ def run(argv: Sequence[str], output: Output) -> None:
     from zsrobust.cli.preflight import check_evaluation
 
     # What is printed is no part of the configuration.
+    dry, argv = split_dry_run(argv)
     printing = Parser(prog="zsrobust evaluate", add_help=False)
     _add_compare(printing)
     args, argv = printing.parse_known_args(argv)
     config = parse_evaluate(argv)
     check_out(config)
     check_evaluation(config, config.model)
+    if dry:
+        from zsrobust.evaluation.dry_run import dry_run_evaluation
+
+        output.show_dry_run(dry_run_evaluation(config))
+        return
     from zsrobust.evaluation.evaluator import evaluate
     from zsrobust.reporting.findings import sanity_page, warnings
     from zsrobust.reporting.tables import accuracy_table

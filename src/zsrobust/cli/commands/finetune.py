@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from jsonargparse import ArgumentParser
 
 from zsrobust.cli.output import Output, is_first_process
-from zsrobust.cli.parser import asks_for_help
+from zsrobust.cli.parser import add_dry_run, asks_for_help, split_dry_run
 from zsrobust.config.parsing import finetune_parser, method_for_help, parse_finetune
 from zsrobust.config.run_folder import check_out
 from zsrobust.config.schema import to_plain
@@ -16,20 +16,32 @@ from zsrobust.objectives import OBJECTIVES
 
 def parsers() -> list[ArgumentParser]:
     """One for each method: it decides which options the objective has."""
-    return [finetune_parser(method) for method in OBJECTIVES]
+    return [_parser(method) for method in OBJECTIVES]
+
+
+def _parser(method: str) -> ArgumentParser:
+    parser = finetune_parser(method)
+    add_dry_run(parser)
+    return parser
 
 
 def run(argv: Sequence[str], output: Output) -> None:
     """Fine-tune, and say where the model is and how to evaluate it."""
     if asks_for_help(argv):
-        finetune_parser(method_for_help(argv)).print_help()
+        _parser(method_for_help(argv)).print_help()
         return
     # What reads data imports numpy, which help can do without.
     from zsrobust.cli.preflight import check_training
 
+    dry, argv = split_dry_run(argv)
     config = parse_finetune(argv)
     check_out(config)
     check_training(config)
+    if dry:
+        from zsrobust.training.dry_run import dry_run_finetuning
+
+        output.show_dry_run(dry_run_finetuning(config))
+        return
     from zsrobust.reporting.commands import command_after
     from zsrobust.training.finetune import finetune
 

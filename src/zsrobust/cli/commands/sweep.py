@@ -10,7 +10,7 @@ from pathlib import Path
 
 from zsrobust.cli.commands import finetune
 from zsrobust.cli.output import Output
-from zsrobust.cli.parser import Parser, asks_for_help
+from zsrobust.cli.parser import Parser, add_dry_run, asks_for_help, split_dry_run
 from zsrobust.config.parsing import options_parser, parse_evaluate, parse_finetune, parse_options
 from zsrobust.config.recipes import recipe_names
 from zsrobust.config.schema import FinetuneConfig
@@ -33,6 +33,7 @@ YAML file.
   --steps N              optimizer steps of every run; or
   --passes N             passes through the image encoder for each image of a batch, a forward one
                          and each kind of gradient counted as one: costlier methods get fewer steps
+  --dry_run              say what would run, and its passes, time, memory and disk; write nothing
   --evaluation.KEY ...   any option of zsrobust evaluate: --evaluation.data, --evaluation.attack,
                          --evaluation.config, ...
   --KEY ...              any option of zsrobust finetune, for every recipe: --model, --data,
@@ -67,6 +68,7 @@ def parsers() -> list[ArgumentParser]:
     """Recipes, the sweep's own options, and those of finetune."""
     parser = Parser()
     parser.add_argument("recipes", nargs="+", choices=recipe_names("finetune"))
+    add_dry_run(parser)
     return [parser, options_parser(SweepOptions, command="sweep"), *finetune.parsers()]
 
 
@@ -78,11 +80,17 @@ def run(argv: Sequence[str], output: Output) -> None:
     # What reads data imports numpy, which help can do without.
     from zsrobust.cli.preflight import check_evaluation, check_training
 
+    dry, argv = split_dry_run(argv)
     asked = parse_sweep(argv)
     for config in asked.recipes.values():
         check_training(config)
     # Which models are evaluated is not known before they are trained.
     check_evaluation(asked.evaluation, [])
+    if dry:
+        from zsrobust.sweep.dry_run import dry_run_sweep
+
+        output.show_dry_run(dry_run_sweep(asked))
+        return
     from zsrobust.evaluation.checks.collapse import collapse_warnings
     from zsrobust.sweep.run import run_sweep
 
