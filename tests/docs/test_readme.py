@@ -10,6 +10,7 @@ from zsrobust.attacks.registry import EXAMPLES
 from zsrobust.cli.commands import command_module, demo
 from zsrobust.cli.commands.reproduce import parse_reproduce
 from zsrobust.cli.commands.sweep import parse_sweep
+from zsrobust.cli.parser import split_dry_run
 from zsrobust.config.parsing import parse_evaluate, parse_finetune
 from zsrobust.data.registry import OWN, kinds
 from zsrobust.data.suites import SUITES
@@ -26,10 +27,10 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md"))]
 PARSED = {
     "demo": demo.parse,
-    "evaluate": parse_evaluate,
-    "finetune": parse_finetune,
+    "evaluate": lambda argv: parse_evaluate(split_dry_run(argv)[1]),
+    "finetune": lambda argv: parse_finetune(split_dry_run(argv)[1]),
     "reproduce": parse_reproduce,
-    "sweep": parse_sweep,
+    "sweep": lambda argv: parse_sweep(split_dry_run(argv)[1]),
 }
 
 
