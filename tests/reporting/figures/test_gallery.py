@@ -63,10 +63,12 @@ def test_captions_hold_predictions_and_methods():
     assert "Attack: pgd-10 4/255, anew against each model. All there are." in texts
 
 
+@pytest.mark.parametrize("dpi", [72, 200])
 @pytest.mark.parametrize("presets", [("paper",), ("authors_code", "authors_first_revision")])
-def test_no_text_runs_into_another_or_a_picture(presets):
+def test_no_text_runs_into_another_or_a_picture(presets, dpi):
     models = {"clip": "original"} | {f"m{i}": f"pmg_aft[{name}]" for i, name in enumerate(presets)}
     figure = gallery_figure(gallery(models=models))
+    figure.set_dpi(dpi)
     figure.canvas.draw()
     boxes = [text.get_window_extent() for text in figure.texts]
     boxes += [axes.get_window_extent() for axes in figure.axes]

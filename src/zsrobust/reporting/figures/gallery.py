@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -21,9 +22,11 @@ LARGEST = 1.3
 """Inches of the side of a picture, at most."""
 BETWEEN = 0.15
 """Inches between the text of neighbouring columns, at least."""
-LEAST, MOST = 12, 24
+LEAST, MOST = 16, 24
 """Letters of a class name that a column has room for, and that are shown at most."""
 CAPTION = SMALL - 1
+HINTED = 1.1
+"""How much wider letters are at most where they are fitted to pixels."""
 
 
 def gallery_figure(gallery: Gallery) -> Figure:
@@ -114,8 +117,9 @@ def _column(gallery: Gallery) -> float:
     return max(min(2 * LARGEST + SPACE, on_a_page), _longest(gallery, LEAST))
 
 
+@cache
 def _inches(text: str, size: float) -> float:
-    return float(TextPath((0, 0), text, size=size).get_extents().x1) / 72
+    return HINTED * float(TextPath((0, 0), text, size=size).get_extents().x1) / 72
 
 
 def _wrapped(text: str, inches: float, size: float) -> str:
