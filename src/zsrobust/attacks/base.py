@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from abc import ABC, abstractmethod
 from collections import defaultdict
@@ -16,7 +15,7 @@ from zsrobust.attacks.threat_model import ThreatModel
 from zsrobust.utils.errors import Diverged, RequestError
 from zsrobust.utils.lazy import Tensor
 from zsrobust.utils.noise import forked_rng, sample_key
-from zsrobust.utils.own_code import blamed, described, is_own
+from zsrobust.utils.own_code import blamed, described, function_options, is_own
 from zsrobust.utils.validation import check_types, require
 
 if TYPE_CHECKING:
@@ -294,31 +293,16 @@ def _of_function(function: Callable[..., Tensor], name: str) -> Registered:
         frozen=True,
         namespace={
             "__doc__": function.__doc__ or "An attack.",
-            "__module__": function.__module__,
             "__qualname__": function.__qualname__,
             "function": staticmethod(function),
             "registered_name": name,
         },
     )
     # make_dataclass gives the module of its caller in Python 3.10 and 3.11.
-    attack.__module__ = function.__module__
+    attack.__module__ = function.__module__ or "__main__"
     number = r"(-(?P<steps>\d+))?" if "steps" in options else ""
     example = attack().name
     return Registered(re.compile(re.escape(name) + number), attack, (example,))
-
-
-def function_options(function: Callable[..., Any], given: int, signature: str) -> dict[str, Any]:
-    """The parameters of a registered function after the first ``given``, with their defaults.
-
-    Raises:
-        RequestError: if it takes fewer, or one of the others has no default.
-    """
-    parameters = list(inspect.signature(function).parameters.values())
-    options = {one.name: one.default for one in parameters[given:]}
-    fits = len(parameters) >= given and inspect.Parameter.empty not in options.values()
-    allowed = f"{signature}, and others only with defaults"
-    require(fits, f"what {function.__name__} takes", inspect.signature(function), allowed)
-    return options
 
 
 def refuse_nan(found: Tensor, what: str) -> None:

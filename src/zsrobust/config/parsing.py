@@ -23,7 +23,7 @@ from jsonargparse.typing import register_type
 
 from zsrobust.config.recipes import read_recipe, recipe_path, small_model_settings
 from zsrobust.config.schema import EvaluateConfig, FinetuneConfig
-from zsrobust.objectives import OBJECTIVES, objective_class
+from zsrobust.objectives import objective_class
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.units import Eps
 from zsrobust.utils.validation import in_short, misfit, nearest, require
@@ -138,9 +138,10 @@ def method_for_help(argv: Sequence[str]) -> str:
     """The method whose options ``--help`` lists, whatever else is wrong with the arguments."""
     try:
         method = _method(_with_recipes_first(argv, "finetune"))
+        objective_class(method)
     except RequestError:
         return FinetuneConfig.method
-    return method if method in OBJECTIVES else FinetuneConfig.method
+    return method
 
 
 def _parsed(parser: ArgumentParser, options: type, argv: Sequence[str]) -> dict[str, Any]:

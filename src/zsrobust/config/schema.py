@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from zsrobust.models.adapters.options import Adapter
 from zsrobust.objectives import Objective, objective_class
+from zsrobust.utils.own_code import code_of
 from zsrobust.utils.units import Eps
 from zsrobust.utils.validation import (
     check_types,
@@ -100,7 +101,7 @@ class FinetuneConfig:
         model: the model to fine-tune, and the frozen teacher; anything `zsrobust.load` takes.
         data: labelled training images, KIND:PATH (tiny-imagenet, imagefolder, cifar10, ...).
         out: run folder; null for one under runs/ named after the configuration.
-        method: the objective.
+        method: the objective, or FILE.py:NAME for one that is registered in a file of your own.
         objective: the objective's own options.
         attack: PGD inside the training step.
         optimizer: the optimizer and its schedule.
@@ -134,6 +135,7 @@ class FinetuneConfig:
         workers: processes that load images.
         on_unreadable: stop at an unreadable image, or skip it.
         overwrite: delete the earlier run in the folder and start again.
+        code: SHA-256 of the file of a method of your own; filled in.
     """
 
     model: str
@@ -167,14 +169,17 @@ class FinetuneConfig:
     workers: int = 0
     on_unreadable: Literal["stop", "skip"] = "stop"
     overwrite: bool = False
+    code: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        if isinstance(self.method, str) and isinstance(self.code, list):
+            object.__setattr__(self, "code", code_of([self.method], self.code))
         if self.objective is None:
             object.__setattr__(self, "objective", objective_class(self.method)())
         check_types(self)
         require(
             isinstance(self.objective, objective_class(self.method))
-            and self.objective.name == self.method,
+            and self.objective.name == objective_class(self.method).name,
             "objective",
             self.objective,
             f"an objective of method {self.method}",
@@ -254,7 +259,8 @@ class EvaluateConfig:
         model: what to evaluate (repeatable): anything `zsrobust.load` takes.
         data: labelled images (repeatable), KIND:PATH, digits, or a suite such as paper16:ROOT.
         out: run folder; null for one under runs/ named after the configuration.
-        attack: attack names (repeatable), such as pgd-10.
+        attack: attack names (repeatable), such as pgd-10; FILE.py:NAME for one registered in a
+            file of your own.
         eps: radii (repeatable), such as 1/255; in l2 the norm of the perturbation, such as 0.5.
         norm: linf or l2.
         pgd: options of every PGD attack.
@@ -279,6 +285,7 @@ class EvaluateConfig:
         workers: processes that load images.
         on_unreadable: stop at an unreadable image, or skip it.
         overwrite: delete the earlier run in the folder and start again.
+        code: SHA-256 of the files of attacks of your own; filled in.
     """
 
     model: list[str]
@@ -304,11 +311,13 @@ class EvaluateConfig:
     workers: int = 0
     on_unreadable: Literal["stop", "skip"] = "stop"
     overwrite: bool = False
+    code: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if isinstance(self.eps, list):
             object.__setattr__(self, "eps", [Eps(eps) for eps in self.eps])
         check_types(self)
+        object.__setattr__(self, "code", code_of(self.attack, self.code))
         for key in ("model", "data", "attack", "eps"):
             values = getattr(self, key)
             require(len(values) > 0, key, values, "given at least once")
@@ -368,7 +377,10 @@ def to_plain(value: Any) -> Any:
 def deciding(config: Config) -> dict[str, Any]:
     """The options of a configuration that determine its results."""
     free = UNCHANGING if isinstance(config, FinetuneConfig) else UNCHANGING_EVALUATION
-    return {key: value for key, value in to_plain(config).items() if key not in free}
+    plain = to_plain(config)
+    if not plain["code"]:
+        del plain["code"]  # Of most runs, whose names do not change for it.
+    return {key: value for key, value in plain.items() if key not in free}
 
 
 def recipe_hash(config: FinetuneConfig) -> str:

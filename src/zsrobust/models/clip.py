@@ -97,8 +97,9 @@ class CLIPModel:
             encoder: normalised images (N, 3, S, S) of S = ``image_size`` to embeddings (N, dim).
             encode_text: N prompts to embeddings (N, dim), not differentiated.
             image_size: side in pixels to which images are resized, as CLIP's are.
-            mean, std: per channel, of pixels in [0, 1]; ``(0, 0, 0)`` and ``(1, 1, 1)`` for an
-                encoder that normalises by itself.
+            mean: per channel, of pixels in [0, 1]; ``(0, 0, 0)`` for an encoder that normalises by
+                itself.
+            std: the same; ``(1, 1, 1)`` for such an encoder.
             logit_scale: what multiplies cosines in the zero-shot logits.
             templates: prompts with ``{}`` where neither data set nor user gives any.
         """

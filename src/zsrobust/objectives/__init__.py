@@ -4,7 +4,14 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from zsrobust.objectives.agft import AGFT
-from zsrobust.objectives.base import OBJECTIVES, Objective, StepContext, objective_class
+from zsrobust.objectives.base import (
+    OBJECTIVES,
+    Needs,
+    Objective,
+    StepContext,
+    objective_class,
+    register_objective,
+)
 from zsrobust.objectives.comp_tga import CompTGA
 from zsrobust.objectives.fare import FARE
 from zsrobust.objectives.ft_adv import FTAdv
@@ -28,6 +35,7 @@ __all__ = [
     "CompTGA",
     "FTAdv",
     "FTClean",
+    "Needs",
     "Objective",
     "SimCLIP",
     "StepContext",
@@ -35,6 +43,7 @@ __all__ = [
     "TeCoA",
     "Term",
     "objective_class",
+    "register_objective",
 ]
 
 # A method registers itself when its module is imported, whether it is named above or not.

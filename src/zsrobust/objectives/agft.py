@@ -6,12 +6,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from zsrobust.objectives.base import LogitScale, Needs, Objective, StepContext, register
+from zsrobust.objectives.base import LogitScale, Needs, Objective, StepContext, register_objective
 from zsrobust.utils.lazy import F, Tensor
 from zsrobust.utils.validation import require
 
 
-@register("agft", "AGFT", arxiv="2603.29410")
+@register_objective("agft", "AGFT", arxiv="2603.29410")
 @dataclass(frozen=True)
 class AGFT(Objective):
     """``CE(P_S(x'), q)`` with soft labels ``q = softmax(softness * scale * cos(T(x), t))``.

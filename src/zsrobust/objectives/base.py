@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import ClassVar, Literal, TypeAlias, TypeVar
+from dataclasses import dataclass, field, fields, make_dataclass, replace
+from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
 
 from zsrobust.attacks.frozen import frozen
 from zsrobust.attacks.losses import cross_entropy
@@ -15,6 +16,7 @@ from zsrobust.data.batch import Batch
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.lazy import TYPE_CHECKING, Tensor, nn, torch
 from zsrobust.utils.noise import uniform_noise
+from zsrobust.utils.own_code import function_options, is_own, load_own, no_such_name, split_own
 from zsrobust.utils.validation import check_types, require, unknown
 
 if TYPE_CHECKING:
@@ -242,32 +244,98 @@ class Objective(ABC):
 OBJECTIVES: dict[str, type[Objective]] = {}
 """Every method by its name in recipes."""
 
-Kind = TypeVar("Kind", bound=Objective)
+OWN: dict[str, dict[str, type[Objective]]] = defaultdict(dict)
+"""Those that are named by a file of the user's own, by module and name."""
+
+Kind = TypeVar("Kind", bound=Callable[..., Any])
 
 
-def register(name: str, title: str, arxiv: str | None = None) -> Callable[[type[Kind]], type[Kind]]:
-    """Make a class the objective that ``--method`` calls ``name``.
+def register_objective(
+    name: str, title: str | None = None, arxiv: str | None = None, needs: Needs | None = None
+) -> Callable[[Kind], Kind]:
+    """Decorator: ``--method`` calls the :class:`Objective` or function below ``name``.
+
+    A function is an objective, too: from a :class:`StepContext` to the loss, one value a sample
+    (N,) or the mean over these samples. Further parameters with defaults are its options. It trains
+    on adversarial images from PGD on the cross-entropy with the labels.
 
     Args:
         name: in recipes and results.
-        title: in figures and tables.
+        title: in figures and tables; ``name`` by default.
         arxiv: the number of its paper.
+        needs: what a function reads; the student on adversarial images by default.
+
+    Raises:
+        RequestError: if the name is taken.
     """
 
-    def add(kind: type[Kind]) -> type[Kind]:
-        kind.name, kind.title, kind.arxiv = name, title, arxiv
-        OBJECTIVES[name] = kind
-        return kind
+    def add(found: Kind) -> Kind:
+        is_class = isinstance(found, type)
+        kind: Any = found if is_class else _of_function(found, needs or Needs())
+        kind.name, kind.title, kind.arxiv = name, title or name, arxiv
+        here = OWN[kind.__module__] if is_own(kind) else OBJECTIVES
+        for known in {**OBJECTIVES, **here}.values():
+            if known.name == name and known.__module__ != kind.__module__:
+                raise RequestError(f"the name {name} is taken by another method")
+        here[name] = kind
+        return found
 
     return add
 
 
+@dataclass(frozen=True)
+class FunctionObjective(Objective):
+    """An objective that is a function; :func:`register_objective` makes its class."""
+
+    function: ClassVar[Callable[..., Tensor]]
+    wanted: ClassVar[Needs]
+
+    @property
+    def needs(self) -> Needs:
+        """What was registered."""
+        return self.wanted
+
+    def loss(self, step: StepContext) -> dict[str, Tensor]:
+        """What the function returns, as a share of the mean over the global batch."""
+        options = {part.name: getattr(self, part.name) for part in fields(self)}
+        found = type(self).function(step, **options)
+        shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        n = len(step.labels)
+        fits = isinstance(found, Tensor) and found.shape in ((), (n,))
+        require(fits, f"what method {self.name} returns", shape, f"a scalar, or {n} values")
+        return {"total": step.mean(found if found.ndim else found.expand(n))}
+
+
+def _of_function(function: Callable[..., Tensor], needs: Needs) -> type[FunctionObjective]:
+    options = function_options(function, 1, "(step)")
+    kind = make_dataclass(
+        function.__name__,
+        [(key, type(default), default) for key, default in options.items()],
+        bases=(FunctionObjective,),
+        frozen=True,
+        namespace={
+            "__doc__": function.__doc__ or "A loss.",
+            "__qualname__": function.__qualname__,
+            "function": staticmethod(function),
+            "wanted": needs,
+        },
+    )
+    kind.__module__ = function.__module__ or "__main__"
+    return kind
+
+
 def objective_class(method: str) -> type[Objective]:
-    """The objective called ``method``.
+    """The objective called ``method``, which may be ``FILE.py:NAME``.
 
     Raises:
         RequestError: if there is none.
     """
+    if own := split_own(method):
+        file, name = own
+        there = OWN[load_own(file).__name__]
+        if name not in there:
+            raise no_such_name("method", file, name, there)
+        return there[name]
     if method not in OBJECTIVES:
         raise RequestError(unknown("method", method, sorted(OBJECTIVES)))
     return OBJECTIVES[method]

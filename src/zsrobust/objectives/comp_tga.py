@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from zsrobust.objectives.base import StepContext, register
+from zsrobust.objectives.base import StepContext, register_objective
 from zsrobust.objectives.tga_zsr import TGAZSR
 from zsrobust.utils.lazy import Tensor
 from zsrobust.utils.validation import require_template
 
 
-@register("comp_tga", "Comp-TGA", arxiv="2603.18598")
+@register_objective("comp_tga", "Comp-TGA", arxiv="2603.18598")
 @dataclass(frozen=True)
 class CompTGA(TGAZSR):
     """TGA-ZSR's loss with ``A = A_fg (1 - A_not)``, pixel by pixel of the up-sampled maps.

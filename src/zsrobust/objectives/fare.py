@@ -6,12 +6,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from zsrobust.objectives.base import Needs, Objective, StepContext, register
+from zsrobust.objectives.base import Needs, Objective, StepContext, register_objective
 from zsrobust.objectives.distances import squared_distance
 from zsrobust.utils.lazy import Tensor
 
 
-@register("fare", "FARE", arxiv="2402.12336")
+@register_objective("fare", "FARE", arxiv="2402.12336")
 @dataclass(frozen=True)
 class FARE(Objective):
     """``|S(x') - T(x)|^2`` of raw embeddings, the mean over samples; no labels, no text.

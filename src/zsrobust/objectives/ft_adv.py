@@ -7,11 +7,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from zsrobust.attacks.losses import cross_entropy
-from zsrobust.objectives.base import Objective, StepContext, register
+from zsrobust.objectives.base import Objective, StepContext, register_objective
 from zsrobust.utils.lazy import Tensor, nn, torch
 
 
-@register("ft_adv", "FT-Adv")
+@register_objective("ft_adv", "FT-Adv")
 @dataclass(frozen=True)
 class FTAdv(Objective):
     """``CE(W S(x') + b, y)``, the mean over samples; x' from PGD on the same cross-entropy.

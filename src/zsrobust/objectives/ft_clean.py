@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from zsrobust.attacks.losses import cross_entropy
-from zsrobust.objectives.base import LogitScale, Needs, Objective, StepContext, register
+from zsrobust.objectives.base import LogitScale, Needs, Objective, StepContext, register_objective
 from zsrobust.utils.lazy import Tensor
 
 
-@register("ft_clean", "FT-Clean")
+@register_objective("ft_clean", "FT-Clean")
 @dataclass(frozen=True)
 class FTClean(Objective):
     """``CE(P_S(x), y)``, the mean over samples. Called FT-Standard in the PMG-AFT paper.

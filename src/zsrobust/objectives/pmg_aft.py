@@ -15,7 +15,7 @@ from zsrobust.objectives.base import (
     Objective,
     Reduction,
     StepContext,
-    register,
+    register_objective,
 )
 from zsrobust.objectives.distances import cosine_distance, kl_divergence, squared_distance
 from zsrobust.utils.lazy import Tensor
@@ -55,7 +55,7 @@ PRESETS: dict[Preset, dict[str, object]] = {
 }
 
 
-@register("pmg_aft", "PMG-AFT", arxiv="2401.04350")
+@register_objective("pmg_aft", "PMG-AFT", arxiv="2401.04350")
 @dataclass(frozen=True)
 class PMGAFT(Objective):
     """``CE(P_S(x'), y) + alpha KL(P_T(x') || P_S(x')) + beta KL(P_S(x) || P_S(x'))``.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from zsrobust.objectives.base import StepContext, register
+from zsrobust.objectives.base import StepContext, register_objective
 from zsrobust.objectives.tga_zsr import TGAZSR
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.lazy import Tensor, torch
@@ -23,7 +23,7 @@ PLAIN = (
 """Used as descriptions where no file gives any."""
 
 
-@register("saft", "SAFT", arxiv="2602.12461")
+@register_objective("saft", "SAFT", arxiv="2602.12461")
 @dataclass(frozen=True)
 class SAFT(TGAZSR):
     """TGA-ZSR's loss, the mean over several descriptions of every class.

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from zsrobust.objectives.base import Needs, Objective, StepContext, register
+from zsrobust.objectives.base import Needs, Objective, StepContext, register_objective
 from zsrobust.objectives.distances import cosine_distance, squared_distance
 from zsrobust.utils.lazy import Tensor
 
 
-@register("sim_clip", "Sim-CLIP", arxiv="2407.14971")
+@register_objective("sim_clip", "Sim-CLIP", arxiv="2407.14971")
 @dataclass(frozen=True)
 class SimCLIP(Objective):
     """``-(cos(S(x'), sg S(x)) + cos(S(x), sg S(x'))) / 2``, the mean over samples; no labels.

@@ -14,7 +14,7 @@ from zsrobust.objectives.base import (
     Reduction,
     StepContext,
     View,
-    register,
+    register_objective,
 )
 from zsrobust.objectives.distances import cosine_distance, kl_divergence, squared_distance
 from zsrobust.objectives.tga_zsr import attention_map, map_distance
@@ -51,7 +51,7 @@ class Term:
         require(finite, f"objective.terms.weight of {self.name}", self.weight, "a finite number")
 
 
-@register("sum", "sum")
+@register_objective("sum", "sum")
 @dataclass(frozen=True)
 class SumOfTerms(Objective):
     """Any weighted sum of named terms: ``sum over terms of weight * reduction of the term``.

@@ -7,11 +7,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from zsrobust.attacks.losses import cross_entropy
-from zsrobust.objectives.base import LogitScale, Objective, StepContext, register
+from zsrobust.objectives.base import LogitScale, Objective, StepContext, register_objective
 from zsrobust.utils.lazy import Tensor
 
 
-@register("tecoa", "TeCoA", arxiv="2212.07016")
+@register_objective("tecoa", "TeCoA", arxiv="2212.07016")
 @dataclass(frozen=True)
 class TeCoA(Objective):
     """``CE(P_S(x'), y)``, the mean over samples; x' from PGD on the same cross-entropy.

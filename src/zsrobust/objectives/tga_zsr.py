@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from zsrobust.attacks.losses import cross_entropy
-from zsrobust.objectives.base import LogitScale, Needs, Objective, StepContext, register
+from zsrobust.objectives.base import LogitScale, Needs, Objective, StepContext, register_objective
 from zsrobust.utils.lazy import F, Tensor, torch
 from zsrobust.utils.validation import require
 
 
-@register("tga_zsr", "TGA-ZSR", arxiv="2410.21802")
+@register_objective("tga_zsr", "TGA-ZSR", arxiv="2410.21802")
 @dataclass(frozen=True)
 class TGAZSR(Objective):
     """``CE(P_S(x'), y) + alpha d(A_S(x'), A_T(x)) + beta d(A_S(x), A_T(x))``, means over samples.

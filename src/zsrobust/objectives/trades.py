@@ -7,12 +7,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from zsrobust.attacks.losses import cross_entropy
-from zsrobust.objectives.base import LogitScale, Needs, Objective, StepContext, register
+from zsrobust.objectives.base import LogitScale, Needs, Objective, StepContext, register_objective
 from zsrobust.objectives.distances import kl_divergence
 from zsrobust.utils.lazy import Tensor
 
 
-@register("trades", "TRADES", arxiv="1901.08573")
+@register_objective("trades", "TRADES", arxiv="1901.08573")
 @dataclass(frozen=True)
 class TRADES(Objective):
     """``CE(P_S(x), y) + beta KL(P_S(x) || P_S(x'))``, means over samples.

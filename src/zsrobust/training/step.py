@@ -20,6 +20,7 @@ from zsrobust.objectives.base import View
 from zsrobust.training.encoder import TrainedEncoder
 from zsrobust.training.sharding import full_tensor
 from zsrobust.utils.errors import Diverged, NonFinite
+from zsrobust.utils.own_code import blamed
 
 
 @dataclass
@@ -82,7 +83,8 @@ class TrainingStep:
             )
             last = index == len(parts) - 1
             with nullcontext() if last else self.accelerator.no_sync(student):
-                losses, accuracies = self._forward(context)
+                with blamed(type(self.objective), f"method {self.objective.name}"):
+                    losses, accuracies = self._forward(context)
                 # Data-parallel training averages gradients over processes; ours are shares of
                 # one global reduction and must add up. (accelerate's own backward would divide
                 # by an accumulation that its environment may ask for.)

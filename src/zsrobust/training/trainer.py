@@ -28,6 +28,7 @@ from zsrobust.training.metrics import MetricsLog, held_out_figure, shown
 from zsrobust.training.non_finite import NonFiniteSteps
 from zsrobust.training.record import content_hash, described, run_record
 from zsrobust.training.step import TrainingStep, learning_rate
+from zsrobust.utils import own_code
 from zsrobust.utils.distributed import on_first
 from zsrobust.utils.environment import environment, record
 from zsrobust.utils.errors import NonFinite, RequestError, Stopped
@@ -361,6 +362,8 @@ class Trainer:
             "images": content_hash(sets),
             "original": fingerprint(self.step.original),
             "prompts": content_hash(prompts),
+            # Of a method of the user's own.
+            **own_code.described(type(self.step.objective)),
         }
 
     def _introduction(self) -> list[str]:

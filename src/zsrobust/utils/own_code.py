@@ -7,17 +7,19 @@ import inspect
 import re
 import sys
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 from uuid import uuid4
 
 from zsrobust.utils.errors import RequestError, RunError, ZSRobustError
 from zsrobust.utils.files import local_path, sha256_of
 from zsrobust.utils.lazy import nn
+from zsrobust.utils.validation import require
 
 PREFIX = "zsrobust_own_"
 """What names of modules made from such files begin with."""
@@ -81,6 +83,20 @@ def _module(path: Path, source: bytes) -> ModuleType:
     except Exception as error:
         raise RequestError(f"{path.name}{_line(error, path)}: {_said(error)}") from error
     return module
+
+
+def function_options(function: Callable[..., Any], given: int, signature: str) -> dict[str, Any]:
+    """The parameters of a registered function after the first ``given``, with their defaults.
+
+    Raises:
+        RequestError: if it takes fewer, or one of the others has no default.
+    """
+    parameters = list(inspect.signature(function).parameters.values())
+    options = {one.name: one.default for one in parameters[given:]}
+    fits = len(parameters) >= given and inspect.Parameter.empty not in options.values()
+    allowed = f"{signature}, and others only with defaults"
+    require(fits, f"what {function.__name__} takes", inspect.signature(function), allowed)
+    return options
 
 
 def no_such_name(what: str, file: str, name: str, known: Iterable[str]) -> RequestError:
