@@ -13,6 +13,7 @@ from zsrobust.data.suites import expand, single
 from zsrobust.evaluation.attacks import surrogate_names
 from zsrobust.models.names import check_name
 from zsrobust.models.protocols import protocol_named
+from zsrobust.training.trackers import check_trackers
 
 
 def check_training(config: FinetuneConfig) -> None:
@@ -21,6 +22,7 @@ def check_training(config: FinetuneConfig) -> None:
     Raises:
         RequestError: then.
     """
+    check_trackers(config.trackers)
     _check_models(config, [config.model])
     _check_data([single(config.data)], "train")
 

@@ -80,7 +80,7 @@ def parse_finetune(argv: Sequence[str]) -> FinetuneConfig:
     Raises:
         RequestError: if an argument, key or value is wrong; one sentence says which.
     """
-    argv = _with_recipes_first(_gathered(argv, ("templates",)), "finetune")
+    argv = _with_recipes_first(_gathered(argv, ("templates", "trackers")), "finetune")
     return FinetuneConfig(**_parsed(finetune_parser(_method(argv)), FinetuneConfig, argv))
 
 

@@ -22,6 +22,9 @@ LOCK = ".lock"
 WORK = (
     "environment.json",
     "metrics.jsonl",
+    "tensorboard",
+    "trackers.json",
+    "wandb",
     "checkpoints",
     "non_finite",
     "model",

@@ -24,7 +24,9 @@ ONE_LEVEL = Eps("1/255")
 MOST_WORKERS = 512
 TEMPLATE_SETS = ("single", "ensemble")
 # Options that change where a run is or how fast, never what it computes.
-UNCHANGING = frozenset({"out", "overwrite", "device", "workers", "shard", "keep_checkpoints"})
+UNCHANGING = frozenset(
+    {"out", "overwrite", "device", "workers", "shard", "keep_checkpoints", "trackers"}
+)
 UNCHANGING_EVALUATION = UNCHANGING | {"batch_size", "sanity", "save_adversarial"}
 
 
@@ -135,6 +137,7 @@ class FinetuneConfig:
         workers: processes that load images.
         on_unreadable: stop at an unreadable image, or skip it.
         overwrite: delete the earlier run in the folder and start again.
+        trackers: tensorboard, wandb, mlflow, or several; metrics.jsonl is written in any case.
         code: SHA-256 of the file of a method of your own; filled in.
     """
 
@@ -169,14 +172,14 @@ class FinetuneConfig:
     workers: int = 0
     on_unreadable: Literal["stop", "skip"] = "stop"
     overwrite: bool = False
+    trackers: list[Literal["tensorboard", "wandb", "mlflow"]] = field(default_factory=list)
     code: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        if isinstance(self.method, str) and isinstance(self.code, list):
-            object.__setattr__(self, "code", code_of([self.method], self.code))
         if self.objective is None:
             object.__setattr__(self, "objective", objective_class(self.method)())
         check_types(self)
+        object.__setattr__(self, "code", code_of([self.method], self.code))
         require(
             isinstance(self.objective, objective_class(self.method))
             and self.objective.name == objective_class(self.method).name,
@@ -378,8 +381,7 @@ def deciding(config: Config) -> dict[str, Any]:
     """The options of a configuration that determine its results."""
     free = UNCHANGING if isinstance(config, FinetuneConfig) else UNCHANGING_EVALUATION
     plain = to_plain(config)
-    if not plain["code"]:
-        del plain["code"]  # Of most runs, whose names do not change for it.
+    free = free if plain["code"] else free | {"code"}  # Names of most runs do not change for it.
     return {key: value for key, value in plain.items() if key not in free}
 
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from zsrobust.attacks import PGD, ThreatModel
 from zsrobust.config.run_folder import claimed, find_run
-from zsrobust.config.schema import FinetuneConfig, recipe_hash
+from zsrobust.config.schema import FinetuneConfig, recipe_hash, to_plain
 from zsrobust.data.image_set import ImageSet
 from zsrobust.data.loading import attack_resolution
 from zsrobust.data.published.prompts import expand_templates, prompts_of
@@ -30,6 +30,7 @@ from zsrobust.training.compiling import check_compiles, compile_blocks
 from zsrobust.training.encoder import TrainedEncoder
 from zsrobust.training.feed import Feed
 from zsrobust.training.step import TrainingStep, make_optimizer
+from zsrobust.training.trackers import Trackers, check_trackers
 from zsrobust.training.trainer import Trainer
 from zsrobust.utils.devices import bf16_works, full_precision
 from zsrobust.utils.distributed import make_accelerator, on_first
@@ -66,6 +67,7 @@ def finetune(config: FinetuneConfig) -> Run:
         RunError: if the run fails: a loss that is not finite, a full disk.
         Stopped: on Ctrl-C or SIGTERM, once a checkpoint is saved.
     """
+    check_trackers(config.trackers)
     accelerator = make_accelerator(config.device)
     with watched(accelerator.process_index, accelerator.num_processes):
         return _finetune(config, accelerator)
@@ -78,6 +80,9 @@ def _finetune(config: FinetuneConfig, accelerator: Accelerator) -> Run:
     with ExitStack() as stack:
         on_first(accelerator, lambda: stack.enter_context(claimed(folder, config)))
         stack.enter_context(full_precision())
+        if config.trackers and accelerator.is_main_process:
+            trainer.log.trackers = Trackers(config.trackers, folder, to_plain(config), accelerator)
+            stack.callback(trainer.log.trackers.finish)
         began = time.monotonic()
         best = trainer.run()
         seconds = time.monotonic() - began

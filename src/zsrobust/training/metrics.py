@@ -10,13 +10,15 @@ from zsrobust.utils.files import name_failed_write, write_text
 
 if TYPE_CHECKING:
     from zsrobust.training.held_out import HeldOut
+    from zsrobust.training.trackers import Trackers
 
 
 class MetricsLog:
-    """Appends to ``path``; nothing is written where ``path`` is None."""
+    """Appends to ``path`` and to trackers; nothing is written where ``path`` is None."""
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
+        self.trackers: Trackers | None = None
 
     def forget_after(self, step: int) -> None:
         """Drop what a killed run wrote beyond ``step``, a half-written last line included."""
@@ -34,6 +36,18 @@ class MetricsLog:
         if self.path is not None:
             with name_failed_write(self.path), self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
+            if self.trackers is not None:
+                figures = {k: value for k, value in row.items() if k not in ("kind", "step")}
+                self.trackers.log(row["kind"], row["step"], figures)
+
+    def start_trackers(self, done: int) -> None:
+        """Begin tracking after step ``done``.
+
+        Raises:
+            RequestError: if a tracker does not start.
+        """
+        if self.trackers is not None:
+            self.trackers.start(done)
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

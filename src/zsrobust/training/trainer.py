@@ -335,6 +335,7 @@ class Trainer:
         if self.done < self.total_steps:
             here = environment(self.accelerator.device, self.accelerator.num_processes)
             on_first(self.accelerator, lambda: record(self.folder / "environment.json", here))
+            on_first(self.accelerator, lambda: self.log.start_trackers(self.done))
 
     def _asked_to_stop(self, interrupt: Interrupt) -> int:
         """The signal that any process was sent, 0 for none.
