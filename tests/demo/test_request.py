@@ -1,10 +1,11 @@
 import shlex
+from dataclasses import replace
 
 import pytest
 
 from zsrobust.cli.commands.demo import parse
 from zsrobust.demo.request import DemoRequest
-from zsrobust.demo.run import Clock, Stage, attack_steps, stages
+from zsrobust.demo.run import stages
 from zsrobust.utils.errors import RequestError
 
 
@@ -49,24 +50,12 @@ def test_a_request_from_python_is_checked_too():
         DemoRequest(quick=3)
 
 
-def test_the_remaining_time_is_extrapolated():
-    said, times = [], iter([0, 0, 30, 30, 90, 90])
-    clock = Clock([Stage("a", 1), Stage("b", 2), Stage("c", 1)], said.append, lambda: next(times))
-    clock.begin()
-    next(times)
-    for _ in range(2):
-        clock.begin()
-    assert said[0] == "[1/3] a"
-    assert said[1] == "[2/3] b (0:30 so far, about 1:30 left in all)"
-    assert said[2] == "[3/3] c (1:30 so far, about 0:30 left in all)"
+def test_work_grows_with_what_a_method_and_an_attack_do(plan, tmp_path):
+    def works(attack):
+        changed = replace(plan, attack=(attack,))
+        return [stage.passes for stage in stages(changed, tmp_path, trained=0, sizes=[10, 20])]
 
-
-def test_work_grows_with_what_a_method_and_an_attack_do(plan):
-    *training, evaluating = stages(plan, held_out=0, tested=10)
-    clean, tecoa, pmg_aft = (stage.work for stage in training)
+    clean, tecoa, pmg_aft, evaluating = works("pgd-10")
     assert 0 < clean < tecoa < pmg_aft
     assert clean == 3 * plan.steps * plan.batch_size
-    # Four models, ten images, one pass and two steps of three passes.
-    assert evaluating.work == 4 * 10 * (1 + 2 * 3)
-    assert attack_steps("pgd-50") == 50
-    assert attack_steps("autoattack") > 100
+    assert works("pgd-2")[-1] < evaluating < works("autoattack")[-1]
