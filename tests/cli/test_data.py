@@ -94,7 +94,7 @@ def test_verify_finds_what_is_wrong(eurosat: Path, capsys) -> None:
     assert "29 images of 10 classes; 30 are published; 1 of 29 images" in out
     assert "River_2.jpg" in out
     assert "eurosat/EuroSAT.zip: checksum not as published" in out
-    assert "is not complete" in err
+    assert "is incomplete" in err
 
 
 def test_verify_compares_checksums(eurosat: Path, monkeypatch, capsys) -> None:
@@ -132,7 +132,7 @@ def test_a_missing_split_that_no_evaluation_needs_is_no_fault(
         (["fetch"], "there is no subcommand 'fetch': choose list, prepare, verify, shard$"),
         (["prepar", "dtd"], "there is no subcommand 'prepar': did you mean prepare\\?$"),
         (["prepare"], "required: NAME"),
-        (["prepare", "cifar11"], "no published set 'cifar11': choose tiny-imagenet, imagenet"),
+        (["prepare", "cifar11"], "no published set 'cifar11': did you mean cifar10\\?"),
         (["prepare", "dtd", "--split", "half"], "dtd has no split 'half': it has train, val, test"),
         (["prepare", "imagenet"], "imagenet needs an account.*make an account at image-net.org"),
         (["prepare", "hateful-memes"], "sign the licence"),

@@ -116,7 +116,7 @@ def test_notes_are_below_the_table():
         "two: apgd-dlr left out",
         "pgd-10: logit scale 1.0",
         "what B@their.pth.tar was trained on is not recorded: what counts as unseen may not be",
-        "samples are balanced over classes, so accuracies are, too",
+        "accuracies are class-balanced",
     ]
     assert table.groups[0][0][-1] == "4.5 (2.4-8.3)*"
     assert table.as_markdown().endswith(f"{table.notes[-1]}\n")

@@ -186,7 +186,7 @@ def test_photographs_are_found_in_their_folder(tmp_path):
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
-        ([], "name what to reproduce: glyphs, paper, photos"),
+        ([], "give a plan: glyphs, paper, photos"),
         (["moon"], "there is no plan 'moon': choose glyphs"),
         (["glyphs", "DIR"], "takes no folder"),
         (["glyphs", "DIR", "--show"], "takes no folder"),

@@ -22,18 +22,18 @@ from zsrobust.utils.errors import RequestError
 State = Literal["ok", "absent", "note", "broken"]
 LOW_DISK = 1_000_000_000
 VARIABLES = {
-    "ZSROBUST_CACHE": "where text embeddings, pixels and shards are cached",
-    "ZSROBUST_CACHE_GB": "how much pixels and shards may take",
-    "ZSROBUST_DATA": "where published sets are looked for",
-    "XDG_CACHE_HOME": "where caches are, unless ZSROBUST_CACHE says",
-    "HF_HOME": "where the hub's files are",
-    "HF_HUB_CACHE": "where the hub's files are, before HF_HOME",
-    "HF_HUB_OFFLINE": "whether the hub is never asked",
-    "HF_ENDPOINT": "which hub is asked",
-    "OMP_NUM_THREADS": "threads of torch on the CPU",
-    "CUDA_VISIBLE_DEVICES": "which GPUs torch sees",
-    "RANK": "which of several processes this is",
-    "NO_COLOR": "no colour in the terminal",
+    "ZSROBUST_CACHE": "cache of text embeddings, pixels and shards",
+    "ZSROBUST_CACHE_GB": "maximum size of cached pixels and shards",
+    "ZSROBUST_DATA": "folder of the published data sets",
+    "XDG_CACHE_HOME": "folder of caches, if ZSROBUST_CACHE is not set",
+    "HF_HOME": "Hugging Face cache",
+    "HF_HUB_CACHE": "Hugging Face cache, overrides HF_HOME",
+    "HF_HUB_OFFLINE": "use cached files of the hub only",
+    "HF_ENDPOINT": "address of the hub",
+    "OMP_NUM_THREADS": "CPU threads of torch",
+    "CUDA_VISIBLE_DEVICES": "visible GPUs",
+    "RANK": "rank of this process",
+    "NO_COLOR": "no colours in the terminal",
 }
 ENABLES = {
     "photo": "the model photo-lite",

@@ -25,9 +25,9 @@ usage: zsrobust [--version] [--debug] [--json] COMMAND ...
 commands:
 {commands}
 
-zsrobust COMMAND --help lists a command's options. Every command takes --json (the result as JSON on
-stdout, everything else on stderr) and --debug (the traceback of a failure). An option that is true
-or false is given as --overwrite true, or --overwrite alone. New here? Try zsrobust demo --quick."""
+zsrobust COMMAND --help lists a command's options. Every command takes --json (JSON on stdout,
+messages on stderr) and --debug (tracebacks). --overwrite is short for --overwrite true, and so for
+every option that is true or false. New here? Try zsrobust demo --quick."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if debug:
             raise
-        return _fail(f"{type(error).__name__}: {error} (--debug shows where)", 1)
+        return _fail(f"{type(error).__name__}: {error} (--debug shows the traceback)", 1)
     return 0
 
 

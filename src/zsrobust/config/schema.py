@@ -38,8 +38,8 @@ class TrainingAttack:
         norm: linf or l2.
         eps: radius; in l2 the norm of the perturbation, such as 0.5.
         steps: gradient steps, 1 or more.
-        step_size: length of a step; null for 2.5 eps / steps.
-        random_start: start uniformly in the ball, else at the image.
+        step_size: step size; null for 2.5 eps / steps.
+        random_start: start uniformly in the ball; else at the clean image.
     """
 
     norm: Literal["linf", "l2"] = "linf"
@@ -75,7 +75,7 @@ class Optimizer:
         momentum: of SGD, in [0, 1).
         weight_decay: 0 or more; decoupled in AdamW.
         warmup_steps: linear warm-up before the cosine to 0; a tenth of a run that it would outlast.
-        clip_norm: largest norm of the whole gradient; null for none.
+        clip_norm: maximum gradient norm; null for no clipping.
     """
 
     name: Literal["sgd", "adamw"] = "sgd"
@@ -101,7 +101,7 @@ class FinetuneConfig:
 
     Attributes:
         model: the model to fine-tune, and the frozen teacher; anything `zsrobust.load` takes.
-        data: labelled training images, KIND:PATH (tiny-imagenet, imagefolder, cifar10, ...).
+        data: training set, KIND:PATH (tiny-imagenet, imagefolder, cifar10, ...).
         out: run folder; null for one under runs/ named after the configuration.
         method: the objective, or FILE.py:NAME for one that is registered in a file of your own.
         objective: the objective's own options.
@@ -110,18 +110,18 @@ class FinetuneConfig:
         adapter: which parameters of the image encoder are trained.
         ema: decay of an exponential moving average of the weights, such as 0.999, which is
             evaluated and saved instead of the last weights; null for none.
-        epochs: passes over the training part of the data.
-        steps: optimizer steps; replaces epochs where given.
+        epochs: passes over the training split.
+        steps: optimizer steps; overrides epochs.
         batch_size: images per step, over all processes and accumulation steps; all training images
             where there are fewer.
         accumulate: gradient accumulation steps, to save memory.
-        precision: of the optimizer step; bf16 is autocast.
-        attack_precision: of the attack inside the training step; others are always fp32.
+        precision: of forward and backward passes; bf16 uses autocast.
+        attack_precision: of the attack in training; evaluation attacks are always fp32.
         compile: compile the image encoders for training (torch.compile): faster after the first
             step, with different rounding.
         shard: shard weights, gradients and optimizer state over the processes (FSDP), for encoders
             that do not fit on one device.
-        batch_norm: frozen keeps a ResNet's stored statistics; train updates them.
+        batch_norm: frozen uses a ResNet's running statistics; train updates them.
         preprocessing: clip, authors_code, ...; null for the model's own.
         loader_resize: how images are resized to the attack resolution.
         templates: prompts with {} for the class name, single for one or ensemble for 80; null for
@@ -129,12 +129,12 @@ class FinetuneConfig:
         hold_out: fraction of the training images held out for model selection.
         evaluate_every: steps between evaluations on the held-out set; null for every epoch.
         checkpoint_every: steps between checkpoints; one is saved at every evaluation, too.
-        keep_checkpoints: how many of the latest to keep; the best model is in model/ in any case.
+        keep_checkpoints: number of latest checkpoints to keep; the best model is always in model/.
         non_finite: stop the run at a step whose loss or gradient is not finite, or skip the step,
             up to ten in a row.
-        seed: of data order, noise and held-out set.
-        device: where to run.
-        workers: processes that load images.
+        seed: random seed for data order, noise and the held-out split.
+        device: device to run on.
+        workers: data-loading processes.
         on_unreadable: stop at an unreadable image, or skip it.
         overwrite: delete the earlier run in the folder and start again.
         trackers: tensorboard, wandb, mlflow, or several; metrics.jsonl is written in any case.
@@ -230,11 +230,11 @@ class PGDOptions:
     """Options of every PGD attack of an evaluation.
 
     Attributes:
-        step_size: length of a step; null for 2.5 eps / steps.
+        step_size: step size; null for 2.5 eps / steps.
         restarts: independent random starts; the worst counts.
-        random_start: start uniformly in the ball, else at the image.
+        random_start: start uniformly in the ball; else at the clean image.
         early_stop: stop each image at its first misclassified iterate.
-        logit_scale: of the logits the attack differentiates; null for the model's own.
+        logit_scale: logit scale for the attack's loss; null for the model's own.
     """
 
     step_size: Eps | None = None
@@ -259,33 +259,33 @@ class EvaluateConfig:
     """One evaluation: every model on every data set, clean and under every attack.
 
     Attributes:
-        model: what to evaluate (repeatable): anything `zsrobust.load` takes.
-        data: labelled images (repeatable), KIND:PATH, digits, or a suite such as paper16:ROOT.
+        model: models to evaluate (repeatable); anything `zsrobust.load` takes.
+        data: data sets (repeatable), KIND:PATH, digits, or a suite such as paper16:ROOT.
         out: run folder; null for one under runs/ named after the configuration.
         attack: attack names (repeatable), such as pgd-10; FILE.py:NAME for one registered in a
             file of your own.
         eps: radii (repeatable), such as 1/255; in l2 the norm of the perturbation, such as 0.5.
         norm: linf or l2.
         pgd: options of every PGD attack.
-        samples: images per set, drawn by seed and balanced over classes; null for all.
+        samples: images per data set, a class-balanced random subset; null for all.
         half_width: run ensembles such as autoattack in two phases, on as few samples as give this
             half of a 95 % interval's width, in points; null for every sample.
         half_width_of: every model's average over the data sets, or every difference of two.
         interval: whether intervals of two phases are of the population that the images come from,
             or of these images alone.
-        baseline: evaluate the undefended original of each fine-tuned model too.
+        baseline: also evaluate the original of each fine-tuned model.
         sanity: also run sanity checks of every model's robust accuracy.
-        save_adversarial: samples of each model, set and attack whose images before and after the
-            attack are saved in the run folder, half of them fallen. Changes no result.
-        batch_size: images at once for our own attacks; library attacks take 100. Changes no result.
+        save_adversarial: number of clean and adversarial image pairs saved for each model, data set
+            and attack, half of them successful attacks. Does not affect results.
+        batch_size: batch size of our own attacks; library attacks use 100. Does not affect results.
         preprocessing: clip, authors_code, ...; null for the model's own.
         loader_resize: how images are resized to the attack resolution; null for the way that the
             model was fine-tuned with, clip where it was not.
         templates: prompts with {} for the class name, single for one or ensemble for 80; null for
             the data's or the model's own.
-        seed: of noise and sampling.
-        device: where to run.
-        workers: processes that load images.
+        seed: random seed for noise and sampling.
+        device: device to run on.
+        workers: data-loading processes.
         on_unreadable: stop at an unreadable image, or skip it.
         overwrite: delete the earlier run in the folder and start again.
         code: SHA-256 of the files of attacks of your own; filled in.

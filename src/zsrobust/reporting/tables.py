@@ -308,7 +308,7 @@ def _notes(results: Results) -> list[str]:
         for model in unknown
     ]
     if results.protocol.get("samples") is not None:
-        notes.append("samples are balanced over classes, so accuracies are, too")
+        notes.append("accuracies are class-balanced")
     return list(dict.fromkeys(notes))
 
 

@@ -1,4 +1,4 @@
-"""Test which differences between evaluated models are real, on the same samples."""
+"""Test differences between evaluated models for significance, paired by sample."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def parsers() -> list[Parser]:
         nargs="*",
         type=local_path,
         metavar="RUN",
-        help="folders of evaluate: two, or one to compare its models with each other",
+        help="evaluation folders: two, or one to compare its models with each other",
     )
     return [parser]
 

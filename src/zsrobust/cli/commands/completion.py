@@ -73,7 +73,7 @@ def _add_options(
         # jsonargparse's options of a whole group are refused: keys are given one by one.
         elif action.metavar != "CONFIG":
             _add_option(to, command, action)
-    to.add_argument("--json", action="store_true", help="the result as JSON")
+    to.add_argument("--json", action="store_true", help="JSON on stdout")
     to.add_argument("--debug", action="store_true", help="show tracebacks")
 
 

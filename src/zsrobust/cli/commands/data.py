@@ -1,4 +1,4 @@
-"""List, download and verify the published data sets, and write any set as shards.
+"""List, download and verify published data sets, and write any data set as shards.
 
 A set in ROOT/NAME is --data NAME:ROOT/NAME, and all of the paper's sixteen are --data paper16:ROOT.
 """
@@ -43,13 +43,19 @@ def parsers() -> list[Parser]:
         added.set_defaults(do=do)
         return added
 
-    listing = add("list", list_sets, "list the published sets: size, licence, and which are here")
-    preparing = add("prepare", prepare_set, "download a set into ROOT/NAME, or say how to get it")
-    verifying = add("verify", verify_set, "count images and classes, read all, compare checksums")
-    sharding = add("shard", shard, "write any set that --data takes as shards, to stream from")
+    listing = add(
+        "list", list_sets, "list the published data sets: size, licence, and which are in ROOT"
+    )
+    preparing = add(
+        "prepare", prepare_set, "download a data set into ROOT/NAME, or print how to get it"
+    )
+    verifying = add(
+        "verify", verify_set, "check counts, checksums, and that every image can be read"
+    )
+    sharding = add("shard", shard, "write any data set as WebDataset shards")
     for one in (preparing, verifying):
-        one.add_argument("name", metavar="NAME", help="a published set, see zsrobust data list")
-    preparing.add_argument("--split", help="the one to download (that of evaluations)")
+        one.add_argument("name", metavar="NAME", help="published data set, see zsrobust data list")
+    preparing.add_argument("--split", help="split to download (the one used in evaluation)")
     root = os.environ.get("ZSROBUST_DATA", "data")
     for one in (listing, preparing, verifying):
         one.add_argument(
@@ -57,24 +63,24 @@ def parsers() -> list[Parser]:
             default=root,
             type=local_path,
             metavar="ROOT",
-            help="where the sets are ($ZSROBUST_DATA, else ./data)",
+            help="folder of the data sets ($ZSROBUST_DATA, else ./data)",
         )
-    sharding.add_argument("spec", metavar="SPEC", help="anything that --data takes")
+    sharding.add_argument("spec", metavar="SPEC", help="data set, anything that --data takes")
     sharding.add_argument(
-        "--out", required=True, type=local_path, metavar="DIR", help="a new folder"
+        "--out", required=True, type=local_path, metavar="DIR", help="output folder"
     )
     sharding.add_argument(
         "--shard-size",
         default=SAMPLES_A_SHARD,
         type=int,
         metavar="N",
-        help=f"images a shard ({SAMPLES_A_SHARD})",
+        help=f"images per shard ({SAMPLES_A_SHARD})",
     )
     sharding.add_argument(
         "--on_unreadable",
         default="stop",
         choices=("stop", "skip"),
-        help="what an unreadable image does",
+        help="stop at an unreadable image, or skip it",
     )
     return [parser]
 
@@ -89,8 +95,8 @@ def run(argv: Sequence[str], output: Output) -> None:
 def list_sets(args: argparse.Namespace, output: Output) -> None:
     """A row a set."""
     root = args.root
-    table = Table(title=f"published sets, looked for below {root}", box=None)
-    for heading in ("set", "split", "n", "classes", "px", "GB", "licence", "here"):
+    table = Table(title=f"published data sets, below {root}", box=None)
+    for heading in ("set", "split", "n", "classes", "px", "GB", "licence", "found"):
         table.add_column(heading, justify="right" if heading in ("n", "classes", "GB") else "left")
     sets = published_sets().values()
     for known in sets:
@@ -160,8 +166,8 @@ def verify_set(args: argparse.Namespace, output: Output) -> None:
     output.result({"name": known.kind, "folder": folder, "whole": whole, "checked": verdicts})
     if not whole:
         raise RunError(
-            f"{known.kind} in {folder} is not complete, see above: delete it and prepare it again, "
-            "or use it as it is, knowing that its numbers are of a part"
+            f"{known.kind} in {folder} is incomplete, see above: delete it and run zsrobust data "
+            "prepare again; accuracies on it are not those of the full set"
         )
 
 
@@ -191,8 +197,8 @@ def shard(args: argparse.Namespace, output: Output) -> None:
     size = sum(shard.bytes for shard in index.shards)
     output.show(
         f"{len(images):,} images of {index.name}/{index.split} are in {len(index.shards)} shards, "
-        f"{size / 1e6:,.1f} MB, in {args.out}\nthey are --data "
-        f"{shlex.quote(f'webdataset:{args.out}')}; from a server, give the folder's URL instead"
+        f"{size / 1e6:,.1f} MB, in {args.out}\nuse --data "
+        f"{shlex.quote(f'webdataset:{args.out}')}, or the folder's URL on a server"
     )
     output.result(
         {

@@ -1,4 +1,4 @@
-"""Fine-tune three methods on a small data set, and see what becomes of robustness."""
+"""Fine-tune a small model with three methods, and compare clean and robust accuracy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Show what is installed and available here, and what is wrong; no network is used."""
+"""Check the installation: packages, devices, models, data sets and disk; uses no network."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ STYLES = {"ok": "green", "absent": "dim", "note": "yellow", "broken": "bold red"
 
 
 def parsers() -> list[Parser]:
-    """Where data sets are looked for."""
+    """Folder of the data sets."""
     parser = Parser(prog="zsrobust doctor", description=__doc__)
     parser.add_argument(
         "--root",
         default=os.environ.get("ZSROBUST_DATA", "data"),
         type=local_path,
         metavar="DIR",
-        help="where published sets lie ($ZSROBUST_DATA)",
+        help="folder of the published data sets ($ZSROBUST_DATA, else ./data)",
     )
     return [parser]
 

@@ -73,7 +73,7 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--compare",
         choices=("published",),
-        help="print rows of papers on the same data sets and attacks below the results",
+        help="also print published results on the same data sets and attacks",
     )
 
 
@@ -83,7 +83,7 @@ def _show_published(results: Results, output: Output) -> None:
 
     table, notes = published_table(match_published(results))
     if not table.groups:
-        output.show("no published row has one of these data sets and attacks")
+        output.show("no published results on these data sets and attacks")
         return
     output.show(table.for_terminal())
     for line in (*notes, HOW_PUBLISHED):

@@ -1,6 +1,6 @@
 """Write a model for open_clip, transformers, ONNX or TeCoA's scripts.
 
-The written model is loaded with the library it is for, and its embeddings are compared.
+The export is loaded with the target library, and its embeddings are compared with ours.
 """
 
 from __future__ import annotations
@@ -19,27 +19,28 @@ from zsrobust.models.names import check_name
 def parsers() -> list[Parser]:
     """The options of ``ExportRequest``."""
     parser = Parser(prog="zsrobust export", description=__doc__)
-    parser.add_argument("model", metavar="RUN", help="a run folder, or anything --model takes")
+    parser.add_argument("model", metavar="RUN", help="run folder, or anything --model takes")
     formats = "; ".join(f"{name}: {form.what}" for name, form in FORMATS.items())
     parser.add_argument("--to", required=True, choices=FORMATS, help=formats)
-    parser.add_argument("--out", metavar="DIR", help="a new folder (exports/RUN-FORMAT)")
+    parser.add_argument("--out", metavar="DIR", help="output folder (exports/RUN-FORMAT)")
     parser.add_argument(
-        "--results", metavar="EVAL_RUN", help="an evaluation whose results go into the card"
+        "--results", metavar="EVAL_RUN", help="evaluation whose results go into the model card"
     )
     parser.add_argument(
         "--class_names",
         nargs="+",
         default=[],
         metavar="NAME",
-        help="onnx: write a classifier of these too; or one file with a name a line",
+        help="onnx: also export a classifier of these classes; or a file with one name per line",
     )
     parser.add_argument(
-        "--templates", nargs="+", metavar="TEXT", help="onnx: its prompts, {} for the class name"
+        "--templates",
+        nargs="+",
+        metavar="TEXT",
+        help="onnx: prompts of the classifier, {} for the class name",
     )
-    parser.add_argument(
-        "--resolution", type=int, metavar="PIXELS", help="onnx: side of the images it takes"
-    )
-    parser.add_switch("--unfinished", help="export a run that has not finished, as it is now")
+    parser.add_argument("--resolution", type=int, metavar="PIXELS", help="onnx: input resolution")
+    parser.add_switch("--unfinished", help="export an unfinished run")
     parser.add_switch("--overwrite", help="replace an earlier export")
     return [parser]
 
@@ -57,7 +58,7 @@ def run(argv: Sequence[str], output: Output) -> None:
 
     done = export(request)
     if done.unfinished:
-        output.warn(f"warning: this is of a fine-tuning at {done.unfinished}")
+        output.warn(f"warning: the fine-tuning is at {done.unfinished}")
     if done.warning:
         output.warn(f"WARNING: {done.warning}")
     for note in done.notes:

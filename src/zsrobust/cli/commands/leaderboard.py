@@ -1,4 +1,4 @@
-"""Write one page that ranks models evaluated under one protocol.
+"""Rank models evaluated under one protocol on an HTML page.
 
 It has a table for each attack and radius. Only models that were evaluated under the same protocol
 are in one table, ranked by their average over the data sets they have in common. Rows that papers
@@ -27,7 +27,7 @@ def parsers() -> list[Parser]:
         default="leaderboard.html",
         type=local_path,
         metavar="FILE",
-        help="a file (leaderboard.html); an earlier leaderboard is replaced",
+        help="output file (leaderboard.html); an earlier leaderboard is replaced",
     )
     return [parser]
 

@@ -15,10 +15,12 @@ def parsers() -> list[Parser]:
     """An exported folder, and where it goes."""
     parser = Parser(prog="zsrobust push", description=__doc__)
     parser.add_argument(
-        "folder", type=local_path, metavar="FOLDER", help="what zsrobust export wrote"
+        "folder", type=local_path, metavar="FOLDER", help="folder that zsrobust export wrote"
     )
-    parser.add_argument("repository", metavar="REPO_ID", help="ORG/NAME, made if need be")
-    parser.add_switch("--private", help="make it private, if it is new")
+    parser.add_argument(
+        "repository", metavar="REPO_ID", help="ORG/NAME; created if it does not exist"
+    )
+    parser.add_switch("--private", help="create it as private")
     return [parser]
 
 
@@ -27,7 +29,7 @@ def run(argv: Sequence[str], output: Output) -> None:
     [parser] = parsers()
     args = parser.parse_args(argv)
     if unfinished := read_mark(args.folder).get("unfinished"):
-        output.warn(f"warning: {args.folder} is of a fine-tuning at {unfinished}")
+        output.warn(f"warning: fine-tuning of {args.folder} is at {unfinished}")
     address = push(args.folder, args.repository, private=args.private)
     output.show(f"{args.folder} is at {address}")
     output.result({"folder": args.folder, "address": address})

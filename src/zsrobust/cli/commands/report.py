@@ -1,4 +1,4 @@
-"""Write one page on runs, with every figure and table, from their results files.
+"""Write an HTML report of runs, with every figure and table.
 
 The page is DIR/report.html; every figure (PNG, SVG) and table (CSV, LaTeX, Markdown) of it is in
 DIR/files. Evaluations under one protocol are shown together, and models of one recipe that differ

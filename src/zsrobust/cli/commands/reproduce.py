@@ -1,4 +1,4 @@
-"""Repeat the comparison of PMG-AFT and TeCoA, from fine-tuning to tables and figures."""
+"""Reproduce the comparison of PMG-AFT and TeCoA, from fine-tuning to tables and figures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ usage: zsrobust reproduce glyphs [options]
        zsrobust reproduce paper DIR [options]
 
 Fine-tunes with PMG-AFT, TeCoA and clean fine-tuning, and compares clean and robust accuracy on the
-average over sets that no model was fine-tuned on. docs/replication.md has the results.
+average over unseen data sets. docs/replication.md has the results.
 
   glyphs       glyph-clip on its embedded sets
   photos       photo-lite, fine-tuned on the TinyImageNet in DIR, on further sets of the paper there
@@ -31,11 +31,10 @@ average over sets that no model was fine-tuned on. docs/replication.md has the r
 glyphs and photos search for the learning rate of every method by one rule, compare three seeds at
 equal steps and at equal passes, run AutoAttack, and change one option at a time.
 
-  --out DIR    folder of everything (runs/reproduce-NAME); the same command resumes, and started
-               again elsewhere on the same folder it shares the work
-  --show       compute nothing: tables and figures of the results that are there, as from the
-               committed results in docs/replication/NAME
-  --dry-run    list what would be run, what is missing here, and the cost (paper)"""
+  --out DIR    output folder (runs/reproduce-NAME); the same command resumes, or prints stored
+               results if finished; several machines with the same folder share the runs
+  --show       run nothing: tables and figures of stored results, such as docs/replication/NAME
+  --dry-run    list the runs, missing data sets and the cost, without running anything (paper)"""
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ def run(argv: Sequence[str], output: Output) -> None:
     output.show(found.text)
     for name, count in found.missing.items():
         if count:
-            output.show(f"{name}: {count} models are not evaluated yet")
+            output.show(f"{name}: {count} models not evaluated yet")
     output.show(f"tables: {found.tables}")
     for path in found.figures:
         if path.suffix == ".png":
@@ -123,7 +122,7 @@ def parse_reproduce(argv: Sequence[str]) -> Request:
     """
     names = plan_names()
     if not argv:
-        raise RequestError(f"name what to reproduce: {', '.join(names)}")
+        raise RequestError(f"give a plan: {', '.join(names)}")
     name, rest = argv[0], list(argv[1:])
     if name not in names:
         raise RequestError(unknown("plan", name, names))

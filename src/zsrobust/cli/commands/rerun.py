@@ -1,4 +1,4 @@
-"""Repeat a run from its own files, and say which values came out differently.
+"""Repeat a run from its config.yaml, and compare every value.
 
 A finished run of finetune or evaluate is repeated from its own config.yaml. Every value is compared
 bit for bit, and differences of the environment are listed. Relative paths start from here, as they

@@ -1,4 +1,4 @@
-"""Show mean and spread over evaluations of several seeds."""
+"""Show mean and standard deviation over the seeds of several evaluations."""
 
 from __future__ import annotations
 

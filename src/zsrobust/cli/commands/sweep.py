@@ -1,4 +1,4 @@
-"""Fine-tune many recipes and seeds on one budget, ending in one table and plot."""
+"""Fine-tune recipes and seeds on one budget, and evaluate them under one protocol."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from zsrobust.utils.validation import check_types, require
 USAGE = """\
 usage: zsrobust sweep RECIPE... --out DIR [options]
 
-Fine-tunes a model with every recipe and seed on one budget, evaluates all of them under one
-protocol, and writes one table and one plot. RECIPE is a packaged recipe (zsrobust recipes) or a
-YAML file.
+Fine-tunes a model with every recipe and seed on one budget, evaluates all models under one
+protocol, and writes a table and a plot. RECIPE is a packaged recipe (zsrobust recipes) or a YAML
+file.
 
-  --out DIR              folder of everything; the same command resumes, and started again
-                         elsewhere on the same folder it shares the work
-  --seeds 0 1 2          one run of each recipe for each seed (0)
+  --out DIR              output folder; the same command resumes, or prints stored results if
+                         finished; several machines with the same folder share the runs
+  --seeds 0 1 2          random seeds; one run per recipe and seed (0)
   --steps N              optimizer steps of every run; or
   --passes N             passes through the image encoder for each image of a batch, a forward one
                          and each kind of gradient counted as one: costlier methods get fewer steps

@@ -26,7 +26,7 @@ def protocol_section(group: Group) -> Section:
     """Threat models, attacks, models, sets, seeds, versions and commands."""
     protocol = group.results.protocol
     samples = protocol.get("samples")
-    some = "all samples" if samples is None else f"{samples} samples a set, balanced over classes"
+    some = "all samples" if samples is None else f"{samples} class-balanced samples per data set"
     blocks: list[Block] = [
         Paragraph(
             f"A sample counts as robust if it is {protocol['robust']}. Intervals are "
