@@ -20,7 +20,7 @@ from zsrobust.evaluation.checks.diagnostics import lengths_fit
 from zsrobust.evaluation.outcomes import table
 from zsrobust.evaluation.progress import EvaluationProgress
 from zsrobust.evaluation.results import BlackBoxProbe, Results, Row, failed
-from zsrobust.evaluation.two_phase.run import Process, run_in_two_phases
+from zsrobust.evaluation.two_phase.run import Process, foresee, run_in_two_phases
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.loading import load
 from zsrobust.models.zero_shot import ZeroShotClassifier
@@ -38,6 +38,7 @@ def compute_chunks(cells: list[Cell], probing: Probing, accelerator: Accelerator
         for cell in cells:
             cell.expect(progress, [at for one, at in mine if one is cell])
         probing.expect(progress, cells[rank::world_size])
+        foresee(cells, probing.config, progress, world_size)
         for cell, at in mine:
             cell.clean_chunk(at, progress)
         for cell, at in mine:
@@ -76,9 +77,11 @@ def compute_rows(cells: list[Cell], results: Results, probing: Probing, folder: 
             cell.expect(progress, cell.chunks)
         probing.expect(progress, cells)
         # All clean first: how many samples will be attacked says most about the time left.
+        foresee(cells, probing.config, progress)
         for cell in cells:
             cell.clean(progress)
         for number, cell in enumerate(cells):
+            foresee(cells, probing.config, progress)
             clean = cell.clean()
             zero = cell.measurement.zero_gradients(clean)
             found = [(one, cell.attacked(cell.on_all(one), progress)) for one in cell.attacks]

@@ -20,7 +20,7 @@ RIGHT, STAND_FIRST, STAND_LATER, UNDEFENDED_STAND = 0.7, 0.5, 0.9, 0.02
 """Shares of samples that are expected, before any is known, to be classified correctly, and to
 stand an attack or an ensemble's first part, or a later part."""
 
-FALLEN = 0.5
+FALLEN = 0.8
 """Share of an attack's passes that a sample takes which falls to it, before any has."""
 
 OF_MODEL, OF_CELL = 4.0, 20.0
@@ -131,6 +131,12 @@ def pass_cost(part: Attack | None) -> float:
     return BLACK_BOX_PASS if part is None or part.black_box else 1.0
 
 
+def mean_cost(parts: Sequence[Attack]) -> float:
+    """Of a pass of these attacks on a sample that stands them all."""
+    passes = sum(part.passes for part in parts)
+    return sum(pass_cost(part) * part.passes for part in parts) / max(1, passes)
+
+
 class Forecast:
     """What is left of an evaluation, and how long it takes.
 
@@ -153,8 +159,9 @@ class Forecast:
 
     def count(self, work: Work, part: Attack | None, met: float, stood: float, cost: float) -> None:
         """Note samples that met a part."""
-        for dataset in (work.dataset, None):
-            counts = self._counts[work.model, dataset, part_key(part)]
+        of_model, of_cell = (work.model, None), (work.model, work.dataset)
+        for names in (of_cell, of_model, (None, None)):
+            counts = self._counts[(*names, part_key(part))]
             counts.met += met
             counts.stood += stood
             counts.cost += cost
@@ -189,11 +196,16 @@ class Forecast:
 
     def cost(self, work: Work, at: int) -> float:
         """Of one sample that meets part ``at``, in passes by their cost."""
-        part = work.parts[at]
-        share = self.share(work, at)
-        passes = part.passes * (share + (1 - share) * FALLEN) + 1
-        found = self._counts[work.model, None, part_key(part)]
-        return (found.cost + OF_MODEL * pass_cost(part) * passes) / (found.met + OF_MODEL)
+        part, share = work.parts[at], self.share(work, at)
+        passes = part.passes * (share + (1 - share) * self._fallen(part)) + 1
+        return pass_cost(part) * passes
+
+    def _fallen(self, part: Attack) -> float:
+        """Of the part's passes, the share that a sample takes which falls to it, on any model."""
+        found = self._counts[None, None, part_key(part)]
+        full = max(1.0, part.passes * pass_cost(part))
+        spent = min(max(0.0, found.cost / full - found.stood), found.met - found.stood)
+        return (spent + OF_MODEL * FALLEN) / (found.met - found.stood + OF_MODEL)
 
     def pace(self, model: str | None, part: Part) -> float | None:
         """Seconds a pass; None where none was timed yet."""

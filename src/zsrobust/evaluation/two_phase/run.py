@@ -11,17 +11,31 @@ from itertools import combinations
 
 import numpy as np
 
+from zsrobust.attacks import Attack
 from zsrobust.attacks.ensemble import Ensemble
 from zsrobust.config.schema import EvaluateConfig
 from zsrobust.evaluation.cell import Cell
+from zsrobust.evaluation.forecast import mean_cost
 from zsrobust.evaluation.outcomes import Draw, Outcomes
 from zsrobust.evaluation.progress import EvaluationProgress
 from zsrobust.evaluation.results import Row, Sampling
 from zsrobust.evaluation.two_phase.estimate import Stratum, Target, count_falls, estimate
-from zsrobust.evaluation.two_phase.plan import Plan, SampledSet, half_width, make_plan
+from zsrobust.evaluation.two_phase.plan import (
+    Plan,
+    SampledSet,
+    half_width,
+    make_plan,
+    pilot_size,
+)
 from zsrobust.evaluation.two_phase.sample import ESTIMATOR, Drawing
 from zsrobust.utils.progress import format_seconds
 from zsrobust.utils.units import format_radius
+
+ASSUMED_FALLS = (0.15, 0.05)
+"""Shares of the samples that stand the first part which are expected to fall to the next ones."""
+
+HARDLY = 0.05
+"""A smaller share of samples that stand is as none."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +121,63 @@ def run_in_two_phases(
     return found
 
 
+def foresee(
+    cells: Sequence[Cell], config: EvaluateConfig, progress: EvaluationProgress, processes: int = 1
+) -> None:
+    """Tell ``progress`` what the later parts of ensembles are expected to take.
+
+    Before the first part has ended, from the samples that are expected to stand it; which of them
+    fall is assumed. A model that hardly a sample stands in is left out.
+    """
+    for key, ensemble in _ensembles(cells).items():
+        by_set: dict[str, list[Cell]] = {}
+        for cell in cells:
+            if any((one.name, float(one.threat.eps)) == key for one in cell.attacks):
+                by_set.setdefault(cell.images.name, []).append(cell)
+        sets = []
+        for members in by_set.values():
+            shares = [_share(cell, cell.on_all(ensemble), progress) for cell in members]
+            stands = tuple(share >= HARDLY for share in shares)
+            n = len(members[0].images)
+            size = round(n * max(shares))
+            drawn = (
+                (assumed(stands, size, len(ensemble.parts) - 1),) if any(stands) and size else ()
+            )
+            sets.append(SampledSet(n, drawn))
+        if config.half_width is None or not any(one.strata for one in sets):
+            continue
+        passes = [[part.passes for part in ensemble.parts[1:]]] * len(sets)
+        places = range(max(map(len, by_set.values())))
+        plan = make_plan(
+            sets,
+            passes,
+            [(None, place) for place in places],
+            config.half_width / 100,
+            config.interval == "population",
+        )
+        progress.forecast.foreseen[key] = plan.passes * mean_cost(ensemble.parts[1:]) / processes
+
+
+def _share(cell: Cell, first: Attack, progress: EvaluationProgress) -> float:
+    """Of the samples of a cell, the share that is expected to stand the first part."""
+    work = cell.work_in(progress, first)
+    if work is None:
+        return 0.0
+    return progress.forecast.share(work, -1) * progress.forecast.share(work, 0)
+
+
+def assumed(stands: tuple[bool, ...], size: int, parts: int) -> Stratum:
+    """A stratum after a pilot as it is expected before there is one."""
+    tested = pilot_size(size)
+    fell_at = np.full((len(stands), tested), parts, dtype=np.int64)
+    at = 0
+    for part, share in enumerate(ASSUMED_FALLS[:parts]):
+        count = round(share * tested)
+        fell_at[:, at : at + count] = part
+        at += count
+    return Stratum(stands, size, (tested,) * parts, fell_at)
+
+
 def _ensembles(cells: Sequence[Cell]) -> dict[tuple[str, float], Ensemble]:
     """Those that run in two phases, by name and radius."""
     return {
@@ -130,6 +201,7 @@ class _TwoPhases:
         process: Process,
     ) -> None:
         self.config, self.progress, self.process = config, progress, process
+        self.key = name, eps
         self.title = f"{name} {format_radius(config.norm, eps)}"
         by_set: dict[str, list[tuple[tuple[int, int], Cell, Ensemble]]] = {}
         for number, cell in enumerate(cells):
@@ -157,8 +229,10 @@ class _TwoPhases:
         """The pilot, the plan and the rest; keyed as in ``run_in_two_phases``."""
         start = time.monotonic()
         self._say(self._before())
+        self._foresee()
         pilot = self._compute()
-        plan = self._plan()
+        plan = self._plan([one.strata() for one in self.drawings])
+        self.progress.forecast.foreseen.pop(self.key, None)
         self._say(self._expected(plan))
         sizes = iter(plan.tested.tolist())
         for drawing in self.drawings:
@@ -187,11 +261,31 @@ class _TwoPhases:
         self.process.wait()
         return bool(todo)
 
-    def _plan(self) -> Plan:
+    def _foresee(self) -> None:
+        """Tell what follows the pilot, from what falls are assumed."""
+        plan = self._plan(
+            [
+                tuple(
+                    assumed(stands, len(order), len(one.parts))
+                    for stands, order in zip(one.stands, one.order, strict=True)
+                )
+                for one in self.drawings
+            ]
+        )
+        pilot = sum(
+            sizes[0] * sum(stands) * sum(part.passes for part in one.parts)
+            for one in self.drawings
+            for sizes, stands in zip(one.pilot, one.stands, strict=True)
+        )
+        parts = max((one.parts for one in self.drawings), key=len)
+        passes = max(0.0, plan.passes - pilot) * mean_cost(parts)
+        self.progress.forecast.foreseen[self.key] = passes / self.process.world_size
+
+    def _plan(self, found: Sequence[tuple[Stratum, ...]]) -> Plan:
         parts = max(len(drawing.parts) for drawing in self.drawings)
         sets = [
-            SampledSet(one.n, tuple(_padded(stratum, parts) for stratum in one.strata()))
-            for one in self.drawings
+            SampledSet(one.n, tuple(_padded(stratum, parts) for stratum in strata))
+            for one, strata in zip(self.drawings, found, strict=True)
         ]
         passes = [
             [*(part.passes for part in one.parts), *[0.0] * (parts - len(one.parts))]
