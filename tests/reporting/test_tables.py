@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from zsrobust.evaluation.results import Results, Row
-from zsrobust.reporting.names import short_names
+from zsrobust.reporting.names import short_names, templates_title
 from zsrobust.reporting.tables import TextTable, accuracy_table
 
 
@@ -178,3 +178,10 @@ def test_a_bar_in_a_name_opens_no_further_cell_in_markdown():
 )
 def test_a_column_of_figures_is_known_by_its_cells(cell, kind):
     assert TextTable(["x"], [[[cell], ["-"], [""]]]).kinds == [kind]
+
+
+def test_an_ensemble_of_templates_is_told_by_its_number():
+    assert templates_title(["a {}", "the {}"]) == "a {}; the {}"
+    found = templates_title([f"{word} {{}}" for word in range(80)])
+    assert "80 templates" in found
+    assert found.endswith("0 {}")

@@ -26,6 +26,7 @@ from zsrobust.reporting.html.sections.protocol import (
     describe_preprocessing,
 )
 from zsrobust.reporting.inputs import EvaluationRun, read_inputs
+from zsrobust.reporting.names import templates_title
 from zsrobust.reporting.tables import TextTable, sampling_notes
 from zsrobust.reporting.verdict import verdict
 from zsrobust.utils.errors import RequestError
@@ -227,7 +228,7 @@ def _details(
             "loader's resize",
             " / ".join(dict.fromkeys(str(one["loader_resize"]) for one in settings)),
         )
-        prompts = dict.fromkeys("; ".join(one["templates"]) for one in settings)
+        prompts = dict.fromkeys(templates_title(one["templates"]) for one in settings)
         yield "prompts", " / ".join(prompts)
         sets = (f"{row.dataset} {row.split} n {row.n} at {row.resolution} px" for row in part.rows)
         yield "sets", ", ".join(sets)

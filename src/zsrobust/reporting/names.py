@@ -11,6 +11,7 @@ from zsrobust.evaluation.results import Results
 from zsrobust.models.names import split_scheme
 from zsrobust.objectives import OBJECTIVES
 
+FEW_TEMPLATES = 8
 _PLAIN_PATH = re.compile(r"[^()@:]+")
 
 
@@ -19,6 +20,13 @@ def method_title(method: str) -> str:
     plain = method.replace("[paper]", "")
     names = "|".join(OBJECTIVES)
     return re.sub(rf"\b({names})\b", lambda found: OBJECTIVES[found[0]].title, plain)
+
+
+def templates_title(templates: Sequence[str]) -> str:
+    """The templates themselves, or of an ensemble their number and the first."""
+    if len(templates) > FEW_TEMPLATES:
+        return f"an ensemble of {len(templates)} templates, the first of them: {templates[0]}"
+    return "; ".join(templates)
 
 
 def short_names(models: Sequence[str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from zsrobust.evaluation.results import Results
 from zsrobust.reporting.commands import evaluate_command
 from zsrobust.reporting.html.blocks import FOLDED, Block, Code, Grid, Paragraph, Section
 from zsrobust.reporting.inputs import EvaluationRun, Group
-from zsrobust.reporting.names import display_names
+from zsrobust.reporting.names import display_names, templates_title
 from zsrobust.reporting.tables import TextTable
 from zsrobust.utils.units import Eps, format_radius
 
@@ -154,7 +154,7 @@ def _sets(results: Results) -> TextTable:
         of_models = [about for key, about in data.items() if key.startswith("under ")]
         sides = dict.fromkeys(str(r.resolution) for r in results.rows if r.dataset == name)
         resizes = dict.fromkeys(str(about["loader_resize"]) for about in of_models)
-        prompts = dict.fromkeys("; ".join(about["templates"]) for about in of_models)
+        prompts = dict.fromkeys(templates_title(about["templates"]) for about in of_models)
         rows.append(
             [
                 *(name, data["split"], str(data["n"]), str(data["skipped"]), "/".join(sides)),
