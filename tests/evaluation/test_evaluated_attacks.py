@@ -137,7 +137,7 @@ def test_transfer_attacks_one_model_and_tries_another(config, tuned, small_clip,
     right = [model.classifier(names)(x).argmax(-1) == labels for x in (images, made)]
     assert robust(results, name)["two", 8 / 255] == float((right[0] & right[1]).float().mean())
     with pytest.raises(RequestError, match="no folder /nowhere"):
-        evaluate(config(attack=["transfer(pgd-3, local-dir:/nowhere)"]))
+        evaluate(config(attack=["transfer(pgd-3, local-dir:/nowhere)"], overwrite=True))
 
 
 def test_l2_radii_may_pass_one(config, tmp_path):
