@@ -78,7 +78,7 @@ def test_classes_that_are_one_to_a_model_stop_an_evaluation_before_images_are_re
         raise AssertionError("an image was read")
 
     with monkeypatch.context() as patch:
-        patch.setattr("zsrobust.evaluation.evaluator.readable", read)
+        patch.setattr("zsrobust.evaluation.inputs.readable", read)
         with pytest.raises(RequestError, match="glyph-clip cannot tell apart 2 of the 3 classes"):
             evaluate(config(model=["glyph-clip"]))
         # The surrogate's images would be made for classes that it cannot tell apart.

@@ -26,7 +26,7 @@ from zsrobust.evaluation.checks.diagnostics import diagnose
 from zsrobust.evaluation.checks.sanity import check_cells
 from zsrobust.evaluation.checks.snapshot import snapshots
 from zsrobust.evaluation.compute import Probing, compute_chunks, compute_rows
-from zsrobust.evaluation.inputs import Given, models_of, sets_of
+from zsrobust.evaluation.inputs import Given, expanded, models_of, sets_of
 from zsrobust.evaluation.results import Results
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.folding import folded
@@ -88,13 +88,14 @@ def cells_of(
     """
     device = accelerator.device
     attacks = RequestedAttacks(config, device, given.attacks)
+    specs = on_first(accelerator, lambda: expanded(config.data, given))
     models = models_of(config, given, device)
     # Models with one text side read names the same way; the one asked for is used as its original.
     readers = {
         (model.text.fingerprint or model.name, model.default_templates): model
         for model in (*attacks.surrogates.values(), *models)
     }
-    sets = on_first(accelerator, lambda: sets_of(config, given, list(readers.values())))
+    sets = on_first(accelerator, lambda: sets_of(specs, config, given, list(readers.values())))
     cells = [
         _cell(model, tower, images, config, attacks, device, folder)
         for model, tower in [(model, folded(model.encoder)) for model in models]

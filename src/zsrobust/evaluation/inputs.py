@@ -91,17 +91,25 @@ def _model(
     )
 
 
-def sets_of(config: EvaluateConfig, given: Given, models: Sequence[CLIPModel]) -> list[ImageSet]:
-    """The data sets asked for, read through once.
+def expanded(data: Sequence[str], given: Given) -> list[str]:
+    """Each data set, with the sets of a suite in its place.
+
+    Raises:
+        RequestError: if a suite lacks sets.
+    """
+    return [one for name in data for one in ([name] if name in given.data else expand([name]))]
+
+
+def sets_of(
+    specs: Sequence[str], config: EvaluateConfig, given: Given, models: Sequence[CLIPModel]
+) -> list[ImageSet]:
+    """The data sets of ``specs``, read through once.
 
     Raises:
         RequestError: if one is not there, or cannot be read, or a model cannot tell its classes
             apart.
     """
     opened: dict[str, ImageSet] = {}
-    specs: list[str] = []
-    for name in config.data:
-        specs += [name] if name in given.data else expand([name])
     # All are opened before any is read through, so that what is missing is told at once.
     for spec in specs:
         images = given.data[spec] if spec in given.data else opening(spec, "test")()

@@ -83,7 +83,7 @@ class TrainingStep:
             )
             last = index == len(parts) - 1
             with nullcontext() if last else self.accelerator.no_sync(student):
-                with blamed(type(self.objective), f"method {self.objective.name}"):
+                with blamed(type(self.objective), f"method {self.objective.label}"):
                     losses, accuracies = self._forward(context)
                 # Data-parallel training averages gradients over processes; ours are shares of
                 # one global reduction and must add up. (accelerate's own backward would divide
