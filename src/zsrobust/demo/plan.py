@@ -119,7 +119,7 @@ GLYPHS = Plan(
     # Each method's best in the replication, which searched for all by one rule.
     lr={"ft_clean": 3e-3, "tecoa": 3e-3, "pmg_aft": 3e-2},
     hold_out=0.01,
-    samples=50,
+    samples=100,
     seeds=(0,),
     pictures=6,
     remark=(
@@ -156,7 +156,7 @@ def sized(plan: Plan, size: Size) -> Plan:
         return replace(
             plan,
             steps=plan.steps // 4,
-            samples=None if plan.samples is None else plan.samples // 2,
+            samples=None if plan.samples is None else plan.samples // 4,
             pictures=4,
         )
     if size == "full":
