@@ -330,10 +330,10 @@ def a_column(copy):
     )
     copy.replace(
         "reporting/tables.py",
-        "short[m], str(rows[0].n)]",
-        'short[m], str(rows[0].n), f"{rows[0].hardest:.3f}"]',
+        "names[m], str(rows[0].n)]",
+        'names[m], str(rows[0].n), f"{rows[0].hardest:.3f}"]',
     )
-    copy.replace("reporting/tables.py", 'short[m], ""]', 'short[m], "", ""]')
+    copy.replace("reporting/tables.py", 'names[m], ""]', 'names[m], "", ""]')
     shown = copy.run(
         """
         from pathlib import Path

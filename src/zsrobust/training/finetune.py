@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -56,7 +56,7 @@ class Run:
     clean_acc: float
     robust_acc: float
     warnings: tuple[str, ...] = ()
-    seconds: float = 0.0
+    seconds: float = field(default=0.0, compare=False)
 
 
 def finetune(config: FinetuneConfig) -> Run:

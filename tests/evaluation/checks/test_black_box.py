@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from zsrobust.config.schema import EvaluateConfig
-from zsrobust.evaluation import evaluator
+from zsrobust.evaluation import compute, inputs
 from zsrobust.evaluation.checks import black_box
 from zsrobust.evaluation.evaluator import evaluate
 from zsrobust.evaluation.results import Results, failed
@@ -98,7 +98,8 @@ def asked(tmp_path, monkeypatch):
             facts = {"method": "tuned"} if original else {"source": name}
             return replace(model, name=name, encoder=Around(model.encoder, around), **facts)
 
-        monkeypatch.setattr(evaluator, "load", wrapped)
+        for module in (compute, inputs):
+            monkeypatch.setattr(module, "load", wrapped)
         fields = {
             "model": ["wrapped glyph-clip" if around else "glyph-clip"],
             "data": ["glyph:small-letters"],
@@ -185,8 +186,8 @@ def test_a_probe_costs_a_tenth_of_an_evaluation(asked, monkeypatch):
         passes["probe"] += passes["all"] - before
         return found
 
-    probe_cell = evaluator.probe_cell
-    monkeypatch.setattr(evaluator, "probe_cell", counted)
+    probe_cell = compute.probe_cell
+    monkeypatch.setattr(compute, "probe_cell", counted)
 
     def around(self, x):
         embeddings = self.encoder(x)
