@@ -9,7 +9,6 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -19,7 +18,7 @@ from uuid import uuid4
 from zsrobust.utils.errors import RequestError, RunError, ZSRobustError
 from zsrobust.utils.files import local_path, sha256_of
 from zsrobust.utils.lazy import nn
-from zsrobust.utils.validation import require
+from zsrobust.utils.validation import nearest, require
 
 PREFIX = "zsrobust_own_"
 """What names of modules made from such files begin with."""
@@ -109,8 +108,8 @@ def no_such_name(what: str, file: str, name: str, known: Iterable[str]) -> Reque
         known: what the file registers.
     """
     names = sorted(known)
-    near = get_close_matches(name, names, n=1)
-    hint = f"did you mean {file}:{near[0]}? " if near else ""
+    near = nearest(name, names)
+    hint = f"did you mean {file}:{near}? " if near else ""
     there = f"it registers {', '.join(names)}" if names else f"it registers no {what}"
     return RequestError(f"{what} {f'{file}:{name}'!r} is unknown: {hint}{there}")
 
