@@ -10,7 +10,7 @@ from zsrobust.attacks import PGD, ThreatModel
 from zsrobust.data.batch import Batch
 from zsrobust.models.loading import load
 from zsrobust.models.visual_prompts import embed_with_tokens
-from zsrobust.objectives import Objective
+from zsrobust.objectives import SAFT, TGAZSR, CompTGA, Objective
 from zsrobust.objectives.base import Needs
 from zsrobust.training.encoder import TrainedEncoder
 from zsrobust.training.step import TrainingStep, make_optimizer
@@ -93,3 +93,39 @@ def test_each_encoder_sees_what_was_asked_for(small_clip, needs):
     assert during_attack.keys() == needs.teacher & {"clean"}
     for view, embeddings in during_attack.items():
         assert embeddings is given.teacher[view]
+
+
+@pytest.mark.parametrize("preset", ["paper", "authors_code"])
+@pytest.mark.parametrize("method", [TGAZSR, CompTGA, SAFT])
+def test_equal_encoders_have_equal_attention(small_clip, method, preset):
+    """Their distance is 0, and has no gradient: the norm's own, of rounding, would be of length 1.
+
+    The first step moves the weights as one without the clean term does.
+    """
+    moves = []
+    for beta in (0.05, 0.0):
+        model = load(small_clip)
+        before = deepcopy(model.encoder.state_dict())
+        accelerator = make_accelerator("cpu")
+        encoder = TrainedEncoder(model.encoder, model.preprocessing, accelerator, tokens=True)
+        classifier = model.classifier(["cat", "dog"])
+        objective = method(preset=preset, beta=beta)
+        step = TrainingStep(
+            objective=objective,
+            attack=PGD(ThreatModel()),
+            encoder=encoder,
+            classifier=classifier,
+            original=deepcopy(model.encoder).eval().requires_grad_(False),
+            optimizer=make_optimizer(encoder, "sgd", lr=0.1, momentum=0.0, weight_decay=0.0),
+            accelerator=accelerator,
+            texts=(classifier.class_embeddings, classifier.class_embeddings.roll(1, 1)),
+        )
+        images = torch.rand(5, 3, 48, 48, generator=torch.Generator().manual_seed(1))
+        batch = Batch(images, torch.tensor([0, 1, 0, 1, 1]), list("abcde"))
+        figures = step([batch], epoch=0, global_batch=5)
+        assert figures["clean_attention"] == 0
+        assert figures["attention"] > 0
+        moves.append({key: model.encoder.state_dict()[key] - old for key, old in before.items()})
+    assert any(move.abs().max() > 1e-4 for move in moves[0].values())
+    for key, move in moves[0].items():
+        torch.testing.assert_close(move, moves[1][key], atol=1e-7, rtol=1e-4)

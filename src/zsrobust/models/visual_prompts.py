@@ -6,6 +6,8 @@ pixels (Bahng et al., arXiv 2203.17274) or tokens (Jia et al., ECCV 2022, arXiv 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -107,7 +109,8 @@ class WithTokens(VisualPrompt):
         # The norm before the blocks is of each token alone: it may come before they are joined.
         prompt = self.tower.ln_pre(self.prompt).to(state.dtype).expand(len(state), -1, -1)
         seen = torch.cat([state[:, :1], prompt, state[:, 1:]], dim=1)
-        after: Tensor = self.tower.transformer(seen)
+        with _same_attention_without_gradients():
+            after: Tensor = self.tower.transformer(seen)
         return torch.cat([after[:, :1], after[:, 1 + len(self.prompt) :]], dim=1)
 
     def _embed(self, state: Tensor) -> Tensor:
@@ -151,10 +154,26 @@ def embed_with_tokens(encoder: Any, pixels: Tensor) -> tuple[Tensor, Tensor]:
     """
     if isinstance(encoder, VisualPrompt):
         return encoder.embed_with_tokens(pixels)
-    found = encoder.forward_intermediates(
-        pixels, indices=1, normalize_intermediates=True, output_fmt="NLC"
-    )
+    with _same_attention_without_gradients():
+        found = encoder.forward_intermediates(
+            pixels, indices=1, normalize_intermediates=True, output_fmt="NLC"
+        )
     (tokens,) = found["image_intermediates"]
     if encoder.proj is not None:
         tokens = tokens @ encoder.proj
     return found["image_features"], tokens
+
+
+@contextmanager
+def _same_attention_without_gradients() -> Iterator[None]:
+    """Without PyTorch's fast path for attention where no gradient is needed.
+
+    It rounds otherwise, so that the maps of two equal encoders would differ, and the gradient of a
+    Euclidean distance has the same length however small the distance is.
+    """
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)

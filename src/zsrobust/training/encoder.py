@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
 from functools import cached_property
 
 import torch
@@ -150,26 +149,26 @@ class Student(nn.Module):
 
         The tokens (N, patches, dim) are an empty dictionary unless asked for.
         """
+        if self.tokens:
+            # Each view alone, as the original sees it: in another batch they would round otherwise,
+            # and a distance of attention maps that should be 0 would have a gradient.
+            found = {
+                view: embed_with_tokens(self.encoder, self.preprocessing(images))
+                for view, images in views.items()
+            }
+            embeddings = {view: both[0] for view, both in found.items()}
+            return embeddings, {view: both[1] for view, both in found.items()}
         if any(isinstance(part, _BatchNorm) and part.training for part in self.encoder.modules()):
             # In one batch, clean and adversarial images would share BatchNorm's statistics.
-            # (Towers with patch tokens have no BatchNorm.)
             return {view: self._embed(images) for view, images in views.items()}, {}
         together = torch.cat(list(views.values()))
         lengths = [len(images) for images in views.values()]
-        if not self.tokens:
-            return _split(self._embed(together), views, lengths), {}
-        embeddings, tokens = embed_with_tokens(self.encoder, self.preprocessing(together))
-        return _split(embeddings, views, lengths), _split(tokens, views, lengths)
+        parts = torch.split(self._embed(together), lengths)
+        return dict(zip(views, parts, strict=True)), {}
 
     def _embed(self, images: Tensor) -> Tensor:
         embeddings: Tensor = self.encoder(self.preprocessing(images))
         return embeddings
-
-
-def _split(
-    together: Tensor, views: dict[View, Tensor], lengths: Sequence[int]
-) -> dict[View, Tensor]:
-    return dict(zip(views, torch.split(together, list(lengths)), strict=True))
 
 
 class Average:
