@@ -59,6 +59,27 @@ def test_every_form_gives_the_image_encoder_of_the_file(tiny, whole, visual, sav
     assert (model.name, model.source, model.method) == (name, tiny, "checkpoint tuned")
 
 
+@pytest.mark.parametrize(
+    ("form", "named", "asked", "protocol"),
+    [
+        (tecoa, None, None, "tecoa_code"),
+        (tecoa, None, "authors_code", "authors_code"),
+        (tecoa, "clip", None, "clip"),
+        (tecoa, "clip", "authors_code", "authors_code"),
+        (FORMS["FARE"], None, None, "clip"),
+        (FORMS["FARE"], None, "tecoa_code", "tecoa_code"),
+    ],
+)
+def test_images_are_prepared_as_in_the_project_of_the_file(
+    visual, saved, capsys, form, named, asked, protocol
+):
+    content = form(visual) | ({} if named is None else {"preprocessing": named})
+    model = load(saved(content), preprocessing=asked)
+    assert model.preprocessing.protocol == protocol
+    assumed = form is tecoa and named is None and asked is None
+    assert ("--preprocessing authors_code" in capsys.readouterr().err) == assumed
+
+
 def test_a_folder_with_an_at_sign_is_no_checkpoint(tmp_path):
     (tmp_path / "a@b").mkdir()
     assert not is_foreign(str(tmp_path / "a@b"))

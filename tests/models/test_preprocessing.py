@@ -68,13 +68,17 @@ def cubic_matrix(source, target):
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (30, 50), (17, 16)])
-def test_authors_code_is_plain_bicubic_to_a_square(shape):
+@pytest.mark.parametrize(
+    ("protocol", "mean", "std"),
+    [("authors_code", IMAGENET_MEAN, IMAGENET_STD), ("tecoa_code", CLIP_MEAN, CLIP_STD)],
+)
+def test_scripts_resize_by_plain_bicubic_to_a_square(protocol, mean, std, shape):
     image = to_tensor(photo_like(*shape))
     rows, columns = cubic_matrix(shape[0], 24), cubic_matrix(shape[1], 24)
     resized = np.einsum("ih,chw,jw->cij", rows, image[0].double().numpy(), columns)
-    mean, std = np.array(IMAGENET_MEAN), np.array(IMAGENET_STD)
+    mean, std = np.array(mean), np.array(std)
     expected = (resized - mean[:, None, None]) / std[:, None, None]
-    ours = Preprocessing("authors_code", 24)(image)[0].double().numpy()
+    ours = Preprocessing(protocol, 24)(image)[0].double().numpy()
     np.testing.assert_allclose(ours, expected, atol=1e-4)
 
 

@@ -18,9 +18,12 @@ from torch import Tensor, nn
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.open_clip_text import OpenCLIPText
 from zsrobust.utils.errors import RequestError
+from zsrobust.utils.progress import Steps
 
 # Where scripts put the weights, the image encoder's own first.
 ENVELOPES = ("vision_encoder_state_dict", "model_state_dict", "state_dict", "model")
+# In a TeCoA-style file written here: how images are prepared.
+PROTOCOL = "preprocessing"
 # TeCoA's visual prompts, which are saved with the image encoder's weights.
 PROMPTS = ("pad_up", "pad_down", "pad_left", "pad_right", "patch", "prompt")
 # What DistributedDataParallel, torch.compile and Lightning's modules put before a tensor's name.
@@ -35,7 +38,9 @@ LFS_POINTER = b"version https://git-lfs"
 SUFFIXES = (".tar", ".pth", ".pt", ".bin", ".ckpt", ".safetensors")
 
 
-def load_foreign(name: str, load: Callable[[str], CLIPModel]) -> CLIPModel:
+def load_foreign(
+    name: str, load: Callable[[str], CLIPModel], preprocessing: str | None = None
+) -> CLIPModel:
     """The model ``BASE@FILE``: BASE, loaded by ``load``, with the image encoder's weights of FILE.
 
     FILE is a TeCoA-style dictionary (``.pth.tar``, weights under ``vision_encoder_state_dict``), a
@@ -44,10 +49,16 @@ def load_foreign(name: str, load: Callable[[str], CLIPModel]) -> CLIPModel:
     as OpenAI publishes them, whose code is left aside. It is read as data alone: nothing in it is
     executed. Its numbers may be of any precision; the encoder computes in fp32.
 
-    Preprocessing and activation are BASE's, and so are text side and logit scale, unless FILE holds
-    others: then it is a pre-trained model of its own, and its ``source`` is itself. Those of BASE
+    A TeCoA-style file takes images as TeCoA's scripts prepare them (``tecoa_code``), unless it names
+    another protocol, as those written here do. Preprocessing is else BASE's. Its activation is, and
+    so are text side and logit scale, unless FILE holds others: then it is a pre-trained model of its own, and its ``source`` is itself. Those of BASE
     rounded to half precision are no others, and a logit scale that alone is another was trained
     along. What images the weights were trained on no such file says: ``seen`` is BASE's.
+
+    Args:
+        name: ``BASE@FILE``.
+        load: loads BASE.
+        preprocessing: a protocol of ``protocols.PROTOCOLS`` instead of FILE's or BASE's.
 
     Raises:
         RequestError: if FILE is missing, damaged, holds more than data, or a visual prompt, does
@@ -55,9 +66,13 @@ def load_foreign(name: str, load: Callable[[str], CLIPModel]) -> CLIPModel:
     """
     base, _, file = name.partition("@")
     path = Path(file)
-    tensors = _state_dict(path, _read(path))
+    content = _read(path)
+    tensors = _state_dict(path, content)
     model = load(base)
     model.require_undefended("a checkpoint's weights")
+    protocol = preprocessing or _protocol(path, content)
+    if protocol is not None:
+        model = replace(model, preprocessing=model.preprocessing.with_protocol(protocol))
     image, rest = _split(tensors)
     image = _fitting(path, f"the image encoder of {base}", model.encoder, image)
     model.encoder.load_state_dict(image)
@@ -216,6 +231,20 @@ def _state_dict(path: Path, content: Any) -> dict[str, Tensor]:
         tensors[key] = value
     _refuse_other_formats(path, tensors)
     return {key: value for key, value in tensors.items() if key not in NUMBERS}
+
+
+def _protocol(path: Path, content: Mapping[str, Any]) -> str | None:
+    """How images are prepared for the weights in a TeCoA-style file; None for any other file."""
+    if not isinstance(content.get(ENVELOPES[0]), Mapping):
+        return None
+    named = content.get(PROTOCOL)
+    if named is not None:
+        return str(named)
+    Steps("", 1).say(
+        f"{path}: images are prepared as by the scripts of TeCoA, TGA-ZSR and TTC (tecoa_code); for "
+        "a checkpoint of PMG-AFT's script give --preprocessing authors_code"
+    )
+    return "tecoa_code"
 
 
 def _refuse_other_formats(path: Path, keys: Collection[str]) -> None:

@@ -69,7 +69,7 @@ def load(
     known = LOADERS.get(loader_word(name))
     loader = resolve_name(known) if known else open_clip_model.load_tagged
     if is_foreign(name):
-        loader = partial(load_foreign, load=load)
+        loader = partial(load_foreign, load=load, preprocessing=preprocessing)
     elif name in ROBUST:
         loader = partial(load_robust, load=load)
     elif not in_folder and loader is open_clip_model.load_tagged and re.search("[()]", name):
@@ -83,7 +83,7 @@ def load(
             if is_foreign(name):
                 # Nothing is known of the run that made the file.
                 model = replace(model, record={})
-            if preprocessing is not None:
+            elif preprocessing is not None:
                 own = model.preprocessing
                 model = replace(model, preprocessing=own.with_protocol(preprocessing))
     _require_finite(model)

@@ -71,6 +71,8 @@ The text side is that of the model it is loaded into, which must be the source's
 
     def write(self, model: CLIPModel, folder: Path, request: ExportRequest) -> list[str]:
         """Write the file, tensors and numbers alone; notes for card and terminal are returned."""
+        from zsrobust.models.foreign import PROTOCOL
+
         state = model.encoder.state_dict()
         tensors = {key: tensor.detach().cpu().clone() for key, tensor in state.items()}
         content = {
@@ -80,14 +82,16 @@ The text side is that of the model it is loaded into, which must be the source's
             "add_prompter": {},
             "vision_encoder_state_dict": tensors,
             "optimizer": {},
+            PROTOCOL: model.preprocessing.protocol,
         }
         torch.save(content, folder / CHECKPOINT)
-        if model.preprocessing.protocol == "authors_code":
+        if model.preprocessing.protocol == "tecoa_code":
             return []
         return [
-            "TeCoA's and PMG-AFT's scripts normalise with ImageNet's statistics and resize without "
-            f"antialias (authors_code); this model was made for {model.preprocessing.protocol}, so "
-            "change their preprocessing, or the numbers are another model's."
+            "The scripts of TeCoA, TGA-ZSR and TTC resize without antialias and normalise with CLIP's "
+            "statistics (tecoa_code), PMG-AFT's with ImageNet's (authors_code); this model was made "
+            f"for {model.preprocessing.protocol}: where a script prepares images otherwise, change "
+            "it, or the numbers are another model's."
         ]
 
     def load(self, folder: Path, model: CLIPModel) -> Loaded:
