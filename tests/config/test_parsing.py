@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from zsrobust.config.identity import deciding, run_name
 from zsrobust.config.parsing import (
     finetune_parser,
     parse_evaluate,
@@ -14,7 +15,7 @@ from zsrobust.config.parsing import (
     recipe,
 )
 from zsrobust.config.recipes import recipe_names, recipe_path
-from zsrobust.config.schema import EvaluateConfig, TrainingAttack, deciding, run_name, to_plain
+from zsrobust.config.schema import EvaluateConfig, TrainingAttack, to_plain
 from zsrobust.data.specification import parse_specification
 from zsrobust.objectives import PMGAFT, SAFT, CompTGA, TeCoA
 from zsrobust.utils.errors import RequestError
@@ -172,7 +173,11 @@ def test_lists_repeat_or_stand_side_by_side():
             "--config pmg_aft {} --optimizer.momentum 1",
             "optimizer.momentum is 1.0: must be in [0, 1)",
         ),
-        ("--config pmg_aft {} --hold_out 1", "hold_out is 1.0: must be between 0 and 1"),
+        ("--config pmg_aft {} --hold_out 1", "hold_out is 1.0: must be 0, or below 1"),
+        (
+            "--config pmg_aft {} --drop_last false --accumulate 2",
+            "drop_last is False: must be true with accumulate above 1",
+        ),
         ("--config pmg_aft {} --accumulate 3", "accumulate is 3: must be a divisor of batch_size"),
         (
             "--config pmg_aft {} --templates photo",

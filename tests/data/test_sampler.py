@@ -23,6 +23,20 @@ def test_full_batches_no_sample_twice(size: tuple[int, int], seed: int, epoch: i
     assert set(drawn) <= set(range(n))
 
 
+@settings(max_examples=60, deadline=None)
+@given(sizes, st.integers(0, 3))
+def test_with_the_last_batch_an_epoch_sees_every_image_once(
+    size: tuple[int, int], epoch: int
+) -> None:
+    n, batch_size = size
+    ids = [f"image {i}" for i in range(n)]
+    batches = epoch_batches(ids, batch_size, 0, epoch, drop_last=False)
+    assert len(batches) == steps_per_epoch(n, batch_size, drop_last=False)
+    assert sorted(index for batch in batches for index in batch) == list(range(n))
+    assert all(len(batch) == batch_size for batch in batches[:-1])
+    assert batches[: n // batch_size] == epoch_batches(ids, batch_size, 0, epoch)
+
+
 def test_the_order_follows_seed_and_epoch_alone() -> None:
     ids = [f"s{i}" for i in range(64)]
     first = epoch_batches(ids, 8, 0, 0)

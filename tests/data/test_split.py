@@ -34,6 +34,12 @@ def test_keyed_order_does_not_depend_on_file_order(ids: list[str], random) -> No
     assert in_order == [shuffled[i] for i in keyed_order(shuffled, 0, "p")]
 
 
+def test_a_fraction_of_0_holds_out_none(memory_set) -> None:
+    whole = memory_set([0, 1, 1])
+    train, held_out = hold_out(whole, 0, 5)
+    assert (list(train.sample_ids), len(held_out)) == (list(whole.sample_ids), 0)
+
+
 @quick
 @given(label_lists, st.floats(0.05, 0.95), st.integers(0, 9))
 def test_hold_out_is_disjoint_complete_and_proportional(memory_set, labels, fraction, seed) -> None:

@@ -21,10 +21,13 @@ def test_the_embedding_is_that_of_the_plain_forward(architecture, name):
         encoder.proj = None
     check_has_tokens(encoder, "variant")
     pixels = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        embeddings, tokens = embed_with_tokens(encoder, pixels)
-        assert torch.equal(embeddings, encoder(pixels))
+    embeddings, tokens = embed_with_tokens(encoder, pixels)
+    assert torch.equal(embeddings, encoder(pixels))
     assert tokens.shape == (3, 4, embeddings.shape[1])
+    with torch.no_grad():
+        again = embed_with_tokens(encoder, pixels)
+    assert torch.equal(again[0], embeddings)
+    assert torch.equal(again[1], tokens)
 
 
 def test_tokens_take_the_class_tokens_way_in_row_order(tiny):

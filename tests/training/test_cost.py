@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import pytest
 
 from zsrobust.config.schema import FinetuneConfig, TrainingAttack
 from zsrobust.objectives import objective_class
-from zsrobust.training.cost import passes_per_step, steps_for
+from zsrobust.training.cost import passes_of_run, passes_per_step, steps_for
 
 
 def config(method, attack_steps=2, **options):
@@ -42,3 +44,12 @@ def test_passes_buy_whole_steps():
     assert steps_for(2100, config("tecoa")) == 300
     assert steps_for(2100, config("pmg_aft")) == 190
     assert steps_for(1, config("pmg_aft")) == 1
+
+
+def test_passes_of_a_run_without_held_out_images():
+    """Ten epochs of 100,000 images, with and without the 160 of the last of 391 batches."""
+    asked = replace(config("pmg_aft"), hold_out=0, drop_last=False)
+    assert passes_of_run(asked, 100_000) == 10 * 100_000 * 11
+    assert passes_of_run(replace(asked, drop_last=True), 100_000) == 10 * 390 * 256 * 11
+    assert passes_of_run(replace(asked, steps=392), 100_000) == (100_000 + 256) * 11
+    assert passes_of_run(asked, 100) == 10 * 100 * 11

@@ -24,3 +24,12 @@ def test_nothing_is_written_and_passes_are_counted(config, tmp_path):
     assert (found.passes, found.seconds) == (0, 0)
     with pytest.raises(RequestError, match="holds another run"):
         dry_run_finetuning(replace(asked, steps=6))
+
+
+def test_without_held_out_images_the_steps_are_all(config):
+    """Of 56 images in batches of 24 an epoch has a third step on the last 8."""
+    found = dry_run_finetuning(
+        config(method="tecoa", steps=4, batch_size=24, hold_out=0, drop_last=False)
+    )
+    assert found.passes == (24 + 24 + 8 + 24) * 7
+    assert 0 < found.seconds < float("inf")

@@ -137,6 +137,21 @@ def test_ctrl_c_saves_and_the_same_call_resumes(config, weights, signalled):
     )
 
 
+def test_without_held_out_images_the_last_model_is_kept(config, weights, signalled):
+    settings = {"hold_out": 0, "drop_last": False, "batch_size": 24, "evaluate_every": 2}
+    whole = finetune(config("whole", **settings))
+    with signalled(signal.SIGINT, 3), pytest.raises(KeyboardInterrupt):
+        finetune(config("stopped", **settings))
+    again = finetune(config("stopped", **settings))
+    assert_equal_weights(weights(again.folder), weights(whole.folder))
+    model = load(str(whole.folder))
+    assert_equal_weights(model.encoder.state_dict(), weights(whole.folder))
+    assert (model.record["step"], model.record["held_out"]) == (6, {})
+    rows = read_metrics(whole.folder / "metrics.jsonl")
+    assert {row["kind"] for row in rows} == {"train"}
+    assert model.record["training_set"]["n"] == 56
+
+
 def test_asked_to_stop_in_its_last_step_it_ends_whole_and_stops(config, weights, signalled):
     """Else a command of several runs, asked to stop, would begin the next one."""
     whole = finetune(config("whole"))

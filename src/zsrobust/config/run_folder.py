@@ -12,7 +12,8 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
-from zsrobust.config.schema import Config, FinetuneConfig, deciding, run_name, to_plain
+from zsrobust.config.identity import deciding, run_name
+from zsrobust.config.schema import Config, FinetuneConfig, to_plain
 from zsrobust.utils.errors import InUse, RequestError
 from zsrobust.utils.files import local_path, remove_unfinished, write_text
 

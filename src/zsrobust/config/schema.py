@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal
 
@@ -23,11 +21,6 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 ONE_LEVEL = Eps("1/255")
 MOST_WORKERS = 512
 TEMPLATE_SETS = ("single", "ensemble")
-# Options that change where a run is or how fast, never what it computes.
-UNCHANGING = frozenset(
-    {"out", "overwrite", "device", "workers", "shard", "keep_checkpoints", "trackers"}
-)
-UNCHANGING_EVALUATION = UNCHANGING | {"batch_size", "sanity", "save_adversarial"}
 
 
 @dataclass(frozen=True)
@@ -126,7 +119,11 @@ class FinetuneConfig:
         loader_resize: how images are resized to the attack resolution.
         templates: prompts with {} for the class name, single for one or ensemble for 80; null for
             the data's or the model's own.
-        hold_out: fraction of the training images held out for model selection.
+        prompts: preset of class names and templates where a published set is given without one:
+            paper, authors_code, clip or plain; null for paper.
+        hold_out: fraction of the training images held out for model selection; 0 trains on all of
+            them and keeps the last model.
+        drop_last: drop the last batch of an epoch where it is incomplete.
         evaluate_every: steps between evaluations on the held-out set; null for every epoch.
         checkpoint_every: steps between checkpoints; one is saved at every evaluation, too.
         keep_checkpoints: number of latest checkpoints to keep; the best model is always in model/.
@@ -162,7 +159,9 @@ class FinetuneConfig:
     preprocessing: str | None = None
     loader_resize: Literal["clip", "authors_code"] = "clip"
     templates: list[str] | None = None
+    prompts: Literal["paper", "authors_code", "clip", "plain"] | None = None
     hold_out: float = 0.05
+    drop_last: bool = True
     evaluate_every: int | None = None
     checkpoint_every: int = 200
     keep_checkpoints: int = 2
@@ -179,6 +178,7 @@ class FinetuneConfig:
         if self.objective is None:
             object.__setattr__(self, "objective", objective_class(self.method)())
         check_types(self)
+        object.__setattr__(self, "data", _with_prompts([self.data], self.prompts)[0])
         object.__setattr__(self, "code", code_of([self.method], self.code))
         require(
             isinstance(self.objective, objective_class(self.method))
@@ -214,12 +214,18 @@ class FinetuneConfig:
             self.compile,
             "false with shard true: weights that are gathered block by block are not compiled",
         )
-        require(0 < self.hold_out < 1, "hold_out", self.hold_out, "between 0 and 1")
+        require(0 <= self.hold_out < 1, "hold_out", self.hold_out, "0, or below 1")
         require(
             self.batch_size % self.accumulate == 0,
             "accumulate",
             self.accumulate,
             f"a divisor of batch_size ({self.batch_size})",
+        )
+        require(
+            self.drop_last or self.accumulate == 1,
+            "drop_last",
+            self.drop_last,
+            "true with accumulate above 1: the last batch might not fill its parts",
         )
         check_templates(self.templates)
         check_values(self)
@@ -283,6 +289,8 @@ class EvaluateConfig:
             model was fine-tuned with, clip where it was not.
         templates: prompts with {} for the class name, single for one or ensemble for 80; null for
             the data's or the model's own.
+        prompts: preset of class names and templates where a published set is given without one:
+            paper, authors_code, clip or plain; null for paper.
         seed: random seed for noise and sampling.
         device: device to run on.
         workers: data-loading processes.
@@ -309,6 +317,7 @@ class EvaluateConfig:
     preprocessing: str | None = None
     loader_resize: Literal["clip", "authors_code"] | None = None
     templates: list[str] | None = None
+    prompts: Literal["paper", "authors_code", "clip", "plain"] | None = None
     seed: int = 0
     device: Device = "auto"
     workers: int = 0
@@ -320,6 +329,7 @@ class EvaluateConfig:
         if isinstance(self.eps, list):
             object.__setattr__(self, "eps", [Eps(eps) for eps in self.eps])
         check_types(self)
+        object.__setattr__(self, "data", _with_prompts(self.data, self.prompts))
         object.__setattr__(self, "code", code_of(self.attack, self.code))
         for key in ("model", "data", "attack", "eps"):
             values = getattr(self, key)
@@ -349,6 +359,15 @@ class EvaluateConfig:
 Config = FinetuneConfig | EvaluateConfig
 
 
+def _with_prompts(data: list[str], preset: str | None) -> list[str]:
+    if preset is None:
+        return data
+    # It reads the list of published sets, which most commands can do without.
+    from zsrobust.data.suites import with_default_prompts
+
+    return [with_default_prompts(spec, preset) for spec in data]
+
+
 def check_templates(templates: list[str] | None) -> None:
     """Refuse prompts that do not say where the class name goes.
 
@@ -375,26 +394,3 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [to_plain(item) for item in value]
     return value
-
-
-def deciding(config: Config) -> dict[str, Any]:
-    """The options of a configuration that determine its results."""
-    free = UNCHANGING if isinstance(config, FinetuneConfig) else UNCHANGING_EVALUATION
-    plain = to_plain(config)
-    free = free if plain["code"] else free | {"code"}  # Names of most runs do not change for it.
-    return {key: value for key, value in plain.items() if key not in free}
-
-
-def recipe_hash(config: FinetuneConfig) -> str:
-    """A hash of what determines a fine-tuning except its seed: equal for the seeds of a recipe."""
-    return _hash({key: value for key, value in deciding(config).items() if key != "seed"})[:16]
-
-
-def run_name(config: Config) -> str:
-    """A folder name that differs for configurations whose results differ."""
-    kind = config.method if isinstance(config, FinetuneConfig) else "evaluate"
-    return f"{kind}-{_hash(deciding(config))[:8]}"
-
-
-def _hash(plain: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()

@@ -14,8 +14,8 @@ from zsrobust.utils.errors import RequestError
 WINDOW = 8
 
 
-def steps_per_epoch(n: int, batch_size: int) -> int:
-    """How many full batches of ``batch_size`` the ``n`` samples give.
+def steps_per_epoch(n: int, batch_size: int, *, drop_last: bool = True) -> int:
+    """How many batches of ``batch_size`` the ``n`` samples give; an incomplete one counts or not.
 
     Raises:
         RequestError: if there is not one full batch, or ``batch_size`` is below 1.
@@ -25,7 +25,7 @@ def steps_per_epoch(n: int, batch_size: int) -> int:
             f"batch size {batch_size} does not fit {n} training images: "
             f"choose a batch size from 1 to {n}"
         )
-    return n // batch_size
+    return n // batch_size if drop_last else -(-n // batch_size)
 
 
 def epoch_batches(
@@ -34,15 +34,17 @@ def epoch_batches(
     seed: int,
     epoch: int,
     blocks: Sequence[int] = (),
+    *,
+    drop_last: bool = True,
 ) -> list[list[int]]:
-    """The epoch's global batches of indices, shuffled; a last partial batch is dropped.
+    """The epoch's global batches of indices, shuffled; an incomplete last one is dropped or not.
 
     Where ``blocks`` gives each sample's block, the order is ``windowed_order``.
 
     Raises:
         RequestError: as ``steps_per_epoch``.
     """
-    steps = steps_per_epoch(len(sample_ids), batch_size)
+    steps = steps_per_epoch(len(sample_ids), batch_size, drop_last=drop_last)
     purpose = f"epoch {epoch}"
     if blocks:
         order = windowed_order(sample_ids, blocks, seed, purpose)

@@ -28,18 +28,22 @@ def keyed_order(sample_ids: Sequence[str], seed: int, purpose: str) -> list[int]
 def hold_out(image_set: ImageSet, fraction: float, seed: int) -> tuple[ImageSet, ImageSet]:
     """The set in two parts, (training, held out): ``round(fraction * n)`` samples are held out.
 
+    A fraction of 0 holds out none.
+
     Each class gives in proportion to its size, to within one sample. A set that comes in blocks
     gives whole blocks and a part of one instead, so that few need to be fetched. Both parts keep
     the order of ``image_set``.
 
     Raises:
-        RequestError: if ``fraction`` leaves one of the parts without a sample.
+        RequestError: if a ``fraction`` above 0 leaves one of the parts without a sample.
     """
+    if fraction == 0:
+        return image_set, image_set.subset(())
     count = round(fraction * len(image_set)) if 0 < fraction < 1 else 0
     if not 0 < count < len(image_set):
         raise RequestError(
             f"holding out {fraction} of the {len(image_set)} images of {image_set.name} leaves an "
-            "empty part: choose a fraction between 0 and 1 that takes at least one and not all"
+            "empty part: choose 0, or a fraction below 1 that takes at least one and not all"
         )
     if image_set.blocks:
         held_out = _of_few_blocks(image_set, count, seed)

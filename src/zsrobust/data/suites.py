@@ -78,6 +78,14 @@ def single(spec: str) -> str:
     return spec
 
 
+def with_default_prompts(spec: str, preset: str) -> str:
+    """``spec`` with ``prompts=preset`` where it names published sets and gives no prompts."""
+    published = (*published_sets(), *(word for word, suite in SUITES.items() if suite.below))
+    if _word(spec) not in published or parse_specification(spec).prompts:
+        return spec
+    return f"{spec},prompts={preset}"
+
+
 def _word(spec: str) -> str:
     return split_options(spec)[0].partition(":")[0]
 

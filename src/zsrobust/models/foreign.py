@@ -49,11 +49,12 @@ def load_foreign(
     as OpenAI publishes them, whose code is left aside. It is read as data alone: nothing in it is
     executed. Its numbers may be of any precision; the encoder computes in fp32.
 
-    A TeCoA-style file takes images as TeCoA's scripts prepare them (``tecoa_code``), unless it names
-    another protocol, as those written here do. Preprocessing is else BASE's. Its activation is, and
-    so are text side and logit scale, unless FILE holds others: then it is a pre-trained model of its own, and its ``source`` is itself. Those of BASE
-    rounded to half precision are no others, and a logit scale that alone is another was trained
-    along. What images the weights were trained on no such file says: ``seen`` is BASE's.
+    A TeCoA-style file takes images as TeCoA's scripts prepare them (``tecoa_code``), unless it
+    names another protocol, as those written here do. Preprocessing is else BASE's. Its activation
+    is, and so are text side and logit scale, unless FILE holds others: then it is a pre-trained
+    model of its own, and its ``source`` is itself. Those of BASE rounded to half precision are no
+    others, and a logit scale that alone is another was trained along. What images the weights were
+    trained on no such file says: ``seen`` is BASE's.
 
     Args:
         name: ``BASE@FILE``.
@@ -241,8 +242,8 @@ def _protocol(path: Path, content: Mapping[str, Any]) -> str | None:
     if named is not None:
         return str(named)
     Steps("", 1).say(
-        f"{path}: images are prepared as by the scripts of TeCoA, TGA-ZSR and TTC (tecoa_code); for "
-        "a checkpoint of PMG-AFT's script give --preprocessing authors_code"
+        f"{path}: images are prepared as by the scripts of TeCoA, TGA-ZSR and TTC (tecoa_code); "
+        "for a checkpoint of PMG-AFT's script give --preprocessing authors_code"
     )
     return "tecoa_code"
 

@@ -36,8 +36,8 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 PROTOCOLS = {
     # What CLIP was trained with: Pillow's bicubic on 8-bit pixels, hence antialias and clamp.
     "clip": Protocol(CLIP_MEAN, CLIP_STD, antialias=True, crop=True, clamp=True),
-    # PMG-AFT's script: bicubic interpolation to a square without low-pass, and ImageNet's statistics
-    # although the tower is CLIP's.
+    # PMG-AFT's script: bicubic interpolation to a square without low-pass, and ImageNet's
+    # statistics although the tower is CLIP's.
     "authors_code": Protocol(IMAGENET_MEAN, IMAGENET_STD, antialias=False, crop=False, clamp=False),
     # The scripts of TeCoA, TGA-ZSR and TTC: the same interpolation, and CLIP's statistics.
     "tecoa_code": Protocol(CLIP_MEAN, CLIP_STD, antialias=False, crop=False, clamp=False),

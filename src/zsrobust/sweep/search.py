@@ -40,12 +40,22 @@ class System:
         title: in tables and figures.
         config: its fine-tuning, but for seed and folder.
         search_from: learning rate that its search begins with; None to keep that of ``config``.
+
+    Raises:
+        RequestError: if a learning rate is to be searched for without held-out images.
     """
 
     name: str
     title: str
     config: FinetuneConfig
     search_from: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.search_from is not None and self.config.hold_out == 0:
+            raise RequestError(
+                f"{self.name}: hold_out is 0, but its learning rate is searched for on held-out "
+                "images: hold some out, or leave search_from out"
+            )
 
     def at(self, lr: float) -> FinetuneConfig:
         """Its fine-tuning at a learning rate."""

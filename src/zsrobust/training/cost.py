@@ -34,10 +34,14 @@ def passes_of_run(config: FinetuneConfig, images: int) -> float:
         images: of the training set, those that are held out included.
     """
     held_out = round(config.hold_out * images)
-    per_epoch = max(1, (images - held_out) // config.batch_size)
+    trained = images - held_out
+    batch = max(1, min(config.batch_size, trained))
+    last = 0 if config.drop_last else trained % batch
+    per_epoch = max(1, trained // batch + (last > 0))
     steps = config.steps or config.epochs * per_epoch
+    short = steps // per_epoch if last else 0
     evaluations = 1 + -(-steps // (config.evaluate_every or per_epoch))
-    training = steps * config.batch_size * passes_per_step(config)
+    training = (steps * batch - short * (batch - last)) * passes_per_step(config)
     return training + evaluations * held_out * OF_HELD_OUT
 
 

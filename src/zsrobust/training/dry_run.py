@@ -39,18 +39,19 @@ def dry_run_finetuning(config: FinetuneConfig) -> DryRun:
     feed, held_out = trainer.feed, len(trainer.feed.held_out)
     with full_precision():
         a_step = _seconds_of_step(trainer)
-        n, clean_acc, seconds = _evaluated(trainer)
+        n, clean_acc, seconds = _evaluated(trainer) if held_out else (1, 0.0, 0.0)
     steps = trainer.total_steps - done
     every = config.evaluate_every or feed.per_epoch
     evaluations = (done == 0) + -(-trainer.total_steps // every) - done // every
     evaluations = evaluations if steps else 0
     attack = trainer.selection_attack
-    passes = float(steps * feed.batch_size * passes_per_step(config))
+    images = sum(map(feed.images_of, range(done, trainer.total_steps)))
+    passes = float(images * passes_per_step(config))
     passes += evaluations * held_out * (1 + clean_acc * (attack.passes + 1))
     tensors = gather(trainer.encoder.checkpointed, trainer.step.optimizer, keep=True)
     checkpoint = sum(_bytes(values) for values in tensors.values())
     model = _bytes(trainer.model.encoder.state_dict())
-    expected = steps * a_step + evaluations * seconds * held_out / n
+    expected = images / feed.batch_size * a_step + evaluations * seconds * held_out / n
     return DryRun(
         lines=[*_lines(trainer), f"out: {folder}, {_progress(trainer, folder, done)}"],
         passes=passes,
@@ -65,12 +66,12 @@ def _seconds_of_step(trainer: Trainer) -> float:
     """Of a step that changes no weight."""
     for group in trainer.step.optimizer.param_groups:
         group["lr"] = 0.0
-    count, size = min(STEPS, trainer.total_steps), trainer.feed.batch_size
+    count = min(STEPS, trainer.total_steps)
     batches = trainer.feed.training(0, count)
 
     def step() -> None:
         epoch, parts = next(batches)
-        trainer.step(parts, epoch=epoch, global_batch=size)
+        trainer.step(parts, epoch=epoch, global_batch=trainer.feed.batch_size)
 
     seconds = [seconds_of(trainer.accelerator.device, step) for _ in range(count)]
     timed = seconds[1:] or seconds

@@ -24,6 +24,7 @@ class Feed:
         seed: of the order.
         resize, resolution: the loader's resize, and the side in pixels it brings images to.
         workers: processes that read images.
+        drop_last: leave out an epoch's last batch where it is incomplete.
     """
 
     train_set: ImageSet
@@ -36,6 +37,7 @@ class Feed:
     resize: str
     resolution: int
     workers: int
+    drop_last: bool = True
 
     @property
     def per_epoch(self) -> int:
@@ -44,7 +46,12 @@ class Feed:
         Raises:
             RequestError: if the training set is smaller than a batch.
         """
-        return steps_per_epoch(len(self.train_set), self.batch_size)
+        return steps_per_epoch(len(self.train_set), self.batch_size, drop_last=self.drop_last)
+
+    def images_of(self, step: int) -> int:
+        """Images of a step, counted from 0, over all processes and parts."""
+        seen = step % self.per_epoch * self.batch_size
+        return min(self.batch_size, len(self.train_set) - seen)
 
     @property
     def _size(self) -> int:
@@ -60,12 +67,13 @@ class Feed:
                 self.seed,
                 epoch,
                 self.train_set.blocks,
+                drop_last=self.drop_last,
             )
             wanted = order[max(0, first - begin) : end - begin]
-            mine = [shard(batch, self.rank, self.world_size) for batch in wanted]
-            loaded = self._load(self.train_set, [part for all in mine for part in self._cut(all)])
-            for _ in wanted:
-                yield epoch, [next(loaded) for _ in range(self.parts)]
+            cuts = [self._cut(shard(batch, self.rank, self.world_size)) for batch in wanted]
+            loaded = self._load(self.train_set, [part for cut in cuts for part in cut])
+            for cut in cuts:
+                yield epoch, [next(loaded) for _ in cut]
 
     def selection(self) -> Iterator[Batch]:
         """This process's share of the held-out images, each sample on one process."""

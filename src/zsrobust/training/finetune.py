@@ -12,8 +12,9 @@ from accelerate import Accelerator
 from torch import nn
 
 from zsrobust.attacks import PGD, ThreatModel
+from zsrobust.config.identity import recipe_hash
 from zsrobust.config.run_folder import claimed, find_run
-from zsrobust.config.schema import FinetuneConfig, recipe_hash, to_plain
+from zsrobust.config.schema import FinetuneConfig, to_plain
 from zsrobust.data.image_set import ImageSet
 from zsrobust.data.loading import attack_resolution
 from zsrobust.data.published.prompts import expand_templates, prompts_of
@@ -134,7 +135,9 @@ def trainer_of(config: FinetuneConfig, folder: Path, accelerator: Accelerator) -
         resize=config.loader_resize,
         resolution=attack_resolution(data, model.preprocessing.image_size),
         workers=config.workers,
+        drop_last=config.drop_last,
     )
+    _check_last_batch(feed)
     dim = _classifier(model, data, config, accelerator).class_embeddings.shape[1]
     encoder = TrainedEncoder(
         model.encoder,
@@ -179,6 +182,16 @@ def _batch_size(config: FinetuneConfig, images: int, world_size: int) -> int:
             f"of accumulate times the number of processes ({pieces})"
         )
     return min(config.batch_size, images // pieces * pieces)
+
+
+def _check_last_batch(feed: Feed) -> None:
+    """Refuse a last batch of which a process would have no image."""
+    last = feed.images_of(feed.per_epoch - 1)
+    if last < feed.world_size:
+        raise RequestError(
+            f"drop_last is false: the last batch of an epoch has {last} of {len(feed.train_set)} "
+            f"images, for {feed.world_size} processes: use drop_last true or another batch_size"
+        )
 
 
 def _training_data(model: CLIPModel, config: FinetuneConfig) -> ImageSet:

@@ -18,7 +18,7 @@ from zsrobust.models.zero_shot import ZeroShotClassifier
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What a model did on held-out images.
+    """What a model did on held-out images; nothing where there are none.
 
     Attributes:
         clean_acc, robust_acc: accuracies in [0, 1], clean and under attack.
@@ -28,8 +28,8 @@ class HeldOut:
         warning: a sentence on how the model has collapsed; empty where it has not.
     """
 
-    clean_acc: float
-    robust_acc: float
+    clean_acc: float = math.nan
+    robust_acc: float = math.nan
     n: int = 0
     chance_acc: float = math.nan
     top_class: str = ""

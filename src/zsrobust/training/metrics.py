@@ -70,10 +70,11 @@ def shown(figures: dict[str, float], held_out: HeldOut, images_per_second: float
     for key, name in (("clean_acc", "clean"), ("adversarial_acc", "adversarial")):
         if key in figures:
             parts.append(f"{name} {figures[key]:.0%}")
-    parts.append(held_out_figure(held_out))
-    return [*parts, f"{images_per_second:.0f} img/s"]
+    return [*parts, *held_out_figures(held_out), f"{images_per_second:.0f} img/s"]
 
 
-def held_out_figure(held_out: HeldOut) -> str:
-    """Its accuracies next to the bar."""
-    return f"held-out {held_out.clean_acc:.0%}/{held_out.robust_acc:.0%}"
+def held_out_figures(held_out: HeldOut) -> list[str]:
+    """Its accuracies next to the bar, if there are any."""
+    if not held_out.n:
+        return []
+    return [f"held-out {held_out.clean_acc:.0%}/{held_out.robust_acc:.0%}"]

@@ -10,15 +10,20 @@ from typing import Any
 
 from zsrobust.attacks import PGD
 from zsrobust.config.schema import FinetuneConfig, to_plain
+from zsrobust.models.clip import CLIPModel
+from zsrobust.models.weights import fingerprint
 from zsrobust.training.feed import Feed
 from zsrobust.training.held_out import HeldOut
+from zsrobust.training.step import TrainingStep
+from zsrobust.utils import own_code
 from zsrobust.utils.units import Eps, format_radius
 
 # What of a configuration tells how a model was made, and nothing about the machine.
 SETTINGS = (
     *("method", "objective", "attack", "optimizer", "adapter"),
     *("ema", "epochs", "steps", "batch_size", "precision", "attack_precision", "compile"),
-    *("batch_norm", "preprocessing", "loader_resize", "templates", "hold_out", "seed"),
+    *("batch_norm", "preprocessing", "loader_resize", "templates", "prompts"),
+    *("hold_out", "drop_last", "seed"),
 )
 OF_THE_ATTACK = ("attack", "attack_precision")
 
@@ -41,7 +46,7 @@ def run_record(
         feed: its images.
         warmup_steps: those that it took, which may be fewer than the configuration asks for.
         selection_attack: on held-out images.
-        found: accuracies there, in [0, 1].
+        found: accuracies there, in [0, 1]; of no images where none are held out.
     """
     settings = settings_of(to_plain(config))
     settings |= {"batch_size": feed.batch_size}
@@ -52,20 +57,35 @@ def run_record(
     if config.objective is not None and not config.objective.needs.attack:
         settings = {key: value for key, value in settings.items() if key not in OF_THE_ATTACK}
     trained = feed.train_set
+    held_out = {**asdict(found), "attack": described(selection_attack)}
     return {
         "training_set": {"name": trained.name, "split": trained.split, "n": len(trained)},
         "settings": settings,
-        "held_out": {
-            **asdict(found),
-            "n": len(feed.held_out),
-            "attack": described(selection_attack),
-        },
+        "held_out": held_out if found.n else {},
     }
 
 
 def described(attack: PGD) -> str:
     """An attack and its radius: ``pgd-10 at 1/255``, ``pgd-10 at l2 0.5``."""
     return f"{attack.name} at {format_radius(attack.threat.norm, attack.threat.eps)}"
+
+
+def hashes_of_inputs(feed: Feed, model: CLIPModel, step: TrainingStep) -> dict[str, str]:
+    """Hashes of what a resumed run must find again: images, original, prompts, own code."""
+    sets = [[list(part.sample_ids), list(part.labels)] for part in (feed.train_set, feed.held_out)]
+    classifier = step.classifier
+    # Not the vectors, whose last bits differ between processors: a run may move to another.
+    prompts = [
+        *(model.text.fingerprint, classifier.templates, classifier.class_names),
+        *step.objective.prompts(feed.train_set.class_names),
+    ]
+    return {
+        "images": content_hash(sets),
+        "original": fingerprint(step.original),
+        "prompts": content_hash(prompts),
+        # Of a method of the user's own.
+        **own_code.described(type(step.objective)),
+    }
 
 
 def content_hash(content: object) -> str:

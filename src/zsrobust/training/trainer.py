@@ -16,7 +16,7 @@ from zsrobust.config.schema import FinetuneConfig
 from zsrobust.data.batch import Batch
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.visual_prompts import VisualPrompt
-from zsrobust.models.weights import fingerprint, mark_finished, save_model
+from zsrobust.models.weights import mark_finished, save_model
 from zsrobust.models.zero_shot import ZeroShotClassifier
 from zsrobust.training.checkpoint import WEIGHTS, gather, load_newest, save_checkpoint
 from zsrobust.training.compiling import uncompiled
@@ -24,11 +24,10 @@ from zsrobust.training.cost import passes_per_step
 from zsrobust.training.encoder import relative_l2_distance
 from zsrobust.training.feed import Feed
 from zsrobust.training.held_out import HeldOut, evaluate_held_out
-from zsrobust.training.metrics import MetricsLog, held_out_figure, shown
+from zsrobust.training.metrics import MetricsLog, held_out_figures, shown
 from zsrobust.training.non_finite import NonFiniteSteps
-from zsrobust.training.record import content_hash, described, run_record
+from zsrobust.training.record import described, hashes_of_inputs, run_record
 from zsrobust.training.step import TrainingStep, learning_rate
-from zsrobust.utils import own_code
 from zsrobust.utils.distributed import on_first
 from zsrobust.utils.environment import environment, record
 from zsrobust.utils.errors import NonFinite, RequestError, Stopped
@@ -140,8 +139,9 @@ class Trainer:
             group["lr"] = rate
         rank = str(self.accelerator.process_index)
         torch.manual_seed(sample_key(self.config.seed, "dropout", self.done, rank, 0))
+        images = self.feed.images_of(self.done)
         try:
-            figures = self.step(parts, epoch=epoch, global_batch=self.feed.batch_size)
+            figures = self.step(parts, epoch=epoch, global_batch=images)
             self.non_finite.in_a_row = 0
             self.encoder.update_average()
         except NonFinite as error:
@@ -149,7 +149,7 @@ class Trainer:
             figures = {}
         self.done += 1
         now = time.monotonic()
-        speed = self.feed.batch_size / (now - self._finished_at)
+        speed = images / (now - self._finished_at)
         bar.further = self._seconds_of_evaluations(bar)
         bar.advance(figures=shown(figures, self.held_out_now, speed))
         ends = self.done == self.total_steps
@@ -199,6 +199,9 @@ class Trainer:
         bar.say(f"warning: step {step} was skipped: {error}; {record}")
 
     def _evaluate(self, bar: Steps) -> HeldOut:
+        if not len(self.feed.held_out):
+            self.held_out_now = HeldOut()
+            return self.held_out_now
         self.encoder.gather()
         bar.further = self._seconds_of_evaluations(bar) + (self._evaluation_seconds or 0)
         n, figures, began = len(self.feed.held_out), bar.figures, time.monotonic()
@@ -216,7 +219,7 @@ class Trainer:
             )
         self._evaluation_seconds = time.monotonic() - began
         bar.further = self._seconds_of_evaluations(bar)
-        bar.figures = [held_out_figure(found)]
+        bar.figures = held_out_figures(found)
         self.held_out_now = found = found.with_warning(self.done, self.original)
         if self.done == 0:
             self.original = found
@@ -240,10 +243,10 @@ class Trainer:
 
     def _seconds_of_evaluations(self, bar: Steps) -> float:
         """What those take that are still to come after this step."""
+        if self.done == self.total_steps or not len(self.feed.held_out):
+            return 0.0
         every = self.config.evaluate_every or self.feed.per_epoch
         left = -(-self.total_steps // every) - self.done // every
-        if self.done == self.total_steps:
-            left = 0
         seconds = self._evaluation_seconds or 0.0
         if not seconds and bar.pace:
             # A resumed run has not evaluated yet.
@@ -255,7 +258,7 @@ class Trainer:
     def _select(self, found: HeldOut) -> None:
         """Keep the model with the highest mean of clean and robust accuracy, the first of equals.
 
-        The original is no candidate: it was not trained.
+        The original is no candidate: it was not trained. Without held-out images the last is kept.
         """
         if self.best is not None and found.score <= self.best.score:
             return
@@ -349,23 +352,7 @@ class Trainer:
     @cached_property
     def inputs(self) -> dict[str, str]:
         """Hashes of what a resumed run must find again."""
-        sets = [
-            [list(part.sample_ids), list(part.labels)]
-            for part in (self.feed.train_set, self.feed.held_out)
-        ]
-        classifier = self.step.classifier
-        # Not the vectors, whose last bits differ between processors: a run may move to another.
-        prompts = [
-            *(self.model.text.fingerprint, classifier.templates, classifier.class_names),
-            *self.step.objective.prompts(self.feed.train_set.class_names),
-        ]
-        return {
-            "images": content_hash(sets),
-            "original": fingerprint(self.step.original),
-            "prompts": content_hash(prompts),
-            # Of a method of the user's own.
-            **own_code.described(type(self.step.objective)),
-        }
+        return hashes_of_inputs(self.feed, self.model, self.step)
 
     def _introduction(self) -> list[str]:
         feed, settings = self.feed, self.config.optimizer

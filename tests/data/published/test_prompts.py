@@ -54,6 +54,13 @@ def prompts(kind: str, preset: str) -> dict[str, str]:
             "A photo of a audi s4 sedan.",
             "A photo of a Audi S4 Sedan 2007.",
         ),
+        # Only refine_classname, for sets without prompts of their own, takes a slash out.
+        (
+            "stanford-cars",
+            "Ram C/V Cargo Van Minivan 2012",
+            "A photo of a ram c/v cargo van minivan.",
+            "A photo of a Ram C/V Cargo Van Minivan 2012.",
+        ),
         (
             "fgvc-aircraft",
             "737-700",

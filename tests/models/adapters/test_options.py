@@ -4,8 +4,9 @@ import pytest
 import torch
 import yaml
 
+from zsrobust.config.identity import deciding, recipe_hash, run_name
 from zsrobust.config.parsing import parse_finetune
-from zsrobust.config.schema import FinetuneConfig, deciding, recipe_hash, run_name, to_plain
+from zsrobust.config.schema import FinetuneConfig, to_plain
 from zsrobust.models.adapters.options import ADAPTERS, Adapter
 from zsrobust.models.low_rank import LowRank
 from zsrobust.utils.errors import RequestError

@@ -50,15 +50,18 @@ def run(argv: Sequence[str], output: Output) -> None:
         return
     for line in done.warnings:
         output.warn(f"warning: {line}: fine-tune again at a lower optimizer.lr")
+    held_out = {"clean_acc": done.clean_acc, "robust_acc": done.robust_acc}
+    found = f"on held-out images clean {done.clean_acc:.1%}, robust {done.robust_acc:.1%}"
+    if config.hold_out == 0:
+        held_out, found = {}, "of the last step, no images were held out"
     output.show(
-        f"model in {done.folder}: on held-out images clean {done.clean_acc:.1%}, "
-        f"robust {done.robust_acc:.1%}\nnext: {command_after(to_plain(config), done.folder)}"
+        f"model in {done.folder}: {found}\nnext: {command_after(to_plain(config), done.folder)}"
     )
     output.result(
         {
             "folder": done.folder,
             "steps": done.steps,
-            "held_out": {"clean_acc": done.clean_acc, "robust_acc": done.robust_acc},
+            "held_out": held_out,
             "warnings": done.warnings,
         }
     )

@@ -5,12 +5,12 @@
 ``clip``          our names in OpenAI's ensembles
 ``plain``         our names in the model's default template
 
-The names of ``authors_code`` are read from the script's ``utils.refine_classname`` and its
-torchvision classes, and left as they are to reproduce its numbers. The prefix of four characters is
-that of Caltech-256's folders, but is cut from Caltech-101's too (``accordion`` is ``rdion``); their
-``-101`` is left on. ImageNet's names are the first WordNet lemma, so that two classes are
-``crane``, two ``maillot`` and two ``cardigan``. A car loses its year, and with it what tells it
-from another. ``Tthis`` is the script's.
+The names of ``authors_code`` are read from the script's ``utils.refine_classname`` and the
+``clip_prompts`` of its torchvision classes, and left as they are to reproduce its numbers. The
+prefix of four characters is that of Caltech-256's folders, but is cut from Caltech-101's too
+(``accordion`` is ``rdion``); their ``-101`` is left on. ImageNet's names are the first WordNet
+lemma, so that two classes are ``crane``, two ``maillot`` and two ``cardigan``. A car loses its
+year, and with it what tells it from another. ``Tthis`` is the script's.
 """
 
 from __future__ import annotations
@@ -130,7 +130,13 @@ def _authors_names(kind: str, spelled: Sequence[str]) -> tuple[str, ...]:
 
 
 def _refined(name: str) -> str:
-    return name.lower().replace("_", " ").replace("-", " ").replace("/", " ")
+    """What ``utils.refine_classname`` makes of a name."""
+    return _prompted(name).replace("/", " ")
+
+
+def _prompted(name: str) -> str:
+    """What the script's own data-set classes make of a name in ``clip_prompts``."""
+    return name.lower().replace("_", " ").replace("-", " ")
 
 
 def _first_lemmas(wnids: Sequence[str]) -> list[str]:
@@ -146,13 +152,13 @@ def _aircraft(name: str) -> str:
 
 _RULES: dict[str, Callable[[str], str]] = {
     **dict.fromkeys(("cifar10", "cifar100", "stl10", "sun397"), _refined),
-    **dict.fromkeys(("food101", "oxford-pets", "dtd"), _refined),
-    "flowers102": lambda name: _refined(_FLOWERS.get(name, name)),
+    **dict.fromkeys(("food101", "oxford-pets", "dtd"), _prompted),
+    "flowers102": lambda name: _prompted(_FLOWERS.get(name, name)),
     "eurosat": _EUROSAT.__getitem__,
     "fgvc-aircraft": _aircraft,
-    "caltech101": lambda name: _refined(name[4:].replace("-101", "")).strip(),
-    "caltech256": lambda name: _refined(name[4:].replace("-256", "")).strip(),
-    "stanford-cars": lambda name: _refined(name[:-5]),
+    "caltech101": lambda name: _prompted(name[4:].replace("-101", "")).strip(),
+    "caltech256": lambda name: _prompted(name[4:].replace("-256", "")).strip(),
+    "stanford-cars": lambda name: _prompted(name[:-5]),
     "pcam": _PCAM.__getitem__,
 }
 _KNOWN = ("tiny-imagenet", "imagenet", *_RULES)

@@ -88,10 +88,10 @@ The text side is that of the model it is loaded into, which must be the source's
         if model.preprocessing.protocol == "tecoa_code":
             return []
         return [
-            "The scripts of TeCoA, TGA-ZSR and TTC resize without antialias and normalise with CLIP's "
-            "statistics (tecoa_code), PMG-AFT's with ImageNet's (authors_code); this model was made "
-            f"for {model.preprocessing.protocol}: where a script prepares images otherwise, change "
-            "it, or the numbers are another model's."
+            "The scripts of TeCoA, TGA-ZSR and TTC resize without antialias and normalise with "
+            "CLIP's statistics (tecoa_code), PMG-AFT's with ImageNet's (authors_code); this model "
+            f"was made for {model.preprocessing.protocol}: where a script prepares images "
+            "otherwise, change it, or the numbers are another model's."
         ]
 
     def load(self, folder: Path, model: CLIPModel) -> Loaded:
