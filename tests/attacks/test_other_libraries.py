@@ -82,7 +82,9 @@ def cross_entropy_loss(logits, labels):
     ],
 )
 def test_foolbox_pgd_on_the_same_loss(trained, norm, name, loss):
-    foolbox = pytest.importorskip("foolbox")
+    foolbox = pytest.importorskip(
+        "foolbox", reason="needs foolbox, GitPython and the git command", exc_type=ImportError
+    )
     eagerpy = pytest.importorskip("eagerpy")
     model, images, labels, ids = trained
     eps = EPS[norm]
