@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from zsrobust.evaluation.results import Results, Row
-from zsrobust.reporting.names import short_names, templates_title
+from zsrobust.models.names import short_names
+from zsrobust.reporting.names import templates_title
 from zsrobust.reporting.tables import TextTable, accuracy_table
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from zsrobust.attacks import Attack
 from zsrobust.evaluation.forecast import CHECKS, Chunk, Forecast, Part, Work, part_key, pass_cost
+from zsrobust.models.names import short_names
 from zsrobust.utils.progress import Bar
 from zsrobust.utils.units import format_radius
 
@@ -31,6 +32,7 @@ class EvaluationProgress(Bar):
         self.forecast = Forecast()
         self.count = "0 %"
         self._works: dict[tuple[str, str, Part], Work] = {}
+        self._names: dict[str, str] = {}
         self._estimate: float | None = None
         # Passes, by their cost: of chunks that were on disk, and not yet timed.
         self._on_disk = self._pending = 0.0
@@ -60,6 +62,7 @@ class EvaluationProgress(Bar):
             work.title = f"{attack.name} {format_radius(attack.threat.norm, attack.threat.eps)}"
         self._works[model, dataset, part_key(attack)] = work
         self.forecast.works.append(work)
+        self._names = short_names(list(dict.fromkeys(one.model for one in self.forecast.works)))
         return work
 
     def find(self, model: str, dataset: str, attack: Attack | None) -> Work | None:
@@ -143,7 +146,7 @@ class EvaluationProgress(Bar):
     def check(self, key: Hashable) -> Iterator[None]:
         """The check of that key runs in the block."""
         model, passes = self.forecast.checks[key]
-        self.figures = [f"checks of {model}"]
+        self.figures = [f"checks of {self._names.get(model, model)}"]
         before = time.monotonic()
         yield
         del self.forecast.checks[key]
@@ -183,7 +186,7 @@ class EvaluationProgress(Bar):
             self.share = done / max(done + left, 1e-9)
             self.count = f"{self.share:.0%}"
         if work is not None:
-            self.figures = [*self._standing(work), f"{work.model} on {work.dataset}"]
+            self.figures = [*self._standing(work), f"{self._names[work.model]} on {work.dataset}"]
         self.line_if_due()
         now = time.monotonic()
         # A hundredth of the time at most.

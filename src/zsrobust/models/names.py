@@ -9,6 +9,7 @@ import json
 import re
 import shlex
 import sys
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -90,6 +91,16 @@ def loader_word(name: str) -> str:
 def is_foreign(name: str) -> bool:
     """Whether ``name`` is ``BASE@FILE``; a folder's own name may hold an @ too."""
     return "@" in name and not Path(split_scheme(name)[1]).is_dir()
+
+
+def short_names(models: Sequence[str]) -> dict[str, str]:
+    """The last part of each model's path or name where that tells them apart, else all of it."""
+    paths = {model: Path(split_scheme(model)[1]) for model in models}
+    last = {model: path.name for model, path in paths.items() if path.exists()}
+    names = {model: last.get(model, model) for model in models}
+    return (
+        names if len(set(names.values())) == len(models) else dict(zip(models, models, strict=True))
+    )
 
 
 def split_scheme(name: str) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from itertools import groupby
 from zsrobust.evaluation.comparison.paired import Line, Pair
 from zsrobust.evaluation.comparison.published import PublishedMatch
 from zsrobust.evaluation.comparison.seeds import OverSeeds, Spread
-from zsrobust.reporting.names import short_names
+from zsrobust.models.names import short_names
 from zsrobust.reporting.tables import TextTable
 from zsrobust.utils.units import Eps, format_radius
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from zsrobust.evaluation.results import Results
 from zsrobust.models.names import split_scheme
@@ -27,16 +27,6 @@ def templates_title(templates: Sequence[str]) -> str:
     if len(templates) > FEW_TEMPLATES:
         return f"an ensemble of {len(templates)} templates, the first of them: {templates[0]}"
     return "; ".join(templates)
-
-
-def short_names(models: Sequence[str]) -> dict[str, str]:
-    """The last part of each model's path or name where that tells them apart, else all of it."""
-    paths = {model: Path(split_scheme(model)[1]) for model in models}
-    last = {model: path.name for model, path in paths.items() if path.exists()}
-    names = {model: last.get(model, model) for model in models}
-    return (
-        names if len(set(names.values())) == len(models) else dict(zip(models, models, strict=True))
-    )
 
 
 def display_names(results: Results, models: Sequence[str]) -> dict[str, str]:

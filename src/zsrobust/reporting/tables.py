@@ -20,7 +20,7 @@ from rich.table import Table
 
 from zsrobust.evaluation.checks.collapse import chance_notes
 from zsrobust.evaluation.results import Average, Results, Row
-from zsrobust.reporting.names import short_names
+from zsrobust.models.names import short_names
 
 TEXT_COLUMNS = ("data set", "model", "attack", "photograph")
 LONG = 28

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -64,5 +63,11 @@ def peak_memory(device: torch.device) -> float:
     """Bytes that this process has used at most: of the GPU where it is on one."""
     if device.type == "cuda":
         return float(torch.cuda.max_memory_allocated(device))
+    if sys.platform == "win32":
+        import psutil
+
+        return float(psutil.Process().memory_info().peak_wset)
+    import resource
+
     found = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return float(found if sys.platform == "darwin" else found * 1024)
