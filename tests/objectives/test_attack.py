@@ -15,6 +15,7 @@ from zsrobust.objectives import (
     SAFT,
     TGAZSR,
     TRADES,
+    AdvFLYP,
     CompTGA,
     FTAdv,
     FTClean,
@@ -87,6 +88,12 @@ def on_the_text(at, step, clean):
     return F.cross_entropy(step.classifier.logits(at), step.labels, reduction="none")
 
 
+def on_the_batch(at, step, clean):
+    pairs = step.classifier.logits(at)[:, step.labels]
+    own = torch.arange(len(pairs))
+    return len(pairs) * (F.cross_entropy(pairs, own) + F.cross_entropy(pairs.T, own)) / 2
+
+
 def on_each_description(at, step, clean):
     scale = step.classifier.logit_scale
     logits = [scale * F.normalize(at, dim=1) @ text.T for text in step.texts]
@@ -102,6 +109,7 @@ def on_each_description(at, step, clean):
         (TRADES(), divergence),
         (AGFT(), against_soft),
         (FTAdv(), on_the_head),
+        (AdvFLYP(), on_the_batch),
         (TGAZSR(), on_the_text),
         (CompTGA(), on_the_text),
         (SAFT(), on_each_description),

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from zsrobust.objectives import AGFT, FARE, SAFT, TGAZSR, TRADES, CompTGA, FTAdv, SimCLIP
+from zsrobust.objectives import AGFT, FARE, SAFT, TGAZSR, TRADES, AdvFLYP, CompTGA, FTAdv, SimCLIP
 from zsrobust.utils.errors import RequestError
 
 GLOBAL = 10
@@ -140,7 +140,30 @@ def compared(similarity):
     return product
 
 
+def contrastive(views, labels, vectors, scale=7.0, alpha=0.5, beta=0.3):
+    """AdvFLYP: every image among the texts of the batch and the reverse."""
+
+    def pairs(view):
+        return scale * cosines(views[view], vectors)[:, labels]
+
+    own = np.arange(len(labels))
+    adversarial = pairs("student_adversarial")
+    values = (cross_entropy(adversarial, own) + cross_entropy(adversarial.T, own)) / 2
+    for other in ("teacher_adversarial", "student_clean"):
+        log_p, log_q = log_softmax(adversarial), log_softmax(pairs(other))
+        values = values + alpha * (np.exp(log_p) * (log_p - log_q)).sum(1)
+        apart = unit(views["student_adversarial"]) - unit(views[other])
+        values = values + beta * np.linalg.norm(apart, axis=1)
+    return values
+
+
 CASES = {
+    "adv_flyp": (AdvFLYP(alpha=0.5, beta=0.3), contrastive, ()),
+    "adv_flyp, contrastive alone": (
+        AdvFLYP(alpha=0.0, beta=0.0),
+        lambda *given: contrastive(*given, alpha=0.0, beta=0.0),
+        (),
+    ),
     "fare": (FARE(), fare, ()),
     "trades": (TRADES(), trades, ()),
     "agft": (AGFT(), agft, ()),
@@ -251,7 +274,10 @@ def test_sim_clip_holds_one_side_of_each_half(case, computed, differences, prese
         )
 
 
-@pytest.mark.parametrize("name", [*CASES, "sim_clip", "ft_adv"])
+# A contrastive loss is that of a batch.
+@pytest.mark.parametrize(
+    "name", [*(name for name in CASES if "adv_flyp" not in name), "sim_clip", "ft_adv"]
+)
 def test_shares_of_a_split_batch_add_up(case, computed, name):
     model, views, labels = case
     head = nn.Linear(6, 5)
@@ -304,6 +330,7 @@ def test_labels_name_what_departs_from_the_paper():
         (lambda: SAFT(plain=["a photo"]), "objective.plain is 'a photo': must be text with {}"),
         (lambda: AGFT(softness=0.0), "objective.softness is 0.0: must be above 0"),
         (lambda: AGFT(logit_scale=0.0), "objective.logit_scale is 0.0: must be above 0"),
+        (lambda: AdvFLYP(alpha=-1.0), "objective.alpha is -1.0: must be 0 or more"),
         (lambda: TRADES(beta=float("nan")), "objective.beta is nan: must be 0 or more"),
     ],
 )

@@ -10,7 +10,7 @@ from zsrobust.attacks import PGD, ThreatModel
 from zsrobust.data.batch import Batch
 from zsrobust.models.loading import load
 from zsrobust.models.visual_prompts import embed_with_tokens
-from zsrobust.objectives import SAFT, TGAZSR, CompTGA, Objective
+from zsrobust.objectives import SAFT, TGAZSR, AdvFLYP, CompTGA, Objective
 from zsrobust.objectives.base import Needs
 from zsrobust.training.encoder import TrainedEncoder
 from zsrobust.training.step import TrainingStep, make_optimizer
@@ -129,3 +129,26 @@ def test_equal_encoders_have_equal_attention(small_clip, method, preset):
     assert any(move.abs().max() > 1e-4 for move in moves[0].values())
     for key, move in moves[0].items():
         torch.testing.assert_close(move, moves[1][key], atol=1e-7, rtol=1e-4)
+
+
+def test_equal_embeddings_are_at_no_distance(small_clip):
+    """Where nothing is perturbed and nothing trained, AdvFLYP's distances are 0, bit for bit."""
+    model = load(small_clip)
+    accelerator = make_accelerator("cpu")
+    objective = AdvFLYP()
+    encoder = TrainedEncoder(model.encoder, model.preprocessing, accelerator, apart=True)
+    step = TrainingStep(
+        objective=objective,
+        attack=PGD(ThreatModel("linf", 0.0)),
+        encoder=encoder,
+        classifier=model.classifier(["cat", "dog"]),
+        original=deepcopy(model.encoder).eval().requires_grad_(False),
+        optimizer=make_optimizer(encoder, "sgd", lr=0.1, momentum=0.0, weight_decay=0.0),
+        accelerator=accelerator,
+    )
+    images = torch.rand(5, 3, 48, 48, generator=torch.Generator().manual_seed(1))
+    batch = Batch(images, torch.tensor([0, 1, 0, 1, 1]), list("abcde"))
+    figures = step([batch], epoch=0, global_batch=5)
+    assert figures["distance"] == 0
+    assert figures["divergence"] == 0
+    assert figures["robust"] > 0

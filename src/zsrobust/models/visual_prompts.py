@@ -109,7 +109,7 @@ class WithTokens(VisualPrompt):
         # The norm before the blocks is of each token alone: it may come before they are joined.
         prompt = self.tower.ln_pre(self.prompt).to(state.dtype).expand(len(state), -1, -1)
         seen = torch.cat([state[:, :1], prompt, state[:, 1:]], dim=1)
-        with _same_attention_without_gradients():
+        with without_attention_fast_path():
             after: Tensor = self.tower.transformer(seen)
         return torch.cat([after[:, :1], after[:, 1 + len(self.prompt) :]], dim=1)
 
@@ -154,7 +154,7 @@ def embed_with_tokens(encoder: Any, pixels: Tensor) -> tuple[Tensor, Tensor]:
     """
     if isinstance(encoder, VisualPrompt):
         return encoder.embed_with_tokens(pixels)
-    with _same_attention_without_gradients():
+    with without_attention_fast_path():
         found = encoder.forward_intermediates(
             pixels, indices=1, normalize_intermediates=True, output_fmt="NLC"
         )
@@ -165,11 +165,10 @@ def embed_with_tokens(encoder: Any, pixels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @contextmanager
-def _same_attention_without_gradients() -> Iterator[None]:
-    """Without PyTorch's fast path for attention where no gradient is needed.
+def without_attention_fast_path() -> Iterator[None]:
+    """No fast path of PyTorch for attention where no gradient is needed: it rounds otherwise.
 
-    It rounds otherwise, so that the maps of two equal encoders would differ, and the gradient of a
-    Euclidean distance has the same length however small the distance is.
+    Two equal encoders, one of them frozen, then give the same embeddings and tokens bit for bit.
     """
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)

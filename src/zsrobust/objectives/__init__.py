@@ -3,6 +3,7 @@
 from importlib import import_module
 from pkgutil import iter_modules
 
+from zsrobust.objectives.adv_flyp import AdvFLYP
 from zsrobust.objectives.agft import AGFT
 from zsrobust.objectives.base import (
     OBJECTIVES,
@@ -32,6 +33,7 @@ __all__ = [
     "SAFT",
     "TGAZSR",
     "TRADES",
+    "AdvFLYP",
     "CompTGA",
     "FTAdv",
     "FTClean",

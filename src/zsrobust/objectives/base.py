@@ -37,6 +37,9 @@ class Needs:
         student: views for the model in training.
         teacher: views for the frozen original; its clean embeddings are there for the attack too.
         tokens: patch tokens of every view, with its embedding; only ViTs of open_clip have them.
+        apart: the student sees each view in a batch of its own, so that equal encoders give equal
+            embeddings bit for bit: a Euclidean distance has a gradient of full length even where
+            all of it is rounding. Always so with ``tokens``.
         attack: what adversarial images move away from: ``labels``, true or soft; or what the
             ``student`` or the ``teacher`` makes of the clean image. None trains on clean images.
     """
@@ -44,6 +47,7 @@ class Needs:
     student: frozenset[View] = frozenset({"adversarial"})
     teacher: frozenset[View] = frozenset()
     tokens: bool = False
+    apart: bool = False
     attack: Literal["labels", "student", "teacher"] | None = "labels"
 
     @property

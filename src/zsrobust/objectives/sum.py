@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 from zsrobust.attacks.losses import cross_entropy
+from zsrobust.objectives.adv_flyp import contrastive
 from zsrobust.objectives.base import (
     LogitScale,
     Needs,
@@ -18,7 +19,7 @@ from zsrobust.objectives.base import (
 )
 from zsrobust.objectives.distances import cosine_distance, kl_divergence, squared_distance
 from zsrobust.objectives.tga_zsr import attention_map, map_distance
-from zsrobust.utils.lazy import Tensor, torch
+from zsrobust.utils.lazy import Tensor
 from zsrobust.utils.validation import check_types, require
 
 AttackedLoss: TypeAlias = Literal[
@@ -182,9 +183,7 @@ def _contrastive(source: Source) -> TermKind:
     """
 
     def value(sum_: SumOfTerms, step: StepContext) -> Tensor:
-        pairs = sum_.logits(_embeddings(step, source), step)[:, step.labels]
-        own = torch.arange(len(pairs), device=pairs.device)
-        return (cross_entropy(pairs, own) + cross_entropy(pairs.T, own)) / 2
+        return contrastive(sum_.logits(_embeddings(step, source), step)[:, step.labels])
 
     return TermKind((source,), value)
 

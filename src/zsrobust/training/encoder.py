@@ -39,6 +39,7 @@ class TrainedEncoder:
         train_batch_norm: let batch statistics normalise and move the stored ones; else BatchNorm
             stays as in evaluation.
         tokens: give patch tokens with the embeddings; the tower must have them.
+        apart: forward each view in a batch of its own; always so with ``tokens``.
         head: a module of the loss on top of the embeddings, trained with them.
         ema: decay of the average of the weights over steps; None for no average.
         shard: let each process keep a part of every weight (FSDP).
@@ -52,6 +53,7 @@ class TrainedEncoder:
         *,
         train_batch_norm: bool = False,
         tokens: bool = False,
+        apart: bool = False,
         head: nn.Module | None = None,
         ema: float | None = None,
         shard: bool = False,
@@ -69,6 +71,7 @@ class TrainedEncoder:
             preprocessing,
             train_batch_norm=train_batch_norm,
             tokens=tokens,
+            apart=apart,
             head=head,
         ).to(accelerator.device)
         if shard and head is not None:
@@ -126,6 +129,7 @@ class Student(nn.Module):
         *,
         train_batch_norm: bool = False,
         tokens: bool = False,
+        apart: bool = False,
         head: nn.Module | None = None,
     ) -> None:
         super().__init__()
@@ -133,6 +137,7 @@ class Student(nn.Module):
         self.preprocessing = preprocessing
         self.train_batch_norm = train_batch_norm
         self.tokens = tokens
+        self.apart = apart
         self.head = head
 
     def train(self, mode: bool = True) -> Student:
@@ -158,13 +163,14 @@ class Student(nn.Module):
             }
             embeddings = {view: both[0] for view, both in found.items()}
             return embeddings, {view: both[1] for view, both in found.items()}
-        if any(isinstance(part, _BatchNorm) and part.training for part in self.encoder.modules()):
-            # In one batch, clean and adversarial images would share BatchNorm's statistics.
+        # In one batch, clean and adversarial images would share BatchNorm's statistics.
+        parts = self.encoder.modules()
+        if self.apart or any(isinstance(part, _BatchNorm) and part.training for part in parts):
             return {view: self._embed(images) for view, images in views.items()}, {}
         together = torch.cat(list(views.values()))
         lengths = [len(images) for images in views.values()]
-        parts = torch.split(self._embed(together), lengths)
-        return dict(zip(views, parts, strict=True)), {}
+        embedded = torch.split(self._embed(together), lengths)
+        return dict(zip(views, embedded, strict=True)), {}
 
     def _embed(self, images: Tensor) -> Tensor:
         embeddings: Tensor = self.encoder(self.preprocessing(images))

@@ -145,6 +145,7 @@ def trainer_of(config: FinetuneConfig, folder: Path, accelerator: Accelerator) -
         accelerator,
         train_batch_norm=config.batch_norm == "train",
         tokens=objective.needs.tokens,
+        apart=objective.needs.apart,
         head=objective.head(dim, len(data.class_names), config.seed),
         ema=config.ema,
         shard=config.shard and accelerator.num_processes > 1,

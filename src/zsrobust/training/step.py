@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from zsrobust.attacks import PGD
 from zsrobust.data.batch import Batch
-from zsrobust.models.visual_prompts import embed_with_tokens
+from zsrobust.models.visual_prompts import embed_with_tokens, without_attention_fast_path
 from zsrobust.models.zero_shot import ZeroShotClassifier
 from zsrobust.objectives import Objective, StepContext
 from zsrobust.objectives.base import View
@@ -141,10 +141,12 @@ class TrainingStep:
     ) -> StepContext:
         """``context`` with the original's raw embeddings and patch tokens of these ``views``."""
         embeddings, tokens = dict(context.teacher), dict(context.teacher_tokens)
-        with self._autocast(self.bf16), torch.no_grad():
+        needs = self.objective.needs
+        exact = without_attention_fast_path() if needs.apart else nullcontext()
+        with self._autocast(self.bf16), torch.no_grad(), exact:
             for view in views:
                 pixels = self.classifier.preprocessing(images[view])
-                if self.objective.needs.tokens:
+                if needs.tokens:
                     embeddings[view], tokens[view] = embed_with_tokens(self.original, pixels)
                 else:
                     embeddings[view] = self.original(pixels)
