@@ -29,6 +29,16 @@ class Brightness(nn.Module):
         return torch.stack([-lead, lead], dim=1)
 
 
+class Second(Brightness):
+    def forward(self, images):
+        return super().forward(images), "and more"
+
+
+class Rounded(Brightness):
+    def forward(self, images):
+        return super().forward(images).detach().round()
+
+
 class Greys:
     """As a data set of torch: images of one grey each, labelled by the threshold."""
 
@@ -149,6 +159,53 @@ def test_a_custom_encoder_with_a_text_side():
     assert (row.clean_acc, row.robust_acc) == (1.0, 4 / 6)
 
 
+def test_an_image_encoder_that_gives_nonsense_is_refused():
+    def given(**options):
+        return zsrobust.CLIPModel.from_encoder(
+            "mine", **{"encoder": Encoder(), "encode_text": words, "image_size": 8, **options}
+        )
+
+    class Wrong(Encoder):
+        def __init__(self, change):
+            super().__init__()
+            self.change = change
+
+        def forward(self, images):
+            return self.change(super().forward(images))
+
+    for change, found in (
+        (lambda x: x[:1], r"\(1, 2\) for 6 images: must be embeddings \(6, 2\)"),
+        (lambda x: x[:, :, None], r"\(6, 2, 1\)"),
+        (lambda x: x[:, :1], r"\(6, 1\)"),
+        (lambda x: {"x": x}, "dict: must be a tensor"),
+    ):
+        with pytest.raises(RequestError, match=f"the image encoder gives {found}"):
+            evaluate(given(encoder=Wrong(change)))
+    with pytest.raises(RequestError, match="encoder is function: must be a torch Module"):
+        given(encoder=lambda images: images)
+    for scale in (-1.0, 0.0, float("nan"), torch.tensor(float("inf"))):
+        with pytest.raises(RequestError, match=r"logit_scale is .*: must be above 0"):
+            given(logit_scale=scale)
+    learned = nn.Parameter(torch.tensor(100.0).log())
+    assert given(logit_scale=learned.exp()).logit_scale == pytest.approx(100)
+
+
+def test_a_clip_in_memory_is_told_how_to_be_given(small_clip):
+    import open_clip
+    from transformers import CLIPConfig, CLIPModel
+
+    sizes = {"hidden_size": 8, "num_attention_heads": 1, "num_hidden_layers": 1}
+    theirs = CLIPModel(CLIPConfig(text_config=sizes, vision_config=sizes))
+    tower = {"layers": 1, "width": 8, "head_width": 8, "image_size": 8, "patch_size": 4}
+    text = {"layers": 1, "width": 8, "heads": 1}
+    for model, prefix in (
+        (theirs, "transformers:FOLDER"),
+        (open_clip.CLIP(8, tower, text), "local-dir:FOLDER"),
+    ):
+        with pytest.raises(RequestError, match=f"name its folder, as {prefix}.*from_encoder"):
+            evaluate(model)
+
+
 def test_a_text_side_that_gives_nonsense_is_refused():
     model = zsrobust.CLIPModel.from_encoder("mine", Encoder(), lambda p: p, image_size=8)
     with pytest.raises(RequestError, match="encode_text gives for 2 prompts is list"):
@@ -201,9 +258,23 @@ def test_rows_as_a_data_frame_and_a_table():
     assert frame["robust_acc"].tolist() == [row.robust_acc for row in results]
     assert frame["ci95_robust_low"][0] == results.rows[0].ci95_robust[0]
     assert repr(results) == "<Results: 2 rows of 1 models, 1 data sets, 2 attacks>"
-    lines = str(results).splitlines()
-    assert len(lines) == 3
-    assert "66.7" in lines[1]
+    table = [line for line in str(results).splitlines() if not line.startswith("warning: ")]
+    assert len(table) == 3
+    assert "66.7" in table[1]
+    assert results[0] is results.rows[0]
+    assert results[-1].attack == "noise-1"
+
+
+def test_a_failed_check_is_printed_below_the_table():
+    fallen = evaluate(data=Greys(greys=(0.49, 0.51)), attacks=["pgd-5"])
+    assert "warning: " not in str(fallen)
+    # Its logits are equal but for the image's brightness, which no class depends on.
+    constant = nn.Sequential(Brightness(), nn.Linear(2, 2, bias=True))
+    nn.init.constant_(constant[1].weight, 1e-4)
+    constant[1].bias.data = torch.tensor([5.0, -5.0])
+    results = evaluate(constant, data=Greys(greys=(0.1, 0.9) * 20))
+    (line,) = [one for one in str(results).splitlines() if "predicts 'dark' for 100.0%" in one]
+    assert line.startswith("warning: ")
 
 
 REFUSED = {
@@ -214,9 +285,11 @@ REFUSED = {
     "two data sets are called greys": {"data": [Greys(), Greys()]},
     "unexpected keyword argument 'epsilon'": {"epsilon": 3},
     "data holds a int": {"data": 3},
-    "gives 2 logits, and there are 3 classes": {
+    r"gives \(6, 2\) for 6 images: must be logits \(6, 3\)": {
         "data": zsrobust.image_set(Greys(), ("a", "b", "c"))
     },
+    "gives tuple: must be a tensor of logits": {"models": Second()},
+    "has no gradient with respect to the image": {"models": Rounded()},
     "has no class names": {"data": [[torch.zeros(3, 8, 8), 0]]},
     "takes images of any size": {"data": Greys(kind="picture")},
 }

@@ -182,3 +182,17 @@ def test_only_strided_pointwise_convolutions_of_few_channels_are_not_channels_la
     torch.testing.assert_close(loaded(images), expected)
     assert [last for _, last in loaded.found] == [True, False, True, True, True]
     assert loaded.found[1] == (False, False)
+
+
+def test_a_checkpoint_file_alone_is_told_how_to_be_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "epoch_3.pt").write_bytes(b"weights")
+    with pytest.raises(RequestError, match=r"'epoch_3\.pt' is a file: write BASE@epoch_3\.pt"):
+        load("epoch_3.pt")
+
+
+def test_a_model_is_printed_in_a_line():
+    printed = repr(load("glyph-clip"))
+    assert "glyph-clip" in printed
+    assert "\n" not in printed
+    assert len(printed) < 100

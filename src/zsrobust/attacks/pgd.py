@@ -30,10 +30,20 @@ LossFunction = Callable[[Tensor], Tensor]
 
 
 def input_gradient(loss_fn: LossFunction, images: Tensor) -> Tensor:
-    """Each sample's own gradient, (N, 3, H, W): the losses are summed, never averaged."""
+    """Each sample's own gradient, (N, 3, H, W): the losses are summed, never averaged.
+
+    Raises:
+        RequestError: if the loss has none.
+    """
     with torch.enable_grad():
         images = images.detach().requires_grad_(True)
-        (gradient,) = torch.autograd.grad(loss_fn(images).sum(), images)
+        loss = loss_fn(images).sum()
+        if not loss.requires_grad:
+            raise RequestError(
+                "the model has no gradient with respect to the image: nothing in it may be "
+                "detached, rounded or under no_grad; square and noise-K need no gradient"
+            )
+        (gradient,) = torch.autograd.grad(loss, images)
     return gradient
 
 

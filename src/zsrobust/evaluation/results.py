@@ -274,7 +274,7 @@ class BlackBoxProbe:
 
 @dataclass(frozen=True, repr=False)
 class Results(RowTable[Row]):
-    """An evaluation: a sequence of its rows, printed as a table.
+    """An evaluation: a sequence of its rows, printed as a table with a warning a failed check.
 
     Attributes:
         protocol: everything that changes a number.
@@ -291,6 +291,10 @@ class Results(RowTable[Row]):
     findings: list[Finding] = field(default_factory=list)
     sanity: list[SanityReport] = field(default_factory=list)
     probes: list[BlackBoxProbe] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        warnings = [f"warning: {one.sentence}. {one.explanation}" for one in failed(self.findings)]
+        return "\n".join([super().__str__(), *warnings])
 
     @property
     def averages(self) -> list[Average]:

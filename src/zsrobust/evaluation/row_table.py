@@ -23,6 +23,9 @@ class RowTable(Generic[R]):
     def __iter__(self) -> Iterator[R]:
         return iter(self.rows)
 
+    def __getitem__(self, index: int) -> R:
+        return self.rows[index]
+
     def __len__(self) -> int:
         return len(self.rows)
 

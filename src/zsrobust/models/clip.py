@@ -37,7 +37,7 @@ SHOWN = 5
 """Names that a sentence lists at most."""
 
 
-@dataclass
+@dataclass(repr=False)
 class CLIPModel:
     """A CLIP: an image encoder, a frozen text side, and how pixels reach the encoder.
 
@@ -87,7 +87,7 @@ class CLIPModel:
         image_size: int,
         mean: Triple = CLIP_MEAN,
         std: Triple = CLIP_STD,
-        logit_scale: float = 100.0,
+        logit_scale: float | Tensor = 100.0,
         templates: Sequence[str] = ("This is a photo of a {}",),
     ) -> CLIPModel:
         """A model of any two encoders into one space.
@@ -100,9 +100,17 @@ class CLIPModel:
             mean: per channel, of pixels in [0, 1]; ``(0, 0, 0)`` for an encoder that normalises by
                 itself.
             std: the same; ``(1, 1, 1)`` for such an encoder.
-            logit_scale: what multiplies cosines in the zero-shot logits.
+            logit_scale: what multiplies cosines in the zero-shot logits; of a model of open_clip
+                or transformers ``model.logit_scale.exp()``.
             templates: prompts with ``{}`` where neither data set nor user gives any.
+
+        Raises:
+            RequestError: if ``encoder`` is no module, or ``logit_scale`` not above 0 and finite.
         """
+        require(isinstance(encoder, nn.Module), "encoder", type(encoder).__name__, "a torch Module")
+        if isinstance(logit_scale, Tensor):
+            logit_scale = logit_scale.detach().item()
+        require(0 < logit_scale < float("inf"), "logit_scale", logit_scale, "above 0 and finite")
         return cls(
             name=name,
             encoder=encoder,
@@ -118,6 +126,10 @@ class CLIPModel:
         if self.record.get("finished", True):
             return ""
         return f"step {self.record['step']} of {self.record['total_steps']}, not finished"
+
+    def __repr__(self) -> str:
+        side = self.preprocessing.image_size
+        return f"<CLIPModel {self.name}: {type(self.encoder).__name__}, {side} px, {self.method}>"
 
     def __post_init__(self) -> None:
         self.source = self.source or self.name

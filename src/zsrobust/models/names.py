@@ -166,6 +166,11 @@ def unknown_model(name: str) -> RequestError:
             f"model {name!r} is unknown, neither a folder nor written ttc(MODEL, KEY=VALUE) or "
             "wise(MODEL, ALPHA); transfer(ATTACK, MODEL) is an attack"
         )
+    if Path(name).is_file():
+        return RequestError(
+            f"model {name!r} is a file: write BASE@{name}, where BASE is a model of the same "
+            "architecture (ViT-B-32/openai, local-dir:FOLDER)"
+        )
     architecture, tag = architecture_of(name), name.rpartition("/")[2]
     near = nearest(name, PACKAGED)
     if not near and (near := nearest(architecture or name, architectures())) and architecture:

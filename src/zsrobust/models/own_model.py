@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.preprocessing import Preprocessing
 from zsrobust.models.text_side import FunctionText
-from zsrobust.models.zero_shot import ZeroShotClassifier
+from zsrobust.models.zero_shot import ZeroShotClassifier, require_output
 from zsrobust.utils.errors import RequestError
+
+_NAMED = {"open_clip": "local-dir:FOLDER", "transformers": "transformers:FOLDER"}
 
 
 def own_model(name: str, module: nn.Module) -> CLIPModel:
@@ -23,7 +25,17 @@ def own_model(name: str, module: nn.Module) -> CLIPModel:
         name: in results.
         module: a :class:`ZeroShotClassifier`, or any module from images in [0, 1], (N, 3, H, W), to
             logits (N, C).
+
+    Raises:
+        RequestError: if it is a model of open_clip or transformers, which takes images otherwise.
     """
+    library = type(module).__module__.partition(".")[0]
+    if library in ("open_clip", "transformers"):
+        raise RequestError(
+            f"{name} is a {type(module).__name__} of {library}, not a module from images in [0, 1] "
+            f"to logits: name its folder, as {_NAMED[library]}, or give its two encoders to "
+            "zsrobust.CLIPModel.from_encoder"
+        )
     if not isinstance(module, ZeroShotClassifier):
         return _Logits(name, module, _no_text(name), OwnPreprocessing(nn.Identity()), 1.0)
     preprocessing = module.preprocessing
@@ -64,7 +76,7 @@ class OwnPreprocessing(Preprocessing):
         return {"protocol": self.protocol, "module": " ".join(str(self.module).split())}
 
 
-@dataclass
+@dataclass(repr=False)
 class _Fixed(CLIPModel):
     """A zero-shot classifier that is given whole."""
 
@@ -94,7 +106,7 @@ class _Fixed(CLIPModel):
         return made
 
 
-@dataclass
+@dataclass(repr=False)
 class _Logits(CLIPModel):
     """Any module from images to logits."""
 
@@ -119,22 +131,25 @@ class LogitsClassifier(ZeroShotClassifier):
         name: for messages.
     """
 
-    def __init__(self, module: nn.Module, class_names: Sequence[str], name: str) -> None:
+    def __init__(
+        self, module: nn.Module, class_names: Sequence[str], name: str = "the module"
+    ) -> None:
         classes = torch.eye(len(class_names))
         super().__init__(module, nn.Identity(), classes, 1.0, class_names)
         self.name = name
 
-    def logits(self, embeddings: Tensor, logit_scale: float | None = None) -> Tensor:
-        """The logits (N, C) in fp32, times ``logit_scale`` where one is given.
+    def embed(self, images: Tensor) -> Tensor:
+        """The logits (N, C) of images in [0, 1], shape (N, 3, H, W).
 
         Raises:
-            RequestError: if there are not as many as classes.
+            RequestError: if the module gives anything else.
         """
-        found = embeddings.shape[-1]
-        if found != len(self.class_names):
-            raise RequestError(
-                f"{self.name} gives {found} logits, and there are {len(self.class_names)} classes"
-            )
+        found: Tensor = self.encoder(images)
+        require_output(found, self.name, "logits", len(images), len(self.class_names))
+        return found
+
+    def logits(self, embeddings: Tensor, logit_scale: float | None = None) -> Tensor:
+        """The logits (N, C) in fp32, times ``logit_scale`` where one is given."""
         return embeddings.float() * (1.0 if logit_scale is None else logit_scale)
 
 

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from zsrobust.utils.errors import RequestError
+
 EQUAL = 1e-5
 """How far apart unit class vectors may be by rounding: no logit differs by more than it, scaled."""
 
@@ -22,6 +24,25 @@ def cosine_logits(embeddings: Tensor, class_embeddings: Tensor) -> Tensor:
     """
     with torch.autocast(embeddings.device.type, enabled=False):
         return F.normalize(embeddings.float(), dim=-1) @ class_embeddings.float().T
+
+
+def require_output(found: object, source: str, kind: str, n: int, width: int) -> None:
+    """Refuse what is not one row an image: it would fail in a later sum, or pass for another.
+
+    Args:
+        found: what ``source`` gave for ``n`` images.
+        source, kind: what they are called in the message.
+        width: of a row.
+
+    Raises:
+        RequestError: unless ``found`` is a tensor (n, width).
+    """
+    if not isinstance(found, Tensor):
+        raise RequestError(f"{source} gives {type(found).__name__}: must be a tensor of {kind}")
+    if found.shape != (n, width):
+        raise RequestError(
+            f"{source} gives {tuple(found.shape)} for {n} images: must be {kind} ({n}, {width})"
+        )
 
 
 class ZeroShotClassifier(nn.Module):
@@ -121,9 +142,18 @@ class ZeroShotClassifier(nn.Module):
             self._observer = None
 
     def embed(self, images: Tensor) -> Tensor:
-        """Raw image embeddings (N, dim) of images in [0, 1], shape (N, 3, H, W)."""
+        """Raw image embeddings (N, dim) of images in [0, 1], shape (N, 3, H, W).
+
+        Raises:
+            RequestError: if the encoder gives anything else.
+        """
         embeddings: Tensor = self.encoder(self.preprocessing(images))
+        require_output(embeddings, "the image encoder", "embeddings", len(images), self._dim)
         return embeddings
+
+    @property
+    def _dim(self) -> int:
+        return self.class_embeddings.shape[-1]
 
     def features(self, images: Tensor) -> Tensor:
         """Image embeddings (N, dim) on the unit sphere, in fp32."""
