@@ -163,7 +163,7 @@ def test_what_a_function_may_take_and_return(classifier, samples):
     def nan(classifier, images, labels, eps):
         return images * float("nan")
 
-    with pytest.raises(Diverged, match="pixel that is NaN"):
+    with pytest.raises(Diverged, match="attack own-nan returns a pixel that is NaN"):
         attacked("own-nan", classifier, samples)
 
     @register_attack("own-nothing")
@@ -171,3 +171,12 @@ def test_what_a_function_may_take_and_return(classifier, samples):
 
     with pytest.raises(RequestError, match="what attack own-nothing returns is NoneType"):
         attacked("own-nothing", classifier, samples)
+
+    @register_attack("own-bytes")
+    def eight_bits(classifier, images, labels, eps):
+        return (255 * images).byte()
+
+    with pytest.raises(RequestError, match=r"what attack own-bytes returns is torch\.uint8"):
+        attacked("own-bytes", classifier, samples)
+    with pytest.raises(RequestError, match="did you mean own-bytes"):
+        attacked("own-byte", classifier, samples)

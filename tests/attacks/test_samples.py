@@ -54,7 +54,6 @@ BAD_IDS = {
     "too many": (lambda ids: [*ids, "one more"], "number of sample_ids"),
     "repeated": (lambda ids: [*ids[:-1], ids[0]], "'sample 0'] twice"),
     "numbers": (lambda ids: list(range(len(ids))), "sample_ids"),
-    "none": (lambda ids: None, "sample_ids"),
 }
 BAD = [
     (place, change, word)

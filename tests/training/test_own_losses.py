@@ -48,6 +48,16 @@ def broken(step):
     return step.nothing
 
 
+@register_objective("unasked")
+def unasked(step):
+    return step.mean(step.teacher["clean"].sum(-1))
+
+
+@register_objective("detached")
+def detached(step):
+    return each_ce(step).detach()
+
+
 @register_objective("wrong")
 def wrong(step):
     return step.student["adversarial"]
@@ -100,6 +110,10 @@ def test_errors_are_one_sentence_with_file_and_line(config, own):
         finetune(config(method="losses.py:broken"))
     with pytest.raises(RequestError, match=r"what method wrong returns is \(8, 24\)"):
         finetune(config(out="other", method="losses.py:wrong"))
+    with pytest.raises(RequestError, match=r"needs=Needs\(teacher=frozenset\(\{'clean'\}\)\)"):
+        finetune(config(out="unasked", method="losses.py:unasked"))
+    with pytest.raises(RequestError, match="the loss of method detached has no gradient"):
+        finetune(config(out="detached", method="losses.py:detached"))
 
 
 def test_the_command_takes_a_file(config, capsys):

@@ -118,7 +118,7 @@ class Attack(ABC):
         classifier: ZeroShotClassifier,
         images: Tensor,
         labels: Tensor,
-        sample_ids: Sequence[str],
+        sample_ids: Sequence[str] | None = None,
         epoch: int = 0,
     ) -> Tensor:
         """Adversarial images (N, 3, H, W) within the threat model.
@@ -129,13 +129,16 @@ class Attack(ABC):
             classifier: what is attacked, or with ``Transfer`` what the images are meant for.
             images: clean images (N, 3, H, W) in the threat model's pixel range, [0, 1].
             labels: true classes (N,).
-            sample_ids: N different ids, which key the random numbers.
+            sample_ids: N different ids, which key the random numbers; by default the places in the
+                batch.
             epoch: keys them as well, so that training meets new ones in each pass.
 
         Raises:
             RequestError: if images, labels or ids are not as described, or the classes are too few.
             Diverged: if a pixel, a logit or a gradient is NaN.
         """
+        if sample_ids is None:
+            sample_ids = [str(place) for place in range(len(images))]
         require_samples(self.threat, classifier, images, labels, sample_ids)
         images = images.detach()
         if len(images) == 0:
@@ -280,7 +283,10 @@ class FunctionAttack(Attack):
         fits = isinstance(found, Tensor) and found.shape == images.shape
         what = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
         require(fits, f"what attack {self.name} returns", what, f"images {tuple(images.shape)}")
-        refuse_nan(found.isnan().any(), "pixel")
+        floating = found.is_floating_point()
+        require(floating, f"the type of what attack {self.name} returns", found.dtype, "a float")
+        if found.isnan().any():
+            raise Diverged(f"attack {self.name} returns a pixel that is NaN")
         return self.threat.project(images, found.detach().to(images.dtype))
 
 

@@ -126,4 +126,5 @@ def _nearest(name: str) -> str | None:
             return make_attack(plain, ThreatModel()).name
         except RequestError:
             pass
-    return nearest(plain, EXAMPLES)
+    own = (example for one in REGISTERED for example in one.examples)
+    return nearest(plain, [*EXAMPLES, *own])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, make_dataclass, replace
 from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
 
@@ -61,6 +61,20 @@ class Needs:
         return self.attack == "student"
 
 
+class Views(dict[View, Tensor]):
+    """What ``side``, ``student`` or ``teacher``, makes of each view; asks for what is missing."""
+
+    def __init__(self, side: str, known: Mapping[View, Tensor]) -> None:
+        super().__init__(known)
+        self.side = side
+
+    def __missing__(self, view: View) -> Tensor:
+        raise RequestError(
+            f"step.{self.side}[{view!r}] is not there: the objective must ask for it, with "
+            f"needs=Needs({self.side}=frozenset({{{view!r}}}))"
+        )
+
+
 @dataclass(frozen=True)
 class StepContext:
     """All that an objective is given in a training step.
@@ -90,6 +104,10 @@ class StepContext:
     teacher: dict[View, Tensor] = field(default_factory=dict)
     student_tokens: dict[View, Tensor] = field(default_factory=dict)
     teacher_tokens: dict[View, Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for side in ("student", "teacher"):
+            object.__setattr__(self, side, Views(side, getattr(self, side)))
 
     @property
     def labels(self) -> Tensor:

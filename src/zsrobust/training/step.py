@@ -19,7 +19,7 @@ from zsrobust.objectives import Objective, StepContext
 from zsrobust.objectives.base import View
 from zsrobust.training.encoder import TrainedEncoder
 from zsrobust.training.sharding import full_tensor
-from zsrobust.utils.errors import Diverged, NonFinite
+from zsrobust.utils.errors import Diverged, NonFinite, RequestError
 from zsrobust.utils.own_code import blamed
 
 
@@ -85,6 +85,11 @@ class TrainingStep:
             with nullcontext() if last else self.accelerator.no_sync(student):
                 with blamed(type(self.objective), f"method {self.objective.label}"):
                     losses, accuracies = self._forward(context)
+                if not losses["total"].requires_grad:
+                    raise RequestError(
+                        f"the loss of method {self.objective.label} has no gradient: it must be "
+                        "computed from step.student without detach or rounding"
+                    )
                 # Data-parallel training averages gradients over processes; ours are shares of
                 # one global reduction and must add up. (accelerate's own backward would divide
                 # by an accumulation that its environment may ask for.)
