@@ -393,3 +393,10 @@ def test_templates_may_be_a_named_set_alone():
     for wrong in (["ensembel"], ["ensemble", "single"], ["ensemble", "a {}"]):
         with pytest.raises(RequestError, match="templates is"):
             parse_evaluate([*asked, *wrong])
+
+
+def test_a_recipe_takes_model_and_data_by_name():
+    for given in (["digits"], [(0, 1)], object()):
+        with pytest.raises(RequestError, match=r"data is .*: must be text, as after --data"):
+            recipe("tecoa", model="m", data=given)
+    assert recipe("tecoa", model="m", data=Path("digits")).data == "digits"

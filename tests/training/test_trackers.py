@@ -121,6 +121,8 @@ def test_a_tracker_that_does_not_start_is_refused(config, recorder):
     recorder.fails_at.add(0)
     with pytest.raises(RequestError, match=rf"trackers: {recorder.name} did not start: no server"):
         finetune(config(trackers=[recorder.name]))
+    # Nothing was computed, so that another request may take the folder.
+    assert finetune(config(steps=2)).steps == 2
 
 
 def scalars(folder):

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import yaml
 from jsonargparse import (  # type: ignore[attr-defined]
@@ -118,7 +118,10 @@ def recipe(name: str = "pmg_aft", **overrides: Any) -> FinetuneConfig:
         RequestError: if the recipe, a key or a value is wrong.
     """
     argv = ["--config", name]
+    hints = get_type_hints(FinetuneConfig)
     for key, value in overrides.items():
+        text = hints.get(key) is not str or isinstance(value, str | Path)
+        require(text, key, repr(value), f"text, as after --{key}")
         argv += _as_arguments(key, value)
     return parse_finetune(argv)
 

@@ -111,9 +111,8 @@ def claimed(out: Path, config: Config) -> Iterator[None]:
     try:
         with _writing(out):
             remove_unfinished(out)
-            if config.overwrite:
+            if config.overwrite or not _holds_work(out):
                 _delete_work(out)
-            if not _holds_work(out):
                 recorded = {key: v for key, v in to_plain(config).items() if key != "overwrite"}
                 text = yaml.safe_dump(recorded, sort_keys=False)
                 write_text(out / CONFIG, f"{_title(config)}\n{text}")
@@ -136,7 +135,8 @@ def _title(config: Config) -> str:
 
 
 def _holds_work(out: Path) -> bool:
-    return any((out / name).exists() for name in WORK)
+    # A run that failed as it began leaves where it was, and nothing else.
+    return any((out / name).exists() for name in WORK if name != "environment.json")
 
 
 def _delete_work(out: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,10 +83,15 @@ class Trackers:
             )
         # Each library raises its own.
         except Exception as error:
-            self.finish()
+            for tracker in accelerator.trackers:
+                # One that did not start may have nothing to finish.
+                with suppress(Exception):
+                    tracker.finish()
+            accelerator.trackers.clear()
             details = " ".join(str(error).split())[:300]
+            hint = "; WANDB_MODE=offline needs no login" if "wandb" in self.names else ""
             raise RequestError(
-                f"trackers: {', '.join(self.names)} did not start: {details}"
+                f"trackers: {', '.join(self.names)} did not start: {details}{hint}"
             ) from None
         self._write_ids()
 
