@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from zsrobust.evaluation.api import evaluate
     from zsrobust.models.clip import CLIPModel
     from zsrobust.models.loading import load
+    from zsrobust.models.own_model import LogitsClassifier
     from zsrobust.models.zero_shot import ZeroShotClassifier
     from zsrobust.training.finetune import finetune
     from zsrobust.utils.errors import RequestError, RunError, ZSRobustError
@@ -33,6 +34,7 @@ _HOMES = {
     "EvaluateConfig": "zsrobust.config.schema",
     "FinetuneConfig": "zsrobust.config.schema",
     "ImageSet": "zsrobust.data.image_set",
+    "LogitsClassifier": "zsrobust.models.own_model",
     "RequestError": "zsrobust.utils.errors",
     "RunError": "zsrobust.utils.errors",
     "ZSRobustError": "zsrobust.utils.errors",
@@ -51,6 +53,7 @@ __all__ = [
     "EvaluateConfig",
     "FinetuneConfig",
     "ImageSet",
+    "LogitsClassifier",
     "RequestError",
     "RunError",
     "ZSRobustError",

@@ -26,7 +26,8 @@ def require_zero_shot(classifier: object) -> None:
         isinstance(classifier, ZeroShotClassifier),
         "what is attacked",
         type(classifier).__name__,
-        "a ZeroShotClassifier, such as model.classifier(class_names)",
+        "a ZeroShotClassifier: model.classifier(class_names), or of a module to logits "
+        "zsrobust.LogitsClassifier(module, class_names)",
     )
 
 
