@@ -1,5 +1,7 @@
 """Every command answers for help, and refuses what it does not know in one sentence."""
 
+import re
+
 import pytest
 
 from zsrobust.cli.commands import command_names
@@ -48,6 +50,12 @@ def test_help_comes_whatever_else_is_wrong(wrong, capsys):
 def test_help_of_a_method_lists_its_options(capsys):
     assert answer(["finetune", "--method", "sum", "--help"]) == 0
     assert "--objective.terms" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["finetune", "evaluate", "demo", "sweep", "serve"])
+def test_help_shows_no_object_of_the_program(command, capsys):
+    assert answer([command, "--help"]) == 0
+    assert not re.search("<|Literal|0x", capsys.readouterr().out)
 
 
 @pytest.mark.parametrize("argv", [[], ["--help"], ["-h"], ["help"], ["--json", "--help"]])

@@ -163,6 +163,12 @@ def test_lists_repeat_or_stand_side_by_side():
         ),
         ('--config sum {} --objective.terms [{"weight":1}]', "missing: name in objective.terms"),
         ("--config tecoa {} --objective.alpha 1", "there is no option --objective.alpha"),
+        ("--config tecoa {} --eps 1/255", "there is no option --eps; did you mean --attack.eps?"),
+        ("--config tecoa {} --lr 0.1", "there is no option --lr; did you mean --optimizer.lr?"),
+        (
+            "--config pmg_aft {} --alpha 2",
+            "did you mean --adapter.alpha or --objective.alpha?",
+        ),
         ("runs/a {}", "runs/a belongs to no option: write --KEY VALUE"),
         ("--config pmg_aft {} --objective.alpha=-1", "objective.alpha is -1.0: must be 0 or more"),
         (

@@ -59,6 +59,7 @@ def test_a_path_with_commas_opens(folder_root: Path) -> None:
         ("imagefolder", "lacks its path: write imagefolder:PATH"),
         ("imagefolder:", "lacks its path"),
         ("imagefolder:/absent/pets", "'imagefolder:/absent/pets' names no folder.*a class"),
+        (f"imagefolder:{Path(__file__).parent}s", rf"did you mean {Path(__file__).parent}\?"),
         ("tiny-imagenet:/absent/t", "'tiny-imagenet:/absent/t' names no folder.*val_annotations"),
         ("cifar10:/absent", r"cifar-10-batches-py.*CIFAR10\('PATH', download=True\)"),
         ("cifar100:/absent", r"cifar-100-python.*CIFAR100\('PATH', download=True\)"),

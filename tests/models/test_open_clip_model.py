@@ -159,7 +159,7 @@ def test_weights_that_are_not_on_the_machine(monkeypatch, tmp_path):
         ("ViT-B-33/openai", "did you mean ViT-B-32/openai"),
         ("nonsense", "neither a folder nor an architecture.*hf-hub:ORG/NAME.*photo-lite"),
         ("ViT-B-32/laion", "no weights tagged 'laion': choose one of openai, "),
-        ("/random", "neither a folder nor an architecture"),
+        ("/random", "there is no folder /random"),
     ],
 )
 def test_an_unknown_name_is_refused_with_a_hint(name, message):

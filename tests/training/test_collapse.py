@@ -13,6 +13,7 @@ from zsrobust.training import trainer
 from zsrobust.training.finetune import finetune
 from zsrobust.training.held_out import HeldOut
 from zsrobust.training.metrics import read_metrics
+from zsrobust.training.step import TrainingStep
 from zsrobust.utils.errors import Stopped
 from zsrobust.utils.units import Eps
 
@@ -121,3 +122,26 @@ def test_a_resumed_run_knows_its_original(short, scripted, signalled):
 def test_a_set_that_is_hard_from_the_start_raises_no_alarm(short, scripted):
     scripted(*(outcome(0.11) for _ in range(4)))
     assert finetune(short("run")).warnings == ()
+
+
+def test_a_collapse_between_evaluations_shows_on_training_batches(
+    short, scripted, signalled, monkeypatch, capsys
+):
+    """With few held-out images, or few evaluations, nothing else would tell."""
+    accuracies = iter([1.0] + 11 * [0.0])
+    monkeypatch.setattr(
+        TrainingStep,
+        "__call__",
+        lambda *_, **__: {"total": 1.0, "grad_norm": 1.0, "clean_acc": next(accuracies)},
+    )
+    scripted(outcome(0.11), outcome(0.11))
+    settings = {"steps": 12, "evaluate_every": 12}
+    with signalled(signal.SIGTERM, 1), pytest.raises(Stopped):
+        finetune(short("run", **settings))
+    (line,) = finetune(short("run", **settings)).warnings
+    assert "100.0%" in line
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.count(line) == 1
+    assert said.index(line) < said.index("step 12: on")
+    # Printed again by the same command, as the finished run's other results are.
+    assert finetune(short("run", **settings)).warnings == (line,)

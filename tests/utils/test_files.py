@@ -9,6 +9,7 @@ from zsrobust.utils.errors import NotWritten, RunError
 from zsrobust.utils.files import (
     atomic_file,
     atomic_folder,
+    near_folder,
     remove_unfinished,
     sha256_of,
     write_text,
@@ -87,3 +88,12 @@ def test_a_failed_write_names_the_file(tmp_path, writer, number):
 def test_other_failures_pass_as_they_are(tmp_path):
     with pytest.raises(FileNotFoundError, match="elsewhere"), atomic_file(tmp_path / "a"):
         (tmp_path / "elsewhere").read_text()
+
+
+def test_the_folder_with_the_nearest_name_is_suggested(tmp_path):
+    for name in ("PHOTOS", "runs"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "PHOTO.txt").write_text("")
+    assert near_folder(tmp_path / "PHOTO") == f"; did you mean {tmp_path / 'PHOTOS'}?"
+    assert near_folder(tmp_path / "elsewhere") == ""
+    assert near_folder(tmp_path / "absent" / "PHOTO") == ""

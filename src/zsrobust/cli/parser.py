@@ -95,8 +95,8 @@ def add_dry_run(parser: argparse.ArgumentParser) -> None:
         "--dry_run",
         type=boolean,
         default=False,
-        metavar="true|false",
-        help="say what would run, and its passes, time, memory and disk; write nothing",
+        metavar="{true,false}",
+        help="print what would run, and its passes, time, memory and disk space; write nothing",
     )
 
 

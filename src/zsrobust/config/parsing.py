@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from argparse import Action
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -18,6 +19,7 @@ from jsonargparse import (  # type: ignore[attr-defined]
     ActionConfigFile,
     ArgumentError,
     ArgumentParser,
+    DefaultHelpFormatter,
 )
 from jsonargparse.typing import register_type
 
@@ -26,7 +28,7 @@ from zsrobust.config.schema import EvaluateConfig, FinetuneConfig
 from zsrobust.objectives import objective_class
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.units import Eps
-from zsrobust.utils.validation import in_short, misfit, nearest, require
+from zsrobust.utils.validation import described, in_short, misfit, nearest, require
 
 register_type(Eps, serializer=str, deserializer=Eps, deserializer_exceptions=(RequestError,))
 
@@ -65,10 +67,20 @@ def options_parser(options: type, *, command: str, description: str = "") -> Arg
     return parser
 
 
+class _Help(DefaultHelpFormatter):
+    """Names types as refusals do, and leaves one out whose values are listed, as in {cpu,cuda}."""
+
+    def _get_type_str(self, action: Action) -> str | None:
+        hint = getattr(action, "_typehint", None)
+        listed = str(action.metavar).startswith("{")
+        return None if hint is None or listed else described(hint)
+
+
 def _parser(command: str, description: str) -> ArgumentParser:
     return ArgumentParser(
         prog=f"zsrobust {command}",
         description=description,
+        formatter_class=_Help,
         exit_on_error=False,
         allow_abbrev=False,
     )
@@ -170,8 +182,8 @@ def _what_is_wrong(parser: ArgumentParser, options: type, argv: Sequence[str]) -
         if not dashes and value is MISSING:
             return f"{in_short(key)} belongs to no option: write --KEY VALUE"
         if key not in hints:
-            near = nearest(key, hints)
-            hint = f"; did you mean {dashes}{near}?" if near and near not in key else ""
+            near = " or ".join(dashes + one for one in _meant(key, hints))
+            hint = f"; did you mean {near}?" if near else ""
             return f"there is no {'option' if dashes else 'key'} {dashes}{in_short(key)}{hint}"
         if value is MISSING:
             return f"{dashes}{key} needs a value"
@@ -179,6 +191,13 @@ def _what_is_wrong(parser: ArgumentParser, options: type, argv: Sequence[str]) -
             return wrong
         needed.discard(key)
     return f"missing: {', '.join(f'--{key}' for key in sorted(needed))}" if needed else None
+
+
+def _meant(key: str, known: Collection[str]) -> list[str]:
+    """The options that ``key`` may stand for: those that end in it, else the nearest spelling."""
+    ends = sorted(name for name in known if name.endswith(f".{key}"))
+    near = nearest(key, known)
+    return ends or ([near] if near and near not in key else [])
 
 
 def _settings(argv: Sequence[str]) -> Iterator[tuple[str, str, Any]]:

@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from zsrobust.config.identity import deciding, run_name
 from zsrobust.config.schema import Config, FinetuneConfig, to_plain
 from zsrobust.utils.errors import InUse, RequestError
-from zsrobust.utils.files import local_path, remove_unfinished, write_text
+from zsrobust.utils.files import local_path, near_folder, remove_unfinished, write_text
 
 CONFIG = "config.yaml"
 LOCK = ".lock"
@@ -78,7 +78,7 @@ def require_folders(runs: Sequence[Path]) -> None:
     """
     for run in runs:
         if not run.is_dir():
-            raise RequestError(f"{run} is not a folder: name a run folder")
+            raise RequestError(f"{run} is not a folder: name a run folder{near_folder(run)}")
 
 
 def in_use(out: Path) -> bool:

@@ -19,6 +19,7 @@ from zsrobust.data.specification import Specification, exists, parse_specificati
 from zsrobust.data.suites import SUITES
 from zsrobust.data.unknown_kind import unknown_kind
 from zsrobust.utils.errors import RequestError
+from zsrobust.utils.files import near_folder
 
 Role = Literal["train", "test"]
 
@@ -272,5 +273,6 @@ def _folder(parsed: Specification, kind: Kind) -> Path:
     if not parsed.path.is_dir():
         raise RequestError(
             f"data {parsed.text!r} names no folder ({parsed.path}): PATH must hold {kind.layout}"
+            f"{near_folder(parsed.path)}"
         )
     return parsed.path

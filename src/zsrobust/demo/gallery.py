@@ -22,8 +22,8 @@ from zsrobust.utils.devices import full_precision, torch_device
 from zsrobust.utils.units import Eps
 
 CHOSEN = (
-    "Samples come from sets spread over the list, in turn, each the first one of a further class "
-    "that the original has right before the attack."
+    "From each of several sets: the first sample of a new class that the original classifies "
+    "correctly."
 )
 Pick = tuple[ImageSet, int]
 

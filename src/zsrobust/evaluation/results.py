@@ -360,8 +360,12 @@ class Results(RowTable[Row]):
                 ],
                 [BlackBoxProbe.of_plain(probe) for probe in content["probes"]],
             )
+        except FileNotFoundError:
+            raise RequestError(
+                f"{path.parent} has no {path.name}: name the folder of a finished zsrobust evaluate"
+            ) from None
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise RequestError(f"{path} is missing or damaged: {error}") from None
+            raise RequestError(f"{path} is damaged: {error}") from None
 
 
 def _findings(plain: list[dict[str, Any]]) -> list[Finding]:

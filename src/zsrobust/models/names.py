@@ -18,7 +18,7 @@ from zsrobust.models.name_forms import read_form
 from zsrobust.models.robust import ROBUST
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.extras import require_installed
-from zsrobust.utils.files import as_argument, is_folder, local_path
+from zsrobust.utils.files import as_argument, is_folder, local_path, near_folder
 from zsrobust.utils.validation import nearest
 
 PHOTO_LITE = "photo-lite"
@@ -177,6 +177,8 @@ def unknown_model(name: str) -> RequestError:
         near += f"/{tag}"
     if near:
         return RequestError(f"there is no model {name!r}: did you mean {near}?")
+    if (folder := local_path(name)).parent != Path() and is_folder(str(folder.parent)):
+        return RequestError(f"model {name!r}: there is no folder {folder}{near_folder(folder)}")
     hint = ""
     if re.fullmatch(HUB_NAME, name) and "/" in name:
         hint = f"; on the Hugging Face hub it would be {TRANSFORMERS}{name} or hf-hub:{name}"

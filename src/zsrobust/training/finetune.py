@@ -48,7 +48,8 @@ class Run:
         folder: the run folder; ``zsrobust.load`` and ``--model`` take it.
         steps: optimizer steps done.
         clean_acc, robust_acc: of the selected model on the held-out images, in [0, 1].
-        warnings: sentences on how the selected model, or the last one, has collapsed.
+        warnings: sentences on how the selected model, or the last one, has collapsed: on held-out
+            images, or else on the last training batches.
         seconds: that training took in this call.
     """
 
@@ -89,7 +90,7 @@ def _finetune(config: FinetuneConfig, accelerator: Accelerator) -> Run:
         seconds = time.monotonic() - began
     warnings = tuple(
         dict.fromkeys(one.warning for one in (best, trainer.held_out_now) if one.warning)
-    )
+    ) or tuple(filter(None, [trainer.batches.warning]))
     return Run(folder, trainer.total_steps, best.clean_acc, best.robust_acc, warnings, seconds)
 
 

@@ -18,12 +18,14 @@ from zsrobust.models.clip import CLIPModel
 from zsrobust.models.visual_prompts import VisualPrompt
 from zsrobust.models.weights import mark_finished, save_model
 from zsrobust.models.zero_shot import ZeroShotClassifier
+from zsrobust.training.batch_accuracy import BatchAccuracy
 from zsrobust.training.checkpoint import WEIGHTS, gather, load_newest, save_checkpoint
 from zsrobust.training.compiling import uncompiled
 from zsrobust.training.cost import passes_per_step
 from zsrobust.training.encoder import relative_l2_distance
 from zsrobust.training.feed import Feed
 from zsrobust.training.held_out import HeldOut, evaluate_held_out
+from zsrobust.training.introduction import introduction
 from zsrobust.training.metrics import MetricsLog, held_out_figures, shown
 from zsrobust.training.non_finite import NonFiniteSteps
 from zsrobust.training.record import described, hashes_of_inputs, run_record
@@ -80,6 +82,7 @@ class Trainer:
         self.first = self.accelerator.is_main_process
         self.log = MetricsLog(self.folder / "metrics.jsonl" if self.first else None)
         self.checkpoints = self.folder / "checkpoints"
+        self.batches = BatchAccuracy(1 / len(self.feed.train_set.class_names))
         self.non_finite = NonFiniteSteps(self.folder, self.config.non_finite == "skip")
         self._evaluation_seconds: float | None = None
         self.between_metrics = max(STEPS_BETWEEN_METRICS, -(-self.total_steps // MOST_METRICS))
@@ -105,7 +108,13 @@ class Trainer:
             bar,
             Interrupt() as interrupt,
         ):
-            for line in [*warnings, *self._introduction()]:
+            about = introduction(
+                *(self.config, self.model, self.feed, self.step),
+                done=self.done,
+                total_steps=self.total_steps,
+                warmup_steps=self.warmup_steps,
+            )
+            for line in [*warnings, *about]:
                 bar.say(line)
             if self.resumed_state is None:
                 self._evaluate(bar)
@@ -152,6 +161,8 @@ class Trainer:
         speed = images / (now - self._finished_at)
         bar.further = self._seconds_of_evaluations(bar)
         bar.advance(figures=shown(figures, self.held_out_now, speed))
+        if warning := self.batches.count(figures, images):
+            bar.say(f"warning: {warning}; if it stays so, use a lower optimizer.lr")
         ends = self.done == self.total_steps
         if figures and (ends or self.done % self.between_metrics == 0):
             self.log.append(
@@ -293,6 +304,7 @@ class Trainer:
             "best": asdict(self.best) if self.best else None,
             "held_out": asdict(self.held_out_now),
             "original": asdict(self.original) if self.original else None,
+            "batches": self.batches.counts,
             "inputs": self.inputs,
             "skipped_steps": [self.non_finite.total, self.non_finite.in_a_row],
         }
@@ -324,6 +336,7 @@ class Trainer:
             self.best = HeldOut(**state["best"]) if state["best"] else None
             self.held_out_now = HeldOut(**state["held_out"])
             self.original = HeldOut(**state["original"]) if state.get("original") else None
+            self.batches.counts = state.get("batches", [])
             self.non_finite.total, self.non_finite.in_a_row = state.get("skipped_steps", (0, 0))
         self.log.forget_after(-1 if state is None else self.done)
         if self.done == self.total_steps and not (self.folder / "model").is_dir():
@@ -353,34 +366,3 @@ class Trainer:
     def inputs(self) -> dict[str, str]:
         """Hashes of what a resumed run must find again."""
         return hashes_of_inputs(self.feed, self.model, self.step)
-
-    def _introduction(self) -> list[str]:
-        feed, settings = self.feed, self.config.optimizer
-        trained, parameters = self.encoder.parameter_counts
-        lines = [
-            f"{self.step.objective.label} on {self.model.name}: {len(feed.train_set)} images of "
-            f"{feed.train_set.name}/{feed.train_set.split} at {feed.resolution} px, "
-            f"{len(feed.held_out)} more held out, {len(feed.train_set.class_names)} classes, "
-            f"{self.total_steps} steps of {feed.batch_size} on {self.accelerator.device}, "
-            f"{settings.name} at a peak learning rate of {settings.lr:g}",
-            f"trains {trained:,} of {parameters:,} parameters of the image encoder "
-            f"({trained / parameters:.2%})",
-        ]
-        if self.model.unfinished:
-            lines.append(f"warning: {self.model.name} is of a run at {self.model.unfinished}")
-        if feed.batch_size < self.config.batch_size:
-            lines.append(
-                f"warning: a batch of {self.config.batch_size} is more than there is: a step is on "
-                f"{feed.batch_size} of the {len(feed.train_set)} training images; --batch_size 32 "
-                "makes more steps of an epoch"
-            )
-        if self.warmup_steps != settings.warmup_steps:
-            lines.append(
-                f"warning: optimizer.warmup_steps {settings.warmup_steps} would outlast the run of "
-                f"{self.total_steps} steps: it is {self.warmup_steps}, a tenth"
-            )
-        if self.done == self.total_steps:
-            lines.append("this run is finished; nothing to do")
-        elif self.done:
-            lines.append(f"going on from step {self.done}")
-        return lines

@@ -14,6 +14,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from zsrobust.utils.errors import NotWritten
+from zsrobust.utils.validation import nearest
 
 DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
 
@@ -33,6 +34,16 @@ def is_folder(name: str) -> bool:
         return Path(name).is_dir()
     except (OSError, ValueError):
         return False
+
+
+def near_folder(path: Path) -> str:
+    """``; did you mean PATH?`` for the folder beside ``path`` with the nearest name; else empty."""
+    try:
+        known = [entry.name for entry in path.parent.iterdir() if entry.is_dir()]
+    except (OSError, ValueError):
+        return ""
+    near = nearest(path.name, known)
+    return f"; did you mean {path.parent / near}?" if near else ""
 
 
 def as_argument(path: Path) -> str:

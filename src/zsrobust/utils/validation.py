@@ -82,7 +82,7 @@ def check_types(options: Any, prefix: str = "") -> None:
     for field in fields(options):
         value = getattr(options, field.name)
         if not _fits(value, hints[field.name]):
-            allowed = _described(hints[field.name])
+            allowed = described(hints[field.name])
             require(False, f"{prefix}{field.name}", repr(value), allowed)
 
 
@@ -144,7 +144,7 @@ def misfit(key: str, value: Any, hint: Any) -> str | None:
 
 
 def _must_be(key: str, value: Any, hint: Any) -> str:
-    return f"{key} is {in_short(value)}: must be {_described(hint)}{_meant(value, hint)}"
+    return f"{key} is {in_short(value)}: must be {described(hint)}{_meant(value, hint)}"
 
 
 def _meant(value: Any, hint: Any) -> str:
@@ -170,13 +170,14 @@ def _fits(value: Any, hint: Any) -> bool:
     return getattr(hint, "_is_protocol", False) or isinstance(value, hint)
 
 
-def _described(hint: Any) -> str:
+def described(hint: Any) -> str:
+    """The values that a type hint allows, in words: ``int, or null``."""
     origin = get_origin(hint)
     if origin in (Union, UnionType):
-        return ", or ".join(_described(part) for part in get_args(hint))
+        return ", or ".join(described(part) for part in get_args(hint))
     if origin is Literal:
         return f"one of {', '.join(map(str, get_args(hint)))}"
     if origin is list:
-        return f"a list of {_described(get_args(hint)[0])}"
+        return f"a list of {described(get_args(hint)[0])}"
     texts = {type(None): "null", bool: "true or false", Eps: "0 or more, such as 1/255 or 0.0039"}
     return texts.get(hint) or str(getattr(hint, "__name__", hint))

@@ -59,8 +59,8 @@ def test_captions_hold_predictions_and_methods():
     assert line.endswith("… 40%")
     headings = [" ".join(text.split()) for text in texts]
     for name in ("original", "PMG-AFT"):
-        assert f"attacked against {name}, and its change times 16" in headings
-    assert "Attack: pgd-10 4/255, anew against each model. All there are." in texts
+        assert any(name in text and text.endswith("times 16") for text in headings)
+    assert any("pgd-10 4/255" in text and text.endswith("All there are.") for text in texts)
 
 
 @pytest.mark.parametrize("dpi", [72, 200])

@@ -33,7 +33,8 @@ file.
   --steps N              optimizer steps of every run; or
   --passes N             passes through the image encoder for each image of a batch, a forward one
                          and each kind of gradient counted as one: costlier methods get fewer steps
-  --dry_run              say what would run, and its passes, time, memory and disk; write nothing
+  --dry_run              print what would run, and its passes, time, memory and disk space; write
+                         nothing
   --evaluation.KEY ...   any option of zsrobust evaluate: --evaluation.data, --evaluation.attack,
                          --evaluation.config, ...
   --KEY ...              any option of zsrobust finetune, for every recipe: --model, --data,

@@ -42,11 +42,10 @@ def gallery_figure(gallery: Gallery) -> Figure:
     lefts = [MARGIN + (column + BETWEEN) * index for index in range(len(titles) + 1)]
     width = lefts[-1] + column + MARGIN
     headings = [
-        _wrapped(f"attacked against {name}, and its change times {factor}", column, TEXT)
-        for name in titles
+        _wrapped(f"attack on {name}; perturbation times {factor}", column, TEXT) for name in titles
     ]
     footer = _wrapped(
-        f"Attack: {gallery.attack}, anew against each model. {gallery.chosen}",
+        f"Attack: {gallery.attack}, on each model separately. {gallery.chosen}",
         width - 2 * MARGIN,
         SMALL,
     )

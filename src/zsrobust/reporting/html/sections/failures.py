@@ -176,8 +176,8 @@ def _fallen(group: Group, condition: str) -> Iterator[Block]:
     turns = [pair for turn in zip_longest(*fallen) for pair in turn if pair is not None]
     if turns:
         yield Paragraph(
-            f"Samples saved by --save_adversarial that fell under {condition}, before and after; a "
-            "change is shown on grey, which is no change."
+            f"Samples of --save_adversarial that are misclassified under {condition}. In the "
+            "perturbation grey is zero."
         )
     for gallery, item in turns[:PICTURES]:
         factor = magnification(gallery)

@@ -32,9 +32,9 @@ def gallery_section(gallery: Gallery, title: str, name: str, *, most: int = MOST
     factor = magnification(gallery)
     blocks: list[Block] = [
         Paragraph(
-            f"Attack: {gallery.attack}, anew against each model. {gallery.chosen} Below an image "
-            "is each model's prediction, with a tick where it is right; a change is shown "
-            f"{factor} times as large, on grey, which is no change."
+            f"Attack: {gallery.attack}, on each model separately. {gallery.chosen} Below an image "
+            "is each model's prediction, with a tick where it is right. Perturbations are "
+            f"multiplied by {factor}; grey is zero."
         )
     ]
     size = 0
@@ -55,16 +55,16 @@ def gallery_chart(gallery: Gallery, name: str) -> Chart:
 
 
 def pictures_of(item: Item, gallery: Gallery, factor: int) -> list[Picture]:
-    """The image, then each attacked one and its change ``factor`` times as large."""
+    """The clean image, then each adversarial one and its perturbation, times ``factor``."""
     pictures = []
     for view in item.views:
         against = method_title(gallery.methods[view.against]) if view.against else ""
-        heading = f"attacked against {against}" if against else "before the attack"
+        heading = f"attack on {against}" if against else "clean image"
         alt = f"{item.label} of {item.dataset}, {heading}"
         pictures.append(Picture(_address(view.pixels), alt, heading, _said(view, gallery)))
         if against:
-            caption = f"its change, times {factor}"
-            alt = f"the change of {item.label} {heading}, times {factor}"
+            caption = f"perturbation, times {factor}"
+            alt = f"the perturbation of {item.label}, {heading}, times {factor}"
             pictures.append(Picture(_address(change(item.views[0], view, factor)), alt, caption))
     return pictures
 
