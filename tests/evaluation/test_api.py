@@ -283,7 +283,10 @@ REFUSED = {
     "attacks holds a NoneType": {"attacks": [None]},
     "two models are called Brightness": {"models": [Brightness(), Brightness()]},
     "two data sets are called greys": {"data": [Greys(), Greys()]},
-    "unexpected keyword argument 'epsilon'": {"epsilon": 3},
+    "no option of evaluate 'epsilon': choose": {"epsilon": 3},
+    "no option of pgd 'restart': did you mean restarts": {"pgd": {"restart": 5}},
+    "no option of evaluate 'sample': did you mean samples": {"sample": 3},
+    "no option of evaluate 'model': did you mean models": {"model": "glyph-clip"},
     "data holds a int": {"data": 3},
     r"gives \(6, 2\) for 6 images: must be logits \(6, 3\)": {
         "data": zsrobust.image_set(Greys(), ("a", "b", "c"))

@@ -41,7 +41,7 @@ def input_gradient(loss_fn: LossFunction, images: Tensor) -> Tensor:
         if not loss.requires_grad:
             raise RequestError(
                 "the model has no gradient with respect to the image: nothing in it may be "
-                "detached, rounded or under no_grad; square and noise-K need no gradient"
+                "detached, made integers or under no_grad"
             )
         (gradient,) = torch.autograd.grad(loss, images)
     return gradient

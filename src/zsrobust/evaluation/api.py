@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -20,6 +20,7 @@ from zsrobust.models.clip import CLIPModel
 from zsrobust.models.own_model import own_model
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.units import Eps, format_radius
+from zsrobust.utils.validation import unknown
 
 Model: TypeAlias = str | CLIPModel | nn.Module
 Data: TypeAlias = str | ImageSet | MapStyle
@@ -78,18 +79,18 @@ def evaluate(
             raise RequestError("attacks and norm are of different norms: evaluate one at a time")
         options["norm"] = norms.pop()
     if isinstance(pgd := options.get("pgd"), Mapping):
+        _require_known(pgd, "pgd", {part.name for part in fields(PGDOptions)})
         options["pgd"] = PGDOptions(**pgd)
-    try:
-        made = EvaluateConfig(
-            model=model_names,
-            data=data_names,
-            attack=attack_names,
-            eps=[Eps(one) for one in radii or own or ["1/255"]],
-            out=None if out is None else str(out),
-            **options,
-        )
-    except TypeError as error:
-        raise RequestError(f"evaluate: {error}") from None
+    known = {part.name for part in fields(EvaluateConfig)} - {"model", "attack"}
+    _require_known(options, "evaluate", {*known, "models", "attacks"})
+    made = EvaluateConfig(
+        model=model_names,
+        data=data_names,
+        attack=attack_names,
+        eps=[Eps(one) for one in radii or own or ["1/255"]],
+        out=None if out is None else str(out),
+        **options,
+    )
     return evaluate_config(made, Given(given_models, given_data, given_attacks, temporary=True))
 
 
@@ -165,6 +166,12 @@ def _named(given: Any, single: tuple[type, ...]) -> Iterable[tuple[str | None, A
 
 def _listed(given: Any) -> list[Any]:
     return list(given) if isinstance(given, list | tuple | set) else [given]
+
+
+def _require_known(options: Iterable[str], of: str, known: set[str]) -> None:
+    for key in options:
+        if key not in known:
+            raise RequestError(unknown(f"option of {of}", key, sorted(known)))
 
 
 def _refuse_twice(what: str, names: list[str]) -> None:
