@@ -10,11 +10,11 @@ METHODS = {
 }
 
 
-def row(dataset, model, clean, robust, *, attack="pgd-10", seen=False, method=None):
+def row(dataset, model, clean, robust, *, attack="pgd-10", seen=False, method=None, n=200):
     return Row.counted(
         **{"dataset": dataset, "split": "test", "model": model, "attack": attack, "norm": "linf"},
         **{"method": method or METHODS[model], "seen": seen, "resolution": 32, "eps": 4 / 255},
-        **{"key": "", "n": 200, "clean": clean, "robust": robust},
+        **{"key": "", "n": n, "clean": clean, "robust": robust},
     )
 
 
@@ -63,6 +63,15 @@ def test_a_row_a_method_clean_and_robust_side_by_side_best_in_bold():
     assert columns == "lrrrrrr"
     assert {width(line) for line in lines if len(line) > 1} == {len(columns)}
     assert "runs/" not in text
+
+
+def test_the_caption_counts_images():
+    def caption(*rows):
+        return re.search(r"\\caption\{(.*)\}", paper_table(Results({}, {}, list(rows))))[1]
+
+    one, other = row("cifar10", "clip", 180, 0), row("my_set", "clip", 160, 2, n=1100)
+    assert " 200 images." in caption(one)
+    assert " 200 to 1,100 images of each set." in caption(one, other)
 
 
 def test_what_is_too_wide_is_averages_alone():

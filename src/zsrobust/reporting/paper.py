@@ -164,6 +164,9 @@ def _caption(
         f"({under}{', L-inf' if norms == {'linf'} else ''})."
     ]
     sets = {row.dataset for row in results.rows}
+    counts = sorted({row.n for row in results.rows})
+    images = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
+    lines.append(f"{images} images of each set." if len(sets) > 1 else f"{images} images.")
     seen = dict.fromkeys(_set_title(results, row.dataset) for row in results.rows if row.seen)
     if len(sets) > 1:
         lines.append(
