@@ -225,8 +225,12 @@ def test_buttons_are_busy_before_the_server_answers(show):
     page.wait_for_function("document.querySelector('#predict').innerText == 'Predicting'")
     assert page.locator("#predict").is_disabled()
     page.wait_for_timeout(200)
+    # The results of the request before are faded until the answer is there.
+    opacity = "Number(getComputedStyle(document.querySelector('#results')).opacity)"
+    assert page.evaluate(opacity) < 1
     held.pop().continue_()
     page.locator("#predict:not([disabled])", has_text="Predict").wait_for()
+    assert page.evaluate(opacity) == 1
 
 
 def test_an_attack_can_be_cancelled(show):
@@ -267,7 +271,7 @@ def test_bad_input_is_refused(show, tmp_path):
     page = show()
     alert = page.locator("#status [role=alert]")
     upload(page, tmp_path / "words.png")
-    alert.filter(has_text="words.png is not an image: give one of").wait_for()
+    alert.filter(has_text="'words.png' is not an image: give one of").wait_for()
     choose(page, "chess bishop")
     predicts(page, 1, "clean", "chess bishop")
     fill(page, "eps", "20/255")
@@ -299,6 +303,9 @@ def test_on_a_phone_nothing_is_wider_than_the_page(show, scheme):
         assert width <= page.evaluate("window.innerWidth") == 360
 
     require_fit()
+    # The form is longer than the screen, its buttons are on it.
+    page.evaluate("scrollTo(0, 0)")
+    assert page.locator("#attack").evaluate("b => b.getBoundingClientRect().bottom <= innerHeight")
     set_steps(page, 200)
     click(page, "Attack")
     page.locator("#model-1 .step").wait_for()

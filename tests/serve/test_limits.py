@@ -49,6 +49,13 @@ def test_steps_are_whole_and_not_too_many():
             limits.read_steps(wrong)
 
 
+def test_a_refusal_names_what_was_typed():
+    with pytest.raises(RequestError, match="eps 8 is too large: give at most 16/255"):
+        Limits().read_eps("8")
+    with pytest.raises(RequestError, match="steps is empty"):
+        Limits().read_steps(None)
+
+
 def test_a_target_is_one_of_the_names_or_none():
     read = Limits().read_target
     assert read(" dog ", ("cat", "dog")) == 1

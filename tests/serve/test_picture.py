@@ -85,7 +85,7 @@ def test_what_is_no_image_or_too_large_is_refused(tmp_path, content, message):
     path.write_bytes(content)
     with pytest.raises(RequestError, match=message) as refused:
         read_picture(path, Limits(), "holiday.png")
-    assert str(refused.value).startswith("holiday.png ")
+    assert str(refused.value).startswith("'holiday.png' ")
 
 
 def test_a_file_that_is_gone_is_asked_for_again(tmp_path):

@@ -71,7 +71,7 @@ class Limits:
         """
         eps = Eps(str(text).strip())
         if eps > self.eps:
-            raise RequestError(f"eps {eps} is too large: give at most {self.eps}")
+            raise RequestError(f"eps {str(text).strip()} is too large: give at most {self.eps}")
         return eps
 
     def read_steps(self, value: object) -> int:
@@ -80,6 +80,8 @@ class Limits:
         Raises:
             RequestError: if it is no whole number from 1 on, or too large.
         """
+        if value is None:
+            raise RequestError("steps is empty: give a number")
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise RequestError(f"steps is {value!r}: give a number")
         if not (float(value).is_integer() and 1 <= value <= self.steps):

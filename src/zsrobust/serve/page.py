@@ -10,6 +10,7 @@ from typing import Any
 
 import gradio as gr
 
+from zsrobust.reporting.names import method_title
 from zsrobust.serve.card import card
 from zsrobust.serve.examples import Example
 from zsrobust.serve.handlers import FormValues, Handlers, PageState
@@ -19,7 +20,8 @@ CSS = Path(__file__).with_name("page.css")
 INTRODUCTION = """\
 # ZSRobust
 
-Zero-shot predictions for your image, before and after an adversarial attack.
+Zero-shot predictions for your image, before and after an adversarial attack, which changes each
+pixel by at most eps.
 """
 PHOTO_MODELS = """\
 The models served here read drawings, not photographs. For photographs:
@@ -29,9 +31,12 @@ The models served here read drawings, not photographs. For photographs:
 # Buttons change in the browser, before the server answers.
 _BUTTON = "const button = (interactive, value) => ({__type__: 'update', interactive, value});"
 _SHOW_RESULTS = """() => {
-  const card = document.querySelector("#model-1").getBoundingClientRect();
-  if (card.top < 0 || card.top + 300 > window.innerHeight)
-    document.querySelector("#buttons").scrollIntoView({behavior: "smooth"});
+  const top = name => document.querySelector(name).getBoundingClientRect().top;
+  if (top("#model-1") < 0 || top("#model-1") + 300 > window.innerHeight) {
+    // On a phone the buttons are above the results.
+    const space = document.querySelector("#buttons").offsetHeight + 24;
+    window.scrollBy({top: top("#results") - space, behavior: "smooth"});
+  }
 }"""
 _START = f"""() => {{
   {_BUTTON}
@@ -82,7 +87,7 @@ def page(handlers: Handlers, examples: Sequence[Example], folder: Path) -> gr.Bl
     # Gradio's telemetry would reach another machine.
     blocks = gr.Blocks(title="ZSRobust", analytics_enabled=False, delete_cache=(600, 3600))
     with blocks:
-        gr.Markdown(INTRODUCTION)
+        gr.Markdown(f"{INTRODUCTION}\n{_served(handlers)}")
         if not any(one.reads_photographs for one in handlers.models):
             gr.Markdown(PHOTO_MODELS, elem_id="photo-models")
         with gr.Row():
@@ -95,6 +100,12 @@ def page(handlers: Handlers, examples: Sequence[Example], folder: Path) -> gr.Bl
             chosen = partial(_chosen, path, example)
             button.click(chosen, None, form.inputs[:2], queue=False, api_visibility="private")
     return blocks
+
+
+def _served(handlers: Handlers) -> str:
+    """The models, each with its method."""
+    each = [f"`{one.name}` ({method_title(one.model.method)})" for one in handlers.models]
+    return f"Models: {', '.join(each)}."
 
 
 def _saved(example: Example, path: Path) -> str:

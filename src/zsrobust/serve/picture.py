@@ -78,11 +78,11 @@ def read_picture(path: str | Path, limits: Limits, name: str = "") -> Picture:
     try:
         if path.stat().st_size > limits.upload_bytes:
             raise RequestError(
-                f"{name} is too large: give at most {limits.upload_bytes / 1e6:g} MB"
+                f"{name!r} is too large: give at most {limits.upload_bytes / 1e6:g} MB"
             )
         content = path.read_bytes()
     except OSError:
-        raise RequestError(f"{name} is no longer on the server: choose it again") from None
+        raise RequestError(f"{name!r} is no longer on the server: choose it again") from None
     try:
         with opened(content) as image:
             _require_sizes(image, name, limits)
@@ -94,10 +94,10 @@ def read_picture(path: str | Path, limits: Limits, name: str = "") -> Picture:
     except Image.DecompressionBombError:
         raise _too_many_pixels(name, limits) from None
     except UnidentifiedImageError:
-        raise RequestError(f"{name} is not an image: give one of {', '.join(FORMATS)}") from None
+        raise RequestError(f"{name!r} is not an image: give one of {', '.join(FORMATS)}") from None
     # Pillow's decoders raise nearly anything on broken data.
     except Exception as reason:
-        raise RequestError(f"{name} is damaged ({reason})") from None
+        raise RequestError(f"{name!r} is damaged ({reason})") from None
 
 
 def _require_sizes(image: Any, name: str, limits: Limits) -> None:
@@ -106,13 +106,15 @@ def _require_sizes(image: Any, name: str, limits: Limits) -> None:
         raise _too_many_pixels(name, limits)
     if max(width, height) > limits.aspect * min(width, height):
         raise RequestError(
-            f"{name} is {width} x {height} pixels: give one whose longer side is at most "
+            f"{name!r} is {width} x {height} pixels: give one whose longer side is at most "
             f"{limits.aspect} times the shorter one"
         )
 
 
 def _too_many_pixels(name: str, limits: Limits) -> RequestError:
-    return RequestError(f"{name} has too many pixels: give at most {limits.pixels / 1e6:g} million")
+    return RequestError(
+        f"{name!r} has too many pixels: give at most {limits.pixels / 1e6:g} million"
+    )
 
 
 def _notes(image: Any) -> list[str]:
