@@ -90,7 +90,7 @@ def test_a_lead_that_samples_show_is_significant(judged):
     )
     assert "significantly more than the second, TeCoA with 25.0 %" in said
     assert "by 10.0 points (+" in said
-    assert "under pgd-10 4/255, an upper bound; one training run a method" in said
+    assert "under pgd-10 4/255, an upper bound; one training run per method" in said
 
 
 def test_a_lead_within_chance_names_no_winner(judged):

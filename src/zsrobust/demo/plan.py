@@ -32,7 +32,7 @@ class Plan:
         lr: peak learning rate of SGD, by method.
         hold_out: share of the training images that is held out to evaluate during training.
         samples: most images a set in the evaluation; None for all.
-        seeds: one training run a method for each.
+        seeds: one training run per method for each.
         pictures: samples in the gallery.
         remark: what a reader has to know about the data.
     """

@@ -17,8 +17,8 @@ HOW_COMPARED = (
     "Differences are in points, second minus first, with 95 % intervals by paired bootstrap over "
     "samples. p is McNemar's, corrected by Holm over the sets under one attack and uncorrected for "
     "an average; real means p below 0.05, so an interval that just misses zero may still be not "
-    "distinguishable. Chance here is that of the samples, not of training: one run a method leaves "
-    "open what another seed would give."
+    "distinguishable. Chance here is that of the samples, not of training: one run per method "
+    "leaves open what another seed would give."
 )
 HOW_PUBLISHED = (
     "Published rows are matched by the name of the set, the kind of attack and eps; they do not "

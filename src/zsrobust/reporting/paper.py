@@ -176,7 +176,7 @@ def _caption(
         lines.append(f"Fine-tuned on: {', '.join(seen)}.")
     seeds = {len(method.models) for method in methods if method.method != "original"}
     if seeds == {1}:
-        lines.append("One training run a method.")
+        lines.append("One training run per method.")
     elif seeds:
         lines.append(f"Means over {'/'.join(map(str, sorted(seeds)))} seeds.")
     lines.append("Best fine-tuned method in bold." if several else "Best in bold.")

@@ -16,6 +16,7 @@ from zsrobust.reporting.html.page import REPORT, rendered, require_ours
 from zsrobust.reporting.html.sections.accuracy import (
     accuracy_sections,
     accuracy_tables,
+    names_blocks,
     summary_grid,
 )
 from zsrobust.reporting.html.sections.failures import failure_tables, failures_section
@@ -125,7 +126,7 @@ def _sections(inputs: Inputs, groups: Sequence[Group]) -> list[Section]:
         Section(
             group.title,
             f"{group.prefix}evaluation",
-            [summary_grid(group), *warning_blocks(group)],
+            [summary_grid(group), *names_blocks(group), *warning_blocks(group)],
             [*accuracy_sections(group), *(one for one in [failures_section(group)] if one)],
         )
         for group in groups

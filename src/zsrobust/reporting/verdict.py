@@ -102,7 +102,7 @@ def _limits(compared: Sequence[Series], rows: Sequence[Row]) -> str:
     if not any(row.after_part for row in rows):
         limits[0] += ", an upper bound"
     if any(len(one.models) == 1 and one.method != "original" for one in compared):
-        limits.append("one training run a method")
+        limits.append("one training run per method")
     return f" ({'; '.join(limits)})"
 
 

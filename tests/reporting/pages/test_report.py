@@ -37,6 +37,10 @@ def test_both_averages_are_the_means_of_the_sets(page):
     assert shown["average of 1 unseen", "PMG-AFT"] == ["200", "55.0", "40.0", "37.5"]
 
 
+def test_names_of_methods_are_explained_by_their_models(page):
+    assert "original is clip; TeCoA is runs/tecoa; PMG-AFT is runs/pmg." in page.visible
+
+
 def test_every_part_is_there(page):
     assert [heading[1] for heading in page.headings if heading[0] > 1] == [
         *("Results", "Accuracy on every set", "Trade-off", "Accuracy against eps", "Attacks"),

@@ -9,11 +9,14 @@ from zsrobust.reporting.figures.accuracy import accuracy_figure
 from zsrobust.reporting.figures.eps_curve import attacks_with_radii, eps_figure
 from zsrobust.reporting.figures.series import Series, accuracy_series, main_average, strongest
 from zsrobust.reporting.figures.tradeoff import Point, tradeoff_figure
-from zsrobust.reporting.html.blocks import FOLDED, Chart, Grid, Section
+from zsrobust.reporting.html.blocks import FOLDED, Block, Chart, Grid, Paragraph, Section
 from zsrobust.reporting.inputs import Group
 from zsrobust.reporting.names import display_names
 from zsrobust.reporting.summary import attack_table, parts_table, summary_table
 from zsrobust.reporting.tables import accuracy_table
+
+FEW = 4
+"""Methods up to which their models are named below the averages; the appendix names all."""
 
 
 def accuracy_sections(group: Group) -> list[Section]:
@@ -58,6 +61,15 @@ def summary_grid(group: Group) -> Grid:
     """The averages of every method."""
     caption = "Average accuracy in per cent, with 95 % intervals"
     return Grid(f"{group.prefix}summary", caption, summary_table(group.results), cards=True)
+
+
+def names_blocks(group: Group) -> list[Block]:
+    """Which model each method's name stands for, where these are few and have one run each."""
+    series = accuracy_series(group.results, strongest(group.results))[1]
+    if len(series) > FEW or any(len(one.models) > 1 for one in series):
+        return []
+    named = [f"{one.legend} is {one.models[0]}" for one in series if one.legend != one.models[0]]
+    return [Paragraph(f"{'; '.join(named)}.")] if named else []
 
 
 def _every_set(group: Group) -> Section:
@@ -134,7 +146,7 @@ def _radii(group: Group) -> Section:
 def _attacks(group: Group) -> Section:
     name = main_average(accuracy_series(group.results, strongest(group.results))[0]).name
     caption = f"What each attack leaves, {name}: accuracy in per cent with 95 % intervals"
-    grid = Grid(f"{group.prefix}attacks", caption, attack_table(group.results))
+    grid = Grid(f"{group.prefix}attacks", caption, attack_table(group.results), cards=True)
     return Section("Attacks", f"{group.prefix}by-attack", [grid])
 
 

@@ -48,6 +48,8 @@ def findings_section(group: Group) -> Section:
     blocks: list[Block] = []
     if rows:
         columns = ["check", "verdict", "of", "found", "what it means"]
+        if not any(row[-1] for row in rows):
+            columns, rows = columns[:-1], [row[:-1] for row in rows]
         table = TextTable(columns, [rows])
         blocks.append(Grid(f"{group.prefix}findings", "Checks and what they found", table))
     else:
