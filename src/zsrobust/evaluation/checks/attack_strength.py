@@ -91,7 +91,7 @@ def falls_with_eps(results: Results) -> list[Finding]:
                         "restarts, and attack with a margin loss as well.",
                     )
                 )
-    return wrong or passed("falls with eps", compared, "robust accuracy rises nowhere with eps")
+    return wrong or passed("falls with eps", compared, "robust accuracy never rises with eps")
 
 
 def white_box_beats_black_box(results: Results) -> list[Finding]:
@@ -243,7 +243,7 @@ def undefended_falls(results: Results) -> list[Finding]:
     return wrong or passed(
         "undefended falls",
         compared,
-        f"every undefended model falls to where {UNDEFENDED_MOST:.0%} or less may stand",
+        f"no undefended model keeps significantly more than {UNDEFENDED_MOST:.0%}",
     )
 
 

@@ -312,7 +312,7 @@ def probe_goes_no_further(results: Results) -> list[Finding]:
     return wrong or passed(
         "black-box probe",
         len(results.probes),
-        "no attack without gradients goes surely further than those with them",
+        "no gradient-free attack is significantly stronger than those with gradients",
     )
 
 
@@ -340,7 +340,7 @@ def answers_repeat(results: Results) -> list[Finding]:
     return wrong or passed(
         "answers repeat",
         len(results.probes),
-        "an unqueried copy, asked in another order and in other batches, answers as was counted",
+        "a fresh copy gives the same predictions in another order and in other batches",
     )
 
 

@@ -191,7 +191,7 @@ def has_not_collapsed(results: Results) -> list[Finding]:
     ]
     compared = sum(original is not None for _, original in _cases(results))
     return [*wrong, *hard] or passed(
-        "has not collapsed", compared, "no model has lost what its original had"
+        "has not collapsed", compared, "no model has collapsed compared with its original"
     )
 
 

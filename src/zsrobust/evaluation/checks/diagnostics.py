@@ -81,7 +81,7 @@ def lengths_fit(results: Results) -> list[Finding]:
     ] or passed(
         "steps fit the radius",
         len(asked),
-        "no step leaps across its ball, or falls short of its edge",
+        "no step size is too large or too small for its radius",
     )
 
 
