@@ -31,11 +31,11 @@ def passes_of_run(config: FinetuneConfig, images: int) -> float:
 
     Args:
         config: the run.
-        images: of the training set, those that are held out included.
+        images: of the training set, those that are held out included; 0 where that is not known.
     """
     held_out = round(config.hold_out * images)
     trained = images - held_out
-    batch = max(1, min(config.batch_size, trained))
+    batch = min(config.batch_size, trained) or config.batch_size
     last = 0 if config.drop_last else trained % batch
     per_epoch = max(1, trained // batch + (last > 0))
     steps = config.steps or config.epochs * per_epoch
