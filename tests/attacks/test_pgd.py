@@ -159,7 +159,7 @@ def test_logit_scale_changes_the_gradient_but_not_the_model(classifier, samples)
 def test_names_and_bad_parameters():
     assert make_attack("pgd-7", ThreatModel(eps=EPS)).name == "pgd-7"
     assert attack(steps=10).describe()["step_size"] == pytest.approx(EPS / 4)
-    for name in ("pgd", "pgd-x", "pgd-10.5", "fgsm"):
+    for name in ("pgd", "pgd-x", "pgd-10.5", "no-such-attack"):
         with pytest.raises(RequestError, match="there is no attack"):
             make_attack(name, ThreatModel())
     for options, word in [

@@ -265,7 +265,7 @@ def test_bad_requests(small, sets, tmp_path):
         evaluate(small(seed=1))
     evaluate(small(seed=1, overwrite=True))
     (tmp_path / "out" / "results.json").write_text("{")
-    with pytest.raises(RequestError, match=r"results\.json is missing or damaged"):
+    with pytest.raises(RequestError, match=r"results\.json is damaged"):
         evaluate(small(seed=1))
 
 

@@ -145,7 +145,7 @@ class LogitsClassifier(ZeroShotClassifier):
             RequestError: if the module gives anything else.
         """
         found: Tensor = self.encoder(images)
-        require_output(found, self.name, "logits", len(images), len(self.class_names))
+        require_output(found, self.name, "logits", images.shape[0], len(self.class_names))
         return found
 
     def logits(self, embeddings: Tensor, logit_scale: float | None = None) -> Tensor:

@@ -170,6 +170,10 @@ def without_attention_fast_path() -> Iterator[None]:
 
     Two equal encoders, one of them frozen, then give the same embeddings and tokens bit for bit.
     """
+    if torch.is_grad_enabled():
+        # Not taken there; and a switch would make compiled towers compile anew.
+        yield
+        return
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:

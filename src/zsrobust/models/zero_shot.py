@@ -148,7 +148,7 @@ class ZeroShotClassifier(nn.Module):
             RequestError: if the encoder gives anything else.
         """
         embeddings: Tensor = self.encoder(self.preprocessing(images))
-        require_output(embeddings, "the image encoder", "embeddings", len(images), self._dim)
+        require_output(embeddings, "the image encoder", "embeddings", images.shape[0], self._dim)
         return embeddings
 
     @property
