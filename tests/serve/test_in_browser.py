@@ -134,6 +134,7 @@ def test_an_image_is_uploaded_named_attacked_and_downloaded(show, letter, tmp_pa
     fill(page, "eps", "8/255")
     click(page, "Attack")
     page.locator("#comparison table").wait_for()
+    page.locator("#downloads button").nth(4).wait_for()
     status = page.locator("#status").inner_text()
     assert re.search(
         r"Attack on glyph-clip succeeded: small letter g 1?\d\d% → small letter [hq]", status
@@ -317,6 +318,8 @@ def test_on_a_phone_nothing_is_wider_than_the_page(show, scheme):
     page.locator("#comparison table").wait_for()
     require_fit()
     downloads = page.locator("#downloads button")
+    # They come after the table.
+    downloads.nth(4).wait_for()
     assert downloads.count() == 5
     for place in range(5):
         assert downloads.nth(place).evaluate("b => b.scrollWidth <= b.clientWidth")
