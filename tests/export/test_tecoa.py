@@ -49,5 +49,7 @@ def test_different_preprocessing_is_warned_of(source, tuned, tmp_path):
     name = source(quick_gelu=True)
     clip = export(ExportRequest(tuned(name), "tecoa", out=str(tmp_path / "clip")))
     assert len(clip.notes) == 1
+    assert "CLIP's statistics" in clip.notes[0]
+    assert "ImageNet's (authors_code)" in clip.notes[0]
     theirs = tuned(name, preprocessing="tecoa_code", run="second")
     assert export(ExportRequest(theirs, "tecoa", out=str(tmp_path / "theirs"))).notes == []

@@ -26,7 +26,7 @@ from zsrobust.training.finetune import finetune
 from zsrobust.utils.noise import uniform_noise
 from zsrobust.utils.units import Eps
 
-EPS, LR, WARMUP, STEPS = 3 / 255, 0.03, 2, 4
+EPS, WARMUP, STEPS = 3 / 255, 2, 4
 MEAN = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
 STD = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
 
@@ -50,19 +50,19 @@ def load_image(path, side):
 
 
 @pytest.mark.parametrize(
-    ("hold_out", "drop_last", "batch_size"),
+    ("hold_out", "drop_last", "batch_size", "lr"),
     # Of all 56 images, as the script trains, every third step is on the last 8.
-    [(0.2, True, 8), (0, False, 24)],
+    [(0.2, True, 8, 0.03), (0, False, 24, 0.06)],
 )
 def test_equal_to_the_procedure_written_out(
-    config, photos, weights, tmp_path, hold_out, drop_last, batch_size
+    config, photos, weights, tmp_path, hold_out, drop_last, batch_size, lr
 ):
     settings = config(
         preprocessing="authors_code",
         loader_resize="authors_code",
         objective=PMGAFT(preset="authors_code"),
         attack=TrainingAttack(eps=Eps(EPS), steps=2, step_size=Eps(EPS)),
-        optimizer=Optimizer(lr=LR, momentum=0.9, warmup_steps=WARMUP),
+        optimizer=Optimizer(lr=lr, momentum=0.9, warmup_steps=WARMUP),
         steps=STEPS,
         hold_out=hold_out,
         drop_last=drop_last,
@@ -110,9 +110,9 @@ def test_equal_to_the_procedure_written_out(
         loss.backward()
 
         if step < WARMUP:
-            rate = LR * (step + 1) / WARMUP
+            rate = lr * (step + 1) / WARMUP
         else:
-            rate = LR * 0.5 * (1 + math.cos(math.pi * (step - WARMUP) / (STEPS - WARMUP)))
+            rate = lr * 0.5 * (1 + math.cos(math.pi * (step - WARMUP) / (STEPS - WARMUP)))
         with torch.no_grad():
             for parameter, moving in zip(student.parameters(), velocity, strict=True):
                 moving.mul_(0.9).add_(parameter.grad)
@@ -124,4 +124,4 @@ def test_equal_to_the_procedure_written_out(
     for name, expected in student.state_dict().items():
         torch.testing.assert_close(found[name], expected, atol=1e-5, rtol=0)
         moved = max(moved, float((expected - original.state_dict()[name]).abs().max()))
-    assert moved > 5e-4, "the steps must be far larger than the tolerance"
+    assert moved > 1e-3, "the steps must be far larger than the tolerance"
