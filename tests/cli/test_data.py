@@ -18,6 +18,7 @@ from PIL import Image
 
 from zsrobust.cli.main import main
 from zsrobust.data.names import published_spellings
+from zsrobust.data.published.miniature import write_miniature
 from zsrobust.data.published.sets import published_sets
 
 
@@ -30,11 +31,7 @@ def jpeg() -> bytes:
 @pytest.fixture
 def eurosat(tmp_path: Path, monkeypatch) -> Path:
     """EuroSAT with 3 images a class, which the table takes for all of it."""
-    for name in published_spellings("eurosat"):
-        folder = tmp_path / f"eurosat/eurosat/2750/{name}"
-        folder.mkdir(parents=True)
-        for number in (1, 2, 3):
-            (folder / f"{name}_{number}.jpg").write_bytes(jpeg())
+    write_miniature("eurosat", tmp_path, per_class=3)
     known = replace(published_sets()["eurosat"], counts={"train": 24, "test": 6, "all": 30})
     monkeypatch.setitem(published_sets(), "eurosat", known)
     return tmp_path

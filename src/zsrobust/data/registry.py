@@ -14,7 +14,7 @@ from zsrobust.data import cifar, digits, image_folder, tiny_imagenet
 from zsrobust.data.image_set import ImageSet
 from zsrobust.data.published.opening import open_published
 from zsrobust.data.published.prompts import PROMPTS, with_prompts
-from zsrobust.data.published.sets import published_sets
+from zsrobust.data.published.sets import published_sets, synthetic
 from zsrobust.data.specification import Specification, exists, parse_specification
 from zsrobust.data.suites import SUITES
 from zsrobust.data.unknown_kind import unknown_kind
@@ -96,12 +96,16 @@ OWN: dict[str, OwnKind] = {
 }
 
 
+def _tiny_imagenet_in(path: Path) -> Path:
+    return published_sets()["tiny-imagenet"].locate(path) or path
+
+
 @functools.cache
 def kinds() -> dict[str, Kind]:
     """Every kind of data but those of ``OWN``, by its word after ``--data``."""
     return {
         "tiny-imagenet": Kind(
-            lambda path, split, _: tiny_imagenet.tiny_imagenet(path, split),
+            lambda path, split, _: tiny_imagenet.tiny_imagenet(_tiny_imagenet_in(path), split),
             {"train": "train", "test": "val"},
             tiny_imagenet.LAYOUT,
         ),
@@ -189,6 +193,7 @@ def opening(spec: str, role: Role) -> Callable[[], ImageSet]:
         opened = kind.open(folder, split, parsed.names)
         if parsed.kind in published_sets():
             opened = with_prompts(opened, parsed.kind, parsed.prompts or "paper")
+            opened = replace(opened, notes=(*opened.notes, *synthetic(parsed.kind, folder)))
         return _with_options(opened, parsed)
 
     return open_it

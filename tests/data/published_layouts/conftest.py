@@ -1,12 +1,12 @@
 """Published sets written as their authors publish them, with few and tiny images.
 
-Every image is one flat level that depends on its label alone, so that reading it back shows whether
+The mean level of an image depends on its label alone, so that reading it back shows whether
 image, label and name belong together.
 """
 
-import functools
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -14,25 +14,27 @@ import pytest
 from PIL import Image
 
 from zsrobust.data.image_set import ImageSet
+from zsrobust.data.published.miniature import (
+    encoded,
+    level_of,
+    taken_for_published,
+    write_miniature,
+)
+from zsrobust.data.published.sets import MINIATURE
 
 
-def level_of(label: int) -> int:
-    """The grey level of a label's images."""
-    return 20 + label % 211
+@pytest.fixture
+def miniature(tmp_path: Path) -> Iterator[Callable[..., Path]]:
+    """Writes a set in miniature and returns its own folder; nothing says that it is none."""
+    with ExitStack() as stack:
 
+        def write(kind: str, per_class: int = 1) -> Path:
+            base = write_miniature(kind, tmp_path, per_class)
+            (base / MINIATURE).unlink()
+            stack.enter_context(taken_for_published(tmp_path))
+            return base
 
-@functools.cache
-def encoded(level: int, suffix: str) -> bytes:
-    buffer = io.BytesIO()
-    pixels = np.full((8, 8, 3), level, np.uint8)
-    Image.fromarray(pixels).save(buffer, "PNG" if suffix == ".png" else "JPEG")
-    return buffer.getvalue()
-
-
-@pytest.fixture(scope="session")
-def image_of() -> Callable[[int], bytes]:
-    """The bytes of a label's image, in JPEG."""
-    return lambda label: encoded(level_of(label), ".jpg")
+        yield write
 
 
 @pytest.fixture
@@ -41,7 +43,9 @@ def write_flat() -> Callable[[Path, int], Path]:
 
     def write(path: Path, label: int) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(encoded(level_of(label), path.suffix))
+        path.write_bytes(encoded(label))
+        if path.suffix == ".png":
+            Image.open(io.BytesIO(encoded(label))).save(path)
         return path
 
     return write

@@ -13,33 +13,18 @@ from zsrobust.utils.errors import RequestError
 
 
 @pytest.fixture
-def eurosat(tmp_path: Path, write_flat) -> Path:
-    for label, name in enumerate(sorted(published_spellings("eurosat"))):
-        for number in (1, 2, 10):
-            write_flat(tmp_path / f"eurosat/2750/{name}/{name}_{number}.jpg", label)
-    return tmp_path
+def eurosat(miniature) -> Path:
+    return miniature("eurosat", 3).parents[1]
 
 
 @pytest.fixture
-def caltech101(tmp_path: Path, write_flat) -> Path:
-    base = tmp_path / "caltech101/101_ObjectCategories"
-    for label, name in enumerate(sorted(published_spellings("caltech101"))):
-        for number in (1, 2):
-            write_flat(base / name / f"image_{number:04d}.jpg", label)
-    write_flat(base / "BACKGROUND_Google/image_0001.jpg", 0)
-    (base / "BACKGROUND_Google/tmp").write_text("as published")
-    return tmp_path
+def caltech101(miniature) -> Path:
+    return miniature("caltech101", 2).parents[1]
 
 
 @pytest.fixture
-def caltech256(tmp_path: Path, write_flat) -> Path:
-    base = tmp_path / "caltech256/256_ObjectCategories"
-    for label, name in enumerate(sorted(published_spellings("caltech256"))):
-        write_flat(base / name / f"{label + 1:03d}_0001.jpg", label)
-    # Two leftovers of the published archive that are no images.
-    (base / "198.spider/RENAME2").write_text("#!/bin/sh")
-    (base / "056.dog/greg/vision309").mkdir(parents=True)
-    return tmp_path
+def caltech256(miniature) -> Path:
+    return miniature("caltech256").parents[1]
 
 
 @pytest.fixture

@@ -1,39 +1,25 @@
-"""ImageNet as its archives, as class folders and as Kaggle's ILSVRC, and the sets made after it."""
+"""ImageNet as class folders and as Kaggle's ILSVRC, and the sets made after it."""
 
-import hashlib
-import io
 import shutil
-import tarfile
 from pathlib import Path
 
-import numpy as np
 import pytest
-from scipy.io import savemat
-from torchvision.datasets import imagenet as theirs
 
-from zsrobust.cli.main import main
 from zsrobust.data.names import wordnet_ids
+from zsrobust.data.published.miniature import write_miniature
+from zsrobust.data.published.sets import MINIATURE
 from zsrobust.data.registry import open_set
 from zsrobust.utils.errors import RequestError
 
 CRANE_BIRD, CRANE = "n02012849", "n03126707"
 
 
-def add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
-    entry = tarfile.TarInfo(name)
-    entry.size = len(content)
-    archive.addfile(entry, io.BytesIO(content))
-
-
 @pytest.fixture(scope="module")
-def class_folders(tmp_path_factory, image_of) -> Path:
+def class_folders(tmp_path_factory) -> Path:
     """``val/<wnid>/ILSVRC2012_val_<number>.JPEG``, one image a class, numbered backwards."""
-    root = tmp_path_factory.mktemp("imagenet")
-    for label, wnid in enumerate(wordnet_ids("imagenet")):
-        path = root / f"val/{wnid}/ILSVRC2012_val_{1000 - label:08d}.JPEG"
-        path.parent.mkdir(parents=True)
-        path.write_bytes(image_of(label))
-    return root
+    base = write_miniature("imagenet", tmp_path_factory.mktemp("sets"))
+    (base / MINIATURE).unlink()
+    return base
 
 
 def test_class_folders(class_folders: Path, agrees) -> None:
@@ -112,40 +98,6 @@ def test_a_flat_folder_without_annotations_is_refused(kaggle: Path) -> None:
     shutil.rmtree(kaggle / "ILSVRC/Annotations")
     with pytest.raises(RequestError, match=r"is flat and .* so its images have no labels"):
         open_set(f"imagenet:{kaggle}", "test")
-
-
-@pytest.mark.slow
-def test_archives_are_unpacked_by_prepare(tmp_path: Path, monkeypatch, image_of, agrees) -> None:
-    """Image n of the archive has ILSVRC's class number n of the ground truth, whatever its wnid."""
-    wnids = wordnet_ids("imagenet")
-    folder = tmp_path / "imagenet"
-    folder.mkdir()
-    # ILSVRC numbers its classes otherwise than by wnid: here, backwards.
-    number_of = {label: 1000 - label for label in range(1000)}
-    fields = ("ILSVRC2012_ID", "WNID", "words", "gloss", "num_children")
-    rows = [(number_of[n], wnid, "a, b", "", 0) for n, wnid in enumerate(wnids)]
-    rows.append((1001, "n00001740", "entity", "", 7))
-    synsets = np.array(rows, [(field, object) for field in fields])
-    meta = io.BytesIO()
-    savemat(meta, {"synsets": synsets})
-    truth = "".join(f"{number_of[label]}\n" for label in range(1000)).encode()
-    with tarfile.open(folder / "ILSVRC2012_devkit_t12.tar.gz", "w:gz") as archive:
-        base = "ILSVRC2012_devkit_t12/data"
-        add(archive, f"{base}/meta.mat", meta.getvalue())
-        add(archive, f"{base}/ILSVRC2012_validation_ground_truth.txt", truth)
-    with tarfile.open(folder / "ILSVRC2012_img_val.tar", "w") as archive:
-        for label in range(1000):
-            name = f"ILSVRC2012_val_{label + 1:08d}.JPEG"
-            add(archive, name, image_of(label))
-    known = dict(theirs.ARCHIVE_META)
-    for key in ("val", "devkit"):
-        content = (folder / known[key][0]).read_bytes()
-        known[key] = (known[key][0], hashlib.md5(content).hexdigest())
-    monkeypatch.setattr(theirs, "ARCHIVE_META", known)
-    monkeypatch.setattr("zsrobust.data.published.prepare._refuse_without_room", lambda *_: None)
-    assert main(["data", "prepare", "imagenet", "--root", str(tmp_path)]) == 0
-    val = open_set(f"imagenet:{folder}", "test")
-    assert agrees(val, range(1000), every=97)
 
 
 @pytest.mark.parametrize(

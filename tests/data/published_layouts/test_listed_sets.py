@@ -15,17 +15,8 @@ from zsrobust.utils.errors import RequestError
 
 
 @pytest.fixture
-def food101(tmp_path: Path, write_flat) -> Path:
-    base = tmp_path / "food-101"
-    folders = published_spellings("food101")
-    # As published: keys in no particular order, paths without their ending.
-    for split, number in (("train", "11"), ("test", "22")):
-        listed = {name: [f"{name}/{number}"] for name in reversed(folders)}
-        (base / "meta").mkdir(parents=True, exist_ok=True)
-        (base / f"meta/{split}.json").write_text(json.dumps(listed))
-        for label, name in enumerate(sorted(folders)):
-            write_flat(base / f"images/{name}/{number}.jpg", label)
-    return base
+def food101(miniature) -> Path:
+    return miniature("food101")
 
 
 def test_food101(food101: Path, agrees) -> None:
@@ -35,13 +26,13 @@ def test_food101(food101: Path, agrees) -> None:
         sorted(published_spellings("food101")).index(i.split("/")[1]) for i in test.sample_ids
     ]
     assert agrees(test, labels, every=9)
-    first = test.sample_ids.index("images/apple_pie/22.jpg")
+    first = test.sample_ids.index("images/apple_pie/1001.jpg")
     assert test.class_names[test.labels[first]] == "apple pie"
-    cupcakes = test.sample_ids.index("images/cup_cakes/22.jpg")
+    cupcakes = test.sample_ids.index("images/cup_cakes/1001.jpg")
     assert test.class_names[test.labels[cupcakes]] == "cupcakes"
     assert test.templates == ("A photo of {}, a type of food.",)
     # PATH may be the set's own folder.
-    assert open_set(f"food101:{food101}", "train").sample_ids[0].endswith("/11.jpg")
+    assert open_set(f"food101:{food101}", "train").sample_ids[0].endswith("/1000.jpg")
 
 
 def test_food101_without_a_class_is_refused(food101: Path) -> None:
@@ -60,35 +51,20 @@ def test_a_cut_off_list_is_refused(food101: Path) -> None:
         open_set(f"food101:{food101}", "test")
 
 
-def test_dtd(tmp_path: Path, write_flat, agrees) -> None:
-    base = tmp_path / "dtd"
-    folders = published_spellings("dtd")
-    (base / "dtd/labels").mkdir(parents=True)
-    for split in ("train", "val", "test"):
-        lines = [f"{name}/{name}_{split}.jpg" for name in folders]
-        (base / f"dtd/labels/{split}1.txt").write_text("\n".join(lines) + "\n")
-        for label, name in enumerate(sorted(folders)):
-            write_flat(base / f"dtd/images/{name}/{name}_{split}.jpg", label)
-    val = open_set(f"dtd:{tmp_path},split=val", "test")
-    assert agrees(val, range(47), every=5)
-    assert val.sample_ids[0] == "dtd/images/banded/banded_val.jpg"
-    assert val.class_names[val.labels[-1]] == "zigzagged"
+def test_dtd(miniature, agrees) -> None:
+    val = open_set(f"dtd:{miniature('dtd').parent},split=val", "test")
+    # In the order of the list, which is not that of the classes.
+    assert agrees(val, range(47)[::-1], every=5)
+    assert val.sample_ids[-1] == "dtd/images/banded/banded_0001.jpg"
+    assert val.class_names[val.labels[0]] == "zigzagged"
     assert val.templates == ("A surface with a {} texture.",)
 
 
-def test_fgvc_aircraft(tmp_path: Path, write_flat, agrees) -> None:
-    data = tmp_path / "fgvc-aircraft-2013b/data"
+def test_fgvc_aircraft(miniature, agrees) -> None:
     variants = published_spellings("fgvc-aircraft")
-    data.mkdir(parents=True)
-    (data / "variants.txt").write_text("\n".join(variants) + "\n")
+    test = open_set(f"fgvc-aircraft:{miniature('fgvc-aircraft')}", "test")
     # Image numbers say nothing of classes; variants have spaces and slashes.
-    order = list(range(100))[::-1]
-    lines = [f"{1000000 + row} {variants[label]}\n" for row, label in enumerate(order)]
-    (data / "images_variant_test.txt").write_text("".join(lines))
-    for row, label in enumerate(order):
-        write_flat(data / f"images/{1000000 + row}.jpg", label)
-    test = open_set(f"fgvc-aircraft:{tmp_path}", "test")
-    assert agrees(test, order, every=7)
+    assert agrees(test, range(100)[::-1], every=7)
     assert test.class_names[0] == "Boeing 707-320"
     assert test.class_names[variants.index("F-16A/B")] == "F-16A/B"
 
@@ -151,17 +127,9 @@ def test_a_damaged_mat_file_is_refused(flowers102: Path) -> None:
         open_set(f"flowers102:{flowers102}", "test")
 
 
-def test_oxford_pets(tmp_path: Path, write_flat, agrees) -> None:
-    base = tmp_path / "oxford-iiit-pet"
-    breeds = published_spellings("oxford-pets")
-    cats = {breed for breed in breeds if breed[0].isupper()}
-    rows = [f"{b}_100 {label} {1 if b in cats else 2} 1" for label, b in enumerate(breeds, start=1)]
-    (base / "annotations").mkdir(parents=True)
-    (base / "annotations/test.txt").write_text("\n".join(rows) + "\n")
-    for label, breed in enumerate(breeds):
-        write_flat(base / f"images/{breed}_100.jpg", label)
-    test = open_set(f"oxford-pets:{tmp_path}", "test")
-    assert agrees(test, range(37), every=4)
+def test_oxford_pets(miniature, agrees) -> None:
+    test = open_set(f"oxford-pets:{miniature('oxford-pets').parent}", "test")
+    assert agrees(test, range(37)[::-1], every=4)
     assert test.class_names[1].lower() == "american bulldog"
     assert test.templates == ("A photo of a {}, a type of pet.",)
 
@@ -196,19 +164,8 @@ def test_a_car_of_no_class_is_refused(tmp_path: Path, write_flat) -> None:
 
 
 @pytest.fixture
-def sun397(tmp_path: Path, write_flat) -> Path:
-    base = tmp_path / "SUN397"
-    classes = []
-    for label, spelling in enumerate(published_spellings("sun397")):
-        words, _, last = spelling.rpartition(" ")
-        inner = last in ("indoor", "outdoor", "interior", "exterior")
-        folder = f"{words.replace(' ', '_')}/{last}" if inner else spelling.replace(" ", "_")
-        classes.append(f"/{spelling[0]}/{folder}")
-        # The second class has its files written first: the order of the disk is not the labels'.
-        for number in range(2):
-            write_flat(base / classes[-1][1:] / f"sun_{number}abc.jpg", label)
-    (base / "ClassName.txt").write_text("\n".join(classes) + "\n")
-    return base
+def sun397(miniature) -> Path:
+    return miniature("sun397", 2)
 
 
 def test_sun397(sun397: Path, agrees) -> None:
@@ -222,7 +179,7 @@ def test_sun397(sun397: Path, agrees) -> None:
     }
     assert agrees(everything, [expected[path] for path in everything.sample_ids], every=61)
     names = dict(zip(everything.sample_ids, everything.labels, strict=True))
-    indoor = everything.class_names[names["a/apse/indoor/sun_0abc.jpg"]]
+    indoor = everything.class_names[names["a/apse/indoor/sun_1abc.jpg"]]
     assert indoor == "apse indoor"
     train, test = (open_set(f"sun397:{sun397.parent},split={s}", "test") for s in ("train", "test"))
     assert sorted([*train.sample_ids, *test.sample_ids]) == list(everything.sample_ids)

@@ -13,6 +13,10 @@ import yaml
 if TYPE_CHECKING:
     from zsrobust.data.image_set import ImageSet
 
+MINIATURE = "MINIATURE.txt"
+"""File in the own folder of a set that ``miniature`` wrote."""
+SYNTHETIC = "synthetic images in miniature, no results"
+
 
 @dataclass(frozen=True)
 class PublishedSet:
@@ -122,11 +126,19 @@ def paper_sets() -> tuple[PublishedSet, ...]:
     return tuple(published_groups()["paper16"].values())
 
 
+def synthetic(kind: str, path: Path) -> tuple[str, ...]:
+    """A note where the set at or below ``path`` is one that ``miniature`` wrote."""
+    folder = published_sets()[kind].locate(path)
+    return (f"{kind}: {SYNTHETIC}",) if folder and (folder / MINIATURE).is_file() else ()
+
+
 def shortfall(images: ImageSet) -> str:
     """In how many images the split of a published set differs from the published one, in a line.
 
-    Empty where it does not, and for a set of one's own.
+    Empty where it does not, for a set of one's own, and for one that is synthetic.
     """
+    if any(SYNTHETIC in note for note in images.notes):
+        return ""
     known = published_sets().get(images.origin)
     published = known.counts.get(images.split) if known else None
     if published in (None, len(images)):
