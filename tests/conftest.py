@@ -12,10 +12,14 @@ import pytest
 import torch
 from open_clip.push_to_hf_hub import save_for_hf
 from PIL import Image
+from tests.loopback_hub import LoopbackHub
 from torch import nn
 
+from zsrobust.models import hub as hub_files
 from zsrobust.models import text_side
 from zsrobust.models.zero_shot import ZeroShotClassifier
+
+ANSWERS = hub_files._answers
 
 COLOURS = {
     **{"red": (210, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 210)},
@@ -71,6 +75,16 @@ def small_clip(tmp_path_factory):
             model.visual.proj.mul_(3)
         save_for_hf(model, CLIPTokenizer(), SMALL_CLIP, str(folder), True)
     return f"local-dir:{folder}"
+
+
+@pytest.fixture
+def loopback_hub(tmp_path, monkeypatch):
+    """A hub on this machine, which huggingface_hub and this package ask here, without waiting."""
+    with LoopbackHub(tmp_path / "hub") as hub:
+        hub.use(monkeypatch, tmp_path / "hub-cache")
+        monkeypatch.setattr(hub_files, "_answers", ANSWERS)
+        monkeypatch.setattr("time.sleep", lambda seconds: None)
+        yield hub
 
 
 @pytest.fixture

@@ -1,16 +1,12 @@
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from urllib.parse import unquote
 
 import pytest
 import torch
 from huggingface_hub import constants
+from tests.loopback_hub import Fault
 from torch.nn import functional as F
 
 from zsrobust.export.checks import random_images, to_pixels
-from zsrobust.models import hub
 from zsrobust.models.loading import load
 from zsrobust.models.names import check_name
 from zsrobust.models.weights import save_model
@@ -201,66 +197,13 @@ def test_what_users_write_first_is_answered_with_the_name(saved):
 
 
 @pytest.fixture
-def served(saved, tmp_path, monkeypatch):
+def served(saved, loopback_hub):
     """A hub on loopback with the repository me/clip and a gated one; what it is asked."""
     folder, model = saved()
-    asked = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def answer(self, body):
-            path = unquote(self.path)
-            asked.append(path)
-            if "me/gated" in path:
-                return self.send(403, b"", {"X-Error-Code": "GatedRepo"})
-            if "me/clip" not in path:
-                return self.send(404, b"", {"X-Error-Code": "RepoNotFound"})
-            if path.startswith("/api"):
-                files = [
-                    {"type": "file", "path": one.name, "size": one.stat().st_size, "oid": one.name}
-                    for one in folder.iterdir()
-                ]
-                siblings = [{"rfilename": file["path"]} for file in files]
-                about = {"id": "me/clip", "sha": "0" * 40, "siblings": siblings}
-                if "/tree/" in path:
-                    about = files
-                return self.send(200, json.dumps(about).encode(), {})
-            file = folder / Path(path).name
-            if not file.is_file():
-                return self.send(404, b"", {"X-Error-Code": "EntryNotFound"})
-            about = {"ETag": f'"{file.name}"', "X-Repo-Commit": "0" * 40}
-            return self.send(200, file.read_bytes(), about, body)
-
-        def send(self, status, content, headers, body=True):
-            self.send_response(status)
-            for key, value in {**headers, "Content-Length": str(len(content))}.items():
-                self.send_header(key, value)
-            self.end_headers()
-            if body:
-                self.wfile.write(content)
-
-        def do_GET(self):
-            self.answer(body=True)
-
-        def do_HEAD(self):
-            self.answer(body=False)
-
-        def log_message(self, *_): ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    address = f"http://127.0.0.1:{server.server_port}"
-    monkeypatch.setattr(constants, "ENDPOINT", address)
-    monkeypatch.setattr(
-        constants,
-        "HUGGINGFACE_CO_URL_TEMPLATE",
-        address + "/{repo_id}/resolve/{revision}/{filename}",
-    )
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(hub, "_answers", lambda url: True)
-    yield folder, model, asked
-    server.shutdown()
-    server.server_close()
+    (loopback_hub.root / "me").mkdir(parents=True)
+    (loopback_hub.root / "me" / "clip").symlink_to(folder)
+    loopback_hub.faults.append(Fault("me/gated", 403, "GatedRepo"))
+    return folder, model, loopback_hub.asked
 
 
 def test_a_repository_is_downloaded_once(served):
@@ -284,7 +227,7 @@ def test_another_type_is_refused_before_its_weights_come(served):
     (folder / "config.json").write_text('{"model_type": "blip"}')
     with pytest.raises(RequestError, match="is a model of type blip"):
         load("transformers:me/clip")
-    assert not [path for path in asked if "safetensors" in path]
+    assert not [one for one in asked if "safetensors" in one.path]
 
 
 def test_a_gate_and_a_missing_repository_are_said(served):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import re
 import zipfile
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
@@ -15,13 +16,20 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from zsrobust.models import hub
 from zsrobust.models.clip import CLIPModel
+from zsrobust.models.names import HF_HUB, is_remote
 from zsrobust.models.open_clip_text import OpenCLIPText
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.progress import Steps
 
 # Where scripts put the weights, the image encoder's own first.
-ENVELOPES = ("vision_encoder_state_dict", "model_state_dict", "state_dict", "model")
+ENVELOPES = (
+    *("vision_encoder_state_dict", "partial_state_dict"),
+    *("model_state_dict", "state_dict", "model"),
+)
+# Those of scripts that began as TeCoA's; the second is AdvFLYP's.
+TECOA_STYLE = ENVELOPES[:2]
 # In a TeCoA-style file written here: how images are prepared.
 PROTOCOL = "preprocessing"
 # TeCoA's visual prompts, which are saved with the image encoder's weights.
@@ -66,7 +74,7 @@ def load_foreign(
             not fit BASE tensor for tensor, or its text side holds nan or infinite weights.
     """
     base, _, file = name.partition("@")
-    path = Path(file)
+    path = _downloaded(name, file) if is_remote(file) else Path(file)
     content = _read(path)
     tensors = _state_dict(path, content)
     model = load(base)
@@ -99,11 +107,25 @@ def load_foreign(
     return replace(
         model,
         name=name,
-        source=f"{model.source}@{path.resolve()}",
+        source=f"{model.source}@{file if is_remote(file) else path.resolve()}",
         method="original",
         text=model.text.with_weights(rest),
         logit_scale=scale,
     )
+
+
+def _downloaded(name: str, file: str) -> Path:
+    """A checkpoint on the hub or at another address; where that holds a SHA-256 it is checked."""
+    what = f"the weights of {name}"
+    if not file.startswith(HF_HUB):
+        known = re.search(r"/([0-9a-f]{64})/", file)
+        return hub.fetch_address(file, what, known[1] if known else "")
+    organisation, _, rest = file.removeprefix(HF_HUB).partition("/")
+    repository, _, inside = rest.partition("/")
+    if not inside:
+        raise RequestError(f"{name}: write hf-hub:ORG/NAME/FILE for a checkpoint on the hub")
+    place = f"{organisation}/{repository}"
+    return Path(hub.fetch(lambda: hub.first_file(place, inside), what, place))
 
 
 def _read(path: Path) -> Any:
@@ -213,7 +235,7 @@ def _state_dict(path: Path, content: Any) -> dict[str, Tensor]:
         raise RequestError(f"{path} holds a {type(content).__name__}, no dictionary of tensors")
     envelope = next((key for key in ENVELOPES if isinstance(content.get(key), Mapping)), None)
     inner = content if envelope is None else content[envelope]
-    if envelope == ENVELOPES[0]:
+    if envelope in TECOA_STYLE:
         _refuse_prompts(path, content)
     if not inner or not all(isinstance(value, Tensor) for value in inner.values()):
         raise RequestError(
@@ -236,7 +258,7 @@ def _state_dict(path: Path, content: Any) -> dict[str, Tensor]:
 
 def _protocol(path: Path, content: Mapping[str, Any]) -> str | None:
     """How images are prepared for the weights in a TeCoA-style file; None for any other file."""
-    if not isinstance(content.get(ENVELOPES[0]), Mapping):
+    if not any(isinstance(content.get(key), Mapping) for key in TECOA_STYLE):
         return None
     named = content.get(PROTOCOL)
     if named is not None:

@@ -23,7 +23,7 @@ from zsrobust.utils.validation import nearest
 
 PHOTO_LITE = "photo-lite"
 WITHOUT_TINY_IMAGENET = "photo-lite/without-tiny-imagenet"
-LOCAL_DIR, TRANSFORMERS = "local-dir:", "transformers:"
+LOCAL_DIR, TRANSFORMERS, HF_HUB = "local-dir:", "transformers:", "hf-hub:"
 WRITTEN = (
     "ARCH/TAG (as ViT-B-32/openai), ARCH/random, hf-hub:ORG/NAME or local-dir:FOLDER in "
     "open_clip's format, transformers:ORG/NAME or transformers:FOLDER, glyph-clip, "
@@ -67,7 +67,7 @@ def check_name(name: str) -> None:
         check_name(form.arguments[0])
     elif is_foreign(name):
         base, _, file = name.partition("@")
-        if not Path(file).is_file():
+        if not is_remote(file) and not Path(file).is_file():
             raise RequestError(f"model {name!r}: there is no file {file}")
         check_name(base)
     elif name.startswith(LOCAL_DIR):
@@ -91,6 +91,11 @@ def loader_word(name: str) -> str:
 def is_foreign(name: str) -> bool:
     """Whether ``name`` is ``BASE@FILE``; a folder's own name may hold an @ too."""
     return "@" in name and not Path(split_scheme(name)[1]).is_dir()
+
+
+def is_remote(file: str) -> bool:
+    """Whether FILE of ``BASE@FILE`` is on the hub, ``hf-hub:ORG/NAME/FILE``, or an address."""
+    return file.startswith((HF_HUB, "http://", "https://"))
 
 
 def short_names(models: Sequence[str]) -> dict[str, str]:

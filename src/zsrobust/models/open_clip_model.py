@@ -69,13 +69,13 @@ def load_hub(name: str) -> CLIPModel:
     Raises:
         RequestError: if the repository cannot be had, or is not in that format.
     """
-    from open_clip.factory import download_pretrained_from_hf
+    from open_clip.constants import HF_CONFIG_NAME, HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
 
     repository = name.removeprefix("hf-hub:")
     files = hub.fetch(
         lambda: (
-            download_pretrained_from_hf(repository, filename="open_clip_config.json"),
-            download_pretrained_from_hf(repository),
+            hub.first_file(repository, HF_CONFIG_NAME),
+            hub.first_file(repository, HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME),
         ),
         f"the configuration and weights of {name}",
         repository,
@@ -138,10 +138,23 @@ def _tags(architecture: str) -> str:
 def _weights_file(name: str, weights: dict[str, Any]) -> str:
     from open_clip.factory import download_pretrained
 
-    # Old tags have a plain address and no repository.
-    source = "/".join(weights.get("hf_hub", "").split("/")[:2]) or weights["url"]
-    file: str = hub.fetch(lambda: download_pretrained(weights), f"the weights of {name}", source)
-    return file
+    what = f"the weights of {name}"
+    if not (place := weights.get("hf_hub")):
+        # Old tags have a plain address and no repository.
+        return hub.fetch(lambda: str(download_pretrained(weights)), what, weights["url"])
+    repository, _, file = place.rpartition("/")
+    names = _names_of_weights(file)
+    return hub.fetch(lambda: hub.first_file(repository, *names), what, repository)
+
+
+def _names_of_weights(file: str) -> list[str]:
+    """What open_clip looks for where a tag names ``file``, or none: safetensors first."""
+    from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
+
+    if file in ("", HF_WEIGHTS_NAME):
+        return [HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME]
+    stem, _, ending = file.rpartition(".")
+    return [f"{stem}.safetensors", file] if ending in ("bin", "pth") else [file]
 
 
 def _load_described(name: str, config_file: Path) -> CLIPModel:
