@@ -131,7 +131,7 @@ def _wrong_folders() -> Iterator[list[str]]:
     yield [*FINETUNE, "--out", "run", "--seed", "1"]
     yield ["export", "glyph-clip", "--to", "onnx", "--out", "full"]
     yield from ([command, "none", "none"] for command in ("compare", "seeds", "report", "push"))
-    yield from ([command, "none"] for command in ("leaderboard", "rerun"))
+    yield from ([command, "none"] for command in ("leaderboard", "rerun", "bundle", "verify"))
     yield ["reproduce", "photos", "none"]
     yield from (["demo", "--photos", folder] for folder in ("none", "empty"))
     yield ["demo", "--out", "full"]

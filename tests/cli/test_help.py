@@ -82,6 +82,8 @@ FOLDERS = {
     "seeds": [],
     "report": [],
     "leaderboard": [],
+    "bundle": [],
+    "verify": [],
     "rerun": [],
     "export": ["--to", "tecoa"],
     "push": ["me/model"],

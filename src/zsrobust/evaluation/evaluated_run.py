@@ -73,7 +73,7 @@ class EvaluatedRun:
         Raises:
             RequestError: if they are not as many as the row counts.
         """
-        part = self._outcomes(row)
+        part = self.columns(row)
         keys = ("label", "clean_prediction", "adversarial_prediction")
         labels, clean, after = (np.array(part[key], dtype=np.int64) for key in keys)
         return part["sample_id"], labels, clean, after
@@ -98,7 +98,7 @@ class EvaluatedRun:
         Raises:
             RequestError: if the outcomes are not those of the rows.
         """
-        found = [self._outcomes(row) for row in rows]
+        found = [self.columns(row) for row in rows]
         sampling = rows[0].sampling
         assert sampling is not None
         parts = list(sampling.tested)
@@ -124,8 +124,12 @@ class EvaluatedRun:
             strata.append(Stratum(pattern, len(places), tested, fell_at[:, places[: tested[0]]]))
         return tuple(strata)
 
-    def _outcomes(self, row: Row) -> dict[str, list[Any]]:
-        """The columns of the N samples behind ``row``, in order of their ids."""
+    def columns(self, row: Row) -> dict[str, list[Any]]:
+        """The columns of the N samples behind ``row``, in order of their ids.
+
+        Raises:
+            RequestError: if they are not as many as the row counts.
+        """
         keys = ("model", "dataset", "split", "attack", "eps", "key")
         fits = reduce(and_, (pc.field(key) == getattr(row, key) for key in keys))
         part: dict[str, list[Any]] = self.outcomes.filter(fits).sort_by("sample_id").to_pydict()

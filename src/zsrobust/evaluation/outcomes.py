@@ -127,6 +127,21 @@ class Draw:
     parts: list[int]
 
 
+COLUMNS: dict[str, pa.DataType] = {
+    **dict.fromkeys(("model", "dataset", "split", "attack"), pa.string()),
+    "eps": pa.float64(),
+    "sample_id": pa.string(),
+    **{"label": pa.int64(), "clean_prediction": pa.int64()},
+    **{"clean_loss": pa.float64(), "clean_margin": pa.float64()},
+    "adversarial_prediction": pa.int64(),
+    **{"adversarial_loss": pa.float64(), "adversarial_margin": pa.float64()},
+    "fell_to": pa.string(),
+    **{"stratum": pa.int32(), "drawn_parts": pa.int32()},
+    "key": pa.string(),
+}
+"""Of ``outcomes.parquet``, one line a sample, attack and model."""
+
+
 def table(row: Row, clean: Outcomes, after: Outcomes, draw: Draw | None = None) -> pa.Table:
     """The rows of ``outcomes.parquet`` behind one row of the results."""
     same = {key: getattr(row, key) for key in ("model", "dataset", "split", "attack", "eps")}
@@ -143,8 +158,9 @@ def table(row: Row, clean: Outcomes, after: Outcomes, draw: Draw | None = None) 
             "adversarial_loss": after.losses,
             "adversarial_margin": after.margins,
             "fell_to": after.fell_to,
-            "stratum": pa.array(draw.stratum if draw else nothing, pa.int32()),
-            "drawn_parts": pa.array(draw.parts if draw else nothing, pa.int32()),
+            "stratum": draw.stratum if draw else nothing,
+            "drawn_parts": draw.parts if draw else nothing,
             "key": [row.key] * row.n,
-        }
+        },
+        schema=pa.schema(list(COLUMNS.items())),
     )

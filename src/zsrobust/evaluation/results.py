@@ -339,6 +339,25 @@ class Results(RowTable[Row]):
         write_text(path, json.dumps(self.as_dict(), indent=1) + "\n")
 
     @classmethod
+    def of_plain(cls, content: dict[str, Any]) -> Results:
+        """From the types of JSON.
+
+        Raises:
+            KeyError, TypeError, AttributeError: if something is missing or of another type.
+        """
+        return cls(
+            content["protocol"],
+            content["environment"],
+            [Row.of_plain(row) for row in content["results"]],
+            _findings(content["findings"]),
+            [
+                SanityReport(**{**report, "findings": _findings(report["findings"])})
+                for report in content["sanity"]
+            ],
+            [BlackBoxProbe.of_plain(probe) for probe in content["probes"]],
+        )
+
+    @classmethod
     def read(cls, path: Path) -> Results:
         """Read ``results.json``.
 
@@ -349,17 +368,7 @@ class Results(RowTable[Row]):
             content = json.loads(path.read_text(encoding="utf-8"))
             if content["schema"] != SCHEMA:
                 raise RequestError(f"{path} has schema {content['schema']}: this reads {SCHEMA}")
-            return cls(
-                content["protocol"],
-                content["environment"],
-                [Row.of_plain(row) for row in content["results"]],
-                _findings(content["findings"]),
-                [
-                    SanityReport(**{**report, "findings": _findings(report["findings"])})
-                    for report in content["sanity"]
-                ],
-                [BlackBoxProbe.of_plain(probe) for probe in content["probes"]],
-            )
+            return cls.of_plain(content)
         except FileNotFoundError:
             raise RequestError(
                 f"{path.parent} has no {path.name}: name the folder of a finished zsrobust evaluate"

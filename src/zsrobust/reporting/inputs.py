@@ -28,23 +28,27 @@ from zsrobust.utils.errors import RequestError
 from zsrobust.utils.files import as_argument
 
 RESULTS, GALLERY, DEMO = "results.json", "gallery.npz", "demo.json"
+ENTRY, ENTRY_FORMAT = ".entry.json", 1
+"""How the names of a leaderboard's entries end, and the format of their content."""
 CURVES = ("total", "clean_acc", "adversarial_acc", "robust_acc")
 """What is drawn of the lines of ``metrics.jsonl``."""
 
 
 @dataclass(frozen=True)
 class EvaluationRun:
-    """A run folder of ``evaluate``.
+    """A run folder of ``evaluate``, or an entry of a leaderboard.
 
     Attributes:
         folder: where it lies, as it was named.
         results: what ``results.json`` holds.
         request: what ``config.yaml`` holds; empty where the file is not there.
+        verified: of an entry, the bundle that it came in and what was asked of the model.
     """
 
     folder: Path
     results: Results
     request: dict[str, Any]
+    verified: str = ""
 
 
 @dataclass(frozen=True)
@@ -118,18 +122,20 @@ def _command(demo: Path) -> str:
 
 def _read(folder: Path, found: Inputs) -> None:
     """Add what one folder holds to ``found``."""
-    something = False
+    entries = read_entries(folder)
+    found.evaluations.extend(entries)
+    something = bool(entries)
     if (folder / RESULTS).exists():
         results = Results.read(folder / RESULTS)
-        _require_whole(folder / RESULTS, results)
-        found.evaluations.append(EvaluationRun(folder, results, _request(folder)))
+        require_whole(folder / RESULTS, results)
+        found.evaluations.append(EvaluationRun(folder, results, read_request(folder)))
         something = True
     if (folder / "model" / CARD).exists():
         moved = read_moved(folder)
         metrics = read_metrics(folder / "metrics.jsonl")
         _require_numbers(folder / "metrics.jsonl", metrics)
         card = read_card(folder / "model" / CARD)
-        found.trainings.append(TrainingRun(folder, card, metrics, moved, _request(folder)))
+        found.trainings.append(TrainingRun(folder, card, metrics, moved, read_request(folder)))
         something = True
     if (folder / GALLERY).exists():
         gallery = Gallery.read(folder / GALLERY)
@@ -145,7 +151,36 @@ def _read(folder: Path, found: Inputs) -> None:
         )
 
 
-def _request(folder: Path) -> dict[str, Any]:
+def read_entries(folder: Path) -> list[EvaluationRun]:
+    """The entries of a leaderboard in ``folder``, by name; none where there are none.
+
+    Raises:
+        RequestError: if one is damaged, or of another format.
+    """
+    entries = []
+    for path in sorted(folder.glob(f"*{ENTRY}")):
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content["entry"] != ENTRY_FORMAT:
+                raise RequestError(
+                    f"{path} has format {content['entry']}: this reads {ENTRY_FORMAT}"
+                )
+            results, request = Results.of_plain(content["results"]), dict(content["request"])
+            asked = content["rechecked"] or "the model was not asked again"
+            verified = f"bundle {content['bundle'][:16]}; {asked}"
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RequestError(f"{path} is damaged: {error}") from None
+        require_whole(path, results)
+        entries.append(EvaluationRun(path, results, request, verified))
+    return entries
+
+
+def read_request(folder: Path) -> dict[str, Any]:
+    """What ``config.yaml`` of a run folder holds; empty where it is not there.
+
+    Raises:
+        RequestError: if it is damaged.
+    """
     path = folder / CONFIG
     try:
         request = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -158,7 +193,7 @@ def _request(folder: Path) -> dict[str, Any]:
     return request
 
 
-def _require_whole(path: Path, results: Results) -> None:
+def require_whole(path: Path, results: Results) -> None:
     """Refuse results whose rows and protocol do not fit together.
 
     Raises:

@@ -16,7 +16,7 @@ from zsrobust.evaluation.checks.collapse import collapse_warnings
 from zsrobust.evaluation.comparison.merge import ModelResults, merge_results, split_by_model
 from zsrobust.evaluation.comparison.protocol import attack_of
 from zsrobust.evaluation.comparison.published import Published, load_published
-from zsrobust.evaluation.results import Results, Row
+from zsrobust.evaluation.results import Results, Row, failed
 from zsrobust.reporting.commands import command_after, evaluate_command
 from zsrobust.reporting.figures.series import Place, Point, Series, accuracy_series, main_average
 from zsrobust.reporting.html.page import LEADERBOARD, rendered, require_ours
@@ -234,8 +234,12 @@ def _details(
         yield "sets", ", ".join(sets)
         attacks = (describe_attack(attack_of(part.results, row)) for row in part.rows)
         yield "attack", " / ".join(dict.fromkeys(attacks))
-        for line in collapse_warnings(part.results, [part.model]):
+        failures = (finding.sentence for finding in failed(part.results.findings))
+        of_model = [sentence for sentence in failures if sentence.startswith(part.model)]
+        for line in dict.fromkeys([*collapse_warnings(part.results, [part.model]), *of_model]):
             yield "warning", line
+        if run.verified:
+            yield "verified from", run.verified
         yield "seed of the evaluation", str(part.results.protocol["seed"])
         yield "versions", ", ".join(f"{k} {v}" for k, v in part.results.environment.items())
         if run.request:

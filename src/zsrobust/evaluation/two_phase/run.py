@@ -74,28 +74,43 @@ class SampledCell:
 
     def row(self, row: Row) -> Row:
         """``row`` of the counts, with the estimate."""
-        found = estimate(self.strata, row.n, (None, self.model))
-        below, above = found.distances(self.sampling.interval == "population")
-        standing = sum(s.size for s in self.strata if s.stands[self.model]) / row.n
-        after_part = {self.parts[0]: standing}
-        for number, name in enumerate(self.parts[1:]):
-            standing -= self._lost(number) / row.n
-            after_part[name] = max(standing, 0.0)
-        return replace(
-            row,
-            robust_acc=found.value,
-            ci95_robust=(found.value - below, found.value + above),
-            after_part=after_part,
-            sampling=self.sampling,
+        return with_estimate(
+            replace(row, sampling=self.sampling), self.strata, self.model, self.parts
         )
 
-    def _lost(self, part: int) -> float:
-        """How many samples of the set are estimated to fall to a later part."""
-        lost = 0.0
-        for stratum in self.strata:
-            fallen, _ = count_falls(stratum, (None, self.model), range(part, part + 1))
-            lost += (fallen or 0.0) * stratum.size / stratum.tested[part]
-        return lost
+
+def with_estimate(row: Row, strata: Sequence[Stratum], model: int, parts: Sequence[str]) -> Row:
+    """``row`` of the counts and with ``sampling``, with the estimated accuracy under an ensemble.
+
+    Args:
+        row: of one model on one data set.
+        strata: what was found there of all models that samples were drawn for.
+        model: its place among them.
+        parts: names of the ensemble's parts.
+    """
+    assert row.sampling is not None
+    found = estimate(strata, row.n, (None, model))
+    below, above = found.distances(row.sampling.interval == "population")
+    standing = sum(stratum.size for stratum in strata if stratum.stands[model]) / row.n
+    after_part = {parts[0]: standing}
+    for number, name in enumerate(parts[1:]):
+        standing -= _lost(strata, model, number) / row.n
+        after_part[name] = max(standing, 0.0)
+    return replace(
+        row,
+        robust_acc=found.value,
+        ci95_robust=(found.value - below, found.value + above),
+        after_part=after_part,
+    )
+
+
+def _lost(strata: Sequence[Stratum], model: int, part: int) -> float:
+    """How many samples of the set are estimated to fall to a later part."""
+    lost = 0.0
+    for stratum in strata:
+        fallen, _ = count_falls(stratum, (None, model), range(part, part + 1))
+        lost += (fallen or 0.0) * stratum.size / stratum.tested[part]
+    return lost
 
 
 def run_in_two_phases(
