@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from zsrobust.data.published.sets import PublishedSet, published_groups
+from zsrobust.models.zoo import RADII, ZOO, entries
 from zsrobust.objectives import OBJECTIVES
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -26,8 +27,8 @@ def with_tables(page: str) -> str:
 
 
 def table(name: str) -> str:
-    """``methods``, ``coverage``, or a group of published sets, in Markdown."""
-    made = {"methods": methods, "coverage": coverage}.get(name)
+    """``methods``, ``coverage``, ``zoo``, or a group of published sets, in Markdown."""
+    made = {"methods": methods, "coverage": coverage, "zoo": zoo}.get(name)
     return made() if made else sets(published_groups()[name].values())
 
 
@@ -62,6 +63,21 @@ def methods() -> str:
         paper = f"[{kind.arxiv}](https://arxiv.org/abs/{kind.arxiv})" if kind.arxiv else ""
         lines.append(f"| `{name}` | {kind.title} | {loss} | {paper} |")
     return "\n".join(lines)
+
+
+def zoo() -> str:
+    """A row for each public robust model."""
+    head = ("`--model`", "architecture", "method", "eps", "licence", "paper", "clean", *RADII)
+    lines = [head, ["---"] * 6 + ["--:"] * (len(head) - 6)]
+    for one in entries().values():
+        if one.name.startswith(ZOO):
+            facts = (one.architecture, one.method, one.eps, one.licence, _papers(one.paper))
+            lines.append((f"[`{one.name}`]({one.card})", *facts, *one.claimed))
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _papers(text: str) -> str:
+    return re.sub(r"arXiv:([\d.]+)", r"[\1](https://arxiv.org/abs/\1)", text)
 
 
 def _code(text: str) -> str:

@@ -66,6 +66,10 @@ def test_licences_that_are_known_and_those_that_are_not():
     assert unknown.spdx == ""
     assert "https://huggingface.co/laion/CLIP-ViT-B-32-laion2B-s34B-b79K" in unknown.text
     assert "huggingface.co/org/name" in licence_of("hf-hub:org/name").text
+    zoo = licence_of("zoo:delta-clip-vit-l-14")
+    assert "CC-BY-4.0" in zoo.text
+    assert "zw123/delta_clip_l14_224" in zoo.text
+    assert "huggingface.co/org/name" in licence_of("ViT-B-32/laion@hf-hub:org/name/f.pt").text
     assert licence_of("local-dir:/x").spdx == licence_of("ViT-B-32/openai@f.pt").spdx == ""
 
 

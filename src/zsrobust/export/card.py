@@ -22,6 +22,7 @@ from zsrobust.evaluation.results import Results
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.names import LOCAL_DIR, split_scheme
 from zsrobust.models.weights import fingerprint
+from zsrobust.models.zoo import ZOO, entry_of
 from zsrobust.reporting.tables import accuracy_table
 from zsrobust.training.record import settings_of
 from zsrobust.utils.errors import RequestError
@@ -137,13 +138,14 @@ def results_of(model: CLIPModel, run: Path) -> Results:
 def card_text(card: Card) -> str:
     """The card in Markdown, with the front matter that the hub reads."""
     model = card.model
-    licence = licence_of(model.source)
+    of_zoo = model.name.startswith(ZOO)
+    licence = licence_of(model.name if of_zoo else model.source)
     about = ModelCardData(
         license=licence.spdx or "other",
         tags=["clip", "adversarial-robustness", "zero-shot-image-classification", "zsrobust"],
         pipeline_tag="zero-shot-image-classification",
         library_name=card.library or None,
-        base_model=_hub_name(model.source) or None,
+        base_model=_hub_name(model.name if of_zoo else model.source) or None,
     )
     method, settings = escaped(model.method), training_settings(model)
     text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True) if settings else ""
@@ -258,6 +260,9 @@ def licence_of(source: str) -> Licence:
     """The licence of ``source``, a name that ``zsrobust.load`` takes."""
     if source == "glyph-clip":
         return Licence(MIT_NAME, "glyph-clip, like ZSRobust, is under the MIT licence.")
+    if source.startswith(ZOO):
+        entry = entry_of(source)
+        return Licence("", f"That of {source}: {entry.licence}; see {entry.card}.")
     if source.endswith("/random"):
         return Licence(MIT_NAME, "Its source has random weights, which nobody trained.")
     if source.endswith("/openai"):
@@ -285,7 +290,11 @@ def _page(source: str) -> str:
 
 def _hub_name(source: str) -> str:
     """The repository of a source on the hub; empty where it has none in its name."""
-    scheme, _, repository = source.partition(":")
+    if source.startswith(ZOO):
+        source = entry_of(source).load
+    # Of BASE@hf-hub:ORG/NAME/FILE, the repository of the file.
+    scheme, _, repository = source.rpartition("@")[2].partition(":")
+    repository = "/".join(repository.split("/")[:2])
     on_hub = scheme in ("hf-hub", "transformers") and not Path(repository).is_absolute()
     return repository if on_hub else ""
 

@@ -18,6 +18,7 @@ from zsrobust.models.foreign import load_foreign
 from zsrobust.models.name_forms import read_form
 from zsrobust.models.names import (
     FORMS,
+    HF_HUB,
     LOADERS,
     LOCAL_DIR,
     PACKAGED,
@@ -30,6 +31,7 @@ from zsrobust.models.names import (
 )
 from zsrobust.models.robust import ROBUST, load_robust
 from zsrobust.models.weights import load_model_folder
+from zsrobust.models.zoo import ZOO, load_zoo
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.files import as_argument, is_folder
 
@@ -48,10 +50,11 @@ def load(
             ``hf-hub:ORG/NAME``, ``local-dir:FOLDER``, ``transformers:ORG/NAME`` or
             ``transformers:FOLDER``, ``glyph-clip``, ``glyph-clip-robust``,
             ``photo-lite``, ``photo-lite/without-tiny-imagenet``,
-            ``photo-lite-robust``, ``BASE@FILE`` (any of these with the image encoder of another
-            project's checkpoint file), a model folder of this package, a run folder with one in
-            ``model/``, ``ttc(MODEL)``, any of them defended, or ``wise(MODEL, ALPHA)``, a
-            fine-tuned one partway from its original.
+            ``photo-lite-robust``, ``zoo:NAME`` (a public robust CLIP of ``zoo.yaml``),
+            ``BASE@FILE`` (any of these with the image encoder of another project's checkpoint: a
+            file here, ``hf-hub:ORG/NAME/FILE`` or an address), a model folder of this package, a
+            run folder with one in ``model/``, ``ttc(MODEL)``, any of them defended, or
+            ``wise(MODEL, ALPHA)``, a fine-tuned one partway from its original.
         preprocessing: a protocol of ``protocols.PROTOCOLS`` instead of the model's own.
         device: where the image encoder goes.
 
@@ -66,6 +69,8 @@ def load(
         make = resolve_name(FORMS[form.word])
         made: CLIPModel = make(form, partial(load, preprocessing=preprocessing, device=device))
         return made
+    if name.startswith(ZOO):
+        return load_zoo(name, partial(load, device=device), preprocessing)
     known = LOADERS.get(loader_word(name))
     loader = resolve_name(known) if known else open_clip_model.load_tagged
     if is_foreign(name):
@@ -101,7 +106,7 @@ def folder_name(folder: Path) -> str:
 
 def _is_published(name: str) -> bool:
     """Whether ``name`` is that of a published model, of which some are not available here."""
-    if name in PACKAGED or name.startswith(("hf-hub:", LOCAL_DIR, TRANSFORMERS)):
+    if name in PACKAGED or name.startswith((HF_HUB, LOCAL_DIR, TRANSFORMERS, ZOO)):
         return True
     try:
         open_clip_model.split_name(name)

@@ -16,6 +16,7 @@ from pathlib import Path
 from zsrobust.models.card import CARD
 from zsrobust.models.name_forms import read_form
 from zsrobust.models.robust import ROBUST
+from zsrobust.models.zoo import ZOO, entries, entry_of
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.extras import require_installed
 from zsrobust.utils.files import as_argument, is_folder, local_path, near_folder
@@ -27,8 +28,8 @@ LOCAL_DIR, TRANSFORMERS, HF_HUB = "local-dir:", "transformers:", "hf-hub:"
 WRITTEN = (
     "ARCH/TAG (as ViT-B-32/openai), ARCH/random, hf-hub:ORG/NAME or local-dir:FOLDER in "
     "open_clip's format, transformers:ORG/NAME or transformers:FOLDER, glyph-clip, "
-    "glyph-clip-robust, photo-lite, photo-lite-robust, BASE@FILE for a checkpoint file, the folder "
-    "of a fine-tuned model, ttc(MODEL), or wise(MODEL, ALPHA)"
+    "glyph-clip-robust, photo-lite, photo-lite-robust, zoo:NAME, BASE@FILE for a checkpoint file, "
+    "the folder of a fine-tuned model, ttc(MODEL), or wise(MODEL, ALPHA)"
 )
 HUB_NAME = r"[\w-][\w.-]*(/[\w-][\w.-]*)?"
 """A repository's name: the organisation is missing for a few."""
@@ -65,6 +66,8 @@ def check_name(name: str) -> None:
     form = None if in_folder else read_form(name)
     if form and form.word in FORMS:
         check_name(form.arguments[0])
+    elif name.startswith(ZOO):
+        entry_of(name)
     elif is_foreign(name):
         base, _, file = name.partition("@")
         if not is_remote(file) and not Path(file).is_file():
@@ -177,7 +180,7 @@ def unknown_model(name: str) -> RequestError:
             "architecture (ViT-B-32/openai, local-dir:FOLDER)"
         )
     architecture, tag = architecture_of(name), name.rpartition("/")[2]
-    near = nearest(name, PACKAGED)
+    near = f"{ZOO}{name}" if f"{ZOO}{name}" in entries() else nearest(name, PACKAGED)
     if not near and (near := nearest(architecture or name, architectures())) and architecture:
         near += f"/{tag}"
     if near:

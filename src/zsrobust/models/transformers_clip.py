@@ -20,26 +20,31 @@ from zsrobust.models.clip import CLIPModel
 from zsrobust.models.names import TRANSFORMERS, require_clip, transformers_folder
 from zsrobust.models.open_clip_text import OpenCLIPText
 from zsrobust.models.preprocessing import Preprocessing
+from zsrobust.models.protocols import CLIP_MEAN, CLIP_STD, Triple
 from zsrobust.models.transformers_weights import to_open_clip
 from zsrobust.utils.errors import RequestError
+from zsrobust.utils.progress import Steps
 
 SETTINGS = ("*.json", "*.txt")
 # In the order of preference; a repository may hold both.
 WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")
 # Before transformers 4.31 configurations said 2, and the highest token was taken for the end.
 LEGACY_END = 2
+# What a folder with a tokenizer or an image processor has.
+BESIDES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "preprocessor_config.json")
+CLIP_TOKENS = 49408
 
 
 def load_transformers(name: str) -> CLIPModel:
     """Load a CLIP that ``CLIPModel.save_pretrained`` wrote, with its tokenizer and image processor.
 
     The processor's mean and standard deviation are used; photographs are resized as CLIP's are.
+    Weights without tokenizer and processor get CLIP's, if they have CLIP's vocabulary.
 
     Raises:
         RequestError: if transformers is not installed, the folder or repository cannot be had, is
             of another model type, incomplete or damaged, or has what open_clip cannot compute.
     """
-    from transformers import AutoTokenizer, CLIPImageProcessor
     from transformers import CLIPModel as TheirModel
 
     local = transformers_folder(name)
@@ -52,36 +57,21 @@ def load_transformers(name: str) -> CLIPModel:
         raise RequestError(
             f"{name} is not a whole CLIP: {len(missing)} tensors are missing, such as {missing[0]}"
         )
-    with quieted(
-        f"{name} lacks its tokenizer or image processor, which CLIPProcessor.save_pretrained writes"
-    ):
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        # Without a file transformers makes one of three tokens.
-        files = sorted(set(tokenizer.vocab_files_names.values()))
-        if not any((folder / file).is_file() for file in files):
-            raise FileNotFoundError(f"there is none of {', '.join(files)}")
-        processor = CLIPImageProcessor.from_pretrained(folder, local_files_only=True)
+    tokenize, mean, std = _text_and_image_settings(name, folder, theirs.config.text_config)
     config = _open_clip_config(name, theirs.config)
-    context = config["text_cfg"]["context_length"]
-    if len(tokenizer) > theirs.config.text_config.vocab_size:
-        raise RequestError(
-            f"{name}: its tokenizer has {len(tokenizer)} tokens, and its text side "
-            f"{theirs.config.text_config.vocab_size}: save the model's own tokenizer there"
-        )
-    tokenize = TransformersTokenizer(tokenizer, context, _special_tokens(theirs.config.text_config))
-    if not tokenize.is_clips:
+    if isinstance(tokenize, TransformersTokenizer) and not tokenize.is_clips:
         # It lies in the folder of an export, where open_clip looks for it.
         place = local.resolve().name if local else name.removeprefix(TRANSFORMERS)
         config["text_cfg"]["hf_tokenizer_name"] = place
-    return _assemble(name, theirs, config, tokenize, processor, local)
+    return _assemble(name, theirs, config, tokenize, (mean, std), local)
 
 
 def _assemble(
     name: str,
     theirs: Any,
     config: dict[str, Any],
-    tokenize: TransformersTokenizer,
-    processor: Any,
+    tokenize: Any,
+    statistics: tuple[Triple, Triple],
     local: Path | None,
 ) -> CLIPModel:
     from open_clip import CLIP
@@ -98,13 +88,48 @@ def _assemble(
         preprocessing=Preprocessing(
             "clip",
             config["vision_cfg"]["image_size"],
-            mean=tuple(processor.image_mean),
-            std=tuple(processor.image_std),
+            mean=statistics[0],
+            std=statistics[1],
         ),
         logit_scale=model.logit_scale.exp().item(),
         # Where it lies must not depend on where the next command is started.
         source=f"{TRANSFORMERS}{local.resolve()}" if local else name,
     )
+
+
+def _text_and_image_settings(name: str, folder: Path, text: Any) -> tuple[Any, Triple, Triple]:
+    """Tokenizer, mean and standard deviation: the folder's own, or CLIP's where it has neither.
+
+    Fine-tuned CLIPs are often published as weights alone. CLIP's tokenizer is taken for a text side
+    of CLIP's vocabulary only.
+
+    Raises:
+        RequestError: if one of them is missing or damaged.
+    """
+    from open_clip import SimpleTokenizer
+    from transformers import AutoTokenizer, CLIPImageProcessor
+
+    context = text.max_position_embeddings
+    if text.vocab_size == CLIP_TOKENS and not any((folder / file).exists() for file in BESIDES):
+        Steps("", 1).say(f"{name} has no tokenizer and no image processor: CLIP's are used")
+        return SimpleTokenizer(context_length=context), CLIP_MEAN, CLIP_STD
+    with quieted(
+        f"{name} lacks its tokenizer or image processor, which CLIPProcessor.save_pretrained writes"
+    ):
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        # Without a file transformers makes one of three tokens.
+        files = sorted(set(tokenizer.vocab_files_names.values()))
+        if not any((folder / file).is_file() for file in files):
+            raise FileNotFoundError(f"there is none of {', '.join(files)}")
+        processor = CLIPImageProcessor.from_pretrained(folder, local_files_only=True)
+    if len(tokenizer) > text.vocab_size:
+        raise RequestError(
+            f"{name}: its tokenizer has {len(tokenizer)} tokens, and its text side "
+            f"{text.vocab_size}: save the model's own tokenizer there"
+        )
+    tokenize = TransformersTokenizer(tokenizer, context, _special_tokens(text))
+    statistics: tuple[Any, Any] = (tuple(processor.image_mean), tuple(processor.image_std))
+    return tokenize, *statistics
 
 
 class TransformersTokenizer:

@@ -1,9 +1,10 @@
 import csv
+from dataclasses import replace
 from importlib import resources
 
 import pytest
 
-from zsrobust.evaluation.comparison.published import load_published, match_published
+from zsrobust.evaluation.comparison.published import load_means, load_published, match_published
 from zsrobust.evaluation.results import Results, Row
 
 STEPS = {"steps": 10, "step_size": 1 / 255, "random_start": True, "restarts": 1}
@@ -196,3 +197,52 @@ def test_a_test_time_defence_is_a_difference(results):
 def test_a_note_of_the_row_is_passed_on(results):
     told = differences(results(attack="autoattack"), "FARE")
     assert "impossible for one model" in told["note on FARE"]
+
+
+def over_sets(results, names, **changes):
+    """Results on each of the sets, with 1, 2, 3 ... samples right of 200 under attack."""
+    several = results(names[0], **changes)
+    several.rows[:] = [
+        replace(several.rows[0], dataset=name, clean_acc=0.5, robust_acc=number / 200)
+        for number, name in enumerate(names, 1)
+    ]
+    return several
+
+
+def means(found):
+    return [one for one in found if one.ours.dataset.startswith("average of ")]
+
+
+def test_an_average_is_next_to_ours_over_the_same_sets(results):
+    names = "cifar10 stl10 cifar100 stanford-cars caltech101 oxford-pets flowers102 dtd eurosat"
+    thirteen = [*names.split(), "fgvc-aircraft", "pcam", "imagenet-r", "imagenet-sketch"]
+    both = {"attack": "apgd-ce+apgd-t", "levels": 2.0, "logit_scale": 100.0}
+    found = means(match_published(over_sets(results, [*thirteen, "digits"], **both)))
+    assert {one.ours.dataset for one in found} == {"average of 13"}
+    assert all(one.ours.robust_acc == pytest.approx(7 / 200) for one in found)
+    printed = {(one.published.method, one.clean): one for one in found}
+    assert printed["FARE 2/255", True].accuracy == pytest.approx(0.67)
+    assert printed["FARE 2/255", False].accuracy == pytest.approx(0.431)
+    assert printed["CLIP", False].accuracy == 0
+    told = printed["FARE 2/255", False].differs
+    assert "backbone: ViT-L-14 there, ViT-B-32/openai here" in told
+    assert "fine-tuned on: imagenet there, tiny-imagenet here" in told
+    assert not means(match_published(over_sets(results, thirteen[1:], **both)))
+
+
+def test_the_average_of_comp_tga_is_over_the_sets_of_the_tables(results):
+    sixteen = list(load_published()[0].accuracies)
+    found = means(match_published(over_sets(results, sixteen)))
+    printed = [(one.published.method, one.clean, one.accuracy) for one in found]
+    assert printed == [("Comp-TGA", True, 0.5544), ("Comp-TGA", False, 0.4446)]
+
+
+def test_every_average_is_of_known_sets_with_a_source():
+    for mean in load_means():
+        assert 0 <= mean.accuracy < 1
+        assert mean.row.source.startswith("https://")
+        assert mean.row.metric in ("clean", "robust")
+        assert (
+            (mean.row.metric == "clean") == (mean.row.attack == "none") == (mean.row.eps_255 == "0")
+        )
+        assert len(set(mean.over)) == len(mean.over)

@@ -20,8 +20,8 @@ from zsrobust.config.parsing import REPEATABLE
 from zsrobust.config.recipes import recipe_names
 from zsrobust.data.published.sets import published_sets
 from zsrobust.data.suites import SUITES
-from zsrobust.models.names import PACKAGED
 from zsrobust.models.protocols import PROTOCOLS
+from zsrobust.models.zoo import entries
 from zsrobust.objectives import OBJECTIVES
 
 SHELLS = ("bash", "zsh", "fish")
@@ -104,6 +104,7 @@ def _values(command: str, action: Any) -> list[str]:
         "model": _models,
         "data": _data,
         "name": published_sets,
+        "entry": entries,
     }
     if action.dest in known:
         return list(known[action.dest]())
@@ -125,4 +126,4 @@ def _models() -> list[str]:
     import open_clip
 
     tagged = [f"{architecture}/{tag}" for architecture, tag in open_clip.list_pretrained()]
-    return [*PACKAGED, *tagged]
+    return [*entries(), *tagged]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import PurePath
+from statistics import fmean
 from typing import Any
 
 from zsrobust.evaluation.comparison.protocol import attack_of
 from zsrobust.evaluation.results import Results, Row
+from zsrobust.models.zoo import Entry, entries
 from zsrobust.utils.units import Eps
 
 FIELDS = (
@@ -50,6 +53,21 @@ class Published:
 
 
 @dataclass(frozen=True)
+class PublishedMean:
+    """An average that is printed without the accuracies that it is of.
+
+    Attributes:
+        row: all that is known of it; its ``accuracies`` are empty.
+        over: the data sets, as the source writes them.
+        accuracy: in [0, 1].
+    """
+
+    row: Published
+    over: tuple[str, ...]
+    accuracy: float
+
+
+@dataclass(frozen=True)
 class PublishedMatch:
     """One of our accuracies and one published.
 
@@ -70,8 +88,7 @@ class PublishedMatch:
 
 def load_published() -> list[Published]:
     """All published rows that come with the package, in ``published_results.csv``."""
-    file = resources.files("zsrobust.evaluation.comparison").joinpath("published_results.csv")
-    rows = csv.DictReader(file.read_text("utf-8").splitlines())
+    rows = _read("published_results.csv")
     return [
         Published(
             **{key: row[key] for key in FIELDS},
@@ -85,19 +102,57 @@ def load_published() -> list[Published]:
     ]
 
 
+def load_means() -> list[PublishedMean]:
+    """The averages of ``published_averages.csv``, and those that models of the zoo claim."""
+    means = [
+        PublishedMean(
+            Published(**{key: row[key] for key in FIELDS}, accuracies={}),
+            tuple(row["over"].split(";")),
+            float(row["average"]) / 100,
+        )
+        for row in _read("published_averages.csv")
+    ]
+    return means + [mean for entry in entries().values() for mean in _claimed(entry)]
+
+
+def _claimed(entry: Entry) -> Iterator[PublishedMean]:
+    if entry.claims is None:
+        return
+    claims = entry.claims
+    architecture, _, tag = entry.base.rpartition("/")
+    for eps, value in {"0": claims.clean, **claims.robust}.items():
+        row = Published(
+            source=claims.source,
+            finetuned_on=", ".join(entry.trained_on),
+            backbone=architecture if tag == "openai" else entry.base,
+            method=entry.label,
+            attack="none" if eps == "0" else "autoattack",
+            eps_255=eps.partition("/")[0],
+            metric="clean" if eps == "0" else "robust",
+            attack_as_released="" if eps == "0" else claims.attack,
+            logit_scale="100",
+            precision="not stated",
+            n="all test images" if eps == "0" else "1,000 of each set",
+            note="",
+            accuracies={},
+        )
+        yield PublishedMean(row, claims.over, value / 100)
+
+
 def match_published(results: Results) -> list[PublishedMatch]:
     """For each accuracy of ``results``, the published ones of the same set, attack kind and eps.
 
     Sets match by name, whatever its case and punctuation: ``tiny-imagenet`` is TinyImageNet. A
     clean accuracy is shown once a model and set. Attacks match by kind, so that ``pgd-10`` is
     next to ``pgd-100``; all published attacks are L-inf. What no published row records, such as the
-    attack resolution, cannot be told to differ.
+    attack resolution, cannot be told to differ. Averages come last: ours over the very sets that a
+    published average is of.
     """
     published = load_published()
     once = {(row.dataset, row.split, row.model): row for row in reversed(results.rows)}
     ours = [(row, True) for row in reversed(once.values())]
     ours += [(row, False) for row in results.rows]
-    return [
+    of_sets = [
         PublishedMatch(row, clean, printed, accuracy, _differs(results, row, clean, printed))
         for row, clean in ours
         for printed in published
@@ -106,6 +161,12 @@ def match_published(results: Results) -> list[PublishedMatch]:
         for name, accuracy in printed.accuracies.items()
         if _plain(name) == _plain(row.dataset)
     ]
+    return [*of_sets, *_match_means(results)]
+
+
+def _read(name: str) -> list[dict[str, str]]:
+    file = resources.files("zsrobust.evaluation.comparison").joinpath(name)
+    return list(csv.DictReader(file.read_text("utf-8").splitlines()))
 
 
 def _plain(name: str) -> str:
@@ -179,3 +240,34 @@ def _describe_attack(attack: dict[str, Any]) -> str:
     start = " random start" if attack["random_start"] else ""
     restarts = f", {attack['restarts']} restarts" if attack["restarts"] > 1 else ""
     return f"PGD {attack['steps']} steps of {Eps(attack['step_size'])}{start}{restarts}"
+
+
+def _match_means(results: Results) -> Iterator[PublishedMatch]:
+    """Averages of ours over the very sets that a published one is of, next to it."""
+    means = load_means()
+    groups: dict[tuple[str, str, float], dict[str, Row]] = {}
+    for row in results.rows:
+        group = groups.setdefault((row.model, f"{row.attack} {row.norm}", row.eps), {})
+        group.setdefault(_plain(row.dataset), row)
+    for over in dict.fromkeys(mean.over for mean in means):
+        with_clean: set[str] = set()
+        for group in groups.values():
+            rows = [group.get(_plain(name)) for name in over]
+            found = [row for row in rows if row is not None]
+            if len(found) < len(over):
+                continue
+            ours = replace(
+                found[0],
+                dataset=f"average of {len(found)}",
+                n=sum(row.n for row in found),
+                clean_acc=fmean(row.clean_acc for row in found),
+                robust_acc=fmean(row.robust_acc for row in found),
+            )
+            # Clean accuracy does not depend on the attack.
+            for clean in (False,) if ours.model in with_clean else (True, False):
+                for mean in means:
+                    same = mean.row.metric == ("clean" if clean else "robust")
+                    if mean.over == over and same and (clean or _same_attack(ours, mean.row)):
+                        differs = _differs(results, ours, clean, mean.row)
+                        yield PublishedMatch(ours, clean, mean.row, mean.accuracy, differs)
+            with_clean.add(ours.model)
