@@ -156,6 +156,53 @@ class Evaluation:
         evaluate(self.config)
 
 
+class Count:
+    """Which jobs are done and which are left, of jobs that may ask for more.
+
+    Args:
+        jobs: all jobs known by now; asked again by ``left``, since results may ask for more.
+        later: jobs that are expected to be asked for in the end, to count them.
+    """
+
+    def __init__(
+        self, jobs: Callable[[], Sequence[Job]], later: Callable[[], Sequence[Job]] = lambda: []
+    ) -> None:
+        self._jobs, self._later = jobs, later
+        self._clock = Clock()
+        self._asked: set[Path] = set()
+        self._coming: dict[Path, Job] = {}
+        self.done = 0
+
+    def left(self) -> list[Job]:
+        """The jobs that are not done.
+
+        Raises:
+            RequestError: if a job's folder holds another run.
+        """
+        known = self._jobs()
+        left = [job for job in known if not job.is_done()]
+        # Jobs that are done may no longer be asked for.
+        self._asked |= {job.folder for job in known}
+        finished = self._asked - {job.folder for job in left}
+        self.done = len(finished)
+        coming = (*self._later(), *left) if left else ()
+        self._coming = {job.folder: job for job in coming if job.folder not in finished}
+        return left
+
+    @property
+    def total(self) -> int:
+        """All jobs, those that are expected among them."""
+        return self.done + len(self._coming)
+
+    def note(self, job: Job, seconds: float) -> None:
+        """A job took so long."""
+        self._clock.note(job.stage, seconds)
+
+    def time_left(self, at_once: int = 1) -> str:
+        """Time so far and left, in brackets, with ``at_once`` jobs at a time; empty at first."""
+        return self._clock.announce((job.stage for job in self._coming.values()), at_once)
+
+
 def work(
     jobs: Callable[[], Sequence[Job]],
     say: Callable[[str], None],
@@ -177,30 +224,19 @@ def work(
         KeyboardInterrupt: on Ctrl-C; the same call resumes there.
     """
     waiting = False
-    clock = Clock()
-    asked: set[Path] = set()
-    while True:
-        known = jobs()
-        left = [job for job in known if not job.is_done()]
-        if not left:
-            return
-        # Jobs that are done may no longer be asked for.
-        asked |= {job.folder for job in known}
-        finished = asked - {job.folder for job in left}
+    count = Count(jobs, later)
+    while left := count.left():
         for job in left:
             # Asked first, since a request is met, and images read, before a folder is claimed.
             if not job.is_ready() or in_use(job.folder):
                 continue
-            coming = {one.folder: one for one in (*later(), *left) if one.folder not in finished}
-            time_left = clock.announce(one.stage for one in coming.values())
-            total = len(finished) + len(coming)
             try:
-                say(f"{len(finished) + 1} of {total}: {job.folder}{time_left}")
+                say(f"{count.done + 1} of {count.total}: {job.folder}{count.time_left()}")
                 began = time.monotonic()
                 job.run()
             except InUse:
                 continue
-            clock.note(job.stage, time.monotonic() - began)
+            count.note(job, time.monotonic() - began)
             waiting = False
             break
         else:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from zsrobust.config.schema import EvaluateConfig, FinetuneConfig
 from zsrobust.sweep.jobs import Evaluation, Job, Training
+from zsrobust.sweep.on_ray import Cluster
 
 ORIGINAL = "original"
 
@@ -37,6 +38,7 @@ class Sweep:
         evaluations: folder below it of the evaluations; sweeps of the same runs that evaluate them
             in another way have another.
         derived: recipes that are not trained themselves, by name.
+        cluster: where the runs are done; None for this process, one after the other.
     """
 
     recipes: Mapping[str, FinetuneConfig]
@@ -45,6 +47,7 @@ class Sweep:
     out: Path
     evaluations: str = "evaluations"
     derived: Mapping[str, Derived] = field(default_factory=dict)
+    cluster: Cluster | None = None
 
     def training(self, recipe: str, seed: int) -> Training:
         """The fine-tuning of one recipe and seed."""

@@ -16,6 +16,7 @@ from zsrobust.reporting.tables import TextTable
 from zsrobust.sweep.comparison import comparison_points, comparison_table, lines_of
 from zsrobust.sweep.gather import gather
 from zsrobust.sweep.jobs import work
+from zsrobust.sweep.on_ray import work_on_ray
 from zsrobust.sweep.plan import Sweep
 from zsrobust.utils.files import write_text
 from zsrobust.utils.progress import Steps
@@ -67,7 +68,11 @@ def run_sweep(sweep: Sweep) -> Swept:
         KeyboardInterrupt: on Ctrl-C; the same call resumes there.
     """
     check_sweep(sweep)
-    work(sweep.jobs, Steps("", 1).say)
+    say = Steps("", 1).say
+    if sweep.cluster is None:
+        work(sweep.jobs, say)
+    else:
+        work_on_ray(sweep.jobs, say, sweep.cluster)
     run = gather(sweep.evaluated(), sweep.out)
     lines = lines_of(sweep, run.models, {name: name for name in sweep.recipes})
     table = comparison_table(run, lines)

@@ -22,6 +22,7 @@ from zsrobust.reporting.tables import TextTable
 from zsrobust.sweep.comparison import Line, comparison_points, comparison_table, lines_of
 from zsrobust.sweep.gather import gather
 from zsrobust.sweep.jobs import Evaluation, Job, Training, work
+from zsrobust.sweep.on_ray import Cluster, work_on_ray
 from zsrobust.sweep.search import Scores, read_scores
 from zsrobust.sweep.study import RESULTS, Stage, Study, evaluated_before
 from zsrobust.utils.errors import RequestError
@@ -56,8 +57,12 @@ class Shown:
     missing: Mapping[str, int]
 
 
-def run_study(study: Study) -> Shown:
+def run_study(study: Study, cluster: Cluster | None = None) -> Shown:
     """Do what is left of it, and show what came out.
+
+    Args:
+        study: its runs.
+        cluster: where they are done; None for this process, one after the other.
 
     Raises:
         RequestError: before any training, if a model or data set is not to be had, or a folder
@@ -66,7 +71,11 @@ def run_study(study: Study) -> Shown:
         KeyboardInterrupt: on Ctrl-C; the same call resumes there.
     """
     _check(study.jobs())
-    work(study.jobs, Steps("", 1).say, study.later_jobs)
+    say = Steps("", 1).say
+    if cluster is None:
+        work(study.jobs, say, study.later_jobs)
+    else:
+        work_on_ray(study.jobs, say, cluster, study.later_jobs)
     return show_study(study.out, study)
 
 

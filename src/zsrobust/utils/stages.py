@@ -57,9 +57,15 @@ class Clock:
             seconds += stage.passes * spent / max(passes, 1)
         return seconds
 
-    def announce(self, stages: Iterable[Stage]) -> str:
-        """The time so far and the time that these stages take, in brackets; empty at first."""
+    def announce(self, stages: Iterable[Stage], at_once: int = 1) -> str:
+        """The time so far and left, in brackets; empty at first.
+
+        Args:
+            stages: what is left.
+            at_once: how many of them are done side by side.
+        """
         left = self.left(stages)
         if left is None:
             return ""
+        left /= at_once
         return f" ({format_seconds(self.elapsed)} so far, about {format_seconds(left)} left in all)"

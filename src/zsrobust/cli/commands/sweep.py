@@ -14,6 +14,7 @@ from zsrobust.cli.parser import Parser, add_dry_run, asks_for_help, split_dry_ru
 from zsrobust.config.parsing import options_parser, parse_evaluate, parse_finetune, parse_options
 from zsrobust.config.recipes import recipe_names
 from zsrobust.config.schema import FinetuneConfig
+from zsrobust.sweep.on_ray import Cluster
 from zsrobust.sweep.plan import ORIGINAL, Sweep
 from zsrobust.training.cost import steps_for
 from zsrobust.utils.errors import RequestError, RunError
@@ -35,12 +36,17 @@ file.
                          and each kind of gradient counted as one: costlier methods get fewer steps
   --dry_run              print what would run, and its passes, time, memory and disk space; write
                          nothing
+  --ray ADDRESS          do the runs as tasks of a Ray cluster (HOST:PORT; auto, on one of its
+                         nodes; or local, on this machine), several at a time; a run whose node is
+                         lost resumes on another one
+  --cpus_per_run N       CPU cores, and threads, of a run on the cluster (1)
+  --gpus_per_run N       its GPUs (1 where the cluster has any)
   --evaluation.KEY ...   any option of zsrobust evaluate: --evaluation.data, --evaluation.attack,
                          --evaluation.config, ...
   --KEY ...              any option of zsrobust finetune, for every recipe: --model, --data,
                          --attack.eps, --batch_size, ..."""
 
-OWN = ("out", "seeds", "passes")
+OWN = ("out", "seeds", "passes", "ray", "cpus_per_run", "gpus_per_run")
 PREFIX = "--evaluation."
 
 
@@ -52,17 +58,33 @@ class SweepOptions:
         out: folder of everything.
         seeds: one run of each recipe per seed.
         passes: passes for each image; null where steps are given.
+        ray: address of a Ray cluster; null for one run after the other in this process.
+        cpus_per_run: CPU cores of a run on the cluster.
+        gpus_per_run: GPUs of a run on the cluster; null for one where it has any.
     """
 
     out: str
     seeds: list[int] = field(default_factory=lambda: [0])
     passes: int | None = None
+    ray: str | None = None
+    cpus_per_run: int = 1
+    gpus_per_run: float | None = None
+
+    @property
+    def cluster(self) -> Cluster | None:
+        """The Ray cluster; None where none is asked for."""
+        if self.ray is None:
+            return None
+        return Cluster(self.ray, self.cpus_per_run, self.gpus_per_run)
 
     def __post_init__(self) -> None:
         check_types(self)
         require(len(self.seeds) > 0, "seeds", self.seeds, "given at least once")
         require(len(set(self.seeds)) == len(self.seeds), "seeds", self.seeds, "given once each")
         require(self.passes is None or self.passes >= 1, "passes", self.passes, "1 or more")
+        require(self.cpus_per_run >= 1, "cpus_per_run", self.cpus_per_run, "1 or more")
+        gpus = self.gpus_per_run
+        require(gpus is None or gpus >= 0, "gpus_per_run", gpus, "0 or more")
 
 
 def parsers() -> list[ArgumentParser]:
@@ -143,7 +165,13 @@ def parse_sweep(argv: Sequence[str]) -> Sweep:
         asked = parse_evaluate([*evaluation, "--model", ORIGINAL])
     except RequestError as error:
         raise RequestError(f"of the evaluation (--evaluation.KEY): {error}") from None
-    return Sweep(configs, tuple(options.seeds), asked, local_path(options.out))
+    return Sweep(
+        configs,
+        tuple(options.seeds),
+        asked,
+        local_path(options.out),
+        cluster=options.cluster,
+    )
 
 
 def _budgeted(config: FinetuneConfig, name: str, passes: int | None) -> FinetuneConfig:
