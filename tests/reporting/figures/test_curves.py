@@ -40,6 +40,18 @@ def test_seeds_share_a_look_and_stand_in_the_legend_once():
     assert colours == [tecoa.colour, tecoa.colour, fare.colour]
 
 
+def test_without_held_out_images_the_legend_names_the_lines():
+    batches = [line for line in METRICS if line["kind"] == "train"]
+    # Such methods see no clean images, so that the middle panel is empty.
+    unseen = [{k: v for k, v in line.items() if k != "clean_acc"} for line in batches]
+    figure = curves_figure([("TeCoA", "tecoa", unseen), ("FARE", "fare", METRICS)])
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert texts == ["TeCoA", "FARE"]
+    tecoa, fare = figure.legends[0].legend_handles
+    assert (tecoa.get_marker(), fare.get_marker()) == ("none", styles(["fare"])[0].marker)
+    assert tecoa.get_color() == styles(["tecoa"])[0].colour
+
+
 def test_no_run_is_refused():
     with pytest.raises(RequestError, match="no fine-tuning run"):
         curves_figure([])

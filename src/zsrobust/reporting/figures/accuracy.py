@@ -99,7 +99,7 @@ def accuracy_figure(
         panels[0].set_zorder(2)
         panels[0].patch.set_visible(False)
     panels[0].set_ylim(heights[-1] + 0.5, -0.5)
-    legend_above(figure, panels[0])
+    legend_above(figure, *panels[0].get_legend_handles_labels())
     return figure
 
 

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from zsrobust.reporting.figures.style import (
@@ -29,6 +30,9 @@ _PANELS = (
     ("clean accuracy, %", "clean_acc", "clean_acc"),
     ("accuracy when attacked, %", "adversarial_acc", "robust_acc"),
 )
+
+THIN, SIZE = 0.9, 5
+"""Width of lines and size of markers, in points."""
 
 
 def curves_figure(runs: Sequence[tuple[str, str, Lines]], *, narrow: bool = False) -> Figure:
@@ -54,17 +58,15 @@ def curves_figure(runs: Sequence[tuple[str, str, Lines]], *, narrow: bool = Fals
     for axes, (title, trained, held_out) in zip(panels, _PANELS, strict=True):
         bare(axes)
         axes.grid(axis="y", color=FAINT, linewidth=0.6)
-        named: set[str] = set()
         for label, _, lines in runs:
             _curve(axes, lines, trained, of[label])
-            _marks(axes, lines, held_out, of[label], "_nolegend_" if label in named else label)
-            named.add(label)
+            _marks(axes, lines, held_out, of[label])
         axes.set_title(title, fontsize=TEXT)
         axes.set_xlabel("training step", fontsize=SMALL)
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         if trained != "total":
             axes.set_ylim(0, 100)
-    legend_above(figure, panels[1])
+    legend_above(figure, [_handle(runs, label, of[label]) for label in of], list(of))
     return figure
 
 
@@ -75,14 +77,13 @@ def _curve(axes: Axes, lines: Lines, key: str, style: Style) -> None:
         [line["step"] for line in found],
         [factor * line[key] for line in found],
         color=style.colour,
-        linewidth=0.9,
+        linewidth=THIN,
         alpha=0.75,
-        label="_nolegend_",
     )
 
 
-def _marks(axes: Axes, lines: Lines, key: str, style: Style, label: str) -> None:
-    found = [line for line in lines if line.get("kind") == "held_out" and key in line]
+def _marks(axes: Axes, lines: Lines, key: str, style: Style) -> None:
+    found = [line for line in _held_out(lines) if key in line]
     if not found:
         return  # The layout would make room for a marker at the figure's corner.
     axes.plot(
@@ -90,9 +91,19 @@ def _marks(axes: Axes, lines: Lines, key: str, style: Style, label: str) -> None
         [100 * line[key] for line in found],
         color=style.colour,
         marker=style.marker,
-        markersize=5,
+        markersize=SIZE,
         linestyle="none",
-        label=label,
         # A marker at 0 % or at the last step is drawn whole.
         clip_on=False,
     )
+
+
+def _handle(runs: Sequence[tuple[str, str, Lines]], label: str, style: Style) -> Line2D:
+    """What stands for a label in the legend: no marker where no image was held out."""
+    marked = any(_held_out(lines) for name, _, lines in runs if name == label)
+    marker = style.marker if marked else "none"
+    return Line2D([], [], color=style.colour, linewidth=THIN, marker=marker, markersize=SIZE)
+
+
+def _held_out(lines: Lines) -> list[dict[str, Any]]:
+    return [line for line in lines if line.get("kind") == "held_out"]

@@ -69,7 +69,7 @@ def eps_figure(results: Results, *, narrow: bool = False) -> Figure:
     for axes in grid[:, 0]:
         axes.set_ylabel("accuracy, %", fontsize=SMALL)
         axes.set_ylim(bottom=0)
-    legend_above(figure, grid.flat[0])
+    legend_above(figure, *grid.flat[0].get_legend_handles_labels())
     return figure
 
 

@@ -13,6 +13,7 @@ from itertools import cycle
 from pathlib import Path
 
 import matplotlib
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -77,12 +78,11 @@ def new_figure(height: float, width: float = WIDTH, *, arranged: bool = True) ->
     return figure
 
 
-def legend_above(figure: Figure, axes: Axes) -> None:
-    """A legend of what ``axes`` shows, in as many columns as the figure is wide enough for.
+def legend_above(figure: Figure, handles: Sequence[Artist], labels: Sequence[str]) -> None:
+    """A legend above all panels, in as many columns as the figure is wide enough for.
 
     The figure grows by what a legend of several lines takes.
     """
-    handles, labels = axes.get_legend_handles_labels()
     letters = int(figure.get_figwidth() / LETTER) - 4
     labels = [textwrap.fill(label, letters) for label in labels]
     for columns in range(COLUMNS, 0, -1):
