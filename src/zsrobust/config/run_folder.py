@@ -15,7 +15,14 @@ from filelock import FileLock, Timeout
 from zsrobust.config.identity import deciding, run_name
 from zsrobust.config.schema import Config, FinetuneConfig, to_plain
 from zsrobust.utils.errors import InUse, RequestError
-from zsrobust.utils.files import local_path, near_folder, remove_unfinished, write_text
+from zsrobust.utils.files import (
+    LEAST_ROOM,
+    local_path,
+    near_folder,
+    remove_unfinished,
+    require_room,
+    write_text,
+)
 
 CONFIG = "config.yaml"
 LOCK = ".lock"
@@ -56,13 +63,15 @@ def check_out(config: Config) -> Path:
 
     Raises:
         RequestError: if it cannot be read, holds something else, or holds another run and
-            ``overwrite`` is off.
+            ``overwrite`` is off; or if it is new and the disk is full.
     """
     out = local_path(config.out) if config.out is not None else Path("runs") / run_name(config)
     with _writing(out):
         if out.exists() and not out.is_dir():
             raise RequestError(f"out {out} is a file: name a folder")
         holds = out.exists() and any(not entry.name.startswith(".") for entry in out.iterdir())
+        if not holds:
+            require_room(out, LEAST_ROOM, "a run")
     if holds:
         _refuse_foreign(out, config)
         if _holds_work(out) and not config.overwrite:

@@ -10,7 +10,7 @@ from pathlib import Path
 from zsrobust.config.schema import Device
 from zsrobust.demo.plan import Size
 from zsrobust.utils.errors import RequestError
-from zsrobust.utils.files import as_argument, local_path, write_text
+from zsrobust.utils.files import LEAST_ROOM, as_argument, local_path, require_room, write_text
 from zsrobust.utils.validation import check_types
 
 MARK = "demo.json"
@@ -94,10 +94,12 @@ def check_folder(out: Path) -> None:
     """Refuse a folder that a demonstration cannot use; it need not be there yet.
 
     Raises:
-        RequestError: if it is a file, or holds other files.
+        RequestError: if it is a file, holds other files, or the disk is full.
     """
     if out.exists() and not out.is_dir():
         raise RequestError(f"out {out} is a file: name a folder")
+    if not out.exists():
+        require_room(out, LEAST_ROOM, "the demonstration")
     if out.exists() and any(out.iterdir()) and not (out / MARK).exists():
         raise RequestError(
             f"out {out} holds files and is no folder of zsrobust demo: name an empty or new one"

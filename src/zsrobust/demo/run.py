@@ -24,9 +24,10 @@ from zsrobust.reporting.figures.gallery import gallery_figure
 from zsrobust.reporting.figures.series import strongest
 from zsrobust.reporting.figures.style import save_figure
 from zsrobust.reporting.tables import accuracy_table
+from zsrobust.training.checkpoint import bytes_to_write
 from zsrobust.training.cost import passes_of_run
 from zsrobust.training.finetune import Run, finetune
-from zsrobust.utils.files import write_text
+from zsrobust.utils.files import local_path, require_room, write_text
 from zsrobust.utils.progress import Steps
 from zsrobust.utils.stages import Clock, Stage
 
@@ -54,12 +55,18 @@ def run_plan(plan: Plan, out: Path, *, device: Device, overwrite: bool) -> Finis
     """Do all of it; what an earlier call finished is not done again.
 
     Raises:
-        RequestError: before any training, if a model or data set is not to be had, or the model
-            cannot tell its classes apart.
+        RequestError: before any training, if a model or data set is not to be had, the model cannot
+            tell its classes apart, or the disk has no room.
         RunError: if a part fails.
         KeyboardInterrupt: on Ctrl-C; the same call resumes there.
     """
     model = load(plan.model)
+    runs = [
+        plan.finetuning(out, name, method, seed, device=device, overwrite=overwrite)
+        for name, method, seed in plan.runs
+    ]
+    needed = sum(bytes_to_write(one, model.encoder, local_path(str(one.out))) for one in runs)
+    require_room(out, needed, "the demonstration")
     train = opening(plan.train, "train")()
     sets = [opening(spec, "test")() for spec in expand(plan.data)]
     for images in (train, *sets):
@@ -68,13 +75,7 @@ def run_plan(plan: Plan, out: Path, *, device: Device, overwrite: bool) -> Finis
     clock = Clock()
     say = Steps("", 1).say
     todo = stages(plan, out, len(train), [len(images) for images in sets])
-    work: list[Callable[[], object]] = [
-        partial(
-            finetune,
-            plan.finetuning(out, name, method, seed, device=device, overwrite=overwrite),
-        )
-        for name, method, seed in plan.runs
-    ]
+    work: list[Callable[[], object]] = [partial(finetune, one) for one in runs]
     work.append(partial(evaluate, plan.evaluation(out, device=device, overwrite=overwrite)))
     for number, (stage, do) in enumerate(zip(todo, work, strict=True)):
         say(f"[{number + 1}/{len(todo)}] {stage.title}{clock.announce(todo[number:])}")
@@ -94,10 +95,10 @@ def run_plan(plan: Plan, out: Path, *, device: Device, overwrite: bool) -> Finis
     gallery.write(out / "gallery.npz")
     table = out / "table.md"
     write_text(table, accuracy_table(run.results).as_markdown())
-    runs = [out / name for name, _, _ in plan.runs]
+    folders = [out / name for name, _, _ in plan.runs]
     figures = [
         *save_figure(accuracy_figure(run.results), out / "accuracy"),
-        *save_figure(distance_figure(runs), out / "distance"),
+        *save_figure(distance_figure(folders), out / "distance"),
     ]
     if gallery.items:
         figures += save_figure(gallery_figure(gallery), out / "gallery")

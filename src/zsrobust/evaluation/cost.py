@@ -1,13 +1,17 @@
-"""What an evaluation costs, counted in passes, before anything of it is known."""
+"""What an evaluation costs, before anything of it is known: in passes, and on the disk."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from zsrobust.config.schema import EvaluateConfig
 from zsrobust.evaluation.attacks import plain_attacks
 from zsrobust.evaluation.checks.black_box import probe_passes
 from zsrobust.evaluation.forecast import CHECKS, Forecast, Work
+
+if TYPE_CHECKING:
+    from zsrobust.evaluation.cell import Cell
 
 
 def expected_cost(config: EvaluateConfig, sizes: Sequence[int], *, undefended: bool) -> float:
@@ -31,3 +35,19 @@ def expected_cost(config: EvaluateConfig, sizes: Sequence[int], *, undefended: b
             forecast.works.append(work)
         forecast.checks[number] = "", probe_passes(n)
     return forecast.left() or 0.0
+
+
+BYTES_OF_AN_OUTCOME = 60
+"""Of a sample under one attack in ``outcomes.parquet``, about."""
+
+
+def bytes_of(cells: Sequence[Cell], config: EvaluateConfig) -> int:
+    """About how many bytes the results of ``cells`` take, with the images that are to be saved."""
+    outcomes = sum(len(cell.images) * len(cell.attacks) for cell in cells)
+    # Clean and adversarial, as PNG, which can hardly make adversarial noise smaller.
+    pixels = sum(
+        2 * 3 * cell.measurement.resolution**2 * min(config.save_adversarial, len(cell.images))
+        for cell in cells
+        for _ in cell.attacks
+    )
+    return outcomes * BYTES_OF_AN_OUTCOME + pixels

@@ -13,6 +13,7 @@ from zsrobust.config.run_folder import check_out
 from zsrobust.config.schema import EvaluateConfig
 from zsrobust.evaluation.cell import Cell
 from zsrobust.evaluation.checks.black_box import probe_passes
+from zsrobust.evaluation.cost import bytes_of
 from zsrobust.evaluation.evaluator import answered, cells_of
 from zsrobust.evaluation.forecast import CLEAN, pass_cost
 from zsrobust.evaluation.inputs import Given
@@ -21,9 +22,6 @@ from zsrobust.utils.devices import full_precision
 from zsrobust.utils.distributed import make_accelerator
 from zsrobust.utils.dry_run import DryRun, peak_memory, seconds_of
 from zsrobust.utils.units import format_radius
-
-BYTES_OF_AN_OUTCOME = 60
-"""Of a sample under one attack in ``outcomes.parquet``, about."""
 
 
 def dry_run_evaluation(config: EvaluateConfig) -> DryRun:
@@ -56,7 +54,6 @@ def dry_run_evaluation(config: EvaluateConfig) -> DryRun:
     passes += sum(count for _, count in forecast.checks.values())
     seconds = forecast.left() or 0.0
     forecast.assumed = 1.0
-    outcomes = sum(len(cell.images) * len(cell.attacks) for cell in cells)
     return DryRun(
         lines=[
             *_lines(config, cells),
@@ -66,7 +63,7 @@ def dry_run_evaluation(config: EvaluateConfig) -> DryRun:
         seconds=seconds,
         most_seconds=forecast.left() or 0.0,
         memory=peak_memory(accelerator.device),
-        disk=outcomes * BYTES_OF_AN_OUTCOME,
+        disk=bytes_of(cells, config),
     )
 
 

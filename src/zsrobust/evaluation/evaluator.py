@@ -26,6 +26,7 @@ from zsrobust.evaluation.checks.diagnostics import diagnose
 from zsrobust.evaluation.checks.sanity import check_cells
 from zsrobust.evaluation.checks.snapshot import snapshots
 from zsrobust.evaluation.compute import Probing, compute_chunks, compute_rows
+from zsrobust.evaluation.cost import bytes_of
 from zsrobust.evaluation.inputs import Given, expanded, models_of, sets_of
 from zsrobust.evaluation.results import Results
 from zsrobust.models.clip import CLIPModel
@@ -34,6 +35,7 @@ from zsrobust.models.weights import fingerprint
 from zsrobust.utils.devices import full_precision
 from zsrobust.utils.distributed import make_accelerator, on_first
 from zsrobust.utils.environment import environment
+from zsrobust.utils.files import require_room
 from zsrobust.utils.watchdog import watched
 
 
@@ -61,6 +63,8 @@ def _evaluate(
 ) -> Results:
     folder = folder or on_first(accelerator, lambda: find_run(config))
     models, cells = cells_of(config, given, folder, accelerator)
+    if not (folder / "results.json").exists():
+        require_room(folder, bytes_of(cells, config), "the evaluation")
     device = accelerator.device
     with ExitStack() as stack:
         on_first(accelerator, lambda: stack.enter_context(claimed(folder, config)))

@@ -15,10 +15,11 @@ from zsrobust.reporting.figures.tradeoff import tradeoff_figure
 from zsrobust.reporting.tables import TextTable
 from zsrobust.sweep.comparison import comparison_points, comparison_table, lines_of
 from zsrobust.sweep.gather import gather
-from zsrobust.sweep.jobs import work
+from zsrobust.sweep.jobs import Training, work
 from zsrobust.sweep.on_ray import work_on_ray
 from zsrobust.sweep.plan import Sweep
-from zsrobust.utils.files import write_text
+from zsrobust.training.checkpoint import bytes_to_write
+from zsrobust.utils.files import require_room, write_text
 from zsrobust.utils.progress import Steps
 
 
@@ -44,15 +45,21 @@ def check_sweep(sweep: Sweep) -> None:
     """Refuse a sweep that could not be finished.
 
     Raises:
-        RequestError: if a model or data set is not to be had, or a model cannot tell the classes of
-            one apart.
+        RequestError: if a model or data set is not to be had, a model cannot tell the classes of
+            one apart, or the disk has no room for the runs.
     """
-    models = [load(model) for model in {config.model for config in sweep.recipes.values()}]
+    models = {name: load(name) for name in {config.model for config in sweep.recipes.values()}}
+    needed = sum(
+        bytes_to_write(job.config, models[job.config.model].encoder, job.folder)
+        for job in sweep.jobs()
+        if isinstance(job, Training)
+    )
+    require_room(sweep.out, needed, "the sweep")
     for train in {config.data for config in sweep.recipes.values()}:
         opening(single(train), "train")()
     for spec in expand(sweep.evaluation.data):
         images = opening(spec, "test")()
-        for model in models:
+        for model in models.values():
             model.check_classes(
                 images.class_names, prompts_of(images, sweep.evaluation.templates), images.name
             )

@@ -19,9 +19,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from zsrobust.config.schema import FinetuneConfig
+from zsrobust.models.card import CARD, read_card
 from zsrobust.training.sharding import full_tensor, shard_like
 from zsrobust.utils.errors import Diverged, NotWritten, RequestError, RunError
-from zsrobust.utils.files import atomic_folder, sha256_of
+from zsrobust.utils.files import atomic_folder, sha256_of, size_of
 
 SCHEMA = 2
 WEIGHTS, MOMENTS = TENSOR_FILES = ("weights.safetensors", "optimizer.safetensors")
@@ -97,6 +99,34 @@ def save_checkpoint(
 def checkpoints(folder: Path) -> list[Path]:
     """All checkpoints below ``folder``, oldest first."""
     return sorted(folder.glob("step-*"))
+
+
+def bytes_to_write(config: FinetuneConfig, encoder: nn.Module, folder: Path) -> int:
+    """About how many bytes a run still adds to ``folder``: checkpoints and the model.
+
+    One checkpoint more than are kept is there while it is written. Moments of the optimizer count
+    where the whole encoder is trained.
+    """
+    model = folder / "model"
+    if not config.overwrite and _is_finished(model):
+        return 0
+    weights: int = sum(tensor.nbytes for tensor in encoder.state_dict().values())
+    moments: int = 0
+    if config.adapter.kind == "full":
+        slots = 2 if config.optimizer.name == "adamw" else int(config.optimizer.momentum > 0)
+        moments = slots * sum(tensor.nbytes for tensor in encoder.parameters())
+    count = config.keep_checkpoints + 1
+    if config.steps is not None:
+        count = min(count, 2 + config.steps // config.checkpoint_every)
+    needed = count * (weights + moments) + weights
+    return max(0, needed - size_of(folder / "checkpoints") - size_of(model))
+
+
+def _is_finished(model: Path) -> bool:
+    try:
+        return bool(read_card(model / CARD).get("finished"))
+    except RequestError:
+        return False
 
 
 def load_checkpoint(

@@ -21,12 +21,13 @@ from zsrobust.data.published.prompts import expand_templates, prompts_of
 from zsrobust.data.registry import opening
 from zsrobust.data.split import hold_out
 from zsrobust.data.suites import single
-from zsrobust.data.verify import readable
+from zsrobust.data.verify import readable, with_content_stamp
 from zsrobust.models import text_side
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.loading import load
 from zsrobust.models.visual_prompts import VisualPrompt, check_has_tokens
 from zsrobust.models.zero_shot import ZeroShotClassifier
+from zsrobust.training.checkpoint import bytes_to_write
 from zsrobust.training.compiling import check_compiles, compile_blocks
 from zsrobust.training.encoder import TrainedEncoder
 from zsrobust.training.feed import Feed
@@ -36,6 +37,7 @@ from zsrobust.training.trainer import Trainer
 from zsrobust.utils.devices import bf16_works, full_precision
 from zsrobust.utils.distributed import make_accelerator, on_first
 from zsrobust.utils.errors import RequestError
+from zsrobust.utils.files import require_room
 from zsrobust.utils.progress import Steps
 from zsrobust.utils.watchdog import watched
 
@@ -61,8 +63,10 @@ class Run:
     seconds: float = field(default=0.0, compare=False)
 
 
-def finetune(config: FinetuneConfig) -> Run:
+def finetune(config: FinetuneConfig, given: ImageSet | None = None) -> Run:
     """Fine-tune as ``config`` says; resumes an interrupted run of the same folder.
+
+    ``given`` is the training set, where that is an object.
 
     Raises:
         RequestError: before any training, if something asked for is wrong or missing.
@@ -72,13 +76,13 @@ def finetune(config: FinetuneConfig) -> Run:
     check_trackers(config.trackers)
     accelerator = make_accelerator(config.device)
     with watched(accelerator.process_index, accelerator.num_processes):
-        return _finetune(config, accelerator)
+        return _finetune(config, given, accelerator)
 
 
-def _finetune(config: FinetuneConfig, accelerator: Accelerator) -> Run:
+def _finetune(config: FinetuneConfig, given: ImageSet | None, accelerator: Accelerator) -> Run:
     check_processes(config, accelerator)
     folder = on_first(accelerator, lambda: find_run(config))
-    trainer = trainer_of(config, folder, accelerator)
+    trainer = trainer_of(config, folder, accelerator, given)
     with ExitStack() as stack:
         on_first(accelerator, lambda: stack.enter_context(claimed(folder, config)))
         stack.enter_context(full_precision())
@@ -109,7 +113,12 @@ def check_processes(config: FinetuneConfig, accelerator: Accelerator) -> None:
         )
 
 
-def trainer_of(config: FinetuneConfig, folder: Path, accelerator: Accelerator) -> Trainer:
+def trainer_of(
+    config: FinetuneConfig,
+    folder: Path,
+    accelerator: Accelerator,
+    given: ImageSet | None = None,
+) -> Trainer:
     """All that a run needs, set up; nothing is written.
 
     Raises:
@@ -119,11 +128,16 @@ def trainer_of(config: FinetuneConfig, folder: Path, accelerator: Accelerator) -
     assert objective is not None
     model = load(config.model, preprocessing=config.preprocessing, device=accelerator.device)
     _check_objective(model, config)
+    require_room(folder, bytes_to_write(config, model.encoder, folder), "the fine-tuning")
     original = copy.deepcopy(model.encoder).eval().requires_grad_(False)
     model = replace(model, encoder=model.adapted_encoder(config.adapter.made, config.seed))
     if config.compile:
         check_compiles(model.encoder, model.name, accelerator.device)
-    data = on_first(accelerator, lambda: _training_data(model, config))
+    if given is None:
+        data = on_first(accelerator, lambda: _training_data(model, config))
+    else:
+        # Every process has it, and it need not be one that can be sent.
+        data = with_content_stamp(_training_data(model, config, given))
     train_set, held_out = hold_out(data, config.hold_out, config.seed)
     feed = Feed(
         train_set=train_set,
@@ -164,6 +178,7 @@ def trainer_of(config: FinetuneConfig, folder: Path, accelerator: Accelerator) -
         feed=feed,
         step=_step(config, trained, encoder, original, data, accelerator),
         selection_attack=PGD(_threat(config), steps=10, seed=config.seed),
+        pixels="" if given is None else data.stamp,
     )
 
 
@@ -196,9 +211,11 @@ def _check_last_batch(feed: Feed) -> None:
         )
 
 
-def _training_data(model: CLIPModel, config: FinetuneConfig) -> ImageSet:
+def _training_data(
+    model: CLIPModel, config: FinetuneConfig, given: ImageSet | None = None
+) -> ImageSet:
     """The training set, if the model can tell its classes apart by their names."""
-    data = opening(single(config.data), "train")()
+    data = opening(single(config.data), "train")() if given is None else given
     say = Steps("", 1).say
     model.check_classes(
         data.class_names,
@@ -227,7 +244,7 @@ def _tuned(model: CLIPModel, data: ImageSet, config: FinetuneConfig) -> CLIPMode
     return replace(
         model,
         adapter=config.adapter,
-        seen=model.seen | {data.name, data.origin},
+        seen=model.seen | {data.name, data.origin} - {""},
         method=label if model.method == "original" else f"{model.method}, then {label}",
         recipe=recipe_hash(config),
         loader_resize=config.loader_resize,

@@ -55,6 +55,7 @@ class Trainer:
         feed: what to train on and what to select on.
         step: one step.
         selection_attack: the attack on held-out images.
+        pixels: hash of the training images where they were given as an object, else empty.
         done: steps taken.
         best: the selected model's accuracies so far.
         original: accuracies before the first step; None in runs that began without keeping them.
@@ -68,6 +69,7 @@ class Trainer:
     feed: Feed
     step: TrainingStep
     selection_attack: PGD
+    pixels: str = ""
     done: int = field(default=0, init=False)
     best: HeldOut | None = field(default=None, init=False)
     original: HeldOut | None = field(default=None, init=False)
@@ -82,7 +84,8 @@ class Trainer:
         self.first = self.accelerator.is_main_process
         self.log = MetricsLog(self.folder / "metrics.jsonl" if self.first else None)
         self.checkpoints = self.folder / "checkpoints"
-        self.batches = BatchAccuracy(1 / len(self.feed.train_set.class_names))
+        data = self.feed.train_set
+        self.batches = BatchAccuracy.on(data.labels, len(data.class_names))
         self.non_finite = NonFiniteSteps(self.folder, self.config.non_finite == "skip")
         self._evaluation_seconds: float | None = None
         self.between_metrics = max(STEPS_BETWEEN_METRICS, -(-self.total_steps // MOST_METRICS))
@@ -305,6 +308,7 @@ class Trainer:
             "held_out": asdict(self.held_out_now),
             "original": asdict(self.original) if self.original else None,
             "batches": self.batches.counts,
+            "adversarial_batches": self.batches.adversarial,
             "inputs": self.inputs,
             "skipped_steps": [self.non_finite.total, self.non_finite.in_a_row],
         }
@@ -337,6 +341,7 @@ class Trainer:
             self.held_out_now = HeldOut(**state["held_out"])
             self.original = HeldOut(**state["original"]) if state.get("original") else None
             self.batches.counts = state.get("batches", [])
+            self.batches.adversarial = state.get("adversarial_batches", [])
             self.non_finite.total, self.non_finite.in_a_row = state.get("skipped_steps", (0, 0))
         self.log.forget_after(-1 if state is None else self.done)
         if self.done == self.total_steps and not (self.folder / "model").is_dir():
@@ -365,4 +370,5 @@ class Trainer:
     @cached_property
     def inputs(self) -> dict[str, str]:
         """Hashes of what a resumed run must find again."""
-        return hashes_of_inputs(self.feed, self.model, self.step)
+        given = {"pixels": self.pixels} if self.pixels else {}
+        return {**hashes_of_inputs(self.feed, self.model, self.step), **given}

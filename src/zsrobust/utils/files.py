@@ -13,10 +13,12 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from zsrobust.utils.errors import NotWritten
+from zsrobust.utils.errors import NotWritten, RequestError
 from zsrobust.utils.validation import nearest
 
 DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
+LEAST_ROOM = 10_000_000
+"""Bytes that should be free where anything is written, however small."""
 
 
 def local_path(text: str) -> Path:
@@ -44,6 +46,39 @@ def near_folder(path: Path) -> str:
         return ""
     near = nearest(path.name, known)
     return f"; did you mean {path.parent / near}?" if near else ""
+
+
+def require_room(folder: Path, needed: float, what: str, instead: str = "out") -> None:
+    """Refuse a disk that has not the room for what is to be written.
+
+    Args:
+        folder: where it goes, which need not be there yet.
+        needed: bytes.
+        what: needs them, for the message.
+        instead: option that names another folder.
+
+    Raises:
+        RequestError: if fewer are free.
+    """
+    at = folder.absolute()
+    free = shutil.disk_usage(next(one for one in (at, *at.parents) if one.exists())).free
+    if free < needed:
+        raise RequestError(
+            f"{what} needs about {_size(needed)} in {folder}, where {_size(free)} are free: make "
+            f"room, or name a folder on another disk with --{instead}"
+        )
+
+
+def _size(count: float) -> str:
+    for unit, name in ((1e9, "GB"), (1e6, "MB")):
+        if count >= unit:
+            return f"{count / unit:,.1f} {name}"
+    return f"{count / 1e3:,.0f} kB"
+
+
+def size_of(folder: Path) -> int:
+    """The bytes of all files below ``folder``, 0 where it is not there."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def as_argument(path: Path) -> str:

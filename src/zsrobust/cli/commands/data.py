@@ -6,6 +6,7 @@ A set in ROOT/NAME is --data NAME:ROOT/NAME, and all of the paper's sixteen are 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shlex
 from collections.abc import Callable, Sequence
@@ -19,7 +20,7 @@ from zsrobust.cli.parser import Parser
 from zsrobust.data.published.prepare import prepare
 from zsrobust.data.published.sets import PublishedSet, published_sets
 from zsrobust.utils.errors import RequestError, RunError
-from zsrobust.utils.files import as_argument, local_path
+from zsrobust.utils.files import as_argument, local_path, require_room
 from zsrobust.utils.progress import Steps
 from zsrobust.utils.validation import unknown
 
@@ -182,13 +183,18 @@ def shard(args: argparse.Namespace, output: Output) -> None:
     """Write any image set as shards.
 
     Raises:
-        RequestError: if the set cannot be read, or the folder is not new.
+        RequestError: if the set cannot be read, the folder is not new, or the disk has no room.
         RunError: if the disk is full.
     """
-    from zsrobust.data.shards.write import refuse, write_shards
+    from zsrobust.data.registry import opening
+    from zsrobust.data.shards.write import expected_bytes, refuse, write_shards
     from zsrobust.data.verify import open_readable
 
     refuse(args.out, args.shard_size)
+    # Reading all images takes long. One that cannot be read is told then, with all others.
+    with contextlib.suppress(RunError):
+        needed = expected_bytes(opening(args.spec, "train")())
+        require_room(args.out, needed, "the shards")
     images = open_readable(args.spec, "train", args.on_unreadable)
     with Steps(f"writing {args.out}", len(images)) as steps:
         index = write_shards(

@@ -18,7 +18,7 @@ from zsrobust.sweep.on_ray import Cluster
 from zsrobust.sweep.plan import ORIGINAL, Sweep
 from zsrobust.training.cost import steps_for
 from zsrobust.utils.errors import RequestError, RunError
-from zsrobust.utils.files import local_path
+from zsrobust.utils.files import LEAST_ROOM, local_path, require_room
 from zsrobust.utils.validation import check_types, require
 
 USAGE = """\
@@ -105,6 +105,8 @@ def run(argv: Sequence[str], output: Output) -> None:
 
     dry, argv = split_dry_run(argv)
     asked = parse_sweep(argv)
+    if not asked.out.exists():
+        require_room(asked.out, LEAST_ROOM, "the sweep")
     for config in asked.recipes.values():
         check_training(config)
     # Which models are evaluated is not known before they are trained.

@@ -17,7 +17,7 @@ from urllib.error import URLError
 
 from zsrobust.data.published.sets import PublishedSet
 from zsrobust.utils.errors import RequestError, RunError
-from zsrobust.utils.files import atomic_file
+from zsrobust.utils.files import atomic_file, require_room
 from zsrobust.utils.progress import Steps
 
 # Archive and unpacked images together, for images hardly shrink.
@@ -67,7 +67,7 @@ def prepare(known: PublishedSet, root: Path, split: str | None = None) -> Path:
         raise RequestError(f"{known.kind} {needs}; the folder is {target}: {known.steps}")
     try:
         target.mkdir(parents=True, exist_ok=True)
-        _refuse_without_room(known, target)
+        require_room(target, 1e9 * _ROOM * (known.gigabytes or 0), known.kind, "root")
         _fetch(known, target, split or known.test)
     except URLError as reason:
         raise RunError(
@@ -95,15 +95,6 @@ def _archives_are_there(known: PublishedSet, target: Path) -> bool:
     """ImageNet's archives are unpacked once a person has put them in place."""
     needed = ("ILSVRC2012_img_val.tar", "ILSVRC2012_devkit_t12.tar.gz")
     return known.kind == "imagenet" and all((target / name).is_file() for name in needed)
-
-
-def _refuse_without_room(known: PublishedSet, target: Path) -> None:
-    needed, free = _ROOM * (known.gigabytes or 0), shutil.disk_usage(target).free / 1e9
-    if needed > free:
-        raise RequestError(
-            f"{known.kind} needs about {needed:.1f} GB below {target}, which has {free:.1f} GB "
-            "free: choose another --root"
-        )
 
 
 def _fetch(known: PublishedSet, target: Path, split: str) -> None:

@@ -28,6 +28,8 @@ _SUFFIX_OF = {
     "GIF": "gif",
     "PPM": "ppm",
 }
+MEASURED = 20
+"""Images of which the size of all is estimated."""
 
 
 def write_shards(
@@ -87,6 +89,16 @@ def refuse(out: Path, samples_a_shard: int) -> None:
         raise RequestError(f"a shard cannot hold {samples_a_shard} samples: give 1 or more")
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise RequestError(f"{out} is there already: give a new folder with --out")
+
+
+def expected_bytes(images: ImageSet) -> float:
+    """About how many bytes its shards take, from the first images of the order they are written in.
+
+    Raises:
+        RunError: if one of these cannot be read.
+    """
+    some = keyed_order(images.sample_ids, 0, "shards")[:MEASURED]
+    return len(images) * sum(len(_stored(images, index)[0]) for index in some) / max(1, len(some))
 
 
 def _write_shard(
