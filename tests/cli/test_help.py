@@ -6,6 +6,7 @@ import pytest
 
 from zsrobust.cli.commands import command_names
 from zsrobust.cli.main import main
+from zsrobust.config.parsing import parse_evaluate, parse_finetune
 from zsrobust.sweep.study import plan_names
 
 COMMANDS = command_names()
@@ -50,6 +51,31 @@ def test_help_comes_whatever_else_is_wrong(wrong, capsys):
 def test_help_of_a_method_lists_its_options(capsys):
     assert answer(["finetune", "--method", "sum", "--help"]) == 0
     assert "--objective.terms" in capsys.readouterr().out
+
+
+def default_of(option, text):
+    """The default that help prints for an option."""
+    help_of_it = re.search(rf"(?m)^  --{re.escape(option)} .*?(?=^  --|^\S|\Z)", text, re.DOTALL)[0]
+    return re.search(r"default: ([^)]*)\)", " ".join(help_of_it.split()))[1]
+
+
+@pytest.mark.parametrize("model", ["ViT-B-32/openai", "photo-lite", "glyph-clip-robust"])
+def test_help_with_a_recipe_shows_what_the_run_would_use(model, capsys):
+    argv = ["finetune", "--config", "pmg_aft_paper", "--model", model]
+    assert answer([*argv, "--help"]) == 0
+    text = capsys.readouterr().out
+    run = parse_finetune([*argv[1:], "--data", "digits"])
+    assert float(default_of("optimizer.lr", text)) == run.optimizer.lr
+    assert int(default_of("batch_size", text)) == run.batch_size
+    assert default_of("steps", text) == ("null" if run.steps is None else str(run.steps))
+    assert default_of("attack.eps", text) == str(run.attack.eps)
+    assert default_of("objective.preset", text) == "paper"
+
+
+def test_help_with_a_recipe_of_an_evaluation(capsys):
+    assert answer(["evaluate", "--help", "--config", "quick"]) == 0
+    run = parse_evaluate(["--config", "quick", "--model", "m", "--data", "digits"])
+    assert default_of("samples", capsys.readouterr().out) == str(run.samples)
 
 
 @pytest.mark.parametrize("command", ["finetune", "evaluate", "demo", "sweep", "serve"])

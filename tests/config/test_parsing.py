@@ -85,7 +85,7 @@ def test_recipes_have_settings_of_their_own_for_small_models(name, model):
     found, usual = (recipe(name, model=one, data="digits") for one in (model, "m"))
     assert (found.method, found.objective) == (usual.method, usual.objective)
     assert (found.attack, found.adapter) == (usual.attack, usual.adapter)
-    if name == "quick_digits":
+    if name in ("few_photos", "quick_digits"):
         assert found.optimizer == usual.optimizer
         return
     assert found.steps * found.batch_size < 20_000
@@ -94,6 +94,13 @@ def test_recipes_have_settings_of_their_own_for_small_models(name, model):
     # A file of one's own means what it says.
     path = str(recipe_path(name, "finetune"))
     assert recipe(path, model=model, data="digits").steps == usual.steps
+
+
+def test_few_photos_is_pmg_aft_with_what_works_on_few_images():
+    data = ["--data", "imagefolder:photos"]
+    options = ["--optimizer.lr", "0.1", "--batch_size", "32", "--steps", "60", "--hold_out", "0.15"]
+    plain = parse_finetune(["--config", "pmg_aft", "--model", "photo-lite", *data, *options])
+    assert parse_finetune(["--config", "few_photos", *data]) == plain
 
 
 def test_the_command_line_overrides_the_recipe():
@@ -382,3 +389,10 @@ def test_a_recipe_takes_model_and_data_by_name():
         with pytest.raises(RequestError, match=r"data is .*: must be text, as after --data"):
             recipe("tecoa", model="m", data=given)
     assert recipe("tecoa", model="m", data=Path("digits")).data == "digits"
+
+
+def test_a_second_value_is_named_with_the_option_that_takes_one():
+    with pytest.raises(RequestError, match=r"^--norm takes one value, and linf and l2 are given$"):
+        parse_evaluate([*GIVEN, "--norm", "linf", "l2"])
+    with pytest.raises(RequestError, match=r"^x belongs to no option: write --KEY VALUE$"):
+        parse_evaluate(["x", *GIVEN])

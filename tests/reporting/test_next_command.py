@@ -12,7 +12,7 @@ from zsrobust.cli.main import main
 from zsrobust.config.parsing import parse_evaluate
 from zsrobust.config.schema import EvaluateConfig, to_plain
 from zsrobust.models.loading import folder_name
-from zsrobust.reporting.commands import evaluate_command
+from zsrobust.reporting.commands import command_after, evaluate_command
 
 FOLDERS = ("-my runs/it's $HOME;[a]", "ViT-B-32/openai")
 
@@ -24,8 +24,9 @@ def argv(small_clip, photos):
     return [*argv, "--hold_out=0.25", "--device=cpu"]
 
 
-def test_it_evaluates_the_run(argv, tmp_path, monkeypatch, capsys):
+def test_it_evaluates_the_run(argv, photos, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    photos("OTHER_PHOTOS", classes=3)
     for folder in FOLDERS:
         assert main([*argv, f"--out={folder}"]) == 0
         command = re.search("next: (.*)", capsys.readouterr().out)[1]
@@ -38,6 +39,38 @@ def test_it_evaluates_the_run(argv, tmp_path, monkeypatch, capsys):
         assert main(rest) == 0, command
         rows = json.loads(capsys.readouterr().out)["results"]
         assert [row["method"] for row in rows] == ["original", "tecoa"]
+
+
+CSV = {
+    "split.csv": "path,label,split\na.png,a,train\nb.png,b,train\nc.png,a,test\nd.png,b,test\n",
+    "whole.csv": "path,label\na.png,a\nb.png,b\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("trained", "expected"),
+    [
+        ("digits", "digits"),
+        ("digits,split=train", "digits"),
+        ("digits,split=test", "imagefolder:OTHER_PHOTOS"),
+        ("csv:split.csv,resolution=32", "csv:split.csv,resolution=32"),
+        ("csv:split.csv,split=all", "imagefolder:OTHER_PHOTOS"),
+        ("csv:whole.csv,resolution=32", "imagefolder:OTHER_PHOTOS,resolution=32"),
+        ("imagefolder:photos", "imagefolder:OTHER_PHOTOS"),
+        ("memory:mine", "imagefolder:OTHER_PHOTOS"),
+    ],
+)
+def test_it_never_evaluates_on_the_training_images(
+    trained, expected, photos, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    pictures = sorted(photos("photos", classes=2).rglob("[01].png"))
+    for name, picture in zip("abcd", pictures, strict=True):
+        picture.rename(tmp_path / f"{name}.png")
+    for name, text in CSV.items():
+        (tmp_path / name).write_text(text)
+    argv = shlex.split(command_after({"data": trained}, tmp_path / "run"))
+    assert argv[argv.index("--data") + 1 :] == [expected]
 
 
 def test_out_is_below_the_home_folder(argv, tmp_path, monkeypatch, capsys):

@@ -149,14 +149,35 @@ def _as_arguments(key: str, value: Any) -> list[str]:
     return [f"--{key}={value if plain else json.dumps(value)}"]
 
 
-def method_for_help(argv: Sequence[str]) -> str:
-    """The method whose options ``--help`` lists, whatever else is wrong with the arguments."""
+def finetune_parser_for(argv: Sequence[str]) -> ArgumentParser:
+    """The options whose ``--help`` is asked for, whatever else is wrong with the arguments.
+
+    They are those of the method, with the values of a recipe as defaults, on a small model too.
+    """
     try:
-        method = _method(_with_recipes_first(argv, "finetune"))
-        objective_class(method)
+        recipes, others = _recipes_and_others(argv, "finetune")
+        parser = finetune_parser(_method([*recipes, *others]))
     except RequestError:
-        return FinetuneConfig.method
-    return method
+        return finetune_parser(FinetuneConfig.method)
+    return _with_defaults(parser, recipes)
+
+
+def evaluate_parser_for(argv: Sequence[str]) -> ArgumentParser:
+    """The same of ``zsrobust evaluate``."""
+    try:
+        recipes, _ = _recipes_and_others(argv, "evaluate")
+    except RequestError:
+        recipes = []
+    return _with_defaults(evaluate_parser(), recipes)
+
+
+def _with_defaults(parser: ArgumentParser, recipes: Sequence[str]) -> ArgumentParser:
+    """``parser`` with the values of recipes as defaults, those that fit."""
+    hints = {a.dest: a._typehint for a in parser._actions if hasattr(a, "_typehint")}
+    for _, key, value in _settings(recipes):
+        if key in hints and value is not MISSING and not misfit(key, value, hints[key]):
+            parser.set_defaults({key: value})
+    return parser
 
 
 def _parsed(parser: ArgumentParser, options: type, argv: Sequence[str]) -> dict[str, Any]:
@@ -178,9 +199,13 @@ def _what_is_wrong(parser: ArgumentParser, options: type, argv: Sequence[str]) -
         for field in fields(options)
         if field.default is MISSING and field.default_factory is MISSING
     }
+    before = ""
     for dashes, key, value in _settings(argv):
         if not dashes and value is MISSING:
+            if before:
+                return f"{before} and {in_short(key)} are given"
             return f"{in_short(key)} belongs to no option: write --KEY VALUE"
+        before = f"--{key} takes one value, and {in_short(str(value))}" if dashes else ""
         if key not in hints:
             near = " or ".join(dashes + one for one in _meant(key, hints))
             hint = f"; did you mean {near}?" if near else ""
@@ -282,7 +307,13 @@ def _gathered(argv: Sequence[str], keys: Sequence[str]) -> list[str]:
 
 
 def _with_recipes_first(argv: Sequence[str], command: str) -> list[str]:
-    """The arguments, with recipes as files before the options, which override them.
+    """The arguments, with recipes as files before the options, which override them."""
+    recipes, others = _recipes_and_others(argv, command)
+    return recipes + others
+
+
+def _recipes_and_others(argv: Sequence[str], command: str) -> tuple[list[str], list[str]]:
+    """Recipes as files, and the other arguments.
 
     A packaged recipe of fine-tuning is followed by what it changes for an embedded small model.
     """
@@ -307,7 +338,7 @@ def _with_recipes_first(argv: Sequence[str], command: str) -> list[str]:
     if recipes and "--epochs" in options and "--steps" not in options:
         # A recipe's steps would replace the epochs that are asked for.
         front.append("--steps=null")
-    return front + others
+    return front, others
 
 
 def _method(argv: Sequence[str]) -> str:

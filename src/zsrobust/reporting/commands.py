@@ -10,9 +10,10 @@ from typing import Any
 
 from zsrobust.config.schema import EvaluateConfig, to_plain
 from zsrobust.data.registry import opening
+from zsrobust.data.specification import parse_specification, split_options
 from zsrobust.data.suites import single
 from zsrobust.evaluation.results import Row
-from zsrobust.utils.errors import RequestError
+from zsrobust.utils.errors import RequestError, ZSRobustError
 from zsrobust.utils.files import as_argument
 from zsrobust.utils.units import Eps
 
@@ -50,10 +51,14 @@ def evaluate_command(request: dict[str, Any], rows: Sequence[Row]) -> str:
     return shlex.join([*argv, *_options(request, usual)])
 
 
-def command_after(request: Mapping[str, Any], folder: Path) -> str:
-    """``zsrobust evaluate`` for the model of a fine-tuning, on the set that it was trained on.
+OTHER = "OTHER_PHOTOS"
+"""Stands for a folder of class folders in a command, where no other images are known."""
 
-    Its test split where it has one: that is what is certainly here.
+
+def command_after(request: Mapping[str, Any], folder: Path) -> str:
+    """``zsrobust evaluate`` for the model of a fine-tuning, on images that it was not trained on.
+
+    They are the test split of its training set, or ``OTHER`` where it has none.
 
     Args:
         request: what ``config.yaml`` of the run holds.
@@ -61,15 +66,25 @@ def command_after(request: Mapping[str, Any], folder: Path) -> str:
     """
     from zsrobust.models.loading import folder_name
 
-    data = request["data"]
-    try:
-        opening(single(data), "test")()
-    except RequestError:
-        data = f"{data},split=train"
-    argv = ["zsrobust", "evaluate", "--model", folder_name(folder), "--data", data]
+    argv = ["zsrobust", "evaluate", "--model", folder_name(folder)]
+    argv += ["--data", _test_data(request["data"])]
     if request.get("on_unreadable") == "skip":
         argv += ["--on_unreadable", "skip"]
     return shlex.join(argv)
+
+
+def _test_data(trained: str) -> str:
+    head, options = split_options(trained)
+    asked = parse_specification(trained)
+    test = head + options.replace(f",split={asked.split}", "")
+    try:
+        split = opening(single(test), "test")().split
+        if opening(trained, "train")().split not in ("all", split):
+            return test
+    except ZSRobustError:
+        pass  # It has no such split.
+    resolution = f",resolution={asked.resolution}" if asked.resolution else ""
+    return f"imagefolder:{OTHER}{resolution}"
 
 
 def repeating_command(folder: Path) -> str:

@@ -10,7 +10,7 @@ from jsonargparse import ArgumentParser
 
 from zsrobust.cli.output import Output, is_first_process
 from zsrobust.cli.parser import Parser, add_dry_run, asks_for_help, split_dry_run
-from zsrobust.config.parsing import evaluate_parser, parse_evaluate
+from zsrobust.config.parsing import evaluate_parser, evaluate_parser_for, parse_evaluate
 from zsrobust.config.run_folder import check_out, find_run
 from zsrobust.utils.files import write_text
 
@@ -20,16 +20,19 @@ if TYPE_CHECKING:
 
 def parsers() -> list[ArgumentParser]:
     """The options of an evaluation, and of what is printed."""
-    parser = evaluate_parser()
+    return [_completed(evaluate_parser())]
+
+
+def _completed(parser: ArgumentParser) -> ArgumentParser:
     _add_compare(parser)
     add_dry_run(parser)
-    return [parser]
+    return parser
 
 
 def run(argv: Sequence[str], output: Output) -> None:
     """Evaluate, and print the table of accuracies."""
     if asks_for_help(argv):
-        parsers()[0].print_help()
+        _completed(evaluate_parser_for(argv)).print_help()
         return
     # What reads data imports numpy, which help can do without.
     from zsrobust.cli.preflight import check_evaluation

@@ -8,7 +8,7 @@ from jsonargparse import ArgumentParser
 
 from zsrobust.cli.output import Output, is_first_process
 from zsrobust.cli.parser import add_dry_run, asks_for_help, split_dry_run
-from zsrobust.config.parsing import finetune_parser, method_for_help, parse_finetune
+from zsrobust.config.parsing import finetune_parser, finetune_parser_for, parse_finetune
 from zsrobust.config.run_folder import check_out
 from zsrobust.config.schema import to_plain
 from zsrobust.objectives import OBJECTIVES
@@ -16,19 +16,18 @@ from zsrobust.objectives import OBJECTIVES
 
 def parsers() -> list[ArgumentParser]:
     """One for each method: it decides which options the objective has."""
-    return [_parser(method) for method in OBJECTIVES]
-
-
-def _parser(method: str) -> ArgumentParser:
-    parser = finetune_parser(method)
-    add_dry_run(parser)
-    return parser
+    made = [finetune_parser(method) for method in OBJECTIVES]
+    for parser in made:
+        add_dry_run(parser)
+    return made
 
 
 def run(argv: Sequence[str], output: Output) -> None:
     """Fine-tune, and say where the model is and how to evaluate it."""
     if asks_for_help(argv):
-        _parser(method_for_help(argv)).print_help()
+        parser = finetune_parser_for(argv)
+        add_dry_run(parser)
+        parser.print_help()
         return
     # What reads data imports numpy, which help can do without.
     from zsrobust.cli.preflight import check_training
@@ -42,7 +41,7 @@ def run(argv: Sequence[str], output: Output) -> None:
 
         output.show_dry_run(dry_run_finetuning(config))
         return
-    from zsrobust.reporting.commands import command_after
+    from zsrobust.reporting.commands import OTHER, command_after
     from zsrobust.training.finetune import finetune
 
     done = finetune(config)
@@ -54,9 +53,10 @@ def run(argv: Sequence[str], output: Output) -> None:
     found = f"on held-out images clean {done.clean_acc:.1%}, robust {done.robust_acc:.1%}"
     if config.hold_out == 0:
         held_out, found = {}, "of the last step, no images were held out"
-    output.show(
-        f"model in {done.folder}: {found}\nnext: {command_after(to_plain(config), done.folder)}"
-    )
+    command = command_after(to_plain(config), done.folder)
+    output.show(f"model in {done.folder}: {found}\nnext: {command}")
+    if OTHER in command:
+        output.show(f"{OTHER} stands for class folders of images that were not trained on")
     output.result(
         {
             "folder": done.folder,
