@@ -79,6 +79,23 @@ def test_a_function_in_a_file_with_its_steps(classifier, samples):
     assert make_attack("mine.py:brighter", ThreatModel()).name == "brighter-2"
 
 
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_a_function_is_told_the_norm_and_the_threat_model_it_asks_for(norm, classifier, samples):
+    told = []
+
+    @register_attack("told")
+    def told_attack(classifier, images, labels, eps, norm, *, threat, steps=2):
+        told.append((eps, norm, threat, steps))
+        return threat.step(images, images, torch.ones_like(images), eps)
+
+    threat = ThreatModel(norm, 0.25)
+    images, labels, ids = samples(3)
+    found = make_attack("told-5", threat)(classifier(), images / 2, labels, ids)
+    assert told == [(0.25, norm, threat, 5)]
+    distance = (found - images / 2).flatten(1).norm(float("inf") if norm == "linf" else 2, dim=1)
+    assert torch.allclose(distance, torch.tensor(0.25))
+
+
 def test_a_class_in_a_file_and_the_worst_of_several(classifier, samples):
     images, found = attacked("mine.py:darker-3", classifier, samples)
     assert torch.allclose(found, images - 3 / 255)

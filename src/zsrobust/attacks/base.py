@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from abc import ABC, abstractmethod
 from collections import defaultdict
@@ -179,6 +180,9 @@ class Registered:
 REGISTERED: list[Registered] = []
 """Filled by :func:`register_attack`; complete once ``zsrobust.attacks`` is imported."""
 
+ABOUT = frozenset({"norm", "threat"})
+"""Parameters by which a function asks for the norm, or the :class:`ThreatModel`, of its attack."""
+
 OWN: dict[str, list[Registered]] = defaultdict(list)
 """Those that are named by a file of the user's own, by module."""
 
@@ -192,7 +196,8 @@ def register_attack(pattern: str, *examples: str) -> Callable[[A], A]:
     where it is one: ``@register_attack(r"noise-(?P<draws>\d+)", "noise-10")``.
 
     A function is an attack, too: ``(classifier, images, labels, eps)`` to adversarial images, with
-    further parameters if they have defaults. ``pattern`` is then its plain name; if it has a
+    further parameters if they have defaults. A parameter ``norm`` is given ``linf`` or ``l2``, one
+    called ``threat`` the :class:`ThreatModel`. ``pattern`` is then its plain name; if it has a
     parameter ``steps``, ``NAME-20`` sets it. Images come in [0, 1], (N, 3, H, W), up to a hundred,
     the classifier in evaluation mode without gradients of its parameters; what is returned is
     projected into the threat model. Random numbers of torch are keyed by seed and samples.
@@ -238,6 +243,8 @@ class FunctionAttack(Attack):
 
     function: ClassVar[Callable[..., Tensor]]
     registered_name: ClassVar[str]
+    asks: ClassVar[frozenset[str]]
+    """Which of ``ABOUT`` the function takes."""
 
     threat: ThreatModel = field(default_factory=ThreatModel)
     seed: int = 0
@@ -275,6 +282,8 @@ class FunctionAttack(Attack):
         own = {part.name for part in fields(FunctionAttack)}
         options = {part.name: getattr(self, part.name) for part in fields(self)}
         options = {key: value for key, value in options.items() if key not in own}
+        about = {"norm": self.threat.norm, "threat": self.threat}
+        options |= {key: about[key] for key in type(self).asks}
         key = sample_key(self.seed, self.name, epoch, "\x1f".join(sample_ids), 0)
         with forked_rng(key):
             found = type(self).function(
@@ -291,7 +300,8 @@ class FunctionAttack(Attack):
 
 
 def _of_function(function: Callable[..., Tensor], name: str) -> Registered:
-    options = function_options(function, 4, "(classifier, images, labels, eps)")
+    options = function_options(function, 4, "(classifier, images, labels, eps)", ABOUT)
+    asks = ABOUT.intersection(list(inspect.signature(function).parameters)[4:])
     attack = make_dataclass(
         function.__name__,
         [(key, type(default), default) for key, default in options.items()],
@@ -302,6 +312,7 @@ def _of_function(function: Callable[..., Tensor], name: str) -> Registered:
             "__qualname__": function.__qualname__,
             "function": staticmethod(function),
             "registered_name": name,
+            "asks": asks,
         },
     )
     # make_dataclass gives the module of its caller in Python 3.10 and 3.11.

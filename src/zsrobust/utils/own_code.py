@@ -7,7 +7,7 @@ import inspect
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -84,16 +84,21 @@ def _module(path: Path, source: bytes) -> ModuleType:
     return module
 
 
-def function_options(function: Callable[..., Any], given: int, signature: str) -> dict[str, Any]:
+def function_options(
+    function: Callable[..., Any], given: int, signature: str, about: Collection[str] = ()
+) -> dict[str, Any]:
     """The parameters of a registered function after the first ``given``, with their defaults.
+
+    Those called as in ``about`` are given by name, too, and are left out.
 
     Raises:
         RequestError: if it takes fewer, or one of the others has no default.
     """
     parameters = list(inspect.signature(function).parameters.values())
-    options = {one.name: one.default for one in parameters[given:]}
+    options = {one.name: one.default for one in parameters[given:] if one.name not in about}
     fits = len(parameters) >= given and inspect.Parameter.empty not in options.values()
-    allowed = f"{signature}, and others only with defaults"
+    by_name = f"{' and '.join(sorted(about))} where asked for, " if about else ""
+    allowed = f"{signature}, {by_name}and others only with defaults"
     require(fits, f"what {function.__name__} takes", inspect.signature(function), allowed)
     return options
 
