@@ -59,6 +59,11 @@ class Ensemble(Attack):
         return min(part.fewest_classes for part in self.parts)
 
     @property
+    def black_box(self) -> bool:
+        """Whether no part uses a gradient."""
+        return all(part.black_box for part in self.parts)
+
+    @property
     def passes(self) -> int:
         """Those of the parts, and one for the verdict on each part's result."""
         return sum(part.passes + 1 for part in self.parts)

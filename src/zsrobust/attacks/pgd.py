@@ -16,7 +16,7 @@ from zsrobust.attacks.base import Attack, refuse_nan, register_attack
 from zsrobust.attacks.losses import LOSSES, LossName, likeliest_others, margin
 from zsrobust.attacks.threat_model import ROUNDING, ThreatModel
 from zsrobust.attacks.worst import worst_of
-from zsrobust.utils.errors import RequestError
+from zsrobust.utils.errors import NoGradient, RequestError
 from zsrobust.utils.lazy import Tensor, torch
 from zsrobust.utils.noise import uniform_noise
 from zsrobust.utils.units import format_radius
@@ -33,16 +33,23 @@ def input_gradient(loss_fn: LossFunction, images: Tensor) -> Tensor:
     """Each sample's own gradient, (N, 3, H, W): the losses are summed, never averaged.
 
     Raises:
-        RequestError: if the loss has none.
+        NoGradient: if the loss has none.
     """
+    none = NoGradient(
+        "the model has no gradient with respect to the image: nothing in it may be detached, made "
+        "integers or under no_grad; attack it without gradients, as with square, if it must be so"
+    )
     with torch.enable_grad():
         images = images.detach().requires_grad_(True)
-        loss = loss_fn(images).sum()
+        try:
+            loss = loss_fn(images).sum()
+        except RuntimeError as error:
+            # As torch says where the model goes through numpy.
+            if "that requires grad" in str(error):
+                raise none from error
+            raise
         if not loss.requires_grad:
-            raise RequestError(
-                "the model has no gradient with respect to the image: nothing in it may be "
-                "detached, made integers or under no_grad"
-            )
+            raise none
         (gradient,) = torch.autograd.grad(loss, images)
     return gradient
 

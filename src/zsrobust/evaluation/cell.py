@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,7 +31,8 @@ from zsrobust.models.clip import CLIPModel
 from zsrobust.models.text_side import vectors_digest
 from zsrobust.models.weights import fingerprint
 from zsrobust.models.zero_shot import ZeroShotClassifier
-from zsrobust.utils.errors import RunError
+from zsrobust.utils.errors import NoGradient, RunError
+from zsrobust.utils.own_code import described
 
 GRADIENTS = 32
 
@@ -116,16 +117,26 @@ class Measurement:
             progress.judged(len(batch), stood)
         return after
 
-    def zero_gradients(self, clean: Outcomes) -> float:
+    def zero_gradients(self, clean: Outcomes, attacks: Iterable[Attack] = ()) -> float | None:
         """Share of exactly zero entries in the cross-entropy's gradient at clean images.
 
         Of the first samples that the model has right; nan if there are none. A gradient that is
-        zero gives an attack no direction, and its accuracy no meaning.
+        zero gives an attack no direction, and its accuracy no meaning. None of a model without a
+        gradient, where ``attacks`` can do without; those of the user's own may.
+
+        Raises:
+            NoGradient: if one cannot.
         """
+        needed = any(not attack.black_box and not described(type(attack)) for attack in attacks)
         right = [index for index, standing in enumerate(clean.right) if standing]
         for batch in self.batches(right[:GRADIENTS], GRADIENTS):
-            with frozen(self.classifier):
-                gradient = input_gradient(self._loss_with(batch.labels), batch.images)
+            try:
+                with frozen(self.classifier):
+                    gradient = input_gradient(self._loss_with(batch.labels), batch.images)
+            except NoGradient:
+                if needed:
+                    raise
+                return None
             return float((gradient == 0).float().mean())
         return math.nan
 
@@ -230,7 +241,9 @@ class Cell:
         """Outcomes under ``attack``; what is on disk is not computed again."""
         return Outcomes.joined(self.attacked_chunk(attack, at, progress) for at in self.chunks)
 
-    def row(self, attack: Attack, clean: Outcomes, after: Outcomes, zero_gradients: float) -> Row:
+    def row(
+        self, attack: Attack, clean: Outcomes, after: Outcomes, zero_gradients: float | None
+    ) -> Row:
         """The result of one attack."""
         n, standing, after_part = len(clean.right), sum(clean.right), {}
         fallen = Counter(after.fell_to)

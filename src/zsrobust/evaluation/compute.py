@@ -83,7 +83,7 @@ def compute_rows(cells: list[Cell], results: Results, probing: Probing, folder: 
         for number, cell in enumerate(cells):
             foresee(cells, probing.config, progress)
             clean = cell.clean()
-            zero = cell.measurement.zero_gradients(clean)
+            zero = cell.measurement.zero_gradients(clean, cell.attacks)
             found = [(one, cell.attacked(cell.on_all(one), progress)) for one in cell.attacks]
             for place, (attack, after) in enumerate(found):
                 if attack != cell.on_all(attack):
@@ -100,7 +100,7 @@ def compute_rows(cells: list[Cell], results: Results, probing: Probing, folder: 
         for (number, place), part in sampled.items():
             cell = cells[number]
             clean = cell.clean()
-            zero = cell.measurement.zero_gradients(clean)
+            zero = cell.measurement.zero_gradients(clean, cell.attacks)
             row = part.row(cell.row(cell.attacks[place], clean, part.after, zero))
             rows[number, place] = row, table(row, clean, part.after, part.draw)
             progress.say(row.sentence())

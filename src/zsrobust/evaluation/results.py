@@ -26,6 +26,7 @@ class Finding:
         sentence: what was found, as a sentence with the numbers.
         figures: the numbers by name; shares and accuracies in [0, 1].
         explanation: what it means, and what to do about it.
+        skipped: whether it could not be made; the sentence says why.
     """
 
     check: str
@@ -33,11 +34,30 @@ class Finding:
     sentence: str
     figures: dict[str, float]
     explanation: str
+    skipped: bool = False
+
+    @property
+    def verdict(self) -> str:
+        """In a word."""
+        return "skipped" if self.skipped else "passed" if self.passed else "FAILED"
 
 
 def failed(findings: list[Finding]) -> list[Finding]:
     """Those that did not pass."""
     return [finding for finding in findings if not finding.passed]
+
+
+def no_gradient(check: str, of: str = "the model") -> Finding:
+    """The finding of a check that needs a gradient, on a model without one."""
+    return Finding(
+        check,
+        True,
+        f"{of} has no gradient with respect to the image, so that checks of it were skipped",
+        {},
+        "Only attacks without gradients were run, which mostly find fewer adversarial images than "
+        "attacks with gradients find on other models: the accuracy is an upper bound.",
+        skipped=True,
+    )
 
 
 SCHEMA = 1
@@ -84,7 +104,8 @@ class Row:
         key: hash of all that decides the outcome, weights and sample ids included.
         note: what was changed in the attack for this set's number of classes; empty for nothing.
         zero_gradients: share of exactly zero entries in the cross-entropy's gradient at clean
-            images that the model has right; nan where there were none.
+            images that the model has right; nan where there were none, None where the model has no
+            gradient.
         ties: samples decided by less than 1e-4 of a logit, before or after the attack: another
             batch size or device may tip them.
         after_part: of an ensemble, the robust accuracy once each part has run, in their order.
@@ -110,7 +131,7 @@ class Row:
     ci95_robust: Interval
     key: str
     note: str = ""
-    zero_gradients: float = math.nan
+    zero_gradients: float | None = math.nan
     ties: int = 0
     after_part: dict[str, float] = field(default_factory=dict)
     adaptive: bool = True
@@ -274,7 +295,9 @@ class BlackBoxProbe:
 
 @dataclass(frozen=True, repr=False)
 class Results(RowTable[Row]):
-    """An evaluation: a sequence of its rows, printed as a table with a warning a failed check.
+    """An evaluation: a sequence of its rows, printed as a table.
+
+    Below it is a line for each check that failed or was skipped.
 
     Attributes:
         protocol: everything that changes a number.
@@ -293,8 +316,12 @@ class Results(RowTable[Row]):
     probes: list[BlackBoxProbe] = field(default_factory=list)
 
     def __str__(self) -> str:
-        warnings = [f"warning: {one.sentence}. {one.explanation}" for one in failed(self.findings)]
-        return "\n".join([super().__str__(), *warnings])
+        notes = [
+            f"{'note' if one.skipped else 'warning'}: {one.sentence}. {one.explanation}"
+            for one in self.findings
+            if one.skipped or not one.passed
+        ]
+        return "\n".join([super().__str__(), *notes])
 
     @property
     def averages(self) -> list[Average]:

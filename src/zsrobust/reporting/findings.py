@@ -12,7 +12,7 @@ FEW = 30
 
 
 def warnings(results: Results) -> list[str]:
-    """A line for every failed check of an evaluation."""
+    """A line for every failed check of an evaluation, and every skipped one of its results."""
     reports = [
         (f"{report.model} on {report.dataset}: ", report.findings) for report in results.sanity
     ]
@@ -20,6 +20,11 @@ def warnings(results: Results) -> list[str]:
         f"warning: {place}{finding.sentence}. {finding.explanation}"
         for place, findings in [("", results.findings), *reports]
         for finding in failed(findings)
+    ]
+    lines += [
+        f"note: {finding.sentence}. {finding.explanation}"
+        for finding in results.findings
+        if finding.skipped
     ]
     return lines + [
         f"warning: {report.model} on {report.dataset} could not be checked: {report.refused}"
@@ -61,7 +66,8 @@ def findings_page(findings: Sequence[Finding], protocol: dict[str, Any]) -> str:
     """
     wrong = failed(list(findings))
     ordered = [*wrong, *(finding for finding in findings if finding.passed)]
-    lines = ["# Findings", "", _verdict(len(wrong), len(findings)), ""]
+    skipped = sum(finding.skipped for finding in findings)
+    lines = ["# Findings", "", _verdict(len(wrong), len(findings), skipped), ""]
     lines += [f"- {key}: {value}" for key, value in protocol.items()]
     lines += ["", "| check | verdict | found |", "| --- | --- | --- |"]
     lines += [
@@ -82,9 +88,11 @@ def findings_page(findings: Sequence[Finding], protocol: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _verdict(wrong: int, checks: int) -> str:
+def _verdict(wrong: int, checks: int, skipped: int) -> str:
     if not checks:
         return "There was nothing to check."
+    if not wrong and skipped:
+        return f"{checks - skipped} checks passed, and {skipped} could not be made."
     if not wrong:
         return f"All {checks} checks passed: none of them speaks against the numbers."
     return (
@@ -94,7 +102,7 @@ def _verdict(wrong: int, checks: int) -> str:
 
 
 def _word(finding: Finding) -> str:
-    return "passed" if finding.passed else "**FAILED**"
+    return finding.verdict if finding.passed else f"**{finding.verdict}**"
 
 
 def _cell(text: str) -> str:

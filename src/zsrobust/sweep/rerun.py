@@ -226,7 +226,8 @@ def _evaluation(run: Path) -> RecordedRun:
         if name != "key"
     }
     for name in ("clean_acc", "robust_acc", "zero_gradients"):
-        columns[f"results.json {name}"] = np.array([getattr(row, name) for row in results.rows])
+        values = [getattr(row, name) for row in results.rows]
+        columns[f"results.json {name}"] = np.array(values, dtype=float)
     weights = {
         f"weights of {name}": about["weights"] for name, about in results.protocol["models"].items()
     }

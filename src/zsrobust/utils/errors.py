@@ -19,6 +19,10 @@ class InUse(RequestError):
     """Another process works in this run folder."""
 
 
+class NoGradient(RequestError):
+    """The model has no gradient with respect to the image."""
+
+
 class RunError(ZSRobustError):
     """The request was sound, but the run failed: a non-finite loss, a full disk."""
 

@@ -29,7 +29,7 @@ from zsrobust.evaluation.checks.attack_strength import (
 from zsrobust.evaluation.checks.black_box import answers_repeat, probe_goes_no_further
 from zsrobust.evaluation.checks.collapse import has_not_collapsed
 from zsrobust.evaluation.checks.row_groups import passed
-from zsrobust.evaluation.results import Finding, Results, Row
+from zsrobust.evaluation.results import Finding, Results, Row, no_gradient
 
 ZERO_GRADIENTS_MOST = 0.5
 
@@ -95,8 +95,15 @@ def gradients_are_there(results: Results) -> list[Finding]:
     shares = {
         (row.model, row.dataset): row.zero_gradients
         for row in results.rows
-        if not math.isnan(row.zero_gradients) and (row.model, row.dataset) not in tied
+        if row.zero_gradients is not None
+        and not math.isnan(row.zero_gradients)
+        and (row.model, row.dataset) not in tied
     }
+    without = [(row.model, row.dataset) for row in results.rows if row.zero_gradients is None]
+    skipped = [
+        no_gradient("gradients are there", f"{model} on {dataset}")
+        for model, dataset in dict.fromkeys(without)
+    ]
     wrong = [
         Finding(
             "gradients are there",
@@ -110,7 +117,10 @@ def gradients_are_there(results: Results) -> list[Finding]:
         for (model, dataset), share in shares.items()
         if share > ZERO_GRADIENTS_MOST
     ]
-    return wrong or passed("gradients are there", len(shares), "no model's gradient is mostly zero")
+    found = wrong or passed(
+        "gradients are there", len(shares), "no model's gradient is mostly zero"
+    )
+    return [*found, *skipped]
 
 
 def classes_are_told_apart(results: Results) -> list[Finding]:

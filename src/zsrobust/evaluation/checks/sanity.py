@@ -42,9 +42,9 @@ from zsrobust.evaluation.checks.probe import Probe, in_batches, spread
 from zsrobust.evaluation.checks.snapshot import snapshots
 from zsrobust.evaluation.checks.state_checks import batch_independent, stateless
 from zsrobust.evaluation.outcomes import TIE
-from zsrobust.evaluation.results import Finding, SanityReport
+from zsrobust.evaluation.results import Finding, SanityReport, no_gradient
 from zsrobust.models.zero_shot import ZeroShotClassifier
-from zsrobust.utils.errors import RequestError, RunError
+from zsrobust.utils.errors import NoGradient, RequestError, RunError
 from zsrobust.utils.progress import Steps
 
 FEWEST = 10
@@ -139,6 +139,8 @@ def _checked(check: Callable[[Probe], Finding], probe: Probe) -> Finding:
     name = check.__name__.replace("_", " ")
     try:
         return check(probe)
+    except NoGradient:
+        return no_gradient(name)
     except RunError as error:
         why = (
             "A NaN gradient stops every attack here, and makes other implementations leave the "

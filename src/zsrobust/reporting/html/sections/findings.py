@@ -33,8 +33,8 @@ def findings_section(group: Group) -> Section:
     """Every check with its verdict: those of the results, and the sanity checks that were run."""
     rows = [
         [
-            *(finding.check, "passed" if finding.passed else "FAILED", of or "results"),
-            *(finding.sentence, "" if finding.passed else finding.explanation),
+            *(finding.check, finding.verdict, of or "results"),
+            *(finding.sentence, "" if finding.verdict == "passed" else finding.explanation),
         ]
         for of, findings in _checked(group)
         for finding in [*failed(findings), *(one for one in findings if one.passed)]
