@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from zsrobust.models.loading import load
     from zsrobust.models.own_model import LogitsClassifier
     from zsrobust.models.zero_shot import ZeroShotClassifier
-    from zsrobust.training.finetune import finetune
+    from zsrobust.training.api import finetune
     from zsrobust.utils.errors import RequestError, RunError, ZSRobustError
 
 # Before any module imports torch.
@@ -41,7 +41,7 @@ _HOMES = {
     "ZeroShotClassifier": "zsrobust.models.zero_shot",
     "attacks": "",
     "evaluate": "zsrobust.evaluation.api",
-    "finetune": "zsrobust.training.finetune",
+    "finetune": "zsrobust.training.api",
     "image_set": "zsrobust.data.torch_dataset",
     "load": "zsrobust.models.loading",
     "objectives": "",

@@ -1,0 +1,96 @@
+"""``zsrobust.finetune``: a configuration, or a recipe with names and objects by keyword."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from zsrobust.config.parsing import recipe
+from zsrobust.config.schema import FinetuneConfig
+from zsrobust.data.image_set import ImageSet
+from zsrobust.data.torch_dataset import MapStyle, image_set
+from zsrobust.models.clip import CLIPModel
+from zsrobust.models.loading import load
+from zsrobust.models.weights import fingerprint
+from zsrobust.objectives import Objective
+from zsrobust.training.finetune import Run
+from zsrobust.training.finetune import finetune as finetune_config
+from zsrobust.utils.errors import RequestError
+
+IN_MEMORY = "memory:"
+"""What ``config.yaml`` calls data that was given as an object begins with."""
+
+
+def finetune(
+    config: FinetuneConfig | str = "pmg_aft",
+    *,
+    model: str | CLIPModel | None = None,
+    data: str | ImageSet | MapStyle | None = None,
+    objective: Objective | None = None,
+    **options: Any,
+) -> Run:
+    """Fine-tune a model; the same call resumes an interrupted run.
+
+    Args:
+        config: a whole configuration, or the recipe that the other arguments complete.
+        model: a name that :func:`zsrobust.load` takes, or a model that it gave. It is loaded again
+            and stays as it is.
+        data: a specification as after ``--data``, an image set, or a map-style data set of torch
+            with ``classes`` (see :func:`zsrobust.image_set`). A run folder knows an object by its
+            pixels: with others it is refused. ``zsrobust rerun`` cannot repeat such a run.
+        objective: in the place of the recipe's.
+        options: other fields of :class:`FinetuneConfig`, as of :func:`zsrobust.recipe`.
+
+    Raises:
+        RequestError: before any training, if something asked for is wrong or missing, or ``model``
+            is not as its name loads it.
+        RunError: if the run fails: a loss that is not finite, a full disk.
+        Stopped: on Ctrl-C or SIGTERM, once a checkpoint is saved.
+    """
+    given = _image_set(data)
+    asked: dict[str, Any] = {"data": f"{IN_MEMORY}{given.name}" if given else data}
+    if isinstance(model, CLIPModel):
+        asked |= _named(model)
+    elif model is not None:
+        asked["model"] = model
+    if objective is not None:
+        asked |= {"method": objective.name, "objective": objective}
+    asked = {key: value for key, value in asked.items() if value is not None}
+    if isinstance(config, FinetuneConfig):
+        if options:
+            raise RequestError("finetune takes options with a recipe, not with a configuration")
+        return finetune_config(replace(config, **asked), given)
+    own = {key: asked.pop(key) for key in ("objective",) if key in asked}
+    return finetune_config(replace(recipe(config, **asked, **options), **own), given)
+
+
+def _image_set(data: Any) -> ImageSet | None:
+    if data is None or isinstance(data, str):
+        return None
+    if isinstance(data, ImageSet):
+        return data
+    if hasattr(data, "__len__") and hasattr(data, "__getitem__"):
+        return image_set(data)
+    raise RequestError(
+        f"data is a {type(data).__name__}: give a specification, an ImageSet, or a map-style data "
+        "set of torch"
+    )
+
+
+def _named(model: CLIPModel) -> dict[str, str]:
+    """Name and preprocessing with which a run folder brings the model back.
+
+    Raises:
+        RequestError: if that is another model.
+    """
+    advice = "save its weights and give the name of the file, as BASE@FILE"
+    try:
+        again = load(model.name, preprocessing=model.preprocessing.protocol)
+    except RequestError as error:
+        raise RequestError(
+            f"model {model.name} is in memory alone, so that its run could not be loaded again: "
+            f"{advice} ({error})"
+        ) from None
+    if fingerprint(again.encoder) != fingerprint(model.encoder):
+        raise RequestError(f"model {model.name} has other weights than that name loads: {advice}")
+    return {"model": model.name, "preprocessing": model.preprocessing.protocol}

@@ -1,0 +1,96 @@
+"""``zsrobust.finetune`` with a model and data that are objects."""
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+import zsrobust
+from zsrobust.objectives import PMGAFT
+from zsrobust.training import trainer
+from zsrobust.utils.errors import RequestError
+
+
+class Colours:
+    """As a data set of torch: noisy images of one colour a class."""
+
+    classes = ("red", "green")
+
+    def __init__(self, seed=0, n=16):
+        random = np.random.default_rng(seed)
+        self.targets = [index % 2 for index in range(n)]
+        noise = random.integers(0, 60, (n, 32, 32, 3))
+        strong = np.eye(3)[self.targets][:, None, None] * 150
+        self.pixels = (noise + strong).astype(np.uint8)
+
+    def __len__(self):
+        return len(self.targets)
+
+    def __getitem__(self, index):
+        return torch.from_numpy(self.pixels[index]).permute(2, 0, 1) / 255, self.targets[index]
+
+
+@pytest.fixture
+def tuned(small_clip, tmp_path):
+    def run(config="tecoa", **changes):
+        options = {"model": small_clip, "data": Colours(), "out": str(tmp_path / "run")}
+        options |= {"steps": 2, "batch_size": 4, "hold_out": 0.25, "device": "cpu"}
+        options |= {"optimizer": {"lr": 0.01, "warmup_steps": 0}}
+        return zsrobust.finetune(config, **{**options, **changes})
+
+    return run
+
+
+def test_objects_train_as_their_names_do(tuned, small_clip, tmp_path):
+    model = zsrobust.load(small_clip)
+    before = copy.deepcopy(model.encoder.state_dict())
+    done = tuned(model=model)
+    other = tuned(out=str(tmp_path / "other"))
+    assert all(torch.equal(before[name], t) for name, t in model.encoder.state_dict().items())
+    one, two = (zsrobust.load(str(run.folder)) for run in (done, other))
+    weights = [found.encoder.state_dict() for found in (one, two)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in before)
+    assert any(not torch.equal(weights[0][name], before[name]) for name in before)
+    # Other sets in memory are not taken for the one that was trained on.
+    assert one.seen == {"colours"}
+    config = yaml.safe_load((Path(done.folder) / "config.yaml").read_text())
+    assert (config["model"], config["data"]) == (small_clip, "memory:colours")
+
+
+def test_a_run_folder_answers_for_the_same_pixels_alone(tuned, monkeypatch):
+    first = tuned()
+    monkeypatch.setattr(trainer.TrainingStep, "__call__", None)
+    assert tuned() == first
+    changed = Colours()
+    changed.pixels[3, 0, 0, 0] ^= 1
+    with pytest.raises(RequestError, match=r"training images, .* are not those that"):
+        tuned(data=changed)
+    with pytest.raises(RequestError, match=r"holds another run \(seed: 0 there, 1 asked"):
+        tuned(seed=1)
+
+
+def test_an_objective_that_is_given_replaces_the_recipes(tuned):
+    folder = Path(tuned(objective=PMGAFT(preset="paper", alpha=2.0), steps=1).folder)
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    assert config["method"] == "pmg_aft"
+    assert (config["objective"]["preset"], config["objective"]["alpha"]) == ("paper", 2.0)
+
+
+def test_what_a_run_folder_could_not_bring_back_is_refused(tuned, small_clip):
+    changed = zsrobust.load(small_clip)
+    with torch.no_grad():
+        next(changed.encoder.parameters()).add_(1)
+    own = zsrobust.CLIPModel.from_encoder(
+        "mine", torch.nn.Flatten(), lambda prompts: torch.rand(len(prompts), 3072), image_size=32
+    )
+    for model, why in ((changed, "has other weights"), (own, "is in memory alone")):
+        with pytest.raises(RequestError, match=f"{why}.* BASE@FILE"):
+            tuned(model=model)
+    with pytest.raises(RequestError, match="data is a int"):
+        tuned(data=3)
+    recipe = zsrobust.recipe("tecoa", model=small_clip, data="digits")
+    with pytest.raises(RequestError, match="options with a recipe"):
+        tuned(recipe)
