@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
+from statistics import fmean
 
 from zsrobust.evaluation.checks.collapse import collapse_warnings
 from zsrobust.evaluation.comparison.merge import ModelResults, merge_results, split_by_model
@@ -46,6 +47,7 @@ class Entry:
         clean, robust: by average, such as ``average of 5 unseen``.
         by_set: robust and clean accuracy by data set; None where it was not measured.
         details: the protocol, as (word, value) lines.
+        models: names of the models, where they are others than ``name``.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Entry:
     robust: dict[str, Point]
     by_set: dict[str, Pair | None]
     details: list[tuple[str, str]]
+    models: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ class Board:
 
 
 def our_boards(runs: Sequence[EvaluationRun]) -> list[Board]:
-    """A board or more for each attack and radius.
+    """A board or more for each attack and radius, those first under which models keep least.
 
     A model joins a board if it was measured as all its models were on every set in common, and
     shares at least half of the sets that they have in common: so a model on one set alone does not
@@ -116,7 +119,7 @@ def our_boards(runs: Sequence[EvaluationRun]) -> list[Board]:
                 by_attack.setdefault(condition, []).append(replace(model, rows=rows))
     requests = {str(run.folder): run for run in runs}
     boards = []
-    for parts in by_attack.values():
+    for parts in sorted(by_attack.values(), key=_mean_robust):
         groups: list[list[ModelResults]] = []
         for part in sorted(parts, key=lambda part: -len(part.rows)):
             fitting = (group for group in groups if _fits(part, group))
@@ -127,6 +130,11 @@ def our_boards(runs: Sequence[EvaluationRun]) -> list[Board]:
                 group.append(part)
         boards += [_board(group, requests) for group in groups]
     return boards
+
+
+def _mean_robust(parts: Sequence[ModelResults]) -> float:
+    """As ``strongest`` chooses the attack of a report."""
+    return fmean(row.robust_acc for part in parts for row in part.rows)
 
 
 def _fits(part: ModelResults, group: Sequence[ModelResults]) -> bool:
@@ -160,6 +168,7 @@ def _board(group: Sequence[ModelResults], runs: dict[str, EvaluationRun]) -> Boa
             robust={name: one.robust[name] for name in averages},
             by_set={dataset: _on(results, one, dataset) for dataset in sets},
             details=list(_details([part for model in one.models for part in parts[model]], runs)),
+            models=tuple(model for model in one.models if model != one.legend),
         )
         for one in series
     ]

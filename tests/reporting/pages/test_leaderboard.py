@@ -85,7 +85,36 @@ def test_numbers_of_samples_make_another_measurement(evaluation, tmp_path):
 
 def test_attacks_and_radii_are_boards_of_their_own(evaluation, tmp_path):
     run = evaluation(tmp_path / "run", eps=("1/255", "4/255"))
-    assert [board.attack for board in boards(run)] == ["pgd-10 1/255", "pgd-10 4/255"]
+    assert [board.attack for board in boards(run)] == ["pgd-10 4/255", "pgd-10 1/255"]
+
+
+def test_the_attack_that_leaves_least_comes_first_as_in_a_report(evaluation, tmp_path):
+    weak, strong = (
+        evaluation(tmp_path / name, [("birds", "m", "tecoa", False, 100, 50, robust)], eps=(eps,))
+        for name, eps, robust in (("weak", "1/255", 40), ("strong", "4/255", 10))
+    )
+    found = boards(weak, strong)
+    assert [board.attack for board in found] == ["pgd-10 4/255", "pgd-10 1/255"]
+    write_leaderboard([weak, strong], tmp_path / "board.html")
+    page = (tmp_path / "board.html").read_text()
+    assert page.index(found[0].verdict) < page.index("Measured here") < page.index(found[1].verdict)
+
+
+def test_methods_are_shown_with_their_models(evaluation, tmp_path):
+    run = evaluation(
+        tmp_path / "run",
+        [
+            ("birds", name, method, False, 100, 50, 20)
+            for name, method in (("runs/a b", "tecoa"), ("original", "original"))
+        ],
+    )
+    (board,) = boards(run)
+    assert {entry.name: entry.models for entry in board.entries} == {
+        "TeCoA": ("runs/a b",),
+        "original": (),
+    }
+    write_leaderboard([run], tmp_path / "board.html")
+    assert '<div class="note">runs/a b</div>' in (tmp_path / "board.html").read_text()
 
 
 def test_seeds_are_one_row_and_equal_names_are_made_unique(evaluation, tmp_path):
@@ -170,7 +199,7 @@ def test_the_page_shows_ours_and_published_apart(evaluation, read_page, tmp_path
     assert page.visible.count(HOSTILE) > 3
     ours, *_ = (table["rows"] for table in page.tables)
     assert ours[0][:5] == ["rank", "model", "robust", "clean", "average of 2 all, robust"]
-    assert ours[1][:2] == ["1", "PMG-AFT"]
+    assert ours[1][:2] == ["1", "PMG-AFT runs/pmg"]
     assert ours[1][2].startswith("40.0 (")
     every = page.table("pgd-10 4/255, 2 sets: every set")
     assert every[:2] == [["model", "birds", "tiny"], ["PMG-AFT", "40.0 / 55.0", "20.0 / 50.0"]]
