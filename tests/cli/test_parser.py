@@ -29,3 +29,15 @@ def test_other_values_are_refused():
     parser.add_switch("--overwrite", help="replace it")
     with pytest.raises(RequestError, match="--overwrite: is maybe: must be true or false"):
         parser.parse_args(["--overwrite=maybe"])
+
+
+@pytest.mark.parametrize("argv", [["--model", "a"], ["--model=a", "b"], ["--models", "a", "b"]])
+def test_an_option_for_what_is_written_without_one_says_so(argv):
+    parser = Parser(prog="zsrobust serve")
+    parser.add_argument("model", nargs="*", metavar="MODEL")
+    parser.add_argument("--mode")
+    with pytest.raises(RequestError, match="write MODEL without it, as in zsrobust serve MODEL"):
+        parser.parse_args(argv)
+    # Of other names the nearest option is meant.
+    with pytest.raises(RequestError, match="did you mean --mode"):
+        parser.parse_args(["--moda", "a"])

@@ -56,11 +56,24 @@ class Parser(argparse.ArgumentParser):
         found, rest = self.parse_known_args(argv, namespace)
         options = [argument.partition("=")[0] for argument in rest if argument.startswith("-")]
         if options:
+            self._refuse_named(options[0])
             known = [name for action in self._actions for name in action.option_strings]
             raise RequestError(unknown("option", options[0], known))
         if rest:
             self.error(f"unrecognized arguments: {' '.join(rest)}")
         return found
+
+    def _refuse_named(self, option: str) -> None:
+        """Refuse ``--model X`` where a model is written without an option."""
+        for action in self._get_positional_actions():
+            name = str(action.metavar or action.dest.upper())
+            if option.rstrip("s") in (
+                f"--{one.lower().rstrip('s')}" for one in (action.dest, name)
+            ):
+                raise RequestError(
+                    f"there is no option {option}: write {name} without it, as in "
+                    f"{self.prog} {name}"
+                )
 
     def error(self, message: str) -> NoReturn:
         """Refuse the arguments.
