@@ -229,6 +229,28 @@ def test_a_batch_of_fewer_images_than_asked_for_is_all_of_them(config, weights, 
     assert card["settings"]["batch_size"] == 44
 
 
+@pytest.mark.parametrize(
+    ("changes", "warned"),
+    [({}, True), ({"evaluate_every": 6}, False), ({"hold_out": 0.0}, False)],
+)
+def test_few_held_out_images_that_choose_the_model_are_remarked_on(config, changes, warned, capsys):
+    finetune(config(**changes))
+    # 20 % of 56 choose between steps 4 and 6; of one candidate there is nothing to choose.
+    assert ("11 held-out images choose the model" in capsys.readouterr().err) is warned
+
+
+def test_without_clean_images_the_adversarial_loss_is_recorded(config):
+    for objective, recorded in ((TeCoA(), True), (PMGAFT(), False)):
+        run = finetune(config(objective.name, method=objective.name, objective=objective))
+        line = [
+            one for one in read_metrics(run.folder / "metrics.jsonl") if one["kind"] == "train"
+        ][-1]
+        assert ("adversarial_loss" in line) is recorded
+        if recorded:
+            # TeCoA's loss is that of the zero-shot classifier itself.
+            assert line["adversarial_loss"] == pytest.approx(line["total"], rel=1e-5)
+
+
 def test_a_warm_up_that_would_outlast_the_run_is_a_tenth_of_it(config, weights):
     for asked, equal in ((1000, 1), (10, 1), (9, 9)):
         runs = [

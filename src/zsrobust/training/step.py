@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from zsrobust.attacks import PGD
+from zsrobust.attacks.losses import cross_entropy
 from zsrobust.data.batch import Batch
 from zsrobust.models.visual_prompts import embed_with_tokens, without_attention_fast_path
 from zsrobust.models.zero_shot import ZeroShotClassifier
@@ -128,9 +129,13 @@ class TrainingStep:
         accuracies = {}
         for view, embeddings in student.items():
             attacked = view == "adversarial" and images["adversarial"] is not batch.images
-            correct = (self.classifier.logits(embeddings.detach()).argmax(-1) == batch.labels).sum()
+            logits = self.classifier.logits(embeddings.detach())
+            correct = (logits.argmax(-1) == batch.labels).sum()
             key = "adversarial_acc" if attacked else "clean_acc"
             accuracies[key] = correct / context.global_batch
+            if attacked and "clean" not in student:
+                # What else shows a collapse, where clean images are not seen.
+                accuracies["adversarial_loss"] = context.mean(cross_entropy(logits, batch.labels))
         return losses, accuracies
 
     def _adversarial(self, context: StepContext) -> Tensor:
