@@ -28,10 +28,9 @@ class AdvFLYP(Objective):
     Images of one class count as wrong for each other.
 
     Attributes:
-        alpha: weight of the divergences, the code's ``lambda_logit``; 0 or more.
-        beta: weight of the distances, the code's ``lambda_feat``; 0 or more.
-        logit_scale: what multiplies the cosines in the loss and in the attack; ``model`` for the
-            model's own.
+        alpha: weight of the KL divergences, 0 or more; ``lambda_logit`` in the authors' code.
+        beta: weight of the embedding distances, 0 or more; ``lambda_feat`` in the authors' code.
+        logit_scale: logit scale in the loss and the attack; ``model`` for the model's own.
     """
 
     alpha: float = 1.0

@@ -20,10 +20,8 @@ class AGFT(Objective):
     PGD on this cross-entropy with the same soft labels, as in the released code.
 
     Attributes:
-        logit_scale: what multiplies the cosines of the model in training, in the loss and in the
-            attack; ``model`` for the model's own.
-        softness: what the scale is multiplied by for the soft labels, above 0; below 1 they are
-            softer than the original's own prediction.
+        logit_scale: logit scale in the loss and the attack; ``model`` for the model's own.
+        softness: factor on the logit scale of the soft labels, above 0; lower is softer.
 
     Raises:
         RequestError: if either is not above 0.

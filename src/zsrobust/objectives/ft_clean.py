@@ -15,7 +15,7 @@ class FTClean(Objective):
     """``CE(P_S(x), y)``, the mean over samples. Called FT-Standard in the PMG-AFT paper.
 
     Attributes:
-        logit_scale: what multiplies the cosines in the loss; ``model`` for the model's own.
+        logit_scale: logit scale in the loss; ``model`` for the model's own.
     """
 
     logit_scale: LogitScale = "model"

@@ -66,20 +66,19 @@ class PMGAFT(Objective):
     the preset's value.
 
     Attributes:
-        preset: whose reading of the loss; by default the one that did best in the replication
-            (docs/replication.md).
-        alpha: weight of the general term, 0 or more; at 0 the original is never run.
-        beta: weight of the clean term, 0 or more; at 0 the student sees no clean image.
-        images: ``clean`` puts x in the place of x' ("our FT-Standard" of the paper's Figure 2):
-            the first term becomes clean cross-entropy and the clean term vanishes.
-        general: where the general term acts: ``kl`` on the outputs, ``l2`` (squared distance of
-            raw embeddings) or ``cosine`` (1 - cosine of embeddings).
-        logit_scale: what multiplies the cosines in every softmax and in the attack; ``model``
-            for the model's own.
-        general_kl: ``P||Q`` as in KL(P || Q).
-        clean_kl: likewise, ``clean`` for P_S(x) and ``adversarial`` for P_S(x').
-        kl_reduction: over the global batch, of both divergences; the cross-entropy is a mean.
-        stop_gradient: hold P_S(x) fixed in the clean term; no public implementation does.
+        preset: variant of the loss, see docs/fidelity.md; ``authors_code`` did best in the
+            replication.
+        alpha: weight of the divergence from the frozen original, 0 or more.
+        beta: weight of the divergence from the prediction on the clean image, 0 or more.
+        images: train on ``adversarial`` images, or on ``clean`` ones without the clean term
+            ("our FT-Standard" in the paper's Figure 2).
+        general: distance from the frozen original: ``kl`` of the predictions, ``l2`` (squared) or
+            ``cosine`` of the embeddings.
+        logit_scale: logit scale in the loss and the attack; ``model`` for the model's own.
+        general_kl: direction of the divergence from the original; ``P||Q`` means KL(P || Q).
+        clean_kl: direction of the divergence from the clean prediction, likewise.
+        kl_reduction: reduction of both divergences over the batch.
+        stop_gradient: stop the gradient through the clean prediction in the clean term.
 
     Raises:
         RequestError: if a weight is negative, the scale not above 0, or the preset unknown.

@@ -33,17 +33,15 @@ class SAFT(TGAZSR):
     PGD on the mean of the K cross-entropies. The paper's own descriptions are not shipped here.
 
     Attributes:
-        preset: ``paper`` averages the distances of K maps, each the cosine of token and text;
-            ``authors_code`` makes one map of the mean similarity over descriptions, from tokens
-            with each channel normalised over the tokens, as the released code does.
-        alpha: weight of the attention under attack, 0 or more.
-        beta: weight of the attention on clean images, 0 or more.
-        logit_scale: what multiplies the cosines in the cross-entropy and the attack; ``model``
-            for the model's own.
-        map_side: side of the up-sampled maps in pixels; the distances grow in proportion to it.
-        descriptions: YAML or JSON file, from every class name to a list of whole sentences, as
-            many for each class; null to put the name in ``plain`` instead.
-        plain: prompts with {} for the class name, each a description of every class.
+        preset: ``paper`` has one attention map for each description; ``authors_code`` one map of
+            their mean similarity, each channel normalised over the tokens, as the released code.
+        alpha: weight of the attention loss on adversarial images, 0 or more.
+        beta: weight of the attention loss on clean images, 0 or more.
+        logit_scale: logit scale in the cross-entropy and the attack; ``model`` for the model's own.
+        map_side: side of the attention maps in pixels; the distances grow in proportion to it.
+        descriptions: YAML or JSON file with a list of sentences for each class, equally many;
+            null to use ``plain``.
+        plain: prompts with {} for the class name, in the place of descriptions.
 
     Raises:
         RequestError: if a weight is negative, the scale not above 0, the preset unknown, or a

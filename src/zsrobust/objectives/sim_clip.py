@@ -19,9 +19,9 @@ class SimCLIP(Objective):
     from PGD that minimises the cosine of S(x') and S(x).
 
     Attributes:
-        preset: ``paper`` is the above and has no use for the original; ``authors_code`` is what
-            the released code computes: T(x) of the frozen original in the place of S(x), so that
-            the second half has no gradient, and x' from PGD that maximises |S(x') - T(x)|^2.
+        preset: ``paper`` compares the student's embeddings of clean and adversarial images;
+            ``authors_code`` takes the frozen original's clean embeddings T(x) in the place of
+            S(x), and x' from PGD that maximises |S(x') - T(x)|^2, as the released code does.
 
     Raises:
         RequestError: if the preset is unknown.

@@ -58,14 +58,11 @@ class SumOfTerms(Objective):
     """Any weighted sum of named terms: ``sum over terms of weight * reduction of the term``.
 
     Attributes:
-        terms: name, weight and reduction of each; every name once.
-        attack_on: what PGD maximises: ``ce`` with the labels, ``kl_clean_adv``
-            (KL(P_S(x) || P_S(x')), as TRADES), ``kl_anchor_adv`` (KL(P_T(x) || P_S(x')), the
-            original's soft labels), ``l2_anchor_adv`` (|S(x') - T(x)|^2, as FARE),
-            ``cosine_clean_adv`` (1 - cos(S(x), S(x')), as Sim-CLIP); ``none`` puts the clean
-            image in the place of x'.
-        logit_scale: what multiplies the cosines in every softmax and in the attack; ``model``
-            for the model's own.
+        terms: list of terms, each with name, weight and reduction (mean or sum over the batch).
+        attack_on: loss that PGD maximises: ``ce`` with the labels, ``kl_clean_adv`` as in TRADES,
+            ``kl_anchor_adv`` (KL from the original's prediction), ``l2_anchor_adv`` as in FARE,
+            ``cosine_clean_adv`` as in Sim-CLIP; ``none`` trains on clean images.
+        logit_scale: logit scale in the loss and the attack; ``model`` for the model's own.
 
     Raises:
         RequestError: if there is no term or one comes twice, or the scale is not above 0.

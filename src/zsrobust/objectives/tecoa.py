@@ -17,8 +17,7 @@ class TeCoA(Objective):
     """``CE(P_S(x'), y)``, the mean over samples; x' from PGD on the same cross-entropy.
 
     Attributes:
-        logit_scale: what multiplies the cosines in the loss and in the attack; ``model`` for the
-            model's own.
+        logit_scale: logit scale in the loss and the attack; ``model`` for the model's own.
     """
 
     logit_scale: LogitScale = "model"

@@ -24,13 +24,12 @@ class TGAZSR(Objective):
     from PGD on the cross-entropy alone. Results name the preset and every departure from it.
 
     Attributes:
-        preset: ``paper`` takes the cosine of token and text; ``authors_code`` what the released
-            code computes: it normalises each channel over the tokens instead of each token.
-        alpha: weight of the attention under attack, 0 or more.
-        beta: weight of the attention on clean images, 0 or more.
-        logit_scale: what multiplies the cosines in the cross-entropy and the attack; ``model``
-            for the model's own.
-        map_side: side of the up-sampled maps in pixels; the distances grow in proportion to it.
+        preset: ``paper`` takes the cosine similarity of patch tokens and text; ``authors_code``
+            first normalises each channel over the tokens, as the released code does.
+        alpha: weight of the attention loss on adversarial images, 0 or more.
+        beta: weight of the attention loss on clean images, 0 or more.
+        logit_scale: logit scale in the cross-entropy and the attack; ``model`` for the model's own.
+        map_side: side of the attention maps in pixels; the distances grow in proportion to it.
 
     Raises:
         RequestError: if a weight is negative, the scale not above 0, or the preset unknown.

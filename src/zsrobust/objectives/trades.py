@@ -23,9 +23,8 @@ class TRADES(Objective):
     the ball as every other attack does.
 
     Attributes:
-        beta: weight of the divergence, 0 or more; 6 as in the authors' CIFAR-10 script.
-        logit_scale: what multiplies the cosines in the loss and in the attack; ``model`` for the
-            model's own.
+        beta: weight of the KL divergence, 0 or more; 6 in the authors' CIFAR-10 script.
+        logit_scale: logit scale in the loss and the attack; ``model`` for the model's own.
     """
 
     beta: float = 6.0

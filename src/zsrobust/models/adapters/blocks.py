@@ -16,7 +16,7 @@ PROJECTION = "proj"
 @register_adapter("blocks")
 @dataclass(frozen=True)
 class Blocks(AdapterKind):
-    """The last ``blocks`` blocks and everything that comes after the first of them.
+    """The last ``blocks`` blocks and the layers after them.
 
     A block is a residual block of the tower, never a slice of the list of parameters. After the
     blocks come:
@@ -31,7 +31,7 @@ class Blocks(AdapterKind):
     positions, ``ln_pre`` and the first blocks.
 
     Attributes:
-        blocks: how many of the last blocks, 1 or more.
+        blocks: number of blocks, 1 or more.
     """
 
     blocks: int = 1

@@ -11,7 +11,7 @@ from zsrobust.utils.lazy import nn
 @register_adapter("full")
 @dataclass(frozen=True)
 class Full(AdapterKind):
-    """Every parameter that the architecture does not fix (as it does sine-cosine positions)."""
+    """All parameters, but for fixed ones such as sine-cosine position embeddings."""
 
     @property
     def label(self) -> str:

@@ -12,7 +12,7 @@ from zsrobust.utils.lazy import nn
 @register_adapter("layer_norm")
 @dataclass(frozen=True)
 class LayerNorm(AdapterKind):
-    """Weight and bias of every LayerNorm of the image tower, and nothing else.
+    """Weights and biases of all LayerNorms of the image encoder.
 
     BatchNorms are left alone: their scales belong to statistics that fine-tuning leaves fixed.
     """

@@ -17,7 +17,7 @@ from zsrobust.utils.validation import require
 @register_adapter("lora")
 @dataclass(frozen=True)
 class LoRA(AdapterKind):
-    """``W + (alpha / rank) B A`` for every weight matrix W in the tower's blocks.
+    """Low-rank updates ``W + (alpha / rank) B A`` of all weight matrices W in the blocks.
 
     These are the in- and out-projections of attention and the linear layers of the MLP; in
     convolutional towers the 1 x 1 convolutions of one group, which are linear layers of a pixel's
@@ -30,8 +30,8 @@ class LoRA(AdapterKind):
     weight.
 
     Attributes:
-        rank: rank of the change, 1 or more; at a matrix's smaller side, any change is possible.
-        alpha: scale of the change, above 0. As in the paper it stays when the rank is varied.
+        rank: rank of the update, 1 or more.
+        alpha: scaling of the update, above 0, divided by the rank.
     """
 
     rank: int = 8

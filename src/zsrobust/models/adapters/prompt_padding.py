@@ -13,7 +13,7 @@ from zsrobust.utils.validation import require
 @register_adapter("prompt_padding")
 @dataclass(frozen=True)
 class PromptPadding(AdapterKind):
-    """A frame added to every preprocessed image; the tower itself stays as it is.
+    """A visual prompt: a frame added to every preprocessed image; the encoder is frozen.
 
     The visual prompt of TeCoA (Mao et al., "Understanding Zero-Shot Adversarial Robustness for
     Large-Scale Models", ICLR 2023, arXiv 2212.07016), after Bahng et al., arXiv 2203.17274. It is
@@ -22,7 +22,7 @@ class PromptPadding(AdapterKind):
     from the original; TeCoA's code starts from normal noise.
 
     Attributes:
-        width: width of each side of the frame in pixels of the tower's input, 1 or more.
+        width: width of the frame in pixels of the model's input, 1 or more.
     """
 
     width: int = 30

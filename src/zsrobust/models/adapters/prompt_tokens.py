@@ -15,7 +15,7 @@ from zsrobust.utils.validation import require
 @register_adapter("prompt_tokens")
 @dataclass(frozen=True)
 class PromptTokens(AdapterKind):
-    """Tokens that every image is seen with; the tower itself stays as it is.
+    """A visual prompt: tokens added to those of every image; the encoder is frozen.
 
     Visual prompt tuning in its shallow form (Jia et al., ECCV 2022, arXiv 2203.12119): the tokens
     enter before the first block, after the class token, without a position. TeCoA
@@ -24,8 +24,8 @@ class PromptTokens(AdapterKind):
     not start from the original's accuracy. Only ViTs of open_clip have a place for them.
 
     Attributes:
-        tokens: how many tokens, 1 or more.
-        width: width of a frame as in ``prompt_padding``, in pixels; 0 for none.
+        tokens: number of tokens, 1 or more.
+        width: width of an added frame in pixels of the model's input; 0 for none.
     """
 
     tokens: int = 10
