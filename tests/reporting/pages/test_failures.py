@@ -43,7 +43,7 @@ def test_the_worst_and_best_classes_and_the_confusions_are_shown(run, read_page,
     assert rows[1][2:] == ["4", "100.0", "0.0"]
     assert rows[-1][2:] == ["4", "100.0", "100.0"]
     confused = page.table("Most frequent confusions")
-    assert confused[1] == ["TeCoA", "birds", "class 00", "class 01", "4 of 4"]
+    assert confused[1] == ["TeCoA", "birds", "class 00 → class 01", "4 of 4"]
     with (tmp_path / "out" / "files" / "classes.csv").open(newline="") as file:
         found = list(csv.DictReader(file))
     assert len(found) == len(CLASSES)

@@ -22,8 +22,8 @@ LARGEST = 1.3
 """Inches of the side of a picture, at most."""
 BETWEEN = 0.15
 """Inches between the text of neighbouring columns, at least."""
-LEAST, MOST = 16, 24
-"""Letters of a class name that a column has room for, and that are shown at most."""
+LEAST = 16
+"""Letters of a class name that a column has room for on one line."""
 CAPTION = SMALL - 1
 HINTED = 1.1
 """How much wider letters are at most where they are fitted to pixels."""
@@ -49,7 +49,10 @@ def gallery_figure(gallery: Gallery) -> Figure:
         width - 2 * MARGIN,
         SMALL,
     )
-    row = side + LINE * (len(titles) + 2)
+    most = max(
+        len(captions(view, gallery, column)) for item in gallery.items for view in item.views
+    )
+    row = side + LINE * (most + 2)
     above = (max(heading.count("\n") + 1 for heading in headings) + 0.4) * LINE
     below = LINE * (footer.count("\n") + 2)
     height = above + row * len(gallery.items) + below
@@ -79,33 +82,33 @@ def change(clean: View, attacked: View, factor: int) -> NDArray[np.float32]:
 
 
 def captions(view: View, gallery: Gallery, inches: float) -> list[str]:
-    """A line a model: its method, what it sees and how surely, with a tick where it is right.
+    """Each model's method, what it sees and how surely, with a tick where it is right.
 
-    Class names are cut where a line would be longer than ``inches``.
+    In lines of at most ``inches``.
     """
-    lines = []
-    for model, method in gallery.methods.items():
-        for letters in range(MOST, 0, -1):
-            line = _caption(view, model, method, letters)
-            if _inches(line, CAPTION) <= inches:
-                break
-        lines.append(line)
-    return lines
+    return [
+        line
+        for model, method in gallery.methods.items()
+        for line in _wrapped(_caption(view, model, method), inches, CAPTION).splitlines()
+    ]
 
 
-def _caption(view: View, model: str, method: str, letters: int) -> str:
+def _caption(view: View, model: str, method: str, letters: int | None = None) -> str:
     found = view.predictions[model]
-    name = found.name if len(found.name) <= letters else f"{found.name[: letters - 1].rstrip()}…"
-    return f"{method_title(method)}: {replace(found, name=name).caption}"
+    return f"{method_title(method)}: {replace(found, name=found.name[:letters]).caption}"
 
 
-def _longest(gallery: Gallery, letters: int) -> float:
-    """Inches of the longest caption with class names of so many letters."""
+def _longest(gallery: Gallery) -> float:
+    """Inches of the longest word, or of the longest caption with names of ``LEAST`` letters."""
     return max(
-        _inches(_caption(view, model, method, letters), CAPTION)
+        _inches(part, CAPTION)
         for item in gallery.items
         for view in item.views
         for model, method in gallery.methods.items()
+        for part in (
+            _caption(view, model, method, LEAST),
+            *_caption(view, model, method).split(),
+        )
     )
 
 
@@ -113,7 +116,7 @@ def _column(gallery: Gallery) -> float:
     """Inches of an attacked image and its change side by side, and of the captions below."""
     columns = 1 + len(gallery.methods)
     on_a_page = (WIDTH - 2 * MARGIN) / columns - BETWEEN
-    return max(min(2 * LARGEST + SPACE, on_a_page), _longest(gallery, LEAST))
+    return max(min(2 * LARGEST + SPACE, on_a_page), _longest(gallery))
 
 
 @cache

@@ -121,11 +121,11 @@ def _confused(series: list[Series], found: dict[tuple[str, ...], list[Found]]) -
         most = sorted(counts, key=lambda key: (-counts[key], key))
         groups.append(
             [
-                [one.legend, *key, f"{counts[key]} of {of[key]}"]
+                [one.legend, key[0], f"{key[1]} → {key[2]}", f"{counts[key]} of {of[key]}"]
                 for key in most[: max(1, LINES // len(series))]
             ]
         )
-    columns = ["model", "data set", "class", "predicted as", "samples"]
+    columns = ["model", "data set", "class → predicted as", "samples"]
     groups = [group for group in groups if group]
     return TextTable(columns, groups) if groups else None
 
