@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from zsrobust.evaluation.averages import Average
 from zsrobust.evaluation.row_table import RowTable
 from zsrobust.evaluation.statistics import Interval, average_interval, wilson_interval
 from zsrobust.utils.errors import RequestError
@@ -45,19 +46,6 @@ class Finding:
 def failed(findings: list[Finding]) -> list[Finding]:
     """Those that did not pass."""
     return [finding for finding in findings if not finding.passed]
-
-
-def no_gradient(check: str, of: str = "the model") -> Finding:
-    """The finding of a check that needs a gradient, on a model without one."""
-    return Finding(
-        check,
-        True,
-        f"{of} has no gradient with respect to the image, so that checks of it were skipped",
-        {},
-        "Only attacks without gradients were run, which mostly find fewer adversarial images than "
-        "attacks with gradients find on other models: the accuracy is an upper bound.",
-        skipped=True,
-    )
 
 
 SCHEMA = 1
@@ -170,38 +158,6 @@ class Row:
             f"{self.model} on {self.dataset} at {self.resolution} px: n {self.n}, "
             f"clean {self.clean_acc:.1%}, {self.condition} {self.robust_acc:.1%}"
         )
-
-
-@dataclass(frozen=True)
-class Average:
-    """Plain means over data sets of one model under one attack; fields as in :class:`Row`.
-
-    Attributes:
-        over: ``all`` sets, or those ``unseen`` by every model of the evaluation.
-        datasets: how many sets the attack is defined on.
-        changed: whether the attack was changed for one of them, for lack of classes.
-        adaptive: as in :class:`Row`.
-        sampled: whether the robust accuracy of one of them is estimated from a part of the samples.
-    """
-
-    over: str
-    datasets: int
-    changed: bool
-    model: str
-    attack: str
-    norm: str
-    eps: float
-    clean_acc: float
-    robust_acc: float
-    ci95_clean: Interval
-    ci95_robust: Interval
-    adaptive: bool = True
-    sampled: bool = False
-
-    @property
-    def condition(self) -> str:
-        """Attack and radius, such as ``pgd-10 1/255``."""
-        return f"{self.attack} {format_radius(self.norm, self.eps)}"
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,9 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
+from zsrobust.evaluation.averages import Average
 from zsrobust.evaluation.checks.collapse import chance_notes
-from zsrobust.evaluation.results import Average, Results, Row
+from zsrobust.evaluation.results import Results, Row
 from zsrobust.models.names import short_names
 
 TEXT_COLUMNS = ("data set", "model", "attack", "photograph")

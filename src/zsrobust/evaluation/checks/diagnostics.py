@@ -28,8 +28,8 @@ from zsrobust.evaluation.checks.attack_strength import (
 )
 from zsrobust.evaluation.checks.black_box import answers_repeat, probe_goes_no_further
 from zsrobust.evaluation.checks.collapse import has_not_collapsed
-from zsrobust.evaluation.checks.row_groups import passed
-from zsrobust.evaluation.results import Finding, Results, Row, no_gradient
+from zsrobust.evaluation.checks.row_groups import no_gradient, passed
+from zsrobust.evaluation.results import Finding, Results, Row
 
 ZERO_GRADIENTS_MOST = 0.5
 

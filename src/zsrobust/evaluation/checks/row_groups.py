@@ -52,3 +52,16 @@ def passed(check: str, compared: int, sentence: str) -> list[Finding]:
         return []
     times = f"{compared} comparison{'s' if compared > 1 else ''}"
     return [Finding(check, True, f"{times}: {sentence}", {"comparisons": compared}, "As it must.")]
+
+
+def no_gradient(check: str, of: str = "the model") -> Finding:
+    """The finding of a check that needs a gradient, on a model without one."""
+    return Finding(
+        check,
+        True,
+        f"{of} has no gradient with respect to the image, so that checks of it were skipped",
+        {},
+        "Only attacks without gradients were run, which mostly find fewer adversarial images than "
+        "attacks with gradients find on other models: the accuracy is an upper bound.",
+        skipped=True,
+    )

@@ -39,10 +39,11 @@ from zsrobust.evaluation.checks.gradient_checks import (
     zero_gradients,
 )
 from zsrobust.evaluation.checks.probe import Probe, in_batches, spread
+from zsrobust.evaluation.checks.row_groups import no_gradient
 from zsrobust.evaluation.checks.snapshot import snapshots
 from zsrobust.evaluation.checks.state_checks import batch_independent, stateless
 from zsrobust.evaluation.outcomes import TIE
-from zsrobust.evaluation.results import Finding, SanityReport, no_gradient
+from zsrobust.evaluation.results import Finding, SanityReport
 from zsrobust.models.zero_shot import ZeroShotClassifier
 from zsrobust.utils.errors import NoGradient, RequestError, RunError
 from zsrobust.utils.progress import Steps

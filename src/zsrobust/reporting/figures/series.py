@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zsrobust.evaluation.results import Average, Results, Row
+from zsrobust.evaluation.averages import Average
+from zsrobust.evaluation.results import Results, Row
 from zsrobust.evaluation.statistics import Interval, seeds_interval
 from zsrobust.reporting.names import display_names
 from zsrobust.utils.errors import RequestError
