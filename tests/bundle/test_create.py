@@ -42,13 +42,13 @@ def test_the_manifest_says_what_it_is_of(bundle, tmp_path):
 @pytest.mark.parametrize(
     ("text", "short"),
     [
-        ("/home/ann/runs/tecoa", "tecoa"),
-        ("local-dir:/home/ann/models/clip/", "local-dir:clip"),
-        ("imagefolder:~/photos,name=mine", "imagefolder:photos,name=mine"),
-        ("transfer(pgd-10, /data/x/clip)", "transfer(pgd-10, clip)"),
-        ("under /mnt/a/b", "under b"),
-        (r"C:\Users\Ann\runs\tecoa", "tecoa"),
-        (r"\\server\share\run", "run"),
+        ("/home/ann/runs/tecoa", ".../tecoa"),
+        ("local-dir:/home/ann/models/clip/", "local-dir:.../clip"),
+        ("imagefolder:~/photos,name=mine", "imagefolder:.../photos,name=mine"),
+        ("transfer(pgd-10, /data/x/clip)", "transfer(pgd-10, .../clip)"),
+        ("under /mnt/a/b", "under .../b"),
+        (r"C:\Users\Ann\runs\tecoa", ".../tecoa"),
+        (r"\\server\share\run", ".../run"),
         ("runs/tecoa", "runs/tecoa"),
         ("1/255", "1/255"),
         ("his / hers", "his / hers"),
@@ -63,17 +63,19 @@ def test_absolute_paths_are_shortened(text, short):
 
 def test_a_home_with_spaces_is_shortened(monkeypatch):
     monkeypatch.setattr(Path, "home", lambda: Path("/home/ann b"))
-    assert anonymous("/home/ann b/runs/x") == "x"
+    assert anonymous("/home/ann b/runs/x") == ".../x"
 
 
 def test_what_still_names_the_user_is_refused(monkeypatch):
     monkeypatch.setattr(getpass, "getuser", lambda: "ann")
-    with pytest.raises(RequestError, match="names a folder of ann"):
-        anonymous("../ann/runs/tecoa")
+    for text in ("../ann/runs/tecoa", "imagefolder:/home/ann", "ann/runs", "/data/ann,name=x"):
+        with pytest.raises(RequestError, match="names a folder of ann"):
+            anonymous(text)
+    assert anonymous(["ann", "runs/anna/x", "joann/x"]) == ["ann", "runs/anna/x", "joann/x"]
 
 
 def test_names_that_become_one_are_refused():
-    with pytest.raises(RequestError, match="two names become 'x'"):
+    with pytest.raises(RequestError, match=r"two names become '\.\.\./x'"):
         anonymous({"/a/x": 1, "/b/x": 2})
 
 
@@ -89,10 +91,10 @@ def test_no_path_of_the_sender_is_in_the_file(made_run, tmp_path, monkeypatch):
     content = (tmp_path / "run.zip").read_bytes()
     assert b"ann" not in content.replace(b"cannot", b"").replace(b"channel", b"")
     archive = read_archive(tmp_path / "run.zip")
-    assert set(archive.manifest["models"]) == {"clip", "tecoa"}
+    assert set(archive.manifest["models"]) == {"clip", ".../tecoa"}
     assert verify(archive).contradictions == []
     held = pq.read_table(pa.BufferReader(archive.outcomes))
-    assert set(held["model"].to_pylist()) == {"clip", "tecoa"}
+    assert set(held["model"].to_pylist()) == {"clip", ".../tecoa"}
     for name in set(table.column_names) - {"model", "key"}:
         assert held[name].to_pylist() == table[name].to_pylist()
 

@@ -185,6 +185,24 @@ def written(run, out):
     return write_bundle(EvaluatedRun.read(run), out)
 
 
+def test_a_folder_of_the_name_of_a_published_set_is_not_taken_for_it(bundle, repacked):
+    archive = unpack(bundle, "FILE")
+    table = pq.read_table(pa.BufferReader(archive.outcomes))
+    content = json.loads(archive.results)
+    content["protocol"]["data"]["cifar10"].update(split="all")
+    for row in content["results"]:
+        row["split"] = "all"
+    sink = pa.BufferOutputStream()
+    splits = pa.array(["all"] * len(table))
+    pq.write_table(table.set_column(2, "split", splits), sink)
+    manifest = {**archive.manifest, "data": {"cifar10": {**archive.manifest["data"]["cifar10"]}}}
+    manifest["data"]["cifar10"]["split"] = "all"
+    packed = pack(manifest, json.dumps(content).encode(), sink.getvalue().to_pybytes())
+    verified = found(packed)
+    assert verified.contradictions == []
+    assert any("not of a published split of CIFAR-10" in one for one in verified.unchecked)
+
+
 def test_a_failure_of_the_diagnostics_stays_a_warning_and_cannot_be_left_out(
     made_run, tmp_path, repacked
 ):
@@ -213,6 +231,21 @@ def test_an_attack_that_does_not_suffice_is_named(made_run, tmp_path):
     assert [one.split(" at ")[0] for one in weak] == ["clip", "runs/tecoa"]
     both = made_run(tmp_path / "both", attacks=("pgd-10", "pgd-10+autoattack"))
     assert written(both, tmp_path / "both.zip").weak == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["results", "outcomes"])
+@given(data=st.data())
+@settings(max_examples=150, deadline=None)
+def test_broken_files_under_the_right_hash_are_refused_in_a_sentence(name, data, bundle):
+    archive = unpack(bundle, "FILE")
+    files = {"results": archive.results, "outcomes": archive.outcomes}
+    changed = bytearray(files[name])
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(changed) - 1))
+        changed[at : at + data.draw(st.sampled_from([0, 1, 4]))] = data.draw(st.binary(max_size=4))
+    # Some bytes, such as the writer's version, say nothing of an outcome.
+    contradictions(pack(archive.manifest, **{**files, name: bytes(changed)}))
 
 
 def test_a_table_that_expands_is_refused_unread(bundle):

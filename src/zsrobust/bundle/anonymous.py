@@ -1,4 +1,7 @@
-"""Results without the sender's folders: an absolute path becomes its last part."""
+"""Results without the sender's folders: of an absolute path the last part stays, as ``.../NAME``.
+
+So a folder never takes the name of something else, such as a published data set.
+"""
 
 from __future__ import annotations
 
@@ -58,11 +61,16 @@ def anonymous_table(table: pa.Table) -> pa.Table:
 
 def _anonymous(text: str) -> str:
     short = re.sub(rf"{re.escape(str(Path.home()))}(?=[\\/])", "~", text)
-    short = _PATH.sub(lambda found: re.split(r"[\\/]", found[0].rstrip("\\/"))[-1], short)
+    short = _PATH.sub(_shortened, short)
     user = getpass.getuser()
-    if re.search(rf"(^|[\\/]){re.escape(user)}[\\/]", short):
+    if re.search(rf"^{re.escape(user)}[\\/]|[\\/]{re.escape(user)}(?![\w.-])", short):
         raise RequestError(
             f"{text!r} names a folder of {user}: evaluate again from another folder, with "
             "relative paths"
         )
     return short
+
+
+def _shortened(path: re.Match[str]) -> str:
+    last = re.split(r"[\\/]", path[0].rstrip("\\/"))[-1]
+    return f".../{last}"

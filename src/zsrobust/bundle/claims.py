@@ -55,17 +55,17 @@ def unpublished(results: Results) -> Iterator[tuple[bool, str]]:
             yield False, f"{name} is no published data set: nothing says what its images are"
             continue
         classes, n, split = len(data["class_names"]), data["n"] + data["skipped"], data["split"]
+        published, of = known.counts.get(split), f"{known.title}'s split {split}"
+        if published is None:
+            yield False, f"{name} is not of a published split of {known.title}, but of {split!r}"
+            continue
         if classes != known.classes:
             yield True, f"{name} has {classes} classes, {known.title} {known.classes}"
-        published = known.counts.get(split)
-        if published is None:
-            yield True, f"{name} is of the split {split!r}, which {known.title} does not have"
-        elif n > published:
-            yield True, f"{name} has {n} images, {known.title}'s split {split} {published}"
+        if n > published:
+            yield True, f"{name} has {n} images, {of} {published}"
         elif n < published:
-            wanted = results.protocol["samples"]
-            part = f"{name} is {n} of the {published} images of {known.title}'s split {split}"
-            yield (wanted is None or n != wanted), part
+            drawn = n == results.protocol["samples"]
+            yield not drawn, f"{name} is {n} of the {published} images of {of}"
 
 
 def weakened(results: Results) -> Iterator[str]:

@@ -26,7 +26,7 @@ LEFT_OUT = ("out", "overwrite", "device", "workers", "save_adversarial")
 def write_bundle(run: EvaluatedRun, out: Path) -> Verified:
     """Write an evaluation to the file ``out``, whole or not at all, once it verifies.
 
-    Absolute paths in names become their last part. Equal evaluations give equal bytes.
+    Of absolute paths in names the last part stays. Equal evaluations give equal bytes.
 
     Raises:
         RequestError: if figures contradict the outcomes, a name would tell a folder of this user,

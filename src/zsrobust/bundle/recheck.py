@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,8 @@ def _drawn(found: Verified, spec: str, n: int, said: Rechecked) -> ImageSet:
         )
     kept = [places[sample] for sample in ids if sample in places]
     # The system's randomness: a seed that is known before is no check.
-    return images.subset(sorted(random.SystemRandom().sample(kept, min(n, len(kept)))))
+    drawn = images.subset(sorted(random.SystemRandom().sample(kept, min(n, len(kept)))))
+    return replace(drawn, origin="", notes=())  # It is no published set with images missing.
 
 
 def _request(found: Verified, config: EvaluateConfig, sets: Sequence[ImageSet]) -> EvaluateConfig:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from zsrobust._version import __version__
 from zsrobust.bundle.archive import OUTCOMES, RESULTS, Archive
 from zsrobust.bundle.claims import inadequate, misdescribed, unfit_request, unpublished, weakened
 from zsrobust.bundle.manifest import describe
@@ -75,7 +76,11 @@ def verify(archive: Archive) -> Verified:
         return _verified(archive, run, content)
     except (*DAMAGE, RecursionError) as error:
         reason = f"{type(error).__name__} {error}"[:200]
-        raise RequestError(f"{archive.name} is damaged: {reason}") from None
+        writer = archive.manifest.get("package")
+        raise RequestError(
+            f"{archive.name} is damaged, or not of this version (written by {writer}, read by "
+            f"{__version__}): {reason}"
+        ) from None
 
 
 def _opened(archive: Archive, content: dict[str, Any]) -> EvaluatedRun:
@@ -157,7 +162,7 @@ def _verified(archive: Archive, run: EvaluatedRun, content: dict[str, Any]) -> V
     note("the manifest is that of the results", _manifest(archive.manifest, about))
     published = list(unpublished(results))
     note(
-        "data sets have the classes and images of the published ones",
+        "no data set contradicts the published one that it names",
         (text for contradicts, text in published if contradicts),
     )
     found.unchecked.extend(text for contradicts, text in published if not contradicts)

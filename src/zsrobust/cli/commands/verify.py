@@ -57,6 +57,8 @@ def run(argv: Sequence[str], output: Output) -> None:
         check_evaluation(config, config.model)
     from zsrobust.bundle.entries import add_entry
     from zsrobust.bundle.verify import verify
+    from zsrobust.reporting.commands import evaluate_command
+    from zsrobust.utils.progress import printable
 
     found = verify(archive)
     rechecked: list[str] = []
@@ -65,6 +67,7 @@ def run(argv: Sequence[str], output: Output) -> None:
 
         asked = recheck(found, config, args.recheck)
         rechecked = asked.checked
+        found.unchecked[0] = "samples and attacks that the model was not asked about"
         found.contradictions.extend(asked.contradictions)
     said = {
         "agrees": [*found.checked, *rechecked],
@@ -73,14 +76,19 @@ def run(argv: Sequence[str], output: Output) -> None:
         "weak attack": found.weak,
         "contradiction": found.contradictions,
     }
+    request = archive.manifest["request"]
+    if request and not found.contradictions:
+        command = evaluate_command(request, found.run.results.rows)
+        output.show(printable(f"evaluated by: {command}"))
     for word, sentences in said.items():
         for sentence in sentences:
-            output.show(f"{word}: {sentence}")
+            output.show(printable(f"{word}: {sentence}"))
     added = None
     if args.add is not None and not found.contradictions:
         added = add_entry(found, args.add, "; ".join(rechecked))
         output.show(f"added: {added}")
-    output.result({"bundle": args.bundle, "sha256": archive.sha256, **said, "added": added})
+    named = {word.replace(" ", "_"): sentences for word, sentences in said.items()}
+    output.result({"bundle": args.bundle, "sha256": archive.sha256, **named, "added": added})
     if found.contradictions:
         number = len(found.contradictions)
         raise RunError(f"{args.bundle} contradicts itself: {number} contradictions")
