@@ -159,3 +159,33 @@ def test_a_killed_process_ends_the_other_which_names_it(killed, recipe, tmp_path
     told = group.logs[1 - killed].read_text()
     assert f"process {killed} of 2 " in told
     assert "run the same command to resume from what is saved" in told
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux's /proc")
+def test_torchrun_starts_a_training_again_whose_process_was_killed(
+    config, recipe, weights, tmp_path, long_run
+):
+    settings = long_run("restarted")
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
+    launch += ["--max-restarts=1", "--monitor-interval=0.1", "--local-addr=127.0.0.1"]
+    launch += ["--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0"]
+    agent = subprocess.Popen(
+        [*launch, "-m", "zsrobust", "finetune", "--config", recipe(settings)],
+        stdout=(tmp_path / "log").open("w"),
+        stderr=subprocess.STDOUT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    try:
+        checkpoints = Path(settings.out) / "checkpoints"
+        while not [one for one in checkpoints.glob("step-*") if one.name >= "step-00000004"]:
+            assert agent.poll() is None
+            time.sleep(0.01)
+        # Ranks take their places in the order of the agent's children.
+        children = Path(f"/proc/{agent.pid}/task/{agent.pid}/children")
+        os.kill(int(children.read_text().split()[1]), signal.SIGKILL)
+        assert agent.wait(timeout=120) == 0
+    finally:
+        agent.kill()
+        agent.wait()
+    assert "going on from step" in (tmp_path / "log").read_text()
+    assert_same_run(settings.out, finetune(long_run("alone")).folder, weights)
