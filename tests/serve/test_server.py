@@ -1,13 +1,17 @@
 """The command and its server: what is refused before it serves, and while it does."""
 
 import socket
+from pathlib import Path
 
 import pytest
 import uvicorn
 from fastapi.testclient import TestClient
 
 from zsrobust.cli.main import main
+from zsrobust.serve.examples import examples
+from zsrobust.serve.handlers import Handlers
 from zsrobust.serve.limits import Limits
+from zsrobust.serve.page import page
 from zsrobust.serve.server import address, claim, is_loopback, run_server
 from zsrobust.utils import extras
 from zsrobust.utils.errors import RequestError
@@ -81,3 +85,34 @@ def test_requests_beyond_the_queue_are_refused(served, monkeypatch):
     ]
     assert [answer.status_code for answer in answers] == [200, 200, 503, 503]
     assert "queue is full" in answers[-1].text.lower()
+
+
+def test_pictures_of_examples_outlast_the_cache(served, tmp_path, monkeypatch):
+    from gradio.route_utils import delete_files_created_by_app
+
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    handlers = Handlers(served, Limits())
+    blocks = page(handlers, examples(served), tmp_path)
+    icons = [Path(b.icon["path"]) for b in blocks.blocks.values() if getattr(b, "icon", None)]
+    assert len(icons) > 5
+    # What the schedule does an hour later.
+    delete_files_created_by_app(blocks, None)
+    handlers.close()
+    assert all(icon.is_file() for icon in icons)
+
+
+def test_models_behind_an_option_are_refused_with_what_is_right(capsys):
+    assert main(["serve", "--model", "glyph-clip"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "as in zsrobust serve MODEL" in error
+
+
+def test_gradio_announces_nothing_of_its_own(served, tmp_path, monkeypatch):
+    """Its word for a finished event lacks a translation: a screen reader says common.complete."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    handlers = Handlers(served, Limits())
+    events = page(handlers, examples(served), tmp_path).fns.values()
+    handlers.close()
+    assert len(events) > 10
+    assert {event.show_progress for event in events} == {"hidden"}

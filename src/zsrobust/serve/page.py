@@ -16,6 +16,9 @@ from zsrobust.serve.examples import Example
 from zsrobust.serve.handlers import FormValues, Handlers, PageState
 
 CSS = Path(__file__).with_name("page.css")
+# Not for other programs; and what Gradio says of progress to screen readers lacks a translation:
+# it would read "common.complete". Our own status says what happens.
+QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 INTRODUCTION = """\
 # ZSRobust
@@ -98,7 +101,7 @@ def page(handlers: Handlers, examples: Sequence[Example], folder: Path) -> gr.Bl
         _wire(blocks, handlers, form, outputs)
         for button, path, example in zip(form.examples, paths, examples, strict=True):
             chosen = partial(_chosen, path, example)
-            button.click(chosen, None, form.inputs[:2], queue=False, api_visibility="private")
+            button.click(chosen, None, form.inputs[:2], queue=False, **QUIET)
     return blocks
 
 
@@ -135,6 +138,10 @@ def _form(handlers: Handlers, examples: Sequence[Example], paths: Sequence[str])
             gr.Button(example.shows, icon=path, size="sm")
             for example, path in zip(examples, paths, strict=True)
         ]
+    for button in shelf:
+        # Else Gradio deletes it with the files of visitors, an hour after the start.
+        assert button.icon is not None
+        button.keep_in_cache.add(button.icon["path"])
     class_names = gr.Textbox(
         value=names,
         label="Class names",
@@ -224,23 +231,22 @@ def _wire(blocks: gr.Blocks, handlers: Handlers, form: _Form, outputs: list[Any]
     def on_cancel(request: gr.Request) -> None:
         handlers.cancel(str(request.session_hash))
 
-    private: dict[str, Any] = {"api_visibility": "private"}
-    server: dict[str, Any] = {"preprocess": False, "show_progress": "hidden", **private}
+    server: dict[str, Any] = {"preprocess": False, **QUIET}
     image = form.inputs[0]
     # A new image ends the attack on the one before it.
-    image.change(on_cancel, None, None, queue=False, **private)
+    image.change(on_cancel, None, None, queue=False, **QUIET)
     triggers = [blocks.load, image.change, form.predict.click]
-    gr.on(triggers, None, None, form.predict, js=_PREDICT, **private)
+    gr.on(triggers, None, None, form.predict, js=_PREDICT, **QUIET)
     # An image that comes while another is still predicted is not forgotten.
     gr.on(
         triggers, on_predict, form.inputs[:2], outputs, trigger_mode="always_last", **server
-    ).then(None, None, form.buttons[:1], js=_PREDICTED, **private)
-    gr.on([form.predict.click, form.attack.click], None, None, None, js=_SHOW_RESULTS, **private)
-    form.attack.click(None, None, form.buttons, js=_START, **private)
+    ).then(None, None, form.buttons[:1], js=_PREDICTED, **QUIET)
+    gr.on([form.predict.click, form.attack.click], None, None, None, js=_SHOW_RESULTS, **QUIET)
+    form.attack.click(None, None, form.buttons, js=_START, **QUIET)
     # All may start: attacks wait in our own queue, which tells each how many are ahead.
     form.attack.click(on_attack, form.inputs, outputs, concurrency_limit=None, **server).then(
-        None, None, form.buttons, js=_READY, **private
+        None, None, form.buttons, js=_READY, **QUIET
     )
-    form.cancel.click(None, None, form.cancel, js=_CANCEL, **private)
-    form.cancel.click(on_cancel, None, None, queue=False, **private)
+    form.cancel.click(None, None, form.cancel, js=_CANCEL, **QUIET)
+    form.cancel.click(on_cancel, None, None, queue=False, **QUIET)
     blocks.unload(on_cancel)
