@@ -173,7 +173,7 @@ def test_torchrun_starts_a_training_again_whose_process_was_killed(
         [*launch, "-m", "zsrobust", "finetune", "--config", recipe(settings)],
         stdout=(tmp_path / "log").open("w"),
         stderr=subprocess.STDOUT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"},
     )
     try:
         checkpoints = Path(settings.out) / "checkpoints"
