@@ -1,7 +1,10 @@
 """Downloads by the real huggingface_hub from a hub on this machine, and what goes wrong in them."""
 
 import hashlib
+import os
 import re
+import subprocess
+import sys
 from importlib.util import find_spec
 
 import open_clip
@@ -12,7 +15,6 @@ from open_clip.push_to_hf_hub import save_for_hf
 from safetensors.torch import save
 from tests.loopback_hub import Fault
 
-from zsrobust.cli.main import main
 from zsrobust.models import hub as hub_files
 from zsrobust.models.loading import load
 from zsrobust.utils.errors import RequestError
@@ -159,13 +161,20 @@ def test_a_hub_that_is_dead_is_said(hub, weights, impatience):
 
 
 @pytest.mark.slow
-def test_from_the_command_line_it_is_one_sentence(hub, weights, capsys, tmp_path):
+def test_from_the_command_line_it_is_one_sentence(hub, tmp_path):
     hub.faults.append(Fault("/resolve/", 404, "EntryNotFound"))
-    argv = ["evaluate", "--model", "ViT-B-32/openai", "--data", "digits"]
-    assert main([*argv, "--out", str(tmp_path / "out")]) == 2
-    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("zsrobust:")]
-    assert len(told) == 1
-    assert "404 Not Found" in told[0]
+    argv = ["evaluate", "--model", "ViT-B-32/openai", "--data", "digits", "--device", "cpu"]
+    ended = subprocess.run(
+        [sys.executable, "-m", "zsrobust", *argv, "--out", str(tmp_path / "out")],
+        env={**os.environ, **hub.environment(tmp_path / "hf")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 2
+    (told,) = ended.stderr.splitlines()
+    assert told.startswith("zsrobust: ")
+    assert "404 Not Found" in told
 
 
 def test_files_in_xet_storage_come_without_xet(hub, weights):

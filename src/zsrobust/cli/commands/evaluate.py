@@ -81,13 +81,14 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
 
 
 def _show_published(results: Results, output: Output) -> None:
-    from zsrobust.evaluation.comparison.published import match_published
+    from zsrobust.evaluation.comparison.published import authors_print, match_published
     from zsrobust.reporting.compare import HOW_PUBLISHED, published_table
 
     table, notes = published_table(match_published(results))
-    if not table.groups:
-        output.show("no published results on these data sets and attacks")
-        return
-    output.show(table.for_terminal())
-    for line in (*notes, HOW_PUBLISHED):
+    if table.groups:
+        output.show(table.for_terminal())
+        notes.append(HOW_PUBLISHED)
+    else:
+        notes.append("no published results on these data sets and attacks")
+    for line in (*notes, *authors_print(results)):
         output.show(line)

@@ -164,6 +164,17 @@ def match_published(results: Results) -> list[PublishedMatch]:
     return [*of_sets, *_match_means(results)]
 
 
+def authors_print(results: Results) -> list[str]:
+    """A sentence for each model of the zoo in ``results`` of which its authors print accuracies."""
+    known = [entries().get(model) for model in results.protocol["models"]]
+    return [
+        f"{entry.name}: its authors print {entry.claims} ({entry.claims.attack}), in "
+        f"{entry.claims.source}"
+        for entry in known
+        if entry and entry.claims
+    ]
+
+
 def _read(name: str) -> list[dict[str, str]]:
     file = resources.files("zsrobust.evaluation.comparison").joinpath(name)
     return list(csv.DictReader(file.read_text("utf-8").splitlines()))
