@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 
@@ -36,6 +37,7 @@ def test_a_bundle_becomes_a_row_that_is_ranked(bundled, here, capsys):
     assert main(["leaderboard", "board", "--out", "page.html"]) == 0
     page = (here / "page.html").read_text()
     assert "the model was not asked again" in page
+    assert set(re.findall(r'class="tag">([^<]+)<', page)) == {"verified bundle", "as printed"}
     assert "zsrobust evaluate --model runs/tecoa --data cifar10:data/cifar10" in page
     assert {board.attack for board in boards(here / "board")} == {
         "pgd-10 1/255",
