@@ -75,6 +75,10 @@ class _Help(DefaultHelpFormatter):
         listed = str(action.metavar).startswith("{")
         return None if hint is None or listed else described(hint)
 
+    def format_help(self) -> str:
+        """Without the marks of code in docstrings."""
+        return super().format_help().replace("``", "")
+
 
 def _parser(command: str, description: str) -> ArgumentParser:
     return ArgumentParser(

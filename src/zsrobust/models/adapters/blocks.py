@@ -16,7 +16,7 @@ PROJECTION = "proj"
 @register_adapter("blocks")
 @dataclass(frozen=True)
 class Blocks(AdapterKind):
-    """The last ``blocks`` blocks and the layers after them.
+    """The last blocks of the encoder and the layers after them.
 
     A block is a residual block of the tower, never a slice of the list of parameters. After the
     blocks come:
