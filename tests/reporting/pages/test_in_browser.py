@@ -154,7 +154,7 @@ def test_the_leaderboard_is_filtered_by_words_attack_and_origin(show):
     assert set(page.locator("tbody tr:visible .tag").all_inner_texts()) == {"measured here"}
     page.get_by_label("Model").fill("TECOA")
     # One on the wide evaluation and one at each radius of the demonstration.
-    assert page.locator("tbody tr:visible th").all_inner_texts() == ["TeCoA"] * 3
+    assert page.locator("tbody tr:visible th a").all_inner_texts() == ["TeCoA"] * 3
     page.locator("[name=attack]").select_option("pgd-10 8/255")
     assert status.inner_text() == f"1 of {everything} rows"
     page.get_by_label("Model").fill("nothing of this name")
