@@ -1,5 +1,6 @@
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -136,3 +137,11 @@ def test_what_is_asked_wrongly_is_one_sentence(bundled, here, capsys):
         error = capsys.readouterr().err
         assert said in error
         assert error.count("\n") == 1
+
+
+def test_the_entries_of_the_repository_are_ranked():
+    folder = Path(__file__).parents[2] / "leaderboard"
+    entries = read_inputs([folder]).evaluations
+    assert len(entries) == len(list(folder.glob("*.entry.json"))) > 0
+    for board in our_boards(entries):
+        assert board.entries
