@@ -98,7 +98,7 @@ def test_an_objective_in_a_loop_of_ones_own():
 @pytest.mark.slow
 def test_the_fine_tuning_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    names = run("zsrobust.recipe(")
+    names = run("zsrobust.finetune(")
     assert names["run"].steps == 20
     assert names["embeddings"].shape[0] == 2
     assert names["model"].method == "tecoa"
