@@ -160,3 +160,16 @@ def test_what_it_cannot_do_is_refused(of_classes):
         LibraryAttack("deepfool", ThreatModel())
     with pytest.raises(RequestError, match=r"attack\.chunk is 0"):
         LibraryAttack("square", ThreatModel(), chunk=0)
+
+
+def test_autoattack_with_fewer_iterations_has_every_part():
+    full, short = (make_attack(name, ThreatModel()) for name in ("autoattack", "autoattack-2"))
+    assert make_attack("autoattack-100", ThreatModel()).parts == full.parts
+    assert [part.name for part in short.parts] == [part.name for part in full.parts]
+    # Two passes for the clean images and, for each of one or nine starts: APGD a gradient at the
+    # start and at each iteration, with targets a pass to choose them; FAB three passes an iteration
+    # and three around them; Square a pass a query, two around them.
+    assert [p.passes for p in short.parts] == [2 + 6, 2 + 9 * 7, 2 + 9 * 9, 2 + 102]
+    for name in ("autoattack-0", "autoattack-x", "autoattack-10000"):
+        with pytest.raises(RequestError, match="there is no attack"):
+            make_attack(name, ThreatModel())

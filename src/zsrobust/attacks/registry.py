@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -10,6 +11,7 @@ from typing import Any
 
 from zsrobust.attacks.base import OWN, REGISTERED, Attack, Registered
 from zsrobust.attacks.ensemble import Ensemble
+from zsrobust.attacks.library import LibraryAttack
 from zsrobust.attacks.threat_model import ThreatModel
 from zsrobust.attacks.transfer import read_transfer
 from zsrobust.utils.errors import RequestError
@@ -32,12 +34,19 @@ ENSEMBLES = {
 Its ``rand`` version, for randomised models, is not offered.
 """
 
+SHORTER, QUERIES = re.compile(r"autoattack-(?P<steps>[1-9]\d{0,3})"), 50
+"""AutoAttack with so many iterations a start, and ``QUERIES`` times as many queries of Square.
+
+The standard version has 100 and 5,000. Fewer show that all parts run, not what a model withstands.
+"""
+
 ALSO_CALLED = {"aa": "autoattack", "pgd": "pgd-10", "cw": "cw-10", "apgd": "apgd-ce"}
 """What others call some of them, for a hint."""
 
 EXAMPLES = (
     *(name for found in REGISTERED for name in found.examples),
     *ENSEMBLES,
+    "autoattack-2",
     "apgd-ce+apgd-dlr",
 )
 
@@ -58,6 +67,10 @@ def make_attack(name: str, threat: ThreatModel, **options: object) -> Attack:
     if unknown := options.keys() - OPTIONS:
         allowed = ", ".join(sorted(OPTIONS))
         raise RequestError(f"attacks have no option {min(unknown)!r}: choose from {allowed}")
+    if shorter := SHORTER.fullmatch(name):
+        full = make_attack("autoattack", threat, **options)
+        assert isinstance(full, Ensemble)
+        return Ensemble(name, tuple(_shorter(p, int(shorter["steps"])) for p in full.parts))
     combined = ENSEMBLES.get(name, name)
     if "+" in combined:
         made = [make_attack(part, threat, **options) for part in combined.split("+")]
@@ -75,6 +88,12 @@ def make_attack(name: str, threat: ThreatModel, **options: object) -> Attack:
     if attack := _registered(name, REGISTERED, threat, options):
         return attack
     raise RequestError(_unknown(name))
+
+
+def _shorter(part: Attack, steps: int) -> Attack:
+    assert isinstance(part, LibraryAttack)
+    key, count = ("n_queries", QUERIES * steps) if part.black_box else ("n_iter", steps)
+    return replace(part, parameters={**part.parameters, key: count})
 
 
 def _registered(

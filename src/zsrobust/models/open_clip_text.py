@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zsrobust.models.weights import fingerprint
+from zsrobust.utils.progress import Steps
 
 # Upper and lower case, digits, accents and punctuation: what tokenizers differ in.
 PROBE = "A photo of 12 naïve CATS, a dog's toy & a semi-detached house (1990)."
@@ -54,12 +55,13 @@ class OpenCLIPText:
         ``templates`` hold ``{}`` where the class name goes.
         """
         prompts = [t.replace("{}", name) for name in class_names for t in templates]
-        vectors = torch.cat(
-            [
-                F.normalize(self.model.encode_text(self.tokenize(batch)).float(), dim=-1)  # type: ignore[operator]
-                for batch in _batches(prompts, self.batch_size)
-            ]
-        )
+        encoded = []
+        with Steps("encoding prompts", len(prompts)) as steps:
+            for batch in _batches(prompts, self.batch_size):
+                found: Tensor = self.model.encode_text(self.tokenize(batch))  # type: ignore[operator]
+                encoded.append(F.normalize(found.float(), dim=-1))
+                steps.advance(len(batch))
+        vectors = torch.cat(encoded)
         return F.normalize(vectors.view(len(class_names), len(templates), -1).mean(1), dim=-1)
 
     def is_cut(self, prompt: str) -> bool:

@@ -6,10 +6,13 @@ import re
 from collections.abc import Sequence
 
 from zsrobust.data.published.sets import published_sets
+from zsrobust.evaluation.checks.diagnostics import synthetic_sets
 from zsrobust.evaluation.results import Results
 from zsrobust.reporting.figures.series import Place, Point, Series, accuracy_series
 from zsrobust.reporting.tables import latex
 
+REHEARSAL = "a rehearsal, no results"
+"""What tables and figures of synthetic images say of themselves."""
 MOST = 12
 """Columns of figures; a table of more is over averages alone."""
 WIDE = 6
@@ -182,6 +185,8 @@ def _caption(
     lines.append("Best fine-tuned method in bold." if several else "Best in bold.")
     if any(row.sampling for row in results.rows):
         lines.append("‡: estimated from a part of the samples.")
+    if synthetic_sets(results):
+        lines.insert(0, f"{REHEARSAL.capitalize()}.")
     if not all(row.adaptive for row in results.rows):
         lines.append("Defences at test time were not attacked.")
     return " ".join(lines)

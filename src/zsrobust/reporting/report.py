@@ -8,9 +8,10 @@ from pathlib import Path
 
 import matplotlib
 
+from zsrobust.evaluation.checks.diagnostics import synthetic_sets
 from zsrobust.evaluation.gallery import Gallery
 from zsrobust.reporting.figures.series import strongest
-from zsrobust.reporting.figures.style import save_figure
+from zsrobust.reporting.figures.style import save_figure, watermark
 from zsrobust.reporting.html.blocks import Block, Chart, Grid, Section
 from zsrobust.reporting.html.page import REPORT, rendered, require_ours
 from zsrobust.reporting.html.sections.accuracy import (
@@ -26,7 +27,7 @@ from zsrobust.reporting.html.sections.protocol import protocol_section, rows_tab
 from zsrobust.reporting.html.sections.published import published_section
 from zsrobust.reporting.html.sections.training import runs_section, training_section
 from zsrobust.reporting.inputs import Group, Inputs, grouped, read_inputs
-from zsrobust.reporting.paper import paper_table
+from zsrobust.reporting.paper import REHEARSAL, paper_table
 from zsrobust.reporting.verdict import verdict
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.files import atomic_folder, write_text
@@ -66,12 +67,16 @@ def write_report(folders: Sequence[Path], out: Path) -> Written:
         raise RequestError(f"out {out} holds {FILES} that are no report's: name another folder")
     inputs = read_inputs(folders)
     # A name may hold a dollar, which would begin a formula.
-    with matplotlib.rc_context({"text.parse_math": False}):
+    rehearsed = any(synthetic_sets(run.results) for run in inputs.evaluations)
+    with (
+        matplotlib.rc_context({"text.parse_math": False}),
+        watermark(REHEARSAL if rehearsed else ""),
+    ):
         groups = grouped(inputs.evaluations)
         sections = _sections(inputs, groups)
         text = rendered(
             REPORT,
-            title="Robustness report",
+            title=f"Robustness report{f': {REHEARSAL}' if rehearsed else ''}",
             verdicts=[_verdict(group) for group in groups],
             lead=_lead(groups),
             foot=[

@@ -5,19 +5,23 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 
 from zsrobust.data.published.prompts import prompts_of
 from zsrobust.data.registry import opening
 from zsrobust.data.suites import expand, single
+from zsrobust.demo.claim import find_claim, sentence
+from zsrobust.evaluation.checks.diagnostics import synthetic_sets
 from zsrobust.evaluation.evaluated_run import EvaluatedRun
 from zsrobust.models.loading import load
 from zsrobust.reporting.figures.accuracy import accuracy_figure
 from zsrobust.reporting.figures.distance import distance_figure
-from zsrobust.reporting.figures.style import save_figure
+from zsrobust.reporting.figures.style import save_figure, watermark
 from zsrobust.reporting.figures.tradeoff import tradeoff_figure
+from zsrobust.reporting.paper import REHEARSAL
+from zsrobust.reporting.report import write_report
 from zsrobust.reporting.tables import TextTable
 from zsrobust.sweep.comparison import Line, comparison_points, comparison_table, lines_of
 from zsrobust.sweep.gather import gather
@@ -36,6 +40,7 @@ WITH_CURVES = "equal-steps"
 CURVES = "curves"
 OF_A_RUN = ("config.yaml", "metrics.jsonl", "model/model.json")
 """What is saved of such a run: the request, the curves, the distance."""
+REPORT = "report"
 MOST_IN_A_FIGURE = 8
 """Systems that a figure of every set can tell apart."""
 
@@ -49,12 +54,29 @@ class Shown:
         text: what is in it.
         figures: the files of every figure.
         missing: by comparison, how many models are not evaluated yet.
+        report: the page of everything, once all runs are done.
     """
 
     tables: Path
     text: str
     figures: list[Path]
     missing: Mapping[str, int]
+    report: Path | None = None
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """A comparison as it is saved.
+
+    Attributes:
+        reference: title of the system that the others are compared with.
+        lines: the systems.
+        claims: titles of those that are claimed to be better than the reference.
+    """
+
+    reference: str
+    lines: Sequence[Line]
+    claims: Sequence[str]
 
 
 def run_study(study: Study, cluster: Cluster | None = None) -> Shown:
@@ -76,7 +98,13 @@ def run_study(study: Study, cluster: Cluster | None = None) -> Shown:
         work(study.jobs, say, study.later_jobs)
     else:
         work_on_ray(study.jobs, say, cluster, study.later_jobs)
-    return show_study(study.out, study)
+    shown = show_study(study.out, study)
+    saved = study.out / RESULTS
+    folders = [saved / name for name in study.comparisons if (saved / name).is_dir()]
+    folders += sorted((saved / CURVES).glob("*"))
+    if not folders:
+        return shown
+    return replace(shown, report=write_report(folders, study.out / REPORT).page)
 
 
 def save_results(study: Study) -> dict[str, int]:
@@ -93,6 +121,8 @@ def save_results(study: Study) -> dict[str, int]:
             models = EvaluatedRun.read(saved / name).models
             lines = [asdict(line) for line in lines_of(stage.sweep, models, stage.titles)]
             comparisons[name] = {"reference": stage.reference, "lines": lines}
+            if study.claims:
+                comparisons[name]["claims"] = [study.systems[one].title for one in study.claims]
     if comparisons:
         write_text(saved / COMPARISONS, json.dumps(comparisons, indent=1) + "\n")
     if WITH_CURVES in stages:
@@ -114,29 +144,64 @@ def show_study(out: Path, study: Study | None = None) -> Shown:
     missing = save_results(study) if study is not None else {}
     if not saved.is_dir():
         raise RequestError(f"{out} holds nothing to show yet: leave --show out")
+    comparisons = _read_comparisons(saved / COMPARISONS)
+    evaluated = {name: EvaluatedRun.read(saved / name) for name in comparisons}
+    rehearsed = any(synthetic_sets(run.results) for run in evaluated.values())
     tables: dict[str, TextTable] = {}
     if scores := read_scores(saved / "tuning.json"):
         tables["learning rates"] = scores_table(list(scores.values()))
+    claims: list[str] = []
+    for name, about in comparisons.items():
+        title = name.replace("-", " ")
+        tables[title] = comparison_table(evaluated[name], about.lines, about.reference)
+        claims += [f"- {title}, {line}\n" for line in _claims(evaluated[name], about)]
+    with watermark(REHEARSAL if rehearsed else ""):
+        figures = _figures(out, comparisons, evaluated)
+    parts = [f"## {title}\n\n{table.as_markdown()}" for title, table in tables.items()]
+    if claims:
+        parts.append(f"## claims\n\n{''.join(claims)}")
+    if rehearsed:
+        parts.insert(0, f"**{REHEARSAL.capitalize()}.** The images are synthetic.\n")
+    text = "\n".join(parts)
+    write_text(out / TABLES, text)
+    return Shown(out / TABLES, text, figures, missing)
+
+
+def _figures(
+    out: Path, comparisons: Mapping[str, _Comparison], evaluated: Mapping[str, EvaluatedRun]
+) -> list[Path]:
     figures: list[Path] = []
-    comparisons = _read_comparisons(saved / COMPARISONS)
-    for name, (reference, lines) in comparisons.items():
-        run = EvaluatedRun.read(saved / name)
-        tables[name.replace("-", " ")] = comparison_table(run, lines, reference)
+    for name, about in comparisons.items():
+        run, lines = evaluated[name], about.lines
         if sum(bool(line.budget) for line in lines) <= MOST_IN_A_FIGURE:
             figures += save_figure(accuracy_figure(run.results), out / f"accuracy-{name}")
         figures += _planes(run, lines, out / f"tradeoff-{name}")
     if WITH_CURVES in comparisons:
-        _, lines = comparisons[WITH_CURVES]
+        lines = comparisons[WITH_CURVES].lines
         # Seed by seed: a method has the colour that it has in the other figures.
         names = [name for seed in zip_longest(*(line.models for line in lines)) for name in seed]
-        runs = [
-            saved / CURVES / name for name in names if name and (saved / CURVES / name).is_dir()
-        ]
+        curves = out / RESULTS / CURVES
+        runs = [curves / name for name in names if name and (curves / name).is_dir()]
         if runs:
             figures += save_figure(distance_figure(runs), out / "distance")
-    text = "\n".join(f"## {title}\n\n{table.as_markdown()}" for title, table in tables.items())
-    write_text(out / TABLES, text)
-    return Shown(out / TABLES, text, figures, missing)
+    return figures
+
+
+def _claims(run: EvaluatedRun, about: _Comparison) -> list[str]:
+    """Whether each system is better than the reference as claimed, a sentence for each attack."""
+    lines = {line.title: line for line in about.lines}
+    original = next((line for line in about.lines if not line.budget), None)
+    reference = lines.get(about.reference)
+    sentences = []
+    for title in about.claims:
+        system = lines.get(title)
+        if original is None or reference is None or system is None:
+            continue
+        pairs = list(zip(reference.models, system.models, strict=False))
+        for attack in dict.fromkeys(row.condition for row in run.results.rows):
+            claim = find_claim(run, attack, original.models[0], pairs)
+            sentences.append(f"{title}: {sentence(claim)}")
+    return sentences
 
 
 def scores_table(systems: Sequence[tuple[str, Scores]]) -> TextTable:
@@ -205,12 +270,16 @@ def _save_runs(stage: Stage, out: Path) -> None:
             shutil.copyfile(run / file, target)
 
 
-def _read_comparisons(path: Path) -> dict[str, tuple[str, list[Line]]]:
+def _read_comparisons(path: Path) -> dict[str, _Comparison]:
     if not path.is_file():
         return {}
     try:
         return {
-            name: (about["reference"], [Line(**line) for line in about["lines"]])
+            name: _Comparison(
+                about["reference"],
+                [Line(**line) for line in about["lines"]],
+                about.get("claims", ()),
+            )
             for name, about in json.loads(path.read_text(encoding="utf-8")).items()
         }
     except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:

@@ -8,6 +8,8 @@ Keys of a plan::
     search_from: 0.001    where each search for a learning rate begins; left out, none is searched
     systems: {NAME: {title: ..., search_from: ..., recipe: ..., ...}}  and options of finetune
     comparisons: {NAME: {...}}  each as :class:`Comparison`
+    claims: [NAME, ...]   systems that are claimed to beat each comparison's reference
+    rehearsal: {...}      what of all this a rehearsal changes
 
 ``{root}`` in data is the folder of the data sets, ``further:{root}`` for every set of the
 paper there but those that are named.
@@ -90,6 +92,7 @@ class Study:
         comparisons: by name.
         seeds: one training run of each system for each.
         out: the folder.
+        claims: names of systems that are claimed to be better than the reference.
     """
 
     systems: Mapping[str, System]
@@ -97,6 +100,7 @@ class Study:
     comparisons: Mapping[str, Comparison]
     seeds: tuple[int, ...]
     out: Path
+    claims: Sequence[str] = ()
 
     @cached_property
     def search(self) -> Search:
@@ -228,7 +232,30 @@ def needs_root(path: Path) -> bool:
     return "{root}" in path.read_text(encoding="utf-8")
 
 
-def load_study(path: Path, out: Path, root: Path | None = None, *, partial: bool = False) -> Study:
+def can_rehearse(path: Path) -> bool:
+    """Whether the plan says what a rehearsal changes."""
+    return "rehearsal" in _read_plan(path)
+
+
+def plan_model(path: Path) -> str:
+    """The model that the plan fine-tunes."""
+    return str(_read_plan(path)["finetune"]["model"])
+
+
+def _read_plan(path: Path) -> dict[str, Any]:
+    plan: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return plan
+
+
+def load_study(
+    path: Path,
+    out: Path,
+    root: Path | None = None,
+    *,
+    partial: bool = False,
+    rehearsal: bool = False,
+    model: str | None = None,
+) -> Study:
     """The study of a plan.
 
     Args:
@@ -236,12 +263,18 @@ def load_study(path: Path, out: Path, root: Path | None = None, *, partial: bool
         out: the study's folder.
         root: folder of the data sets, for a plan that :func:`needs_root`.
         partial: whether data sets may be missing, to say what would be run.
+        rehearsal: whether to change what the plan's ``rehearsal`` says.
+        model: in place of the plan's; None for that.
 
     Raises:
         RequestError: if an option is wrong, or data sets are missing.
     """
-    plan: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    plan = _read_plan(path)
+    changes = plan.pop("rehearsal", {})
+    if rehearsal:
+        plan = _merged(plan, changes)
     base = plan["finetune"]
+    base["model"] = model or base["model"]
     base["data"] = _located(base["data"], root, partial)
     systems, options = {}, {}
     for name, about in plan["systems"].items():
@@ -264,7 +297,9 @@ def load_study(path: Path, out: Path, root: Path | None = None, *, partial: bool
             for title, change in about.pop("changes", {}).items()
         }
         comparisons[name] = Comparison(**about, changes=changed)
-    return Study(systems, evaluations, comparisons, tuple(plan["seeds"]), out)
+    return Study(
+        systems, evaluations, comparisons, tuple(plan["seeds"]), out, plan.get("claims", ())
+    )
 
 
 def _config(options: Mapping[str, Any]) -> FinetuneConfig:

@@ -301,6 +301,17 @@ def test_seeds_are_aggregated_and_the_shared_original_counts_once(write_run):
     assert average.clean.interval[0] < average.clean.mean < average.clean.interval[1]
 
 
+def test_an_original_that_sees_images_in_two_ways_is_two(write_run):
+    """As ``reproduce paper`` evaluates it, for recipes of both ways."""
+    one = read(write_run("one", {"clip": ("original", draw(0.6, 0.1, 9))}))
+    other = deepcopy(one)
+    for about in other.protocol["data"].values():
+        about["under clip"]["loader_resize"] = "authors_code"
+    found = aggregate_seeds([one, other])
+    assert [x.seeds for x in found if x.dataset == "cats"] == [1, 1]
+    assert len(aggregate_seeds([one, deepcopy(one)])) == len(found) // 2
+
+
 def test_runs_of_different_recipes_are_no_seeds_of_each_other(write_run):
     one = read(write_run("one", {"a": ("pmg_aft", draw(0.5, 0.3, 0))}))
     other = deepcopy(one)

@@ -11,7 +11,15 @@ from pathlib import Path
 from zsrobust.cli.output import Output
 from zsrobust.cli.parser import Parser, asks_for_help
 from zsrobust.config.parsing import options_parser, parse_options
-from zsrobust.sweep.study import Study, load_study, needs_root, plan_names, plan_path
+from zsrobust.models.names import check_name
+from zsrobust.sweep.study import (
+    Study,
+    can_rehearse,
+    load_study,
+    needs_root,
+    plan_names,
+    plan_path,
+)
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.files import local_path
 from zsrobust.utils.validation import check_types, unknown
@@ -34,7 +42,9 @@ equal steps and at equal passes, run AutoAttack, and change one option at a time
   --out DIR    output folder (runs/reproduce-NAME); the same command resumes, or prints stored
                results if finished; several machines with the same folder share the runs
   --show       run nothing: tables and figures of stored results, such as docs/replication/NAME
-  --dry-run    list the runs, missing data sets and the cost, without running anything (paper)"""
+  --dry-run    list the runs, missing data sets and the cost, without running anything (paper)
+  --rehearse   all of it in minutes, without DIR: a few steps and synthetic images (paper)
+  --model NAME with --rehearse: another model, such as a small one"""
 
 
 @dataclass(frozen=True)
@@ -45,11 +55,15 @@ class Options:
         out: folder of everything; null for one under runs/.
         show: compute nothing.
         dry_run: list what would be run.
+        rehearse: run all of it in minutes, on synthetic images.
+        model: of the rehearsal; null for the plan's.
     """
 
     out: str | None = None
     show: bool = False
     dry_run: bool = False
+    rehearse: bool = False
+    model: str | None = None
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -65,6 +79,8 @@ class Request:
         root: folder of its data sets; None where it needs none.
         compute: whether to run anything.
         dry_run: whether to list what would be run instead.
+        rehearse: the plan to rehearse instead; None for none.
+        model: of the rehearsal; None for the plan's.
     """
 
     out: Path
@@ -72,6 +88,8 @@ class Request:
     root: Path | None
     compute: bool
     dry_run: bool
+    rehearse: Path | None = None
+    model: str | None = None
 
 
 def parsers() -> list[ArgumentParser]:
@@ -99,7 +117,13 @@ def run(argv: Sequence[str], output: Output) -> None:
         return
     from zsrobust.sweep.run_study import run_study, show_study
 
-    if study is not None and request.compute:
+    stages: list[str] = []
+    if request.rehearse is not None:
+        from zsrobust.sweep.rehearsal import rehearse
+
+        rehearsed = rehearse(request.rehearse, request.out, request.root, request.model)
+        found, stages = rehearsed.shown, rehearsed.stages
+    elif study is not None and request.compute:
         found = run_study(study)
     else:
         found = show_study(request.out, study)
@@ -111,7 +135,17 @@ def run(argv: Sequence[str], output: Output) -> None:
     for path in found.figures:
         if path.suffix == ".png":
             output.show(f"figure: {path} (and .svg)")
-    output.result({"tables": found.tables, "figures": found.figures, "missing": found.missing})
+    if found.report:
+        output.show(f"report: {found.report}")
+    for line in stages:
+        output.show(line)
+    output.result(
+        {
+            **{"tables": found.tables, "figures": found.figures, "missing": found.missing},
+            **({"report": found.report} if found.report else {}),
+            **({"stages": stages} if stages else {}),
+        }
+    )
 
 
 def parse_reproduce(argv: Sequence[str]) -> Request:
@@ -135,6 +169,10 @@ def parse_reproduce(argv: Sequence[str]) -> Request:
     )
     if options.dry_run and name != "paper":
         raise RequestError(f"--dry-run is for paper: reproduce {name} needs no plan")
+    if options.model is not None and not options.rehearse:
+        raise RequestError("--model is for --rehearse: a plan says what it fine-tunes")
+    if options.rehearse:
+        return _rehearsal(name, folders, options)
     out = local_path(options.out or f"runs/reproduce-{name}")
     needed = int(needs_root(plan_path(name)))
     if options.show and not folders:
@@ -151,3 +189,23 @@ def parse_reproduce(argv: Sequence[str]) -> Request:
     root = local_path(folders[0]) if folders else None
     study = load_study(plan_path(name), out, root, partial=options.dry_run)
     return Request(out, study, root, not options.show, options.dry_run)
+
+
+def _rehearsal(name: str, folders: list[str], options: Options) -> Request:
+    if options.dry_run:
+        raise RequestError("--rehearse runs everything: leave --dry-run out")
+    plan = plan_path(name)
+    if not can_rehearse(plan):
+        known = [one for one in plan_names() if can_rehearse(plan_path(one))]
+        raise RequestError(f"--rehearse is for {', '.join(known)}: {name} has no rehearsal")
+    if len(folders) > 1:
+        raise RequestError(f"reproduce {name} takes one folder, given: {' '.join(folders)}")
+    root = local_path(folders[0]) if folders else None
+    if root is not None and not root.is_dir():
+        raise RequestError(f"there is no folder {root}: leave it out, a rehearsal needs none")
+    if options.model is not None:
+        check_name(options.model)
+    out = local_path(options.out or f"runs/rehearse-{name}")
+    if options.show:
+        return Request(out, None, None, compute=False, dry_run=False)
+    return Request(out, None, root, True, False, plan, options.model)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from zsrobust.attacks.pgd import doubtful_lengths
+from zsrobust.data.published.sets import SYNTHETIC
 from zsrobust.evaluation.checks.attack_strength import (
     adaptive_attack_finds_more,
     attack_beats_noise,
@@ -55,6 +56,34 @@ def runs_have_finished(results: Results) -> list[Finding]:
         for model, about in results.protocol.get("models", {}).items()
         if about.get("unfinished")
     ]
+
+
+def synthetic_sets(results: Results) -> list[str]:
+    """The data sets whose images stand in for a published set's, as in a rehearsal."""
+    return [
+        name
+        for name, about in results.protocol.get("data", {}).items()
+        if any(SYNTHETIC in note for note in about.get("notes", ()))
+    ]
+
+
+def images_are_published(results: Results) -> list[Finding]:
+    """Images of a published set are that set's own, not those of a rehearsal."""
+    synthetic = synthetic_sets(results)
+    return (
+        [
+            Finding(
+                "images are the published ones",
+                False,
+                f"{len(synthetic)} data sets hold synthetic images in place of the published ones, "
+                f"first {synthetic[0]}",
+                {},
+                "This is a rehearsal, and none of its numbers is a result.",
+            )
+        ]
+        if synthetic
+        else []
+    )
 
 
 def lengths_fit(results: Results) -> list[Finding]:
@@ -146,6 +175,7 @@ def classes_are_told_apart(results: Results) -> list[Finding]:
 
 
 CHECKS: tuple[Check, ...] = (
+    images_are_published,
     runs_have_finished,
     ensemble_below_parts,
     falls_with_eps,

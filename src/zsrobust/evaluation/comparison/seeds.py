@@ -75,7 +75,9 @@ def aggregate_seeds(runs: Sequence[Results]) -> list[OverSeeds]:
         for row in run.rows:
             model = run.protocol["models"][row.model]
             # Runs of one recipe are its seeds; a model of unknown recipe is its own group.
-            recipe = model.get("recipe") or (row.method == "original") or model["weights"]
+            original = row.method == "original"
+            unnamed = _way_to_see(run, row.model) if original else model["weights"]
+            recipe = model.get("recipe") or unnamed
             group = (model["source"], row.method, row.attack, row.norm, row.eps, str(recipe))
             place = (row.dataset, row.split)
             require_same_protocol(*references.setdefault((group, place), (run, row)), run, row)
@@ -91,6 +93,13 @@ def aggregate_seeds(runs: Sequence[Results]) -> list[OverSeeds]:
             every = [list(rows.values()) for rows in seeds.values()]
             summaries.append(_summary(f"average of {len(places)}", source, every))
     return summaries
+
+
+def _way_to_see(run: Results, model: str) -> str:
+    """Preprocessing and loader resize; an original under two of them is two classifiers."""
+    under = [about.get(f"under {model}", {}) for about in run.protocol["data"].values()]
+    resizes = {str(one.get("loader_resize", "")).partition(":")[0] for one in under} - {"", "none"}
+    return f"{run.protocol['models'][model].get('preprocessing')} {sorted(resizes)}"
 
 
 def _sets_of_all(seeds: Sequence[dict[Set, Row]]) -> list[Set]:

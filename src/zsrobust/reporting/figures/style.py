@@ -7,7 +7,9 @@ design", 2008); markers differ as well, so that a grey print loses nothing.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
@@ -30,6 +32,8 @@ ONE_LINE = 0.3
 """Inches of a legend of one line, which figures have room for."""
 LETTER = 0.08
 """Inches of a letter of ``TEXT`` points, seldom more."""
+
+_WATERMARK: ContextVar[str] = ContextVar("watermark", default="")
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,16 @@ def styles(methods: Sequence[str]) -> list[Style]:
     return given
 
 
+@contextmanager
+def watermark(text: str) -> Iterator[None]:
+    """Figures that are made within the block have ``text`` across; none where it is empty."""
+    token = _WATERMARK.set(text)
+    try:
+        yield
+    finally:
+        _WATERMARK.reset(token)
+
+
 def new_figure(height: float, width: float = WIDTH, *, arranged: bool = True) -> Figure:
     """An empty white figure, in inches, that belongs to no window.
 
@@ -75,6 +89,10 @@ def new_figure(height: float, width: float = WIDTH, *, arranged: bool = True) ->
         figsize=(width, height), layout="constrained" if arranged else None, facecolor="white"
     )
     FigureCanvasAgg(figure)
+    if text := _WATERMARK.get():
+        size = 4 * width
+        across = figure.text(0.5, 0.5, text, ha="center", va="center", rotation=15, fontsize=size)
+        across.set(color="#d55e00", alpha=0.35, zorder=10)
     return figure
 
 
