@@ -11,9 +11,14 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from zsrobust.data.published.sets import PublishedSet, published_groups
+from zsrobust.attacks import ThreatModel, make_attack
+from zsrobust.data.published.sets import PublishedSet, paper_sets, published_groups
+from zsrobust.evaluation.comparison.published import load_published
 from zsrobust.models.zoo import RADII, ZOO, entries
 from zsrobust.objectives import OBJECTIVES
+from zsrobust.sweep.dry_run import AUTOATTACK, PGD_10
+from zsrobust.sweep.study import load_study, plan_path
+from zsrobust.training.cost import passes_per_step
 
 DOCS = Path(__file__).parents[2] / "docs"
 PLACE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -27,8 +32,10 @@ def with_tables(page: str) -> str:
 
 
 def table(name: str) -> str:
-    """``methods``, ``coverage``, ``zoo``, or a group of published sets, in Markdown."""
-    made = {"methods": methods, "coverage": coverage, "zoo": zoo}.get(name)
+    """``methods``, ``coverage``, ``zoo``, ``paper_cost`` or a group of sets, in Markdown."""
+    made = {"methods": methods, "coverage": coverage, "zoo": zoo, "paper_cost": paper_cost}.get(
+        name
+    )
     return made() if made else sets(published_groups()[name].values())
 
 
@@ -108,6 +115,81 @@ def _cells(known: PublishedSet) -> Iterable[str]:
     yield known.licence
     yield f"<{known.source.partition(' ')[0]}>"
     yield "account" if known.account else "by hand" if known.steps else "`prepare`"
+
+
+GPU = "NVIDIA H200"
+PRICES = (3.99, 4.59)
+"""US dollars an hour, the sources in ``docs/paper.md``."""
+RIGHT = 0.64
+"""Share of images that the classifier of the benchmark ``pgd`` has right, and so attacks."""
+
+
+def paper_cost() -> str:
+    """Hours and price of the paper's experiment, from counted passes and measured rates."""
+    study = load_study(plan_path("paper"), Path("out"), Path("DATA"), partial=True)
+    sweep = study.stages()["equal-steps"].sweep
+    tuned, originals = len(sweep.recipes), len(sweep.originals())
+    train, attack = _rate("fine-tuning", "PMG-AFT, ours"), _rate("pgd", "PGD-10, ours")
+    passes = train * passes_per_step(study.systems["pmg_aft_paper"].config)
+    attacked = attack * (1 + RIGHT * PGD_10)
+    rows: list[tuple[str, str, float]] = []
+    for system in study.systems.values():
+        steps, batch = system.config.steps or 0, system.config.batch_size
+        each = passes_per_step(system.config)
+        rows.append(
+            (
+                f"fine-tuning, {system.title}",
+                f"{steps:,} steps of {batch} images, {each} passes an image",
+                steps * batch * each / passes,
+            )
+        )
+    counts = [known.counts["all" if known.own_split else known.test] for known in paper_sets()]
+    names = len(study.evaluations["pgd"].attack)
+    rows.append(
+        (
+            "PGD-10 and CW-10",
+            f"{tuned + originals} models, {sum(counts):,} images, {names} attacks",
+            (tuned + originals) * sum(counts) * names / attack,
+        )
+    )
+    samples = sum(min(count, study.evaluations["autoattack"].samples or count) for count in counts)
+    clean, standing = (_published("none"), _published("autoattack"))
+    first = make_attack("apgd-ce", ThreatModel()).passes
+    each = standing * AUTOATTACK + (clean - standing) * first
+    work = f"{samples:,} images of {tuned} fine-tuned models"
+    likely = (f"AutoAttack, {standing:.0%} standing", work, tuned * samples * each / attacked)
+    most = ("AutoAttack, all standing", work, tuned * samples * AUTOATTACK / attacked)
+    lines = ["| part | work | hours |", "| --- | --- | --: |"]
+    lines += [f"| {part} | {what} | {_hours(seconds)} |" for part, what, seconds in (*rows, likely)]
+    spent = sum(seconds for _, _, seconds in rows)
+    for title, last in (("in all", likely), ("in all, if every image stood AutoAttack", most)):
+        seconds = spent + last[2]
+        least, dear = (f"${price * seconds / 3600:,.0f}" for price in PRICES)
+        lines.append(f"| **{title}** | **{least} to {dear}** | **{_hours(seconds)}** |")
+    return "\n".join(lines)
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds / 3600:.1f}"
+
+
+def _rate(benchmark: str, implementation: str) -> float:
+    """Images a second on the GPU in fp32."""
+    path = DOCS / "performance" / f"{benchmark}-cuda-fp32.json"
+    measured = json.loads(path.read_text("utf-8"))
+    assert measured["machine"]["device"] == GPU
+    row = next(one for one in measured["rows"] if one["implementation"] == implementation)
+    return float(row["images_per_second"])
+
+
+def _published(attack: str) -> float:
+    """The mean published accuracy of TeCoA and PMG-AFT over all sets of the table."""
+    found = [
+        sum(row.accuracies.values()) / len(row.accuracies)
+        for row in load_published()
+        if row.attack == attack and row.method in ("TeCoA", "PMG-AFT")
+    ]
+    return sum(found) / len(found)
 
 
 if __name__ == "__main__":
