@@ -194,12 +194,15 @@ def bundle(made_run, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def repacked():
-    """The bundle with its results and its table of outcomes changed in place, hashes renewed."""
+    """The bundle with its results, outcomes and request changed in place, hashes renewed."""
 
-    def change(content, results=lambda _: None, outcomes=lambda found: found):
+    def change(
+        content, results=lambda _: None, outcomes=lambda found: found, request=lambda _: None
+    ):
         archive = unpack(content, "bundle")
         plain = json.loads(archive.results)
         results(plain)
+        request(archive.manifest["request"])
         found = outcomes(pq.read_table(pa.BufferReader(archive.outcomes)))
         sink = pa.BufferOutputStream()
         pq.write_table(found, sink)

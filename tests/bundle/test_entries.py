@@ -82,7 +82,7 @@ def test_the_same_weights_are_added_once_whatever_they_are_called(bundled, here,
 def test_what_does_not_hold_is_not_added(bundled, here, capsys, repacked):
     weak = bundled("weak", attacks=("pgd-10",))
     assert main(["verify", weak]) == 0
-    assert "weak attack: runs/tecoa at 1/255 on cifar10" in capsys.readouterr().out
+    assert "not for a leaderboard: runs/tecoa at 1/255 on cifar10" in capsys.readouterr().out
     assert main(["verify", weak, "--add", "board"]) == 2
     assert "evaluate with --attack autoattack" in capsys.readouterr().err
 

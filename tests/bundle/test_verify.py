@@ -55,7 +55,7 @@ def put(value, path, change):
 def test_a_sound_bundle_agrees(bundle):
     verified = found(bundle)
     assert verified.contradictions == []
-    assert verified.weak == []
+    assert verified.unfit == []
     assert any("4 rows and 160 outcomes" in one for one in verified.checked)
     assert any("40 of the 10000 images of CIFAR-10" in one for one in verified.unchecked)
 
@@ -161,7 +161,6 @@ def test_outcomes_of_no_row_and_rows_of_no_outcomes_are_found(bundle, repacked):
         (lambda p: p["data"]["cifar10"].update(split="train"), "the row says split"),
         (lambda p: p["data"]["cifar10"]["class_names"].pop(), "none of 9 classes"),
         (lambda p: p["data"]["cifar10"]["class_names"].append("x"), "11 classes, CIFAR-10 10"),
-        (lambda p: p.update(samples=None), "40 of the 10000 images of CIFAR-10"),
         (lambda p: p["models"]["runs/tecoa"].update(seen=["cifar10"]), "the row says seen False"),
         (lambda p: p["models"]["runs/tecoa"].update(weights="f" * 16), "models of the manifest"),
         (lambda p: p["models"].update(third=p["models"]["clip"]), "no row is of it"),
@@ -179,6 +178,17 @@ def test_outcomes_of_no_row_and_rows_of_no_outcomes_are_found(bundle, repacked):
 def test_a_protocol_that_does_not_fit_is_named(change, said, bundle, repacked):
     changed = repacked(bundle, results=lambda plain: change(plain["protocol"]))
     assert any(said in one for one in contradictions(changed)), contradictions(changed)
+
+
+def test_a_part_of_a_published_set_is_not_for_a_leaderboard(bundle, repacked):
+    part = repacked(
+        bundle,
+        results=lambda plain: plain["protocol"].update(samples=None),
+        request=lambda plain: plain.update(samples=None),
+    )
+    verified = found(part)
+    assert verified.contradictions == []
+    assert verified.unfit == ["cifar10 is 40 of the 10000 images of CIFAR-10's split test"]
 
 
 def written(run, out):
@@ -227,10 +237,10 @@ def test_an_ensemble_that_leaves_more_than_its_part_is_refused(made_run, tmp_pat
 
 
 def test_an_attack_that_does_not_suffice_is_named(made_run, tmp_path):
-    weak = written(made_run(tmp_path / "run", attacks=("pgd-10",)), tmp_path / "run.zip").weak
+    weak = written(made_run(tmp_path / "run", attacks=("pgd-10",)), tmp_path / "run.zip").unfit
     assert [one.split(" at ")[0] for one in weak] == ["clip", "runs/tecoa"]
     both = made_run(tmp_path / "both", attacks=("pgd-10", "pgd-10+autoattack"))
-    assert written(both, tmp_path / "both.zip").weak == []
+    assert written(both, tmp_path / "both.zip").unfit == []
 
 
 @pytest.mark.slow

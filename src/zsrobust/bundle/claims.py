@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from zsrobust.attacks import ThreatModel, make_attack
 from zsrobust.attacks.registry import ENSEMBLES
@@ -12,6 +12,8 @@ from zsrobust.data.published.sets import published_sets
 from zsrobust.evaluation.comparison.protocol import attack_of
 from zsrobust.evaluation.results import Results, Row
 from zsrobust.utils.errors import RequestError
+
+Verdict = Literal["contradiction", "unfit", "unchecked"]
 
 _PARTS = {part for parts in ENSEMBLES.values() for part in parts.split("+")}
 _FREE = ("threat", "seed", "chunk", "library")
@@ -44,28 +46,30 @@ def misdescribed(results: Results) -> Iterator[str]:
                 yield f"the protocol has {name} among its {key}, and no row is of it"
 
 
-def unpublished(results: Results) -> Iterator[tuple[bool, str]]:
-    """Of each data set, whether it contradicts the published one of its name, and a sentence.
+def unpublished(results: Results) -> Iterator[tuple[Verdict, str]]:
+    """What a data set has other than the published one that it names, in a sentence.
 
-    No sentence where it is the published one, whole.
+    More than there is contradicts it. A part of it, not drawn by ``samples``, is another data set.
     """
     for name, data in results.protocol["data"].items():
         known = published_sets().get(data["origin"])
         if known is None:
-            yield False, f"{name} is no published data set: nothing says what its images are"
+            yield "unchecked", f"{name} is no published data set: nothing says what its images are"
             continue
         classes, n, split = len(data["class_names"]), data["n"] + data["skipped"], data["split"]
         published, of = known.counts.get(split), f"{known.title}'s split {split}"
         if published is None:
-            yield False, f"{name} is not of a published split of {known.title}, but of {split!r}"
+            sentence = f"{name} is not of a published split of {known.title}, but of {split!r}"
+            yield "unchecked", sentence
             continue
         if classes != known.classes:
-            yield True, f"{name} has {classes} classes, {known.title} {known.classes}"
+            yield "contradiction", f"{name} has {classes} classes, {known.title} {known.classes}"
         if n > published:
-            yield True, f"{name} has {n} images, {of} {published}"
+            yield "contradiction", f"{name} has {n} images, {of} {published}"
         elif n < published:
             drawn = n == results.protocol["samples"]
-            yield not drawn, f"{name} is {n} of the {published} images of {of}"
+            verdict: Verdict = "unchecked" if drawn else "unfit"
+            yield verdict, f"{name} is {n} of the {published} images of {of}"
 
 
 def weakened(results: Results) -> Iterator[str]:
@@ -111,7 +115,8 @@ def inadequate(results: Results) -> Iterator[str]:
         if on := [dataset for dataset, is_weak in found.items() if is_weak]:
             yield (
                 f"{model} at {radius} on {', '.join(on)}: no attack holds all parts of "
-                "AutoAttack, so that its robust accuracy is an upper bound"
+                "AutoAttack, so that its robust accuracy is an upper bound: evaluate with "
+                "--attack autoattack"
             )
 
 

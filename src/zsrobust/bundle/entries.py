@@ -23,16 +23,13 @@ def add_entry(found: Verified, folder: Path, rechecked: str = "") -> Path:
         rechecked: what a model's answers were compared with, as a sentence; empty for nothing.
 
     Raises:
-        RequestError: if the bundle contradicts itself, an attack of it does not suffice, or the
+        RequestError: if the bundle contradicts itself, is not fit for a leaderboard, or the
             leaderboard has its models already.
     """
     if found.contradictions:
         raise RequestError(f"{found.archive.name} contradicts itself: it is not added")
-    if found.weak:
-        raise RequestError(
-            f"{found.archive.name} is not added: {'; '.join(found.weak)}; evaluate with "
-            "--attack autoattack"
-        )
+    if found.unfit:
+        raise RequestError(f"{found.archive.name} is not added: {'; '.join(found.unfit)}")
     _refuse_duplicate(found, folder)
     entry = {
         "entry": ENTRY_FORMAT,

@@ -51,7 +51,7 @@ class Verified:
         checked: what agrees.
         contradictions: what cannot be true.
         warnings: what speaks against the numbers, without being a contradiction.
-        weak: models whose attack does not suffice for a leaderboard.
+        unfit: what keeps it off a leaderboard: too weak an attack, a part of a data set.
         unchecked: what a bundle cannot show.
     """
 
@@ -60,7 +60,7 @@ class Verified:
     checked: list[str] = field(default_factory=list)
     contradictions: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    weak: list[str] = field(default_factory=list)
+    unfit: list[str] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
 
 
@@ -163,11 +163,12 @@ def _verified(archive: Archive, run: EvaluatedRun, content: dict[str, Any]) -> V
     published = list(unpublished(results))
     note(
         "no data set contradicts the published one that it names",
-        (text for contradicts, text in published if contradicts),
+        (sentence for verdict, sentence in published if verdict == "contradiction"),
     )
-    found.unchecked.extend(text for contradicts, text in published if not contradicts)
+    found.unchecked.extend(sentence for verdict, sentence in published if verdict == "unchecked")
+    found.unfit.extend(sentence for verdict, sentence in published if verdict == "unfit")
     found.warnings.extend(finding.sentence for finding in failed(again.findings))
-    found.weak.extend(inadequate(again))
+    found.unfit.extend(inadequate(again))
     return found
 
 

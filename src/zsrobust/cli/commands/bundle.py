@@ -41,7 +41,7 @@ def run(argv: Sequence[str], output: Output) -> None:
     from zsrobust.bundle.create import write_bundle
 
     found = write_bundle(run, out)
-    for sentence in [*found.warnings, *found.weak]:
+    for sentence in [*found.warnings, *found.unfit]:
         output.warn(f"warning: {sentence}")
     manifest = found.archive.manifest
     models = (f"{name} (weights {about['weights']})" for name, about in manifest["models"].items())

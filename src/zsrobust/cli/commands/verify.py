@@ -73,7 +73,7 @@ def run(argv: Sequence[str], output: Output) -> None:
         "agrees": [*found.checked, *rechecked],
         "not checked": found.unchecked,
         "warning": found.warnings,
-        "weak attack": found.weak,
+        "not for a leaderboard": found.unfit,
         "contradiction": found.contradictions,
     }
     request = archive.manifest["request"]
