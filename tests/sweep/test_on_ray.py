@@ -8,7 +8,9 @@ import pytest
 from zsrobust.cli.commands.sweep import parse_sweep
 from zsrobust.cli.main import main
 from zsrobust.evaluation.evaluated_run import EvaluatedRun
+from zsrobust.sweep import on_ray
 from zsrobust.sweep.run import run_sweep
+from zsrobust.sweep.run_study import run_study
 from zsrobust.utils.errors import RequestError
 
 ray = pytest.importorskip("ray", reason="Ray is not installed")
@@ -95,6 +97,14 @@ def test_a_cluster_that_does_not_answer_is_refused_at_once(argv):
         with pytest.raises(RequestError, match=f"no Ray cluster answers at {address}"):
             run_sweep(parse_sweep(["ft_clean", *argv, "--ray", address]))
     assert time.monotonic() - began < 60
+
+
+def test_a_study_runs_there_too(nodes, toy_study, tmp_path):
+    cluster = on_ray.Cluster(nodes.address)
+    shown = run_study(toy_study(), cluster)
+    assert not any(shown.missing.values())
+    alone = run_study(toy_study("alone"))
+    assert shown.text == alone.text
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from zsrobust.sweep.jobs import POLL_SECONDS, Count, Job
 from zsrobust.utils.errors import InUse, RequestError, RunError, ZSRobustError
 from zsrobust.utils.extras import require_installed
 from zsrobust.utils.progress import format_seconds
+from zsrobust.utils.validation import check_types, require
 
 LOCAL = "local"
 RETRIES = 3
@@ -43,6 +44,32 @@ class Cluster:
     address: str
     cpus: int = 1
     gpus: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterOptions:
+    """Where the runs of a command are done.
+
+    Attributes:
+        ray: address of a Ray cluster; null for one run after the other in this process.
+        cpus_per_run: CPU cores of a run on the cluster, and its threads.
+        gpus_per_run: GPUs of a run on the cluster; null for one where it has any.
+    """
+
+    ray: str | None = None
+    cpus_per_run: int = 1
+    gpus_per_run: float | None = None
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        require(self.cpus_per_run >= 1, "cpus_per_run", self.cpus_per_run, "1 or more")
+        gpus = self.gpus_per_run
+        require(gpus is None or gpus >= 0, "gpus_per_run", gpus, "0 or more")
+
+    @property
+    def cluster(self) -> Cluster | None:
+        """The cluster; None where none is asked for."""
+        return None if self.ray is None else Cluster(self.ray, self.cpus_per_run, self.gpus_per_run)
 
 
 def work_on_ray(

@@ -12,6 +12,7 @@ from zsrobust.cli.output import Output
 from zsrobust.cli.parser import Parser, asks_for_help
 from zsrobust.config.parsing import options_parser, parse_options
 from zsrobust.models.names import check_name
+from zsrobust.sweep.on_ray import Cluster, ClusterOptions
 from zsrobust.sweep.study import (
     Study,
     can_rehearse,
@@ -22,7 +23,7 @@ from zsrobust.sweep.study import (
 )
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.files import local_path
-from zsrobust.utils.validation import check_types, unknown
+from zsrobust.utils.validation import unknown
 
 USAGE = """\
 usage: zsrobust reproduce glyphs [options]
@@ -42,13 +43,15 @@ equal steps and at equal passes, run AutoAttack, and change one option at a time
   --out DIR    output folder (runs/reproduce-NAME); the same command resumes, or prints stored
                results if finished; several machines with the same folder share the runs
   --show       run nothing: tables and figures of stored results, such as docs/replication/NAME
+  --ray ADDRESS, --cpus_per_run N, --gpus_per_run N
+               do the runs as tasks of a Ray cluster, as in zsrobust sweep
   --dry-run    list the runs, missing data sets and the cost, without running anything (paper)
   --rehearse   all of it in minutes, without DIR: a few steps and synthetic images (paper)
   --model NAME with --rehearse: another model, such as a small one"""
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(ClusterOptions):
     """Options of ``zsrobust reproduce``.
 
     Attributes:
@@ -65,9 +68,6 @@ class Options:
     rehearse: bool = False
     model: str | None = None
 
-    def __post_init__(self) -> None:
-        check_types(self)
-
 
 @dataclass(frozen=True)
 class Request:
@@ -81,6 +81,7 @@ class Request:
         dry_run: whether to list what would be run instead.
         rehearse: the plan to rehearse instead; None for none.
         model: of the rehearsal; None for the plan's.
+        cluster: where the runs are done; None for this process, one after the other.
     """
 
     out: Path
@@ -90,6 +91,7 @@ class Request:
     dry_run: bool
     rehearse: Path | None = None
     model: str | None = None
+    cluster: Cluster | None = None
 
 
 def parsers() -> list[ArgumentParser]:
@@ -124,7 +126,7 @@ def run(argv: Sequence[str], output: Output) -> None:
         rehearsed = rehearse(request.rehearse, request.out, request.root, request.model)
         found, stages = rehearsed.shown, rehearsed.stages
     elif study is not None and request.compute:
-        found = run_study(study)
+        found = run_study(study, request.cluster)
     else:
         found = show_study(request.out, study)
     output.show(found.text)
@@ -188,12 +190,14 @@ def parse_reproduce(argv: Sequence[str]) -> Request:
         raise RequestError(f"reproduce {name} takes {needs}, given: {given}")
     root = local_path(folders[0]) if folders else None
     study = load_study(plan_path(name), out, root, partial=options.dry_run)
-    return Request(out, study, root, not options.show, options.dry_run)
+    return Request(out, study, root, not options.show, options.dry_run, cluster=options.cluster)
 
 
 def _rehearsal(name: str, folders: list[str], options: Options) -> Request:
     if options.dry_run:
         raise RequestError("--rehearse runs everything: leave --dry-run out")
+    if options.ray is not None:
+        raise RequestError("--rehearse runs in one process: leave --ray out")
     plan = plan_path(name)
     if not can_rehearse(plan):
         known = [one for one in plan_names() if can_rehearse(plan_path(one))]

@@ -14,12 +14,12 @@ from zsrobust.cli.parser import Parser, add_dry_run, asks_for_help, split_dry_ru
 from zsrobust.config.parsing import options_parser, parse_evaluate, parse_finetune, parse_options
 from zsrobust.config.recipes import recipe_names
 from zsrobust.config.schema import FinetuneConfig
-from zsrobust.sweep.on_ray import Cluster
+from zsrobust.sweep.on_ray import ClusterOptions
 from zsrobust.sweep.plan import ORIGINAL, Sweep
 from zsrobust.training.cost import steps_for
 from zsrobust.utils.errors import RequestError, RunError
 from zsrobust.utils.files import LEAST_ROOM, local_path, require_room
-from zsrobust.utils.validation import check_types, require
+from zsrobust.utils.validation import require
 
 USAGE = """\
 usage: zsrobust sweep RECIPE... --out DIR [options]
@@ -51,40 +51,24 @@ PREFIX = "--evaluation."
 
 
 @dataclass(frozen=True)
-class SweepOptions:
+class SweepOptions(ClusterOptions):
     """Options of the sweep itself.
 
     Attributes:
         out: folder of everything.
         seeds: one run of each recipe per seed.
         passes: passes for each image; null where steps are given.
-        ray: address of a Ray cluster; null for one run after the other in this process.
-        cpus_per_run: CPU cores of a run on the cluster.
-        gpus_per_run: GPUs of a run on the cluster; null for one where it has any.
     """
 
     out: str
     seeds: list[int] = field(default_factory=lambda: [0])
     passes: int | None = None
-    ray: str | None = None
-    cpus_per_run: int = 1
-    gpus_per_run: float | None = None
-
-    @property
-    def cluster(self) -> Cluster | None:
-        """The Ray cluster; None where none is asked for."""
-        if self.ray is None:
-            return None
-        return Cluster(self.ray, self.cpus_per_run, self.gpus_per_run)
 
     def __post_init__(self) -> None:
-        check_types(self)
+        super().__post_init__()
         require(len(self.seeds) > 0, "seeds", self.seeds, "given at least once")
         require(len(set(self.seeds)) == len(self.seeds), "seeds", self.seeds, "given once each")
         require(self.passes is None or self.passes >= 1, "passes", self.passes, "1 or more")
-        require(self.cpus_per_run >= 1, "cpus_per_run", self.cpus_per_run, "1 or more")
-        gpus = self.gpus_per_run
-        require(gpus is None or gpus >= 0, "gpus_per_run", gpus, "0 or more")
 
 
 def parsers() -> list[ArgumentParser]:
