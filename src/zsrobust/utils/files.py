@@ -61,11 +61,12 @@ def require_room(folder: Path, needed: float, what: str, instead: str = "out") -
         RequestError: if fewer are free.
     """
     at = folder.absolute()
-    free = shutil.disk_usage(next(one for one in (at, *at.parents) if one.exists())).free
-    if free < needed:
+    disk = shutil.disk_usage(next(one for one in (at, *at.parents) if one.exists()))
+    # File systems without a size, such as /proc, are refused by the attempt to write.
+    if disk.total and disk.free < needed:
         raise RequestError(
-            f"{what} needs about {_size(needed)} in {folder}, where {_size(free)} are free: make "
-            f"room, or name a folder on another disk with --{instead}"
+            f"{what} needs about {_size(needed)} in {folder}, where {_size(disk.free)} are free: "
+            f"make room, or name a folder on another disk with --{instead}"
         )
 
 
