@@ -43,6 +43,7 @@ ENABLES = {
     "onnx": "zsrobust export --to onnx",
     "transformers": "zsrobust export --to transformers",
     "tensorboard": "zsrobust finetune --trackers tensorboard",
+    "ray": "zsrobust sweep --ray",
     "wandb": "zsrobust finetune --trackers wandb",
     "mlflow": "zsrobust finetune --trackers mlflow",
     "serve": "zsrobust serve",
