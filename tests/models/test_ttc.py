@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zsrobust.attacks import PGD, ThreatModel
+from zsrobust.models.defences.ttc import Counterattack, DefendedClassifier
 from zsrobust.models.loading import load
-from zsrobust.models.ttc import Counterattack, DefendedClassifier
 from zsrobust.models.weights import fingerprint, save_model
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.noise import noise_of_keys, pixel_keys

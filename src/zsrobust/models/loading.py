@@ -53,8 +53,9 @@ def load(
             ``photo-lite-robust``, ``zoo:NAME`` (a public robust CLIP of ``zoo.yaml``),
             ``BASE@FILE`` (any of these with the image encoder of another project's checkpoint: a
             file here, ``hf-hub:ORG/NAME/FILE`` or an address), a model folder of this package, a
-            run folder with one in ``model/``, ``ttc(MODEL)``, any of them defended, or
-            ``wise(MODEL, ALPHA)``, a fine-tuned one partway from its original.
+            run folder with one in ``model/``, ``ttc(MODEL)``, ``jpeg(MODEL)`` and so on, any of
+            them behind a test-time defence, or ``wise(MODEL, ALPHA)``, a fine-tuned one partway
+            from its original.
         preprocessing: a protocol of ``protocols.PROTOCOLS`` instead of the model's own.
         device: where the image encoder goes.
 

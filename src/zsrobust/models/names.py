@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from pkgutil import iter_modules
 
 from zsrobust.models.card import CARD
 from zsrobust.models.name_forms import read_form
@@ -29,7 +30,7 @@ WRITTEN = (
     "ARCH/TAG (as ViT-B-32/openai), ARCH/random, hf-hub:ORG/NAME or local-dir:FOLDER in "
     "open_clip's format, transformers:ORG/NAME or transformers:FOLDER, glyph-clip, "
     "glyph-clip-robust, photo-lite, photo-lite-robust, zoo:NAME, BASE@FILE for a checkpoint file, "
-    "the folder of a fine-tuned model, ttc(MODEL), or wise(MODEL, ALPHA)"
+    "the folder of a fine-tuned model, wise(MODEL, ALPHA), or a defence as ttc(MODEL)"
 )
 HUB_NAME = r"[\w-][\w.-]*(/[\w-][\w.-]*)?"
 """A repository's name: the organisation is missing for a few."""
@@ -48,9 +49,17 @@ LOADERS = {
 Other names are ARCH/TAG of open_clip. Written as text, since loaders import torch.
 """
 
+DEFENCES = tuple(
+    module.name
+    for module in iter_modules([str(Path(__file__).parent / "defences")])
+    if module.name not in ("base", "ttc")
+)
+"""Words of test-time defences, one a file; ``ttc`` has a loader of its own."""
+
 FORMS = {
-    "ttc": "zsrobust.models.ttc:load_ttc",
+    "ttc": "zsrobust.models.defences.ttc:load_ttc",
     "wise": "zsrobust.models.interpolation:load_wise",
+    **dict.fromkeys(DEFENCES, "zsrobust.models.defences.base:load_defended"),
 }
 """Functions from a :class:`Form` and a loader to a model made from models, by the form's word."""
 
@@ -171,8 +180,9 @@ def unknown_model(name: str) -> RequestError:
     """The error for a name that is nothing at all."""
     if re.search("[()]", name):
         return RequestError(
-            f"model {name!r} is unknown, neither a folder nor written ttc(MODEL, KEY=VALUE) or "
-            "wise(MODEL, ALPHA); transfer(ATTACK, MODEL) is an attack"
+            f"model {name!r} is unknown, neither a folder nor wise(MODEL, ALPHA) or a defence, "
+            f"WORD(MODEL, KEY=VALUE) with WORD of {', '.join(sorted(('ttc', *DEFENCES)))}; "
+            "transfer(ATTACK, MODEL) is an attack"
         )
     if Path(name).is_file():
         return RequestError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib import resources
@@ -236,7 +237,7 @@ def _backbone(source: str, printed: str) -> str:
 def _tuned_on(model: dict[str, Any], printed: Published) -> tuple[str, str]:
     there = "nothing" if printed.method == "CLIP" else printed.finetuned_on
     # Defended weights were trained on what they were trained on before.
-    if model["method"].removeprefix("ttc(").startswith("original"):
+    if re.sub(r"^\w+\(", "", model["method"]).startswith("original"):
         return there, "not recorded" if "@" in model["source"] else "nothing"
     # Sets are recorded by name and by place; a place means nothing to a reader.
     names = [name for name in model["seen"] if not PurePath(name).is_absolute()]

@@ -1,0 +1,70 @@
+"""``crop_voting(MODEL)``: the mean embedding of random resized crops, a baseline for defences.
+
+Input transformations were proposed and broken as defences early (Guo et al., ICLR 2018, arXiv
+1711.00117; Athalye, Carlini and Wagner, ICML 2018, arXiv 1802.00420).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from zsrobust.models.clip import CLIPModel
+from zsrobust.models.defences.base import Defence, register_defence
+from zsrobust.models.zero_shot import ZeroShotClassifier
+from zsrobust.utils.noise import noise_of_keys, pixel_keys
+from zsrobust.utils.validation import require
+
+
+@register_defence("crop_voting")
+@dataclass(frozen=True)
+class CropVoting(Defence):
+    """The mean of the unit embeddings of ``crops`` random crops, resized to the image's own size.
+
+    A crop has the image's aspect ratio, a side uniform between ``smallest`` and 1 of the image's,
+    and a uniform place; it is resized by bilinear interpolation. The gradient is that of these
+    crops.
+
+    Attributes:
+        crops: how many.
+        smallest: shortest side, as a share of the image's.
+        seed: of sides and places, with the image's pixels.
+
+    Raises:
+        RequestError: if one is out of range.
+    """
+
+    crops: int = 8
+    smallest: float = 0.7
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require(self.crops >= 1, "crop_voting crops", self.crops, "1 or more")
+        require(0 < self.smallest <= 1, "crop_voting smallest", self.smallest, "above 0, up to 1")
+        require(self.seed >= 0, "crop_voting seed", self.seed, "0 or more")
+
+    @property
+    def views(self) -> int:
+        """One a crop."""
+        return self.crops
+
+    def embed(self, undefended: ZeroShotClassifier, images: Tensor, model: CLIPModel) -> Tensor:
+        """Mean unit embeddings (N, dim) of ``images`` (N, 3, H, W) in [0, 1]."""
+        cropped = torch.cat([self._cropped(images, crop) for crop in range(self.crops)])
+        embeddings = F.normalize(undefended.embed(cropped).float(), dim=-1)
+        return embeddings.view(self.crops, len(images), -1).mean(0)
+
+    def _cropped(self, images: Tensor, crop: int) -> Tensor:
+        keys = pixel_keys(images, seed=self.seed, purpose=self.word, restart=crop)
+        drawn = noise_of_keys(torch.empty_like(images[:, :1, :1, :3], device=images.device), keys)
+        side, across, down = drawn.flatten(1).unbind(1)
+        # Noise is uniform in [-1, 1). Coordinates of the sampling grid run from -1 to 1 as well.
+        side = self.smallest + (1 - self.smallest) * (side + 1) / 2
+        boxes = torch.zeros(len(images), 2, 3, dtype=images.dtype, device=images.device)
+        boxes[:, 0, 0] = boxes[:, 1, 1] = side
+        boxes[:, 0, 2], boxes[:, 1, 2] = (1 - side) * across, (1 - side) * down
+        grid = F.affine_grid(boxes, list(images.shape), align_corners=False)
+        return F.grid_sample(images, grid, padding_mode="border", align_corners=False)

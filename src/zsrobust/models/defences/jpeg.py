@@ -1,0 +1,59 @@
+"""``jpeg(MODEL)``: images are compressed before they are embedded, a baseline for defences.
+
+Dziugaite, Ghahramani and Roy (2016, arXiv 1608.00853) and Guo et al. (ICLR 2018, arXiv 1711.00117).
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from zsrobust.models.clip import CLIPModel
+from zsrobust.models.defences.base import Defence, register_defence
+from zsrobust.models.zero_shot import ZeroShotClassifier
+from zsrobust.utils.validation import require
+
+
+@register_defence("jpeg")
+@dataclass(frozen=True)
+class Jpeg(Defence):
+    """Images rounded to 8 bits, compressed by Pillow and decoded.
+
+    Compression has no useful derivative. The gradient passes as if it changed nothing (backward
+    pass differentiable approximation, arXiv 1802.00420).
+
+    Attributes:
+        quality: of Pillow's encoder, from 1 to 95.
+
+    Raises:
+        RequestError: if it is out of range.
+    """
+
+    quality: int = 75
+
+    def __post_init__(self) -> None:
+        require(1 <= self.quality <= 95, "jpeg quality", self.quality, "from 1 to 95")
+
+    @property
+    def views(self) -> int:
+        """One."""
+        return 1
+
+    def embed(self, undefended: ZeroShotClassifier, images: Tensor, model: CLIPModel) -> Tensor:
+        """Raw embeddings (N, dim) of the compressed ``images`` (N, 3, H, W) in [0, 1]."""
+        given = images.detach()
+        compressed = torch.stack([self._compressed(image) for image in given.cpu()]).to(given)
+        # The values are those of ``compressed``, the gradient that of the images.
+        return undefended.embed(compressed + (images - given))
+
+    def _compressed(self, image: Tensor) -> Tensor:
+        pixels = (image.float() * 255).round().byte().permute(1, 2, 0).numpy()
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, "JPEG", quality=self.quality)
+        decoded = np.array(Image.open(buffer))
+        return torch.from_numpy(decoded).permute(2, 0, 1).float() / 255

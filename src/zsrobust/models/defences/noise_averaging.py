@@ -1,0 +1,63 @@
+"""``noise_averaging(MODEL)``: the mean embedding of copies with noise, a baseline for defences.
+
+As randomised smoothing does with votes (Cohen, Rosenfeld and Kolter, ICML 2019, arXiv 1902.02918),
+without its certificate: the noise is uniform, and few copies are drawn.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from zsrobust.models.clip import CLIPModel
+from zsrobust.models.defences.base import Defence, register_defence
+from zsrobust.models.zero_shot import ZeroShotClassifier
+from zsrobust.utils.noise import noise_of_keys, pixel_keys
+from zsrobust.utils.units import Eps
+from zsrobust.utils.validation import require, require_linf_length
+
+USUAL_EPS = Eps("8/255")
+
+
+@register_defence("noise_averaging")
+@dataclass(frozen=True)
+class NoiseAveraging(Defence):
+    """The mean of the unit embeddings of ``draws`` copies, each with uniform noise in a ball.
+
+    Its gradient is that of these draws.
+
+    Attributes:
+        eps: L-inf radius of the noise, as a fraction of the pixel range.
+        draws: copies.
+        seed: of the noise, with the image's pixels.
+
+    Raises:
+        RequestError: if one is out of range.
+    """
+
+    eps: Eps = USUAL_EPS
+    draws: int = 8
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "eps", Eps(self.eps))
+        require_linf_length("noise_averaging eps", self.eps)
+        require(self.draws >= 1, "noise_averaging draws", self.draws, "1 or more")
+        require(self.seed >= 0, "noise_averaging seed", self.seed, "0 or more")
+
+    @property
+    def views(self) -> int:
+        """One a copy."""
+        return self.draws
+
+    def embed(self, undefended: ZeroShotClassifier, images: Tensor, model: CLIPModel) -> Tensor:
+        """Mean unit embeddings (N, dim) of ``images`` (N, 3, H, W) in [0, 1]."""
+        copies = []
+        for draw in range(self.draws):
+            keys = pixel_keys(images, seed=self.seed, purpose=self.word, restart=draw)
+            copies.append((images + self.eps * noise_of_keys(images.detach(), keys)).clamp(0, 1))
+        embeddings = F.normalize(undefended.embed(torch.cat(copies)).float(), dim=-1)
+        return embeddings.view(self.draws, len(images), -1).mean(0)

@@ -1,0 +1,268 @@
+"""Test-time defences but for TTC: each against its definition written out, and what all share."""
+
+import io
+import math
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+from torch.nn import functional as F
+
+from zsrobust.attacks import PGD, ThreatModel
+from zsrobust.models.defences.base import DefendedClassifier
+from zsrobust.models.defences.clipure import Clipure
+from zsrobust.models.defences.crop_voting import CropVoting
+from zsrobust.models.defences.jpeg import Jpeg
+from zsrobust.models.defences.noise_averaging import NoiseAveraging
+from zsrobust.models.loading import load
+from zsrobust.models.names import DEFENCES, check_name
+from zsrobust.models.zero_shot import ZeroShotClassifier
+from zsrobust.utils.errors import RequestError
+
+
+class Text:
+    """Vectors that names and templates alone decide."""
+
+    fingerprint = ""
+
+    def encode(self, class_names, templates):
+        drawn = [
+            torch.randn(6, generator=torch.Generator().manual_seed(sum(map(ord, "".join(pair)))))
+            for pair in ((name, *templates) for name in class_names)
+        ]
+        return F.normalize(torch.stack(drawn), dim=-1)
+
+
+class Model:
+    text = Text()
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        encoder = nn.Sequential(
+            nn.Conv2d(3, 8, 3, stride=2), nn.GELU(), nn.Flatten(), nn.Linear(8 * 49, 6)
+        )
+    encoder.requires_grad_(False)
+    vectors = Text().encode(["a", "b", "c", "d"], ["{}"])
+    return ZeroShotClassifier.from_parts(encoder, vectors, ["a", "b", "c", "d"])
+
+
+@pytest.fixture(scope="module")
+def images():
+    return torch.rand(5, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+
+
+def defended(classifier, defence):
+    return DefendedClassifier(classifier, defence, Model())
+
+
+# An odd number of steps: see test_an_even_number_of_clipures_long_steps_does_nothing.
+ALL = [Clipure(steps=3), CropVoting(), Jpeg(), NoiseAveraging()]
+
+
+def test_every_defence_is_in_the_list():
+    assert sorted(defence.word for defence in ALL) == sorted(DEFENCES)
+
+
+@pytest.mark.parametrize("defence", ALL, ids=lambda one: one.word)
+def test_an_answer_depends_on_the_image_alone(defence, classifier, images):
+    behind = defended(classifier, defence)
+    together, moved = behind(images), behind(images.flip(0)).flip(0)
+    alone = torch.cat([behind(image[None]) for image in images])
+    torch.testing.assert_close(moved, together, atol=1e-4, rtol=1e-5)
+    torch.testing.assert_close(alone, together, atol=1e-4, rtol=1e-5)
+    assert not torch.allclose(together, classifier(images), atol=1e-3)
+
+
+@pytest.mark.parametrize("defence", ALL, ids=lambda one: one.word)
+def test_an_attack_goes_through_it(defence, classifier, images):
+    behind = defended(classifier, defence)
+    labels = behind(images).argmax(-1)
+    loss = lambda given: F.cross_entropy(behind(given), labels).item()  # noqa: E731
+    attack = PGD(steps=10, threat=ThreatModel(eps=8 / 255), step_size=2 / 255)
+    assert loss(attack(behind, images, labels, [str(i) for i in range(5)])) > loss(images)
+
+
+@pytest.mark.parametrize("eps", [0.0, 0.1])
+def test_noise_averaging_is_the_mean_over_its_draws(eps, classifier, images):
+    """Its distance from the expectation shrinks as draws grow; without noise there is none."""
+    answer = F.normalize(classifier.embed(images).float(), dim=-1)
+    few, many = (
+        defended(classifier, NoiseAveraging(eps=eps, draws=draws)).embed(images)
+        for draws in (4, 400)
+    )
+    if eps == 0:
+        torch.testing.assert_close(few, answer)
+        return
+    generator = torch.Generator().manual_seed(5)
+    noise = 2 * torch.rand(4000, *images.shape, generator=generator) - 1
+    expected = torch.stack(
+        [
+            F.normalize(classifier.embed((images + eps * one).clamp(0, 1)).float(), dim=-1)
+            for one in noise
+        ]
+    ).mean(0)
+    assert (many - expected).norm() < 0.3 * (few - expected).norm()
+
+
+def test_a_whole_crop_is_the_image(classifier, images):
+    found = defended(classifier, CropVoting(crops=3, smallest=1.0)).embed(images)
+    expected = F.normalize(classifier.embed(images).float(), dim=-1)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_crops_lie_within_the_image_and_have_the_sides_asked_for():
+    """Of an image that holds its own coordinates, a crop's corners are read off."""
+    at = (torch.arange(64) + 0.5) / 64
+    ramp = torch.stack([at.expand(64, 64), at[:, None].expand(64, 64), torch.zeros(64, 64)])
+    noisy = ramp + 1e-4 * torch.rand(400, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    crops = CropVoting(smallest=0.5)._cropped(noisy, 0)
+    # From the first pixel's centre to the last's are 63 of the 64 pixels of a side.
+    sides = (crops[:, 0, 0, -1] - crops[:, 0, 0, 0]) * 64 / 63
+    downwards = (crops[:, 1, -1, 0] - crops[:, 1, 0, 0]) * 64 / 63
+    torch.testing.assert_close(sides, downwards, atol=2e-2, rtol=0)
+    assert sides.min() > 0.48
+    assert sides.max() < 1.01
+    assert sides.mean() == pytest.approx(0.75, abs=0.03)
+    left = crops[:, 0, 0, 0] - sides / 128
+    room = 1 - sides
+    share = (left / room)[room > 0.1]
+    assert share.mean() == pytest.approx(0.5, abs=0.06)
+    assert share.min() > -0.1
+    assert share.max() < 1.1
+
+
+@pytest.mark.parametrize("quality", [10, 75])
+def test_jpeg_is_that_of_pillow_and_its_gradient_passes_straight_through(
+    quality, classifier, images
+):
+    def decoded(image):
+        buffer = io.BytesIO()
+        pixels = np.rint(image.numpy() * 255).astype(np.uint8).transpose(1, 2, 0)
+        Image.fromarray(pixels).save(buffer, format="JPEG", quality=quality)
+        return np.asarray(Image.open(buffer)).transpose(2, 0, 1) / 255
+
+    compressed = torch.from_numpy(np.stack([decoded(one) for one in images])).float()
+    behind = defended(classifier, Jpeg(quality=quality))
+    torch.testing.assert_close(behind(images), classifier(compressed), atol=1e-3, rtol=1e-4)
+
+    def gradient(of, at):
+        at = at.clone().requires_grad_(True)
+        return torch.autograd.grad(of(at).logsumexp(-1).sum(), at)[0]
+
+    expected = gradient(classifier, compressed)
+    torch.testing.assert_close(gradient(behind, images), expected, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("length", [0.3, 30.0])
+def test_clipure_equals_the_steps_written_out_in_float64(length):
+    """By autograd of the cosine at the embedding itself, one image at a time."""
+    generator = torch.Generator().manual_seed(3)
+    raw = torch.randn(4, 6, generator=generator, dtype=torch.float64)
+    target = torch.randn(6, generator=generator, dtype=torch.float64)
+
+    def written_out(embedding):
+        embedding = embedding / embedding.norm()
+        for _ in range(10):
+            embedding = embedding.detach().requires_grad_(True)
+            radius = embedding.norm()
+            F.cosine_similarity(embedding, target, dim=0).backward()
+            ascent = radius * embedding.grad
+            u = embedding / radius + length * ascent / ascent.norm()
+            embedding = radius * u / u.norm()
+        return embedding.detach()
+
+    found = Clipure(length=length).purified(F.normalize(raw, dim=-1), F.normalize(target, dim=-1))
+    expected = torch.stack([written_out(one) for one in raw])
+    torch.testing.assert_close(found, expected, atol=1e-9, rtol=1e-7)
+
+
+def test_clipures_gradient_is_exact_or_takes_directions_for_constants():
+    generator = torch.Generator().manual_seed(4)
+    unit = F.normalize(torch.randn(1, 6, generator=generator, dtype=torch.float64), dim=-1)
+    target = F.normalize(torch.randn(6, generator=generator, dtype=torch.float64), dim=-1)
+    probe = torch.randn(6, generator=generator, dtype=torch.float64)
+
+    def gradient(defence):
+        at = unit.clone().requires_grad_(True)
+        return torch.autograd.grad((defence.purified(at, target) @ probe).sum(), at)[0][0]
+
+    exact = Clipure(steps=2, length=0.5)
+    step = 1e-6
+    differences = [
+        (
+            (exact.purified(unit + step * e, target) - exact.purified(unit - step * e, target))
+            @ probe
+        ).item()
+        / (2 * step)
+        for e in torch.eye(6, dtype=torch.float64)
+    ]
+    torch.testing.assert_close(
+        gradient(exact), torch.tensor(differences, dtype=torch.float64), atol=1e-7, rtol=1e-6
+    )
+    held = gradient(Clipure(steps=2, length=0.5, through=0))
+    assert not torch.allclose(held, gradient(exact), rtol=1e-2)
+
+
+@pytest.mark.parametrize("steps", [2, 10])
+def test_an_even_number_of_clipures_long_steps_does_nothing(steps):
+    """A step turns by arctan(30), 88 degrees: past the target, and the next one turns back."""
+    generator = torch.Generator().manual_seed(6)
+    target = F.normalize(torch.randn(6, generator=generator, dtype=torch.float64), dim=-1)
+    unit = F.normalize(torch.randn(200, 6, generator=generator, dtype=torch.float64), dim=-1)
+    nearer = torch.arccos(unit @ target) < math.atan(30)
+    found = Clipure(steps=steps).purified(unit, target)
+    assert nearer.any()
+    torch.testing.assert_close(found[nearer], unit[nearer], atol=1e-9, rtol=0)
+    assert ((found - unit).norm(dim=-1) > 1)[~nearer].all()
+
+
+def test_clipure_aims_at_the_templates_without_a_name(classifier, images):
+    target = Text().encode([""], ["{}"])[0]
+    before = F.normalize(classifier.embed(images).float(), dim=-1)
+    after = defended(classifier, Clipure(steps=1, length=0.1)).embed(images)
+    assert ((after @ target) > (before @ target)).all()
+    angle = torch.arccos((after * before).sum(-1))
+    torch.testing.assert_close(angle, torch.full((5,), math.atan(0.1)), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("word", DEFENCES)
+def test_a_name_is_loaded_and_defended_once(word, small_clip):
+    name = f"{word}({small_clip})"
+    check_name(name)
+    model = load(name)
+    assert model.name == name
+    assert model.method == f"{word}(original)"
+    about = model.classifier(["cat", "dog"]).further_settings()["defence"]
+    assert about["name"] == word
+    assert about["forward_passes"] == model.defence.defence.views
+    with pytest.raises(RequestError, match="has a test-time defence"):
+        load(f"jpeg({name})")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("jpeg({}, quality=96)", "quality"),
+        ("jpeg({}, quality=good)", "whole number"),
+        ("jpeg({}, level=3)", "no option 'level'"),
+        ("noise_averaging({}, draws=0)", "draws"),
+        ("noise_averaging({}, eps=2)", "eps"),
+        ("crop_voting({}, smallest=0)", "smallest"),
+        ("clipure({}, length=0)", "length"),
+        ("clipure({}, through=2)", "through"),
+        ("jpg({})", "jpeg"),
+    ],
+)
+def test_bad_options_are_refused_in_one_sentence(name, message, small_clip):
+    with pytest.raises(RequestError, match=message):
+        load(name.format(small_clip))
+
+
+def test_options_are_in_the_method_and_the_name_of_results(small_clip):
+    model = load(f"noise_averaging({small_clip}, draws=2, eps=4/255)")
+    assert model.method == "noise_averaging(original, eps=4/255, draws=2)"
