@@ -58,7 +58,10 @@ def test_commands(tab):
         (["export", "--"], {"--to", "--out", "--results", "--json", "--overwrite", "--debug"}),
         (["export", "--to", ""], {"open_clip", "transformers", "onnx", "tecoa"}),
         (["evaluate", "--attack", "pgd-10-"], {"pgd-10-margin", "pgd-10-dlr", "pgd-10-targeted"}),
-        (["evaluate", "--attack", "pgd-10", "auto"], {"autoattack", "autoattack-early"}),
+        (
+            ["evaluate", "--attack", "pgd-10", "auto"],
+            {"autoattack", "autoattack-2", "autoattack-early"},
+        ),
         (["evaluate", "--model", "glyph-clip-"], {"glyph-clip-robust"}),
         (["evaluate", "--model", "ViT-B-32/open"], {"ViT-B-32/openai"}),
         (["evaluate", "--norm", ""], {"linf", "l2"}),

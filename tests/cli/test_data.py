@@ -12,6 +12,7 @@ import urllib.request
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -152,7 +153,7 @@ def offline(monkeypatch) -> None:
         raise urllib.error.URLError(OSError(-2, "Name or service not known"))
 
     monkeypatch.setattr(urllib.request, "urlopen", refuse)
-    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1e12}))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1e12, total=1e13))
 
 
 @pytest.mark.parametrize(
@@ -213,7 +214,7 @@ def test_an_archive_that_is_none_is_told_and_can_be_fetched_anew(
 
 
 def test_a_full_disk_is_told_before_the_download(tmp_path, offline, monkeypatch, capsys) -> None:
-    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 5e9}))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=5e9, total=1e12))
     assert main(["data", "prepare", "sun397", "--root", str(tmp_path)]) == 2
     assert "needs about 81.9 GB" in capsys.readouterr().err
 

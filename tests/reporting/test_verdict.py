@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -120,3 +121,26 @@ def test_one_model_is_compared_with_nothing(judged):
     said = judged({"tecoa": 100})
     assert said.startswith("TeCoA has 25.0 % (")
     assert "of 100.0 (" in said
+
+
+@pytest.mark.parametrize("on", [{"birds", "cars"}, {"birds"}])
+def test_a_model_that_has_collapsed_is_no_leader(on, tmp_path):
+    """Its share of one class is not robustness; on half of the sets it still counts."""
+    lines = [
+        (d, m, m, False, N, N, n) for d in ("birds", "cars") for m, n in (("a", 60), ("b", 40))
+    ]
+    write(tmp_path / "run", lines, None)
+    (group,) = grouped(read_inputs([tmp_path / "run"]).evaluations)
+    rows = [
+        replace(row, chance_acc=0.2, top_class="x", top_predicted=0.99, top_labelled=0.2)
+        if row.model == "a" and row.dataset in on
+        else row
+        for row in group.results.rows
+    ]
+    said = verdict(replace(group.results, rows=rows), group.parts, "pgd-10 4/255")
+    if len(on) == 2:
+        assert said.startswith("b has ")
+        assert said.endswith("a has collapsed and is left out.")
+    else:
+        assert "left out" not in said
+        assert "a has" in said

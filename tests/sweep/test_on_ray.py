@@ -1,5 +1,6 @@
 """Sweeps on a real Ray cluster of two nodes, which are processes of this machine."""
 
+import signal
 import threading
 import time
 
@@ -78,7 +79,9 @@ def test_every_run_ends_as_in_one_process_though_a_node_is_killed(argv, nodes, t
 
 def test_a_run_that_diverges_is_a_result_there_too(argv, nodes, capsys):
     argv = ["sweep", "ft_clean", *argv, "--optimizer.lr", "1e30", "--ray", nodes.address]
+    before = signal.getsignal(signal.SIGTERM)
     assert main(argv) == 1
+    assert signal.getsignal(signal.SIGTERM) == before
     assert "1 runs diverged: ft_clean-seed-0" in capsys.readouterr().err
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from zsrobust.evaluation.checks.collapse import collapsed_on
 from zsrobust.evaluation.comparison.differences import SamplesOfTwo, difference_of, samples_of_two
 from zsrobust.evaluation.comparison.merge import ModelResults
 from zsrobust.evaluation.comparison.paired import LEVEL
@@ -48,7 +49,7 @@ def verdict(results: Results, parts: Mapping[str, Sequence[ModelResults]], condi
 
     Methods are compared on the average over unseen sets, or over all where none is unseen, with the
     next one, paired on the same samples. A method whose test-time defence was not attacked is left
-    out.
+    out, and so is one that has collapsed on most of the sets, which is said.
 
     Args:
         results: of models that were measured the same way.
@@ -65,15 +66,27 @@ def verdict(results: Results, parts: Mapping[str, Sequence[ModelResults]], condi
     )
     if not ranked:
         return f"No model was attacked by {condition} through its defence."
+    collapsed = _collapsed(results, rows)
+    fallen = [one for one in ranked if not collapsed.isdisjoint(one.models)]
+    ranked = [one for one in ranked if one not in fallen]
+    if not ranked:
+        return f"Every model has collapsed, so that its accuracy under {condition} says nothing."
+    also = "".join(f" {one.legend} has collapsed and is left out." for one in fallen)
     where, best = f"on {_over(place, rows)}", ranked[0]
     if len(ranked) == 1:
         clean = best.clean[place.name].in_per_cent()
         return (
             f"{best.label} has {_percent(best, place)} robust accuracy under {condition} {where}, "
-            f"of {clean} % on clean images."
+            f"of {clean} % on clean images.{also}"
         )
     lead = _lead(best, ranked[1], place, rows, parts)
-    return f"{_sentence(ranked, place, where, lead)}{_limits(ranked[:2], rows)}."
+    return f"{_sentence(ranked, place, where, lead)}{_limits(ranked[:2], rows)}.{also}"
+
+
+def _collapsed(results: Results, rows: Sequence[Row]) -> set[str]:
+    """The models that have collapsed on more than half of the data sets of ``rows``."""
+    sets = {row.dataset for row in rows}
+    return {model for model, on in collapsed_on(results).items() if 2 * len(on & sets) > len(sets)}
 
 
 def _sentence(ranked: Sequence[Series], place: Place, where: str, lead: Lead | None) -> str:

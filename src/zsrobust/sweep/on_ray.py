@@ -8,7 +8,9 @@ share the folders of runs and data, at the same paths.
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -90,11 +92,15 @@ def work_on_ray(
     if not count.left():
         return
     require_installed("ray", "ray")
+    # Ray sets a handler of its own, which ends the process.
+    sigterm = signal.getsignal(signal.SIGTERM)
     _connect(cluster.address)
     import ray
 
     running: dict[Any, Job] = {}
     try:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, sigterm)
         gpus = _gpus(cluster)
         task = ray.remote(run_job).options(
             num_cpus=cluster.cpus, num_gpus=gpus, max_retries=RETRIES

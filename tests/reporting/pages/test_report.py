@@ -48,7 +48,7 @@ def test_every_part_is_there(page):
         *("Gallery", "cat (birds)", "dog (birds)"),
         *("Appendix", "All results", "Checks", "Protocol", "Fine-tuning runs"),
     ]
-    assert "warning: undefended falls: it keeps 1.0 %" in page.visible
+    assert "“undefended falls”: it keeps 1.0 %" in page.visible
     checks = page.table("Checks")
     assert checks[1][:2] == ["undefended falls", "FAILED"]
     runs = page.table("The fine-tuning runs")

@@ -7,7 +7,6 @@ attacks, data sets, environment and request. It holds no images and no absolute 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from zsrobust.cli.output import Output
 from zsrobust.cli.parser import Parser
@@ -30,7 +29,7 @@ def run(argv: Sequence[str], output: Output) -> None:
     [parser] = parsers()
     args = parser.parse_args(argv)
     require_folders([args.run])
-    out = args.out or Path(f"{args.run.resolve().name}.zip")
+    out = args.out or args.run.resolve().with_name(f"{args.run.resolve().name}.zip")
     if out.is_dir():
         raise RequestError(f"out {out} is a folder: name a file")
     if out.exists() and not args.overwrite:

@@ -49,6 +49,12 @@ def run(argv: Sequence[str], output: Output) -> None:
         return
     for line in done.warnings:
         output.warn(f"warning: {line}: fine-tune again at a lower optimizer.lr")
+    if not done.warnings and done.robust_acc == 0 and config.objective.needs.attack is not None:
+        output.warn(
+            "warning: no held-out image withstands the attack, so this model is not robust: start "
+            "from a robust one (--model photo-lite-robust, or one of zsrobust models), or train on "
+            "more images or for more steps"
+        )
     held_out = {"clean_acc": done.clean_acc, "robust_acc": done.robust_acc}
     found = f"on held-out images clean {done.clean_acc:.1%}, robust {done.robust_acc:.1%}"
     if config.hold_out == 0:

@@ -202,6 +202,14 @@ def collapse_warnings(results: Results, models: Collection[str] | None = None) -
     ]
 
 
+def collapsed_on(results: Results) -> dict[str, set[str]]:
+    """The data sets on which each model has collapsed; only models that have."""
+    found: dict[str, set[str]] = {}
+    for (model, _), problems in _problems(results).items():
+        found.setdefault(model, set()).update(problems)
+    return found
+
+
 def chance_notes(results: Results, models: Collection[str]) -> list[str]:
     """A sentence for each of ``models`` that is near chance on some sets, but has not collapsed."""
     places: dict[str, list[str]] = {}

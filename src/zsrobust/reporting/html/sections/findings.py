@@ -24,7 +24,7 @@ def warning_blocks(group: Group) -> list[Block]:
     blocks: list[Block] = []
     for check, sentences in found.items():
         more = f"; and {len(sentences) - SHOWN} more" if len(sentences) > SHOWN else ""
-        line = f"warning: {check}: {'; '.join(sentences[:SHOWN])}{more}"
+        line = f"warning, failed check “{check}”: {'; '.join(sentences[:SHOWN])}{more}"
         blocks.append(Paragraph(line, warning=True))
     return blocks
 
