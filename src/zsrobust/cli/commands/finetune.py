@@ -49,7 +49,8 @@ def run(argv: Sequence[str], output: Output) -> None:
         return
     for line in done.warnings:
         output.warn(f"warning: {line}: fine-tune again at a lower optimizer.lr")
-    if not done.warnings and done.robust_acc == 0 and config.objective.needs.attack is not None:
+    attacked = config.objective is not None and config.objective.needs.attack is not None
+    if not done.warnings and done.robust_acc == 0 and attacked:
         output.warn(
             "warning: no held-out image withstands the attack, so this model is not robust: start "
             "from a robust one (--model photo-lite-robust, or one of zsrobust models), or train on "
