@@ -99,7 +99,7 @@ def test_recipes_have_settings_of_their_own_for_small_models(name, model):
 def test_few_photos_is_pmg_aft_with_what_works_on_few_images():
     data = ["--data", "imagefolder:photos"]
     options = ["--optimizer.lr", "0.1", "--batch_size", "32", "--steps", "60", "--hold_out", "0.15"]
-    plain = parse_finetune(["--config", "pmg_aft", "--model", "photo-lite", *data, *options])
+    plain = parse_finetune(["--config", "pmg_aft", "--model", "photo-lite-robust", *data, *options])
     assert parse_finetune(["--config", "few_photos", *data]) == plain
 
 
