@@ -171,6 +171,22 @@ class ZeroShotClassifier(nn.Module):
         return self.logits(self.embed(images))
 
 
+class Wrapped(ZeroShotClassifier):
+    """A classifier that shares the modules and class vectors of ``classifier``."""
+
+    def __init__(self, classifier: ZeroShotClassifier) -> None:
+        super().__init__(
+            classifier.encoder,
+            classifier.preprocessing,
+            classifier.class_embeddings,
+            classifier.logit_scale,
+            classifier.class_names,
+            classifier.templates,
+        )
+        # Not scaled to unit length once more, so that every bit is the classifier's.
+        self.class_embeddings = classifier.class_embeddings
+
+
 def _first_equal(vectors: Tensor) -> list[int]:
     """For each of the vectors (C, dim) the index of the first that is equal up to rounding."""
     # The difference of squares below would be lost in fp32.

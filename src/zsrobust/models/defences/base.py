@@ -19,7 +19,7 @@ from torch import Tensor
 
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.name_forms import Form
-from zsrobust.models.zero_shot import ZeroShotClassifier
+from zsrobust.models.zero_shot import Wrapped, ZeroShotClassifier
 
 D = TypeVar("D", bound="type[Defence]")
 
@@ -66,7 +66,7 @@ def register_defence(word: str) -> Callable[[D], D]:
     return register
 
 
-class DefendedClassifier(ZeroShotClassifier):
+class DefendedClassifier(Wrapped):
     """A zero-shot classifier behind a defence.
 
     Args:
@@ -76,16 +76,7 @@ class DefendedClassifier(ZeroShotClassifier):
     """
 
     def __init__(self, classifier: ZeroShotClassifier, defence: Defence, model: CLIPModel) -> None:
-        super().__init__(
-            classifier.encoder,
-            classifier.preprocessing,
-            classifier.class_embeddings,
-            classifier.logit_scale,
-            classifier.class_names,
-            classifier.templates,
-        )
-        # Not scaled to unit length once more, so that every bit is the classifier's.
-        self.class_embeddings = classifier.class_embeddings
+        super().__init__(classifier)
         self.undefended, self.defence, self.model = classifier, defence, model
 
     def further_settings(self) -> dict[str, object]:

@@ -39,7 +39,7 @@ from torch import Tensor, nn
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.name_forms import Form
 from zsrobust.models.weights import fingerprint
-from zsrobust.models.zero_shot import ZeroShotClassifier
+from zsrobust.models.zero_shot import Wrapped, ZeroShotClassifier
 from zsrobust.utils.noise import noise_of_keys, pixel_keys
 from zsrobust.utils.units import Eps
 from zsrobust.utils.validation import require, require_linf_length
@@ -133,7 +133,7 @@ def _gradient(images: Tensor, anchor: Tensor, embed: Embed) -> Tensor:
     return gradient
 
 
-class DefendedClassifier(ZeroShotClassifier):
+class DefendedClassifier(Wrapped):
     """A zero-shot classifier whose images are counterattacked before they are embedded.
 
     Args:
@@ -145,16 +145,7 @@ class DefendedClassifier(ZeroShotClassifier):
     def __init__(
         self, classifier: ZeroShotClassifier, counterattack: Counterattack, gauge: nn.Module | None
     ) -> None:
-        super().__init__(
-            classifier.encoder,
-            classifier.preprocessing,
-            classifier.class_embeddings,
-            classifier.logit_scale,
-            classifier.class_names,
-            classifier.templates,
-        )
-        # Not scaled to unit length once more, so that every bit is the classifier's.
-        self.class_embeddings = classifier.class_embeddings
+        super().__init__(classifier)
         self.counterattack = counterattack
         self.gauge = gauge
 
