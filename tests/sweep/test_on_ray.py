@@ -23,6 +23,8 @@ def nodes():
     """A cluster whose head has no CPUs, and two nodes with one each."""
     from ray.cluster_utils import Cluster
 
+    # A node of Ray takes over SIGTERM for the rest of the process.
+    sigterm = signal.getsignal(signal.SIGTERM)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         # A few MB instead of a third of the memory.
@@ -36,6 +38,7 @@ def nodes():
         yield cluster
         ray.shutdown()
         cluster.shutdown()
+    signal.signal(signal.SIGTERM, sigterm)
 
 
 def weights(out):

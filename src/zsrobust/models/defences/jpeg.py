@@ -55,5 +55,5 @@ class Jpeg(Defence):
         pixels = (image.float() * 255).round().byte().permute(1, 2, 0).numpy()
         buffer = io.BytesIO()
         Image.fromarray(pixels).save(buffer, "JPEG", quality=self.quality)
-        decoded = np.array(Image.open(buffer))
+        decoded = np.array(Image.open(buffer, formats=["JPEG"]))
         return torch.from_numpy(decoded).permute(2, 0, 1).float() / 255
