@@ -144,9 +144,9 @@ def test_objectives_and_the_loop_itself_refuse_such_images(classifier, samples, 
 @pytest.mark.parametrize(
     ("norm", "eps", "word"),
     [
-        ("linf", 8, "eps is 8.0: must be below 1"),
-        ("linf", 1, "eps is 1.0: must be below 1"),
-        ("linf", "2.0", "eps is 2.0: must be below 1"),
+        ("linf", 8, "eps is 8: must be below 1"),
+        ("linf", 1, "eps is 1: must be below 1"),
+        ("linf", "2.0", "eps is 2: must be below 1"),
         ("l2", "1/0", "eps '1/0' is not a number"),
         ("linf", "eight", "eps 'eight' is not a number"),
         ("linf", None, "eps None is not a number"),
@@ -174,8 +174,8 @@ def test_lengths_may_be_written_as_fractions():
 @pytest.mark.parametrize(
     ("options", "word"),
     [
-        ({"step_size": 1}, "attack.step_size is 1.0: must be below 1, the whole pixel range"),
-        ({"step_size": "8"}, "attack.step_size is 8.0: must be below 1"),
+        ({"step_size": 1}, "attack.step_size is 1: must be below 1, the whole pixel range"),
+        ({"step_size": "8"}, "attack.step_size is 8: must be below 1"),
         ({"step_size": float("nan")}, "attack.step_size nan must be 0 or more"),
         ({"step_size": "1/0"}, "attack.step_size '1/0' is not a number"),
         ({"logit_scale": -1.0}, "attack.logit_scale is -1.0: must be above 0"),

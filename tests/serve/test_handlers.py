@@ -125,6 +125,7 @@ def test_unknown_words_are_warned_of(served, form):
         ({"class_names": ""}, "Give at least two class names"),
         ({"class_names": "cat"}, "Give at least two class names"),
         ({"eps": "40/255"}, "Eps 40/255 is too large: give at most 16/255."),
+        ({"eps": "8"}, "Eps 8 is too large: give at most 16/255; did you mean 8/255?"),
         ({"steps": 10_000}, "Steps is 10000: give a whole number from 1 to 200."),
         ({"target": "cow"}, "The target class 'cow' is not among"),
     ],

@@ -108,7 +108,7 @@ def _request(found: Verified, config: EvaluateConfig, sets: Sequence[ImageSet]) 
         # One has to be named, and none is run that the bundle does not have.
         attack=[one for one in dict.fromkeys(row.attack for row in rows) if _is_simple(one)]
         or ["pgd-1"],
-        eps=[Eps(eps) for eps in dict.fromkeys(row.eps for row in rows)],
+        eps=[Eps.of_attack(eps) for eps in dict.fromkeys(row.eps for row in rows)],
         norm=rows[0].norm,  # type: ignore[arg-type]
         pgd=PGDOptions(**request.get("pgd", {})),
         seed=found.run.results.protocol["seed"],

@@ -14,6 +14,7 @@ from zsrobust.utils.validation import (
     check_values,
     require,
     require_linf_length,
+    require_radius,
     require_template,
 )
 
@@ -53,8 +54,8 @@ class TrainingAttack:
             self.step_size,
             "above 0, or null for 2.5 eps / steps",
         )
+        require_radius("attack.eps", self.eps, self.norm)
         if self.norm == "linf":
-            require_linf_length("attack.eps", self.eps)
             require_linf_length("attack.step_size", self.step_size or 0)
 
 
@@ -336,9 +337,9 @@ class EvaluateConfig:
             require(len(values) > 0, key, values, "given at least once")
             twice = {str(value) for value in values if values.count(value) > 1}
             require(not twice, key, f"{', '.join(sorted(twice))} twice", "given once each")
+        for eps in self.eps:
+            require_radius("eps", eps, self.norm)
         if self.norm == "linf":
-            for eps in self.eps:
-                require_linf_length("eps", eps)
             require_linf_length("pgd.step_size", self.pgd.step_size or 0)
         some = any(eps > 0 for eps in self.eps)
         saved = self.save_adversarial

@@ -73,7 +73,7 @@ def evaluate(
     radii = _listed(eps) if eps is not None else []
     if radii and len(given_attacks) == len(attack_names):
         raise RequestError("eps is for attacks that are named: those given have their own radius")
-    own = sorted({attack.threat.eps for attack in given_attacks.values()})
+    own = sorted({Eps.of_attack(attack.threat.eps) for attack in given_attacks.values()})
     if norms := {attack.threat.norm for attack in given_attacks.values()}:
         if len(norms | {options.get("norm", *norms)}) > 1:
             raise RequestError("attacks and norm are of different norms: evaluate one at a time")

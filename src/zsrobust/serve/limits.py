@@ -69,9 +69,12 @@ class Limits:
         Raises:
             RequestError: if it is no fraction or number, or too large.
         """
-        eps = Eps(str(text).strip())
+        written = str(text).strip()
+        eps = Eps(written)
         if eps > self.eps:
-            raise RequestError(f"eps {str(text).strip()} is too large: give at most {self.eps}")
+            levels = not eps.as_fraction and eps / 255 <= self.eps
+            hint = f"; did you mean {written}/255?" if levels else ""
+            raise RequestError(f"eps {written} is too large: give at most {self.eps}{hint}")
         return eps
 
     def read_steps(self, value: object) -> int:

@@ -14,9 +14,14 @@ class Eps(float):
     Made from a number or from text such as ``1/255``; shown as ``k/255`` where it is a multiple
     of a quarter level, else as a plain number.
 
+    Attributes:
+        as_fraction: whether it was written as a fraction, which says its unit.
+
     Raises:
         RequestError: if it is not a number or fraction, is negative, or is not finite.
     """
+
+    as_fraction: bool
 
     def __new__(cls, value: str | float) -> Eps:
         """Read ``value``."""
@@ -30,7 +35,14 @@ class Eps(float):
             raise RequestError(f"{value!r} is not a number: write 1/255 or 0.0039") from None
         if not 0 <= eps < float("inf"):
             raise RequestError(f"{value!r} must be 0 or more: write 1/255 or 0.0039")
-        return super().__new__(cls, eps)
+        made = super().__new__(cls, eps)
+        made.as_fraction = getattr(value, "as_fraction", isinstance(value, str) and "/" in value)
+        return made
+
+    @classmethod
+    def of_attack(cls, eps: float) -> Eps:
+        """The radius of an attack that is there already, as good as written as a fraction."""
+        return cls(f"{float(eps)!r}/1")
 
     def __str__(self) -> str:
         """``1/255``, or the plain number."""

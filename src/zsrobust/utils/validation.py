@@ -16,6 +16,8 @@ from zsrobust.utils.units import Eps
 # No name, path or prompt has one: control characters, and halves of letters.
 _UNPRINTABLE = re.compile("[\0-\x1f\x7f-\x9f\ud800-\udfff]")
 _LARGEST = 2**63
+LARGEST_USUAL_LINF = 32 / 255
+LARGEST_TINY_L2 = 8 / 255
 
 
 def in_short(value: object, longest: int = 200) -> str:
@@ -48,13 +50,43 @@ def require(ok: bool, key: str, value: object, allowed: str) -> None:
         raise RequestError(f"{key} is {in_short(value)}: must be {allowed}")
 
 
-def require_linf_length(key: str, length: float) -> None:
-    """Refuse a length, in L-inf, of the whole pixel range: scripts of the field write 1 for 1/255.
+def require_linf_length(key: str, length: float, *, norm: str = "") -> None:
+    """Refuse a length, in L-inf, that is hardly meant: scripts of the field write 1 for 1/255.
+
+    Args:
+        key: what to call it.
+        length: a fraction of the pixel range.
+        norm: the option that would make it one in L2, if there is one.
 
     Raises:
-        RequestError: if ``length`` is 1 or more.
+        RequestError: if ``length`` is 1 or more, or an ``Eps`` above 32/255 that was not written
+            as a fraction.
     """
-    require(length < 1, key, float(length), "below 1, the whole pixel range; write 1/255 or 0.0039")
+    other = f", or --{norm} l2" if norm else ""
+    hint = f"did you mean {length:.3g}/255{other}?" if length < 255 else "write 1/255 or 0.0039"
+    shown = f"{length:g}"
+    require(length < 1, key, shown, f"below 1, the whole pixel range; {hint}")
+    written = not isinstance(length, Eps) or length.as_fraction
+    require(
+        written or length <= LARGEST_USUAL_LINF,
+        key,
+        shown,
+        f"32/255 or less in linf; {hint} Write '{255 * length:.4g}/255' for this much",
+    )
+
+
+def require_radius(key: str, eps: Eps, norm: str) -> None:
+    """Refuse a radius that is hardly meant in its norm.
+
+    Raises:
+        RequestError: in ``linf`` as ``require_linf_length``; in ``l2`` above 0 up to 8/255, which
+            is less than rounding to 8 bits changes an image of 32 px.
+    """
+    if norm == "linf":
+        require_linf_length(key, eps, norm=key.replace("eps", "norm"))
+    else:
+        allowed = "0, or above 8/255 in l2, where the changes of all pixels add up; try 0.5"
+        require(not eps or eps > LARGEST_TINY_L2, key, eps, allowed)
 
 
 def require_template(key: str, template: str) -> None:
