@@ -1,7 +1,8 @@
-"""Test-time defences but for TTC: each against its definition written out, and what all share."""
+"""What all test-time defences share, and the baselines and CLIPure against their definitions."""
 
 import io
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,11 +12,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from zsrobust.attacks import PGD, ThreatModel
-from zsrobust.models.defences.base import DefendedClassifier
+from zsrobust.models.defences.base import Defence, DefendedClassifier
 from zsrobust.models.defences.clipure import Clipure
 from zsrobust.models.defences.crop_voting import CropVoting
 from zsrobust.models.defences.jpeg import Jpeg
 from zsrobust.models.defences.noise_averaging import NoiseAveraging
+from zsrobust.models.defences.ttc import Counterattack
 from zsrobust.models.loading import load
 from zsrobust.models.names import DEFENCES, check_name
 from zsrobust.models.zero_shot import ZeroShotClassifier
@@ -61,7 +63,8 @@ def defended(classifier, defence):
 
 
 # An odd number of steps: see test_an_even_number_of_clipures_long_steps_does_nothing.
-ALL = [Clipure(steps=3), CropVoting(), Jpeg(), NoiseAveraging()]
+ALL = [Clipure(steps=3), Counterattack(tau=9.0), CropVoting(), Jpeg(), NoiseAveraging()]
+RANDOMISED = [defence for defence in ALL if defence.randomised]
 
 
 def test_every_defence_is_in_the_list():
@@ -85,6 +88,78 @@ def test_an_attack_goes_through_it(defence, classifier, images):
     loss = lambda given: F.cross_entropy(behind(given), labels).item()  # noqa: E731
     attack = PGD(steps=10, threat=ThreatModel(eps=8 / 255), step_size=2 / 255)
     assert loss(attack(behind, images, labels, [str(i) for i in range(5)])) > loss(images)
+
+
+@pytest.mark.parametrize("defence", ALL, ids=lambda one: one.word)
+def test_the_passes_said_are_those_made(defence, classifier, images):
+    """Counted at the encoder, where a gradient takes a further pass back."""
+    passes = {"forward": 0, "backward": 0}
+
+    def count(module, given, found):
+        passes["forward"] += len(found)
+        if found.requires_grad:
+            found.register_hook(lambda gradient: passes.update(backward=passes["backward"] + 5))
+
+    handle = classifier.encoder.register_forward_hook(count)
+    with torch.no_grad():
+        defended(classifier, defence)(images)
+    handle.remove()
+    assert passes == {"forward": 5 * defence.views, "backward": 5 * defence.backward_views}
+
+
+@pytest.mark.parametrize("defence", RANDOMISED, ids=lambda one: one.word)
+def test_a_gradient_is_the_mean_over_draws_and_an_answer_that_of_its_own(
+    defence, classifier, images
+):
+    probe = torch.linspace(-1, 1, 4)
+
+    def gradient(answer):
+        at = images.clone().requires_grad_(True)
+        return torch.autograd.grad((answer(at) @ probe).sum(), at)[0]
+
+    one, three = (defended(classifier, replace(defence, eot=eot)) for eot in (1, 3))
+    torch.testing.assert_close(three(images), one(images))
+    at = images.clone().requires_grad_(True)
+    torch.testing.assert_close(three(at), one(images), atol=1e-4, rtol=1e-5)
+    if type(defence).logits is Defence.logits:
+        embedded = lambda given, draw: defence.drawn(classifier, given, Model(), draw)  # noqa: E731
+        draws = [gradient(lambda given, k=k: embedded(given, k)[:, :4]) for k in range(3)]
+        found = gradient(lambda given: three.embed(given)[:, :4])
+        torch.testing.assert_close(found, torch.stack(draws).mean(0), atol=1e-5, rtol=1e-4)
+        assert not torch.allclose(draws[0], draws[1], atol=1e-4, rtol=1e-2)
+
+
+@pytest.mark.parametrize("defence", ALL, ids=lambda one: one.word)
+def test_redrawing_changes_the_random_numbers_alone(defence, classifier, images):
+    behind = defended(classifier, defence).eval()
+    again = [behind.redrawn(key) for key in (0, 1, 0)]
+    answers = [one(images) for one in (behind, *again)]
+    torch.testing.assert_close(answers[3], answers[1], atol=0, rtol=0)
+    for a, b in [(0, 1), (0, 2), (1, 2)]:
+        apart = (answers[a] - answers[b]).abs().amax(1)
+        assert ((apart > 1e-3) == defence.randomised).all()
+    assert {**again[0].defence.options, "seed": 0} == {**defence.options, "seed": 0}
+    assert not again[0].training
+    other = replace(defence, seed=1).redrawn(0) if defence.randomised else None
+    assert other is None or other.seed not in (0, 1, again[0].defence.seed)
+
+
+def test_a_defences_own_logits_are_those_that_attacks_see(classifier, images):
+    """At another scale too, and each pass is counted once."""
+
+    class Doubled(Jpeg):
+        def logits(self, undefended, images, model):
+            return 2 * super().logits(undefended, images, model)
+
+    behind, usual = (defended(classifier, one) for one in (Doubled(), Jpeg()))
+    torch.testing.assert_close(behind(images), 2 * usual(images))
+    torch.testing.assert_close(behind(images, 7.0), 2 * usual(images, 7.0))
+    torch.testing.assert_close(usual(images, 7.0), 0.07 * usual(images), atol=1e-4, rtol=1e-4)
+    seen = []
+    with behind.observed(lambda samples, passes: seen.append((samples, passes))):
+        behind(images)
+        behind(images.clone().requires_grad_(True))
+    assert seen == [(5, 1), (5, 2)]
 
 
 @pytest.mark.parametrize("eps", [0.0, 0.1])
@@ -120,7 +195,7 @@ def test_crops_lie_within_the_image_and_have_the_sides_asked_for():
     at = (torch.arange(64) + 0.5) / 64
     ramp = torch.stack([at.expand(64, 64), at[:, None].expand(64, 64), torch.zeros(64, 64)])
     noisy = ramp + 1e-4 * torch.rand(400, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    crops = CropVoting(smallest=0.5)._cropped(noisy, 0)
+    crops = CropVoting(smallest=0.5).cropped(noisy, 0)
     # From the first pixel's centre to the last's are 63 of the 64 pixels of a side.
     sides = (crops[:, 0, 0, -1] - crops[:, 0, 0, 0]) * 64 / 63
     downwards = (crops[:, 1, -1, 0] - crops[:, 1, 0, 0]) * 64 / 63
@@ -252,6 +327,8 @@ def test_a_name_is_loaded_and_defended_once(word, small_clip):
         ("jpeg({}, level=3)", "no option 'level'"),
         ("noise_averaging({}, draws=0)", "draws"),
         ("noise_averaging({}, eps=2)", "eps"),
+        ("noise_averaging({}, eot=0)", "noise_averaging eot is 0: must be 1 or more"),
+        ("crop_voting({}, seed=-1)", "crop_voting seed is -1: must be 0 or more"),
         ("crop_voting({}, smallest=0)", "smallest"),
         ("clipure({}, length=0)", "length"),
         ("clipure({}, through=2)", "through"),

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zsrobust.attacks import PGD, ThreatModel
-from zsrobust.models.defences.ttc import Counterattack, DefendedClassifier
+from zsrobust.models.defences.base import DefendedClassifier
+from zsrobust.models.defences.ttc import Counterattack
 from zsrobust.models.loading import load
 from zsrobust.models.weights import fingerprint, save_model
 from zsrobust.utils.errors import RequestError
@@ -104,7 +105,8 @@ def defended(classifier):
     def make(gauge=None, **changes):
         bare = classifier().eval()
         options = {"eps": 0.1, "step_size": 0.05, "tau": 0.3, **changes}
-        return DefendedClassifier(bare, Counterattack(**options), gauge).eval(), bare
+        defence = Counterattack(**options, gauge=gauge)
+        return DefendedClassifier(bare, defence, model=None).eval(), bare
 
     return make
 
@@ -185,7 +187,7 @@ def test_the_gradient_is_straight_through_and_averaged_over_draws(defended, samp
     expected = []
     for draw in range(eot):
         noise = noise_of_keys(images, pixel_keys(images, seed=0, purpose="ttc", restart=draw))
-        moved = model.counterattack.moved(images, noise, bare.embed, None).requires_grad_(True)
+        moved = model.defence.moved(images, noise, bare.embed, None).requires_grad_(True)
         (one,) = torch.autograd.grad((bare.embed(moved) @ direction).sum(), moved)
         expected.append(one)
     assert torch.allclose(found, torch.stack(expected).mean(0), atol=1e-6)
@@ -227,7 +229,7 @@ def test_a_name_is_loaded(tiny):
     assert (model.name, model.method, model.source) == (f"ttc({tiny})", "ttc(original)", tiny)
     assert model.defence.undefended.name == tiny
     assert model.defence.undefended.method == "original"
-    assert model.defence.gauge is None
+    assert model.defence.defence.gauge is None
     assert not any(parameter.requires_grad for parameter in model.encoder.parameters())
     changed = load(f"ttc({tiny}, eps=8/255, tau=0.1, eot=4)")
     assert changed.method == "ttc(original, eps=8/255, tau=0.1, eot=4)"
@@ -244,7 +246,7 @@ def test_a_name_is_loaded(tiny):
 def test_the_drift_of_a_fine_tuned_model_is_that_of_its_original(run, tiny):
     model = load(f"ttc({run})")
     assert model.method == "ttc(tecoa)"
-    assert fingerprint(model.defence.gauge) == fingerprint(load(tiny).encoder)
+    assert fingerprint(model.defence.defence.gauge) == fingerprint(load(tiny).encoder)
     assert fingerprint(model.encoder) != fingerprint(load(tiny).encoder)
     described = model.classifier(["cat", "dog"]).further_settings()["defence"]
     assert described["drift_of"] == fingerprint(load(tiny).encoder)

@@ -343,4 +343,5 @@ class PGD(Attack):
         )
 
     def _logits(self, classifier: ZeroShotClassifier, images: Tensor) -> Tensor:
-        return classifier.logits(classifier.embed(images), self.logit_scale)
+        logits: Tensor = classifier(images, self.logit_scale)
+        return logits

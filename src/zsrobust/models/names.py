@@ -52,12 +52,11 @@ Other names are ARCH/TAG of open_clip. Written as text, since loaders import tor
 DEFENCES = tuple(
     module.name
     for module in iter_modules([str(Path(__file__).parent / "defences")])
-    if module.name not in ("base", "ttc")
+    if module.name != "base"
 )
-"""Words of test-time defences, one a file; ``ttc`` has a loader of its own."""
+"""Words of test-time defences, one a file."""
 
 FORMS = {
-    "ttc": "zsrobust.models.defences.ttc:load_ttc",
     "wise": "zsrobust.models.interpolation:load_wise",
     **dict.fromkeys(DEFENCES, "zsrobust.models.defences.base:load_defended"),
 }
@@ -181,7 +180,7 @@ def unknown_model(name: str) -> RequestError:
     if re.search("[()]", name):
         return RequestError(
             f"model {name!r} is unknown, neither a folder nor wise(MODEL, ALPHA) or a defence, "
-            f"WORD(MODEL, KEY=VALUE) with WORD of {', '.join(sorted(('ttc', *DEFENCES)))}; "
+            f"WORD(MODEL, KEY=VALUE) with WORD of {', '.join(sorted(DEFENCES))}; "
             "transfer(ATTACK, MODEL) is an attack"
         )
     if Path(name).is_file():

@@ -161,14 +161,21 @@ class ZeroShotClassifier(nn.Module):
 
     def logits(self, embeddings: Tensor, logit_scale: float | None = None) -> Tensor:
         """Logits (N, C) in fp32 of raw embeddings (N, dim), at ``logit_scale`` or the model's."""
-        if self._observer is not None:
-            self._observer(len(embeddings), 2 if embeddings.requires_grad else 1)
+        self.passed(embeddings)
         scale = self.logit_scale if logit_scale is None else logit_scale
         return scale * cosine_logits(embeddings, self.class_embeddings)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits (N, C) in fp32 of images in [0, 1], shape (N, 3, H, W)."""
-        return self.logits(self.embed(images))
+    def passed(self, output: Tensor) -> None:
+        """Tell the observer, if there is one, of the pass that made ``output`` (N, ...)."""
+        if self._observer is not None:
+            self._observer(len(output), 2 if output.requires_grad else 1)
+
+    def forward(self, images: Tensor, logit_scale: float | None = None) -> Tensor:
+        """Logits (N, C) in fp32 of images in [0, 1], shape (N, 3, H, W).
+
+        At ``logit_scale``, or the model's own.
+        """
+        return self.logits(self.embed(images), logit_scale)
 
 
 class Wrapped(ZeroShotClassifier):

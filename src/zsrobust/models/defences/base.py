@@ -1,25 +1,31 @@
 """The contract of a test-time defence, and the model ``WORD(MODEL, KEY=VALUE)`` behind one.
 
-A defence turns images into embeddings by way of the undefended model. Attacks go through it, by
-the gradient that it lets pass (Athalye, Carlini and Wagner, ICML 2018, arXiv 1802.00420; Croce et
-al., ICML 2022, arXiv 2202.13711). Its random numbers are keyed by seed and by the pixels of each
-image, so that an image has one answer, whatever is in the batch with it; each iterate of an attack
-meets fresh ones.
+A defence turns images into embeddings, or at once into logits, by way of the undefended model.
+Attacks go through it, by the gradient that it lets pass (Athalye, Carlini and Wagner, ICML 2018,
+arXiv 1802.00420; Croce et al., ICML 2022, arXiv 2202.13711). Its random numbers are keyed by seed
+and by the pixels of each image, so that an image has one answer, whatever is in the batch with it;
+each iterate of an attack meets fresh ones.
+
+Every defence says in its docstring what it does, which gradient passes, what of it is random, and
+what it costs.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from importlib import import_module
 from typing import Any, ClassVar, TypeVar, get_type_hints
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.name_forms import Form
 from zsrobust.models.zero_shot import Wrapped, ZeroShotClassifier
+from zsrobust.utils.noise import pixel_keys, sample_key
+from zsrobust.utils.validation import require
 
 D = TypeVar("D", bound="type[Defence]")
 
@@ -28,14 +34,42 @@ DEFENCES: dict[str, type[Defence]] = {}
 
 
 class Defence(ABC):
-    """A test-time defence: a frozen dataclass, whose fields are its options."""
+    """A test-time defence: a frozen dataclass, whose fields are its options.
+
+    Fields that are left out of comparisons are none: they hold what it needs of the model.
+    """
 
     word: ClassVar[str]
+    randomised: ClassVar[bool] = False
+    """Whether it draws random numbers; then it is a :class:`RandomisedDefence`."""
 
     @property
     @abstractmethod
     def views(self) -> int:
-        """Forward passes through the image encoder for one image."""
+        """Forward passes through an image encoder that one answer takes, at most."""
+
+    @property
+    def backward_views(self) -> int:
+        """Backward passes through it that the answer itself takes, at most; none as a rule."""
+        return 0
+
+    @property
+    def modules(self) -> tuple[nn.Module, ...]:
+        """Modules besides the defended model's, which move to a device with the classifier."""
+        return ()
+
+    def bound(self, model: CLIPModel, load: Callable[[str], CLIPModel]) -> Defence:
+        """The defence with what it needs of ``model``, which it is to defend; as a rule itself.
+
+        Args:
+            model: the undefended model.
+            load: loads others by name.
+
+        Raises:
+            RequestError: if ``model`` lacks what the defence needs.
+        """
+        del model, load
+        return self
 
     @abstractmethod
     def embed(self, undefended: ZeroShotClassifier, images: Tensor, model: CLIPModel) -> Tensor:
@@ -47,12 +81,94 @@ class Defence(ABC):
             model: the undefended model, for its text side.
         """
 
+    def logits(self, undefended: ZeroShotClassifier, images: Tensor, model: CLIPModel) -> Tensor:
+        """Logits (N, C) of ``images``; those of the embeddings unless a defence says otherwise."""
+        return undefended.logits(self.embed(undefended, images, model))
+
+    def redrawn(self, key: int) -> Defence:
+        """The same defence with random numbers that are independent of its own, others for each
+        ``key``; itself where it draws none.
+        """
+        del key
+        return self
+
+    @classmethod
+    def option_readers(cls) -> dict[str, Callable[[str], Any]]:
+        """What reads each option from text, by key; those shared with other defences last."""
+        hints = get_type_hints(cls)
+        own = sorted(fields(cls), key=lambda field: field.kw_only is True)  # type: ignore[arg-type]
+        return {field.name: hints[field.name] for field in own if field.compare}
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """By key, in the order of :meth:`option_readers`."""
+        return {key: getattr(self, key) for key in self.option_readers()}
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """Word, options and cost, for results."""
+        cost = {"forward_passes": self.views}
+        if self.backward_views:
+            cost["backward_passes"] = self.backward_views
+        return {"name": self.word, **self.options, **cost}
+
     @property
     def changed(self) -> str:
         """Options that are not the usual ones, such as ``, draws=4``."""
-        usual = type(self)()
-        values = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
-        return "".join(f", {k}={v}" for k, v in values.items() if v != getattr(usual, k))
+        usual = type(self)().options
+        return "".join(f", {k}={v}" for k, v in self.options.items() if v != usual[k])
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomisedDefence(Defence):
+    """A defence that draws.
+
+    An answer is that of the image's own draw. A gradient is the mean over ``eot`` draws
+    (expectation over transformations, arXiv 1802.00420), at ``eot`` times the cost; the image's own
+    is one of them.
+
+    Attributes:
+        eot: draws that a gradient is averaged over; of no effect on answers.
+        seed: of the random numbers, with the image's pixels.
+
+    Raises:
+        RequestError: if one is out of range.
+    """
+
+    randomised: ClassVar[bool] = True
+
+    eot: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require(self.eot >= 1, f"{self.word} eot", self.eot, "1 or more")
+        require(self.seed >= 0, f"{self.word} seed", self.seed, "0 or more")
+
+    @abstractmethod
+    def drawn(
+        self, undefended: ZeroShotClassifier, images: Tensor, model: CLIPModel, draw: int
+    ) -> Tensor:
+        """As :meth:`embed`, by draw number ``draw``; the image's own draw is number 0."""
+
+    def embed(self, undefended: ZeroShotClassifier, images: Tensor, model: CLIPModel) -> Tensor:
+        """Embeddings (N, dim) of the images' own draw, with the mean gradient of ``eot`` draws."""
+        return self.expected(images, lambda draw: self.drawn(undefended, images, model, draw))
+
+    def expected(self, images: Tensor, answer: Callable[[int], Tensor]) -> Tensor:
+        """The value of ``answer(0)``, with the mean gradient of ``answer(0 ... eot - 1)``."""
+        own = answer(0)
+        if self.eot == 1 or not (torch.is_grad_enabled() and images.requires_grad):
+            return own
+        mean = torch.stack([own, *(answer(draw) for draw in range(1, self.eot))]).mean(0)
+        return own.detach() + (mean - mean.detach())
+
+    def keys(self, images: Tensor, number: int) -> Tensor:
+        """Keys (N,) of random numbers for ``images`` (N, 3, H, W), others for each ``number``."""
+        return pixel_keys(images, seed=self.seed, purpose=self.word, restart=number)
+
+    def redrawn(self, key: int) -> RandomisedDefence:
+        """The same defence with another seed, which depends on its own and on ``key``."""
+        return replace(self, seed=sample_key(self.seed, "redrawn", 0, "", key) % 2**32)
 
 
 def register_defence(word: str) -> Callable[[D], D]:
@@ -71,22 +187,34 @@ class DefendedClassifier(Wrapped):
 
     Args:
         classifier: what is defended; its modules are shared.
-        defence: how.
+        defence: how, bound to ``model``.
         model: what ``classifier`` is of.
     """
 
     def __init__(self, classifier: ZeroShotClassifier, defence: Defence, model: CLIPModel) -> None:
         super().__init__(classifier)
         self.undefended, self.defence, self.model = classifier, defence, model
+        self.further_modules = nn.ModuleList(defence.modules)
 
     def further_settings(self) -> dict[str, object]:
         """The defence with all its options."""
-        about: Any = self.defence
-        return {"defence": {"name": about.word, **asdict(about), "forward_passes": about.views}}
+        return {"defence": self.defence.settings}
+
+    def redrawn(self, key: int) -> DefendedClassifier:
+        """The same behind :meth:`Defence.redrawn`; it shares all modules."""
+        again = DefendedClassifier(self.undefended, self.defence.redrawn(key), self.model)
+        again.training = self.training
+        return again
 
     def embed(self, images: Tensor) -> Tensor:
         """What the defence makes of ``images`` (N, 3, H, W) in [0, 1], (N, dim)."""
         return self.defence.embed(self.undefended, images, self.model)
+
+    def forward(self, images: Tensor, logit_scale: float | None = None) -> Tensor:
+        """The defence's logits (N, C) in fp32 of images in [0, 1], shape (N, 3, H, W)."""
+        logits = self.defence.logits(self.undefended, images, self.model)
+        self.passed(logits)
+        return logits if logit_scale is None else logits * (logit_scale / self.logit_scale)
 
 
 @dataclass(frozen=True)
@@ -95,7 +223,7 @@ class Defended:
 
     Attributes:
         undefended: the model.
-        defence: what is done to its images or embeddings.
+        defence: what is done to its images, prompts or embeddings.
     """
 
     undefended: CLIPModel
@@ -111,15 +239,15 @@ def load_defended(form: Form, load: Callable[[str], CLIPModel]) -> CLIPModel:
 
     Args:
         form: the name.
-        load: loads MODEL by name.
+        load: loads MODEL by name, and what the defence needs besides.
 
     Raises:
-        RequestError: if an option is unknown or out of range, or MODEL is defended already.
+        RequestError: if an option is unknown or out of range, MODEL is defended already, or it
+            lacks what the defence needs.
     """
     import_module(f"{__package__}.{form.word}")
     kind = DEFENCES[form.word]
-    readers = {key: hint for key, hint in get_type_hints(kind).items() if key != "word"}
-    defence = kind(**form.read_options(readers))
+    defence = kind(**form.read_options(kind.option_readers()))
     undefended = replace(load(form.model), name=form.model)
     undefended.require_undefended("another defence")
     undefended.encoder.requires_grad_(False)
@@ -127,5 +255,5 @@ def load_defended(form: Form, load: Callable[[str], CLIPModel]) -> CLIPModel:
         undefended,
         name=form.name,
         method=f"{form.word}({undefended.method}{defence.changed})",
-        defence=Defended(undefended, defence),
+        defence=Defended(undefended, defence.bound(undefended, load)),
     )

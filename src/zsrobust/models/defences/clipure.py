@@ -35,6 +35,9 @@ class Clipure(Defence):
     name, one step is u + length * g / ||g||, scaled to unit length, for g = t - (t . u) u, the
     gradient of the cosine on the sphere up to its positive factor.
 
+    Gradient: exact, or with ``through=0`` that of the released code. Random: nothing. Cost: one
+    forward pass.
+
     Attributes:
         steps: how many.
         length: of each, before the result is scaled to unit length.

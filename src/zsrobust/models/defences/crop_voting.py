@@ -13,25 +13,25 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zsrobust.models.clip import CLIPModel
-from zsrobust.models.defences.base import Defence, register_defence
+from zsrobust.models.defences.base import RandomisedDefence, register_defence
 from zsrobust.models.zero_shot import ZeroShotClassifier
-from zsrobust.utils.noise import noise_of_keys, pixel_keys
+from zsrobust.utils.noise import noise_of_keys
 from zsrobust.utils.validation import require
 
 
 @register_defence("crop_voting")
 @dataclass(frozen=True)
-class CropVoting(Defence):
+class CropVoting(RandomisedDefence):
     """The mean of the unit embeddings of ``crops`` random crops, resized to the image's own size.
 
     A crop has the image's aspect ratio, a side uniform between ``smallest`` and 1 of the image's,
-    and a uniform place; it is resized by bilinear interpolation. The gradient is that of these
-    crops.
+    and a uniform place; it is resized by bilinear interpolation.
+
+    Gradient: exact, of these crops. Random: sides and places. Cost: a forward pass a crop.
 
     Attributes:
         crops: how many.
         smallest: shortest side, as a share of the image's.
-        seed: of sides and places, with the image's pixels.
 
     Raises:
         RequestError: if one is out of range.
@@ -39,26 +39,29 @@ class CropVoting(Defence):
 
     crops: int = 8
     smallest: float = 0.7
-    seed: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(self.crops >= 1, "crop_voting crops", self.crops, "1 or more")
         require(0 < self.smallest <= 1, "crop_voting smallest", self.smallest, "above 0, up to 1")
-        require(self.seed >= 0, "crop_voting seed", self.seed, "0 or more")
 
     @property
     def views(self) -> int:
         """One a crop."""
         return self.crops
 
-    def embed(self, undefended: ZeroShotClassifier, images: Tensor, model: CLIPModel) -> Tensor:
+    def drawn(
+        self, undefended: ZeroShotClassifier, images: Tensor, model: CLIPModel, draw: int
+    ) -> Tensor:
         """Mean unit embeddings (N, dim) of ``images`` (N, 3, H, W) in [0, 1]."""
-        cropped = torch.cat([self._cropped(images, crop) for crop in range(self.crops)])
+        numbers = range(draw * self.crops, (draw + 1) * self.crops)
+        cropped = torch.cat([self.cropped(images, number) for number in numbers])
         embeddings = F.normalize(undefended.embed(cropped).float(), dim=-1)
         return embeddings.view(self.crops, len(images), -1).mean(0)
 
-    def _cropped(self, images: Tensor, crop: int) -> Tensor:
-        keys = pixel_keys(images, seed=self.seed, purpose=self.word, restart=crop)
+    def cropped(self, images: Tensor, number: int) -> Tensor:
+        """Crop ``number`` of each of ``images`` (N, 3, H, W), of the same shape."""
+        keys = self.keys(images, number)
         drawn = noise_of_keys(torch.empty_like(images[:, :1, :1, :3], device=images.device), keys)
         side, across, down = drawn.flatten(1).unbind(1)
         # Noise is uniform in [-1, 1). Coordinates of the sampling grid run from -1 to 1 as well.

@@ -24,8 +24,8 @@ from zsrobust.utils.validation import require
 class Jpeg(Defence):
     """Images rounded to 8 bits, compressed by Pillow and decoded.
 
-    Compression has no useful derivative. The gradient passes as if it changed nothing (backward
-    pass differentiable approximation, arXiv 1802.00420).
+    Gradient: compression has no useful derivative; it passes as if nothing were changed (backward
+    pass differentiable approximation, arXiv 1802.00420). Random: nothing. Cost: one forward pass.
 
     Attributes:
         quality: of Pillow's encoder, from 1 to 95.

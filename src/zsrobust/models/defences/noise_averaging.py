@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zsrobust.models.clip import CLIPModel
-from zsrobust.models.defences.base import Defence, register_defence
+from zsrobust.models.defences.base import RandomisedDefence, register_defence
 from zsrobust.models.zero_shot import ZeroShotClassifier
-from zsrobust.utils.noise import noise_of_keys, pixel_keys
+from zsrobust.utils.noise import noise_of_keys
 from zsrobust.utils.units import Eps
 from zsrobust.utils.validation import require, require_linf_length
 
@@ -24,15 +24,14 @@ USUAL_EPS = Eps("8/255")
 
 @register_defence("noise_averaging")
 @dataclass(frozen=True)
-class NoiseAveraging(Defence):
+class NoiseAveraging(RandomisedDefence):
     """The mean of the unit embeddings of ``draws`` copies, each with uniform noise in a ball.
 
-    Its gradient is that of these draws.
+    Gradient: exact, of these copies. Random: the noise. Cost: a forward pass a copy.
 
     Attributes:
         eps: L-inf radius of the noise, as a fraction of the pixel range.
         draws: copies.
-        seed: of the noise, with the image's pixels.
 
     Raises:
         RequestError: if one is out of range.
@@ -40,24 +39,25 @@ class NoiseAveraging(Defence):
 
     eps: Eps = USUAL_EPS
     draws: int = 8
-    seed: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         object.__setattr__(self, "eps", Eps(self.eps))
         require_linf_length("noise_averaging eps", self.eps)
         require(self.draws >= 1, "noise_averaging draws", self.draws, "1 or more")
-        require(self.seed >= 0, "noise_averaging seed", self.seed, "0 or more")
 
     @property
     def views(self) -> int:
         """One a copy."""
         return self.draws
 
-    def embed(self, undefended: ZeroShotClassifier, images: Tensor, model: CLIPModel) -> Tensor:
+    def drawn(
+        self, undefended: ZeroShotClassifier, images: Tensor, model: CLIPModel, draw: int
+    ) -> Tensor:
         """Mean unit embeddings (N, dim) of ``images`` (N, 3, H, W) in [0, 1]."""
         copies = []
-        for draw in range(self.draws):
-            keys = pixel_keys(images, seed=self.seed, purpose=self.word, restart=draw)
-            copies.append((images + self.eps * noise_of_keys(images.detach(), keys)).clamp(0, 1))
+        for copy in range(self.draws):
+            noise = noise_of_keys(images.detach(), self.keys(images, draw * self.draws + copy))
+            copies.append((images + self.eps * noise).clamp(0, 1))
         embeddings = F.normalize(undefended.embed(torch.cat(copies)).float(), dim=-1)
         return embeddings.view(self.draws, len(images), -1).mean(0)

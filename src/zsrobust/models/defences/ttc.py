@@ -21,35 +21,36 @@ defence, which draws anew for every query.
 **The gradient** passes through the defence as if the counter-perturbation were a constant
 (Athalye, Carlini and Wagner, ICML 2018, arXiv 1802.00420: straight-through). The counter-
 perturbation is made of signs, of noise and of a yes or no, whose derivatives are zero wherever they
-have one; what is passed over is the cut at the pixel range alone. Each iterate of an attack meets
-fresh noise, which averages over draws as the steps go by; with ``eot`` = k each gradient is itself
-averaged over k draws, at k times the cost. Logits are those of the image's own draw either way.
-No attack here aims at the decision whether to counterattack, so that one made for it may find more.
+have one; what is passed over is the cut at the pixel range alone. No attack here aims at the
+decision whether to counterattack, so that one made for it may find more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
 from zsrobust.models.clip import CLIPModel
-from zsrobust.models.name_forms import Form
+from zsrobust.models.defences.base import RandomisedDefence, register_defence
 from zsrobust.models.weights import fingerprint
-from zsrobust.models.zero_shot import Wrapped, ZeroShotClassifier
-from zsrobust.utils.noise import noise_of_keys, pixel_keys
+from zsrobust.models.zero_shot import ZeroShotClassifier
+from zsrobust.utils.noise import noise_of_keys
 from zsrobust.utils.units import Eps
 from zsrobust.utils.validation import require, require_linf_length
 
 Embed = Callable[[Tensor], Tensor]
 """Images (N, 3, H, W) to raw embeddings (N, dim)."""
 
+USUAL_EPS, USUAL_STEP_SIZE = Eps("4/255"), Eps("1/255")
 
+
+@register_defence("ttc")
 @dataclass(frozen=True)
-class Counterattack:
+class Counterattack(RandomisedDefence):
     """How an image is changed before it is embedded.
 
     From a start x_0 uniform in the ball around x, x_1 ... x_steps climb the squared distance of
@@ -57,43 +58,87 @@ class Counterattack:
     of S(x_0) from S(x) over the length of S(x), decides: below ``tau`` the model sees the mean of
     x_0 ... x_steps with weights proportional to exp(beta j), else x_0. Embeddings are raw ones.
 
+    Gradient: straight-through. Random: x_0. Cost: forward passes for x, x_0 and the result, and for
+    an image that is counterattacked a forward and a backward pass a step.
+
     Attributes:
         eps: L-inf radius of the change, as a fraction of the pixel range.
         steps: how many; 0 leaves x_0.
         step_size: of one step, as a fraction of the pixel range.
         tau: drift below which an image is counterattacked; 0 for none, ``inf`` for all.
         beta: how much more a later x_j weighs; 0 for equal weights.
-        eot: draws of the noise that a gradient is averaged over; of no effect on answers.
-        seed: of the noise, with the image's pixels.
+        gauge: the image encoder that measures the drift; None for the defended one.
 
     Raises:
         RequestError: if one is out of range.
     """
 
-    eps: float = 4 / 255
+    eps: Eps = USUAL_EPS
     steps: int = 2
-    step_size: float = 1 / 255
+    step_size: Eps = USUAL_STEP_SIZE
     tau: float = 0.2
     beta: float = 2.0
-    eot: int = 1
-    seed: int = 0
+    gauge: nn.Module | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for key in ("eps", "step_size"):
             object.__setattr__(self, key, Eps(getattr(self, key)))
             require_linf_length(f"ttc {key}", getattr(self, key))
-        for key in ("steps", "tau", "seed"):
+        for key in ("steps", "tau"):
             require(getattr(self, key) >= 0, f"ttc {key}", getattr(self, key), "0 or more")
         require(self.step_size > 0, "ttc step_size", self.step_size, "above 0")
         require(0 <= self.beta < float("inf"), "ttc beta", self.beta, "0 or more and finite")
-        require(self.eot >= 1, "ttc eot", self.eot, "1 or more")
+
+    def bound(self, model: CLIPModel, load: Callable[[str], CLIPModel]) -> Counterattack:
+        """With the drift measured by the original of ``model``, if that was fine-tuned.
+
+        As the released code does: ``tau`` was chosen for the original.
+        """
+        if model.method == "original":
+            return self
+        return replace(self, gauge=load(model.source).encoder.requires_grad_(False))
 
     @property
-    def changed(self) -> str:
-        """Options that are not the published ones, such as ``, tau=0.1``."""
-        usual = Counterattack()
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return "".join(f", {k}={v}" for k, v in values.items() if v != getattr(usual, k))
+    def views(self) -> int:
+        """The image, its start, the result, the steps, and once more the image for a gauge."""
+        return 3 + self.steps + (self.gauge is not None)
+
+    @property
+    def backward_views(self) -> int:
+        """One a step."""
+        return self.steps
+
+    @property
+    def modules(self) -> tuple[nn.Module, ...]:
+        """The gauge."""
+        return () if self.gauge is None else (self.gauge,)
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """As of every defence, and whose drift is measured."""
+        return {**super().settings, "drift_of": self._drift_of}
+
+    @cached_property
+    def _drift_of(self) -> str:
+        return "the model itself" if self.gauge is None else fingerprint(self.gauge)
+
+    def drawn(
+        self, undefended: ZeroShotClassifier, images: Tensor, model: CLIPModel, draw: int
+    ) -> Tensor:
+        """Raw embeddings (N, dim) of the counterattacked ``images`` (N, 3, H, W) in [0, 1]."""
+        given, measure = images.detach(), None
+        if self.gauge is not None:
+            gauge = self.gauge
+
+            def measure(images: Tensor) -> Tensor:
+                embeddings: Tensor = gauge(undefended.preprocessing(images))
+                return embeddings
+
+        noise = noise_of_keys(given, self.keys(given, draw))
+        moved = self.moved(given, noise, undefended.embed, measure)
+        # The values are those of ``moved``, the gradient that of the images.
+        return undefended.embed(moved + (images - given))
 
     @torch.no_grad()
     def moved(self, images: Tensor, noise: Tensor, embed: Embed, measure: Embed | None) -> Tensor:
@@ -131,103 +176,3 @@ def _gradient(images: Tensor, anchor: Tensor, embed: Embed) -> Tensor:
         distance = (embed(images) - anchor).square().sum()
         (gradient,) = torch.autograd.grad(distance, images)
     return gradient
-
-
-class DefendedClassifier(Wrapped):
-    """A zero-shot classifier whose images are counterattacked before they are embedded.
-
-    Args:
-        classifier: what is defended; its modules are shared.
-        counterattack: how.
-        gauge: the image encoder that measures the drift; None for the classifier's own.
-    """
-
-    def __init__(
-        self, classifier: ZeroShotClassifier, counterattack: Counterattack, gauge: nn.Module | None
-    ) -> None:
-        super().__init__(classifier)
-        self.counterattack = counterattack
-        self.gauge = gauge
-
-    def further_settings(self) -> dict[str, object]:
-        """The defence with all its parameters, and whose drift it measures."""
-        return {"defence": {"name": "ttc", **asdict(self.counterattack), "drift_of": self._drift}}
-
-    def embed(self, images: Tensor) -> Tensor:
-        """Raw embeddings (N, dim) of the counterattacked ``images`` (N, 3, H, W) in [0, 1].
-
-        The gradient is straight-through, and the mean over ``eot`` draws.
-        """
-        tracked = torch.is_grad_enabled() and images.requires_grad
-        draws = self.counterattack.eot if tracked else 1
-        moved = torch.cat([self._moved(images.detach(), draw) for draw in range(draws)])
-        if tracked:
-            # The values are those of ``moved``, the gradient that of the images.
-            moved = moved + (images - images.detach()).repeat(draws, 1, 1, 1)
-        own, *others = torch.tensor_split(super().embed(moved), draws)
-        if not others:
-            return own
-        mean = torch.stack([own, *others]).mean(0)
-        return own.detach() + (mean - mean.detach())
-
-    def _moved(self, images: Tensor, draw: int) -> Tensor:
-        keys = pixel_keys(images, seed=self.counterattack.seed, purpose="ttc", restart=draw)
-        measure = None if self.gauge is None else self._measured
-        return self.counterattack.moved(images, noise_of_keys(images, keys), super().embed, measure)
-
-    def _measured(self, images: Tensor) -> Tensor:
-        assert self.gauge is not None
-        embeddings: Tensor = self.gauge(self.preprocessing(images))
-        return embeddings
-
-    @cached_property
-    def _drift(self) -> str:
-        return "the model itself" if self.gauge is None else fingerprint(self.gauge)
-
-
-@dataclass(frozen=True)
-class TTC:
-    """The defence of one model.
-
-    Attributes:
-        undefended: the model.
-        counterattack: how images are changed.
-        gauge: as in :class:`DefendedClassifier`.
-    """
-
-    undefended: CLIPModel
-    counterattack: Counterattack
-    gauge: nn.Module | None = None
-
-    def around(self, classifier: ZeroShotClassifier) -> DefendedClassifier:
-        """``classifier`` behind the defence; it shares the image encoder."""
-        return DefendedClassifier(classifier, self.counterattack, self.gauge)
-
-
-def load_ttc(form: Form, load: Callable[[str], CLIPModel]) -> CLIPModel:
-    """The model ``ttc(MODEL)``, with :class:`Counterattack`'s parameters as options.
-
-    MODEL's parameters are frozen. Where it was fine-tuned, the drift is measured with the original
-    it was fine-tuned from, as the released code does: ``tau`` was chosen for that one.
-
-    Args:
-        form: the name.
-        load: loads MODEL by name, and its original.
-
-    Raises:
-        RequestError: if an option is unknown or out of range, or MODEL is defended already.
-    """
-    readers = {"eps": Eps, "steps": int, "step_size": Eps, "tau": float, "beta": float}
-    counterattack = Counterattack(**form.read_options({**readers, "eot": int, "seed": int}))
-    undefended = replace(load(form.model), name=form.model)
-    undefended.require_undefended("another defence")
-    undefended.encoder.requires_grad_(False)
-    gauge = None
-    if undefended.method != "original":
-        gauge = load(undefended.source).encoder.requires_grad_(False)
-    return replace(
-        undefended,
-        name=form.name,
-        method=f"ttc({undefended.method}{counterattack.changed})",
-        defence=TTC(undefended, counterattack, gauge),
-    )
