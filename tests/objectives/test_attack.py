@@ -10,6 +10,7 @@ from zsrobust.data.batch import Batch
 from zsrobust.objectives import (
     AGFT,
     FARE,
+    LORE,
     OBJECTIVES,
     PMGAFT,
     SAFT,
@@ -104,6 +105,7 @@ def on_each_description(at, step, clean):
     ("objective", "climbed"),
     [
         (FARE(), squared),
+        (LORE(), squared),
         (SimCLIP(), one_minus_cosine),
         (SimCLIP(preset="authors_code"), squared),
         (TRADES(), divergence),

@@ -14,13 +14,15 @@ from zsrobust.objectives.sum import TERMS
 ROOT = Path(__file__).parents[2]
 FIDELITY = (ROOT / "docs" / "fidelity.md").read_text(encoding="utf-8")
 
-# method: optimiser, learning rate, weight decay, batch, eps in 1/255, attack steps
+# method: optimiser, learning rate, weight decay, batch, eps in 1/255, attack steps, and their size
+# in 1/255 where that is not 1
 NUMBERS = {
     "ft_clean": ("sgd", 5e-5, 0.0, 256, None, None),
     "ft_adv": ("sgd", 5e-5, 0.0, 256, 1, 2),
     "tecoa": ("sgd", 1e-5, 0.0, 256, 1, 2),
     "pmg_aft": ("sgd", 5e-5, 0.0, 256, 1, 2),
     "fare": ("adamw", 1e-5, 1e-4, 128, 2, 10),
+    "lore": ("adamw", 1e-5, 1e-4, 448, 2, 10, 0.5),
     "sim_clip": ("adamw", 1e-5, 1e-4, 128, 2, 10),
     "tga_zsr": ("sgd", 1e-4, 0.0, 128, 1, 2),
     "comp_tga": ("sgd", 1e-4, 0.0, 128, 1, 2),
@@ -40,13 +42,13 @@ def test_numbers(method):
     found = recipe(method, model="m", data="d")
     assert found.method == method
     assert found.objective == OBJECTIVES[method]()
-    name, rate, decay, batch, eps, steps = NUMBERS[method]
+    name, rate, decay, batch, eps, steps, *size = NUMBERS[method]
     optimizer = found.optimizer
     assert (optimizer.name, optimizer.lr, optimizer.weight_decay) == (name, rate, decay)
     assert found.batch_size == batch
     if eps is not None:
         assert (found.attack.eps * 255, found.attack.steps) == (pytest.approx(eps), steps)
-        assert found.attack.step_size * 255 == pytest.approx(1)
+        assert found.attack.step_size * 255 == pytest.approx(*size or [1])
 
 
 def test_the_sum_recipe_is_pmg_aft_term_by_term():

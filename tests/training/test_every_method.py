@@ -7,9 +7,9 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from zsrobust.config.schema import TrainingAttack, to_plain
+from zsrobust.config.schema import Optimizer, TrainingAttack, to_plain
 from zsrobust.models.loading import load
-from zsrobust.objectives import OBJECTIVES, SAFT, FTAdv, SumOfTerms, Term
+from zsrobust.objectives import LORE, OBJECTIVES, SAFT, FTAdv, SumOfTerms, Term
 from zsrobust.training import trainer
 from zsrobust.training.finetune import finetune
 from zsrobust.training.metrics import read_metrics
@@ -36,8 +36,10 @@ def test_a_short_fine_tuning(config, method):
     assert ("adversarial_acc" in row) == attacked
 
 
-def test_a_head_is_resumed_with_the_encoder(config, weights, monkeypatch):
-    options = {"method": "ft_adv", "objective": FTAdv()}
+@pytest.mark.parametrize("objective", [FTAdv(), LORE(primal_steps=2)])
+def test_a_head_is_resumed_with_the_encoder(config, weights, monkeypatch, objective):
+    adamw = Optimizer(name="adamw", lr=0.001, warmup_steps=2)
+    options = {"method": objective.name, "objective": objective, "optimizer": adamw}
     whole = finetune(config("whole", **options))
     step, calls = TrainingStep.__call__, []
 
@@ -53,9 +55,16 @@ def test_a_head_is_resumed_with_the_encoder(config, weights, monkeypatch):
             finetune(config("cut", **options))
     cut = finetune(config("cut", **options))
     one, other = weights(whole.folder), weights(cut.folder)
-    assert {"1.weight", "1.bias"} < one.keys()
+    assert {f"1.{name}" for name in objective.head(1, 1, 0).state_dict()} < one.keys()
     for name, value in one.items():
         assert torch.equal(value, other[name]), name
+    moments = [
+        load_file(run.folder / "checkpoints" / "step-00000006" / "optimizer.safetensors")
+        for run in (whole, cut)
+    ]
+    assert moments[0].keys() == moments[1].keys()
+    for name, value in moments[0].items():
+        assert torch.equal(value, moments[1][name]), name
     saved = load_file(whole.folder / "model" / "model.safetensors")
     assert saved.keys() == load(config().model).encoder.state_dict().keys()
 
@@ -90,7 +99,7 @@ def test_attention_needs_a_vit(config, method):
     assert not (Path(settings.out) / "checkpoints").exists()
 
 
-@pytest.mark.parametrize("method", ["fare", "sim_clip", "trades"])
+@pytest.mark.parametrize("method", ["fare", "lore", "sim_clip", "trades"])
 def test_a_flat_start_is_refused(config, method):
     attack = TrainingAttack(eps=Eps("4/255"), random_start=False)
     settings = config(method=method, objective=OBJECTIVES[method](), attack=attack)

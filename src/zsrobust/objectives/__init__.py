@@ -7,6 +7,7 @@ from zsrobust.objectives.adv_flyp import AdvFLYP
 from zsrobust.objectives.agft import AGFT
 from zsrobust.objectives.base import (
     OBJECTIVES,
+    HeadUpdates,
     Needs,
     Objective,
     StepContext,
@@ -17,6 +18,7 @@ from zsrobust.objectives.comp_tga import CompTGA
 from zsrobust.objectives.fare import FARE
 from zsrobust.objectives.ft_adv import FTAdv
 from zsrobust.objectives.ft_clean import FTClean
+from zsrobust.objectives.lore import LORE
 from zsrobust.objectives.pmg_aft import PMGAFT
 from zsrobust.objectives.saft import SAFT
 from zsrobust.objectives.sim_clip import SimCLIP
@@ -28,6 +30,7 @@ from zsrobust.objectives.trades import TRADES
 __all__ = [
     "AGFT",
     "FARE",
+    "LORE",
     "OBJECTIVES",
     "PMGAFT",
     "SAFT",
@@ -37,6 +40,7 @@ __all__ = [
     "CompTGA",
     "FTAdv",
     "FTClean",
+    "HeadUpdates",
     "Needs",
     "Objective",
     "SimCLIP",

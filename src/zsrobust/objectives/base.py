@@ -61,6 +61,26 @@ class Needs:
         return self.attack == "student"
 
 
+@dataclass(frozen=True)
+class HeadUpdates:
+    """How the parameters of :meth:`Objective.head` are trained; by default as the encoder's are.
+
+    Attributes:
+        lr: peak learning rate, on the encoder's schedule; None for the encoder's.
+        every: in one of how many steps they move: in the last of each such group.
+        ascend: they climb on the loss that the encoder descends on, as Lagrange multipliers do.
+    """
+
+    lr: float | None = None
+    every: int = 1
+    ascend: bool = False
+
+    @property
+    def apart(self) -> bool:
+        """Whether an optimizer must hold them apart from the encoder's."""
+        return self.lr is not None or self.ascend
+
+
 class Views(dict[View, Tensor]):
     """What ``side``, ``student`` or ``teacher``, makes of each view; asks for what is missing."""
 
@@ -197,6 +217,11 @@ class Objective(ABC):
             RequestError: if they are to come from a file that does not have them.
         """
         return ()
+
+    @property
+    def head_updates(self) -> HeadUpdates:
+        """How :meth:`head` is trained: at what rate, how often, and in which direction."""
+        return HeadUpdates()
 
     def head(self, dim: int, classes: int, seed: int) -> nn.Module | None:
         """A module to train with the encoder, from embeddings (N, dim); mostly none.

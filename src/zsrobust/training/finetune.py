@@ -279,6 +279,7 @@ def _step(
         lr=settings.lr,
         momentum=settings.momentum,
         weight_decay=settings.weight_decay,
+        head=objective.head_updates,
     )
     attack = PGD(
         _threat(config),

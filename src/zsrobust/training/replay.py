@@ -52,7 +52,12 @@ def replay(record: Path | str) -> dict[str, float]:
     with full_precision(), torch.random.fork_rng():
         torch.manual_seed(sample_key(config.seed, "dropout", about["step"] - 1, "0", 0))
         try:
-            return trainer.step(parts, epoch=about["epoch"], global_batch=config.batch_size)
+            return trainer.step(
+                parts,
+                epoch=about["epoch"],
+                global_batch=config.batch_size,
+                done=about["step"] - 1,
+            )
         except NonFinite as error:
             return error.figures
 

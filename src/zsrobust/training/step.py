@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -17,7 +18,7 @@ from zsrobust.data.batch import Batch
 from zsrobust.models.visual_prompts import embed_with_tokens, without_attention_fast_path
 from zsrobust.models.zero_shot import ZeroShotClassifier
 from zsrobust.objectives import Objective, StepContext
-from zsrobust.objectives.base import View
+from zsrobust.objectives.base import HeadUpdates, View
 from zsrobust.training.encoder import TrainedEncoder
 from zsrobust.training.sharding import full_tensor
 from zsrobust.utils.errors import Diverged, NonFinite, RequestError
@@ -56,12 +57,14 @@ class TrainingStep:
     texts: tuple[Tensor, ...] = ()
 
     def __call__(
-        self, parts: Sequence[Batch], *, epoch: int, global_batch: int
+        self, parts: Sequence[Batch], *, epoch: int, global_batch: int, done: int = 0
     ) -> dict[str, float]:
         """Move the weights once on this process's ``parts`` of a batch of ``global_batch``.
 
-        Returns the loss parts, ``grad_norm``, and the accuracies that came for free, all over
-        the global batch.
+        ``done`` is how many steps were taken before.
+
+        Returns the loss parts, ``grad_norm``, ``head_grad_norm`` of a head with a rate of its own,
+        and the accuracies that came for free, all over the global batch.
 
         Raises:
             NonFinite: on every process, if loss or gradient is not finite; weights and stored
@@ -98,13 +101,15 @@ class TrainingStep:
             for key, value in {**losses, **accuracies}.items():
                 sums[key] = sums.get(key, 0) + value.detach().float()
         figures = self._over_processes(sums)
-        norm = nn.utils.clip_grad_norm_(
-            student.parameters(),
-            float("inf") if self.clip_norm is None else self.clip_norm,
-        )
-        figures["grad_norm"] = float(full_tensor(norm))
-        for key in ("total", "grad_norm"):
-            if not abs(figures[key]) < float("inf"):
+        if self.encoder.head is not None and (done + 1) % self.objective.head_updates.every:
+            # Without a gradient an optimizer changes neither the weights nor its moments.
+            self.encoder.head.zero_grad(set_to_none=True)
+        largest = float("inf") if self.clip_norm is None else self.clip_norm
+        norms = ("grad_norm", "head_grad_norm")
+        for key, group in zip(norms, self.optimizer.param_groups, strict=False):
+            figures[key] = float(full_tensor(nn.utils.clip_grad_norm_(group["params"], largest)))
+        for key in ("total", *norms):
+            if not abs(figures.get(key, 0.0)) < float("inf"):
                 for buffer, value in zip(student.buffers(), before, strict=True):
                     buffer.copy_(value)
                 what = "loss" if key == "total" else "gradient"
@@ -171,13 +176,29 @@ class TrainingStep:
 
 
 def make_optimizer(
-    encoder: TrainedEncoder, name: str, *, lr: float, momentum: float, weight_decay: float
+    encoder: TrainedEncoder,
+    name: str,
+    *,
+    lr: float,
+    momentum: float,
+    weight_decay: float,
+    head: HeadUpdates | None = None,
 ) -> torch.optim.Optimizer:
-    """SGD or AdamW over everything that is trained."""
+    """SGD or AdamW over everything that is trained.
+
+    A head with a rate or a direction of its own is the second group, else a part of the first.
+    ``peak`` of a group is the highest learning rate of its schedule.
+    """
     parameters = encoder.trainable()
+    groups: list[dict[str, Any]] = [{"params": parameters, "lr": lr, "peak": lr}]
+    if encoder.head is not None and head is not None and head.apart:
+        own = list(encoder.head.parameters())
+        groups[0]["params"] = [part for part in parameters if part not in set(own)]
+        rate = lr if head.lr is None else head.lr
+        groups.append({"params": own, "lr": rate, "peak": rate, "maximize": head.ascend})
     if name == "sgd":
-        return torch.optim.SGD(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay)
-    return torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay)
+        return torch.optim.SGD(groups, lr=lr, momentum=momentum, weight_decay=weight_decay)
+    return torch.optim.AdamW(groups, lr=lr, weight_decay=weight_decay)
 
 
 def learning_rate(step: int, *, peak: float, warmup_steps: int, total_steps: int) -> float:

@@ -140,20 +140,19 @@ class Trainer:
         return self.best
 
     def _train(self, epoch: int, parts: list[Batch], bar: Steps) -> None:
-        settings = self.config.optimizer
-        rate = learning_rate(
-            self.done,
-            peak=settings.lr,
-            warmup_steps=self.warmup_steps,
-            total_steps=self.total_steps,
-        )
         for group in self.step.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = learning_rate(
+                self.done,
+                peak=group["peak"],
+                warmup_steps=self.warmup_steps,
+                total_steps=self.total_steps,
+            )
+        rate: float = self.step.optimizer.param_groups[0]["lr"]
         rank = str(self.accelerator.process_index)
         torch.manual_seed(sample_key(self.config.seed, "dropout", self.done, rank, 0))
         images = self.feed.images_of(self.done)
         try:
-            figures = self.step(parts, epoch=epoch, global_batch=images)
+            figures = self.step(parts, epoch=epoch, global_batch=images, done=self.done)
             self.non_finite.in_a_row = 0
             self.encoder.update_average()
         except NonFinite as error:
