@@ -15,6 +15,7 @@ from zsrobust.attacks import PGD, ThreatModel
 from zsrobust.models.defences.base import Defence, DefendedClassifier
 from zsrobust.models.defences.clipure import Clipure
 from zsrobust.models.defences.crop_voting import CropVoting
+from zsrobust.models.defences.dbd import Dbd
 from zsrobust.models.defences.jpeg import Jpeg
 from zsrobust.models.defences.noise_averaging import NoiseAveraging
 from zsrobust.models.defences.ttc import Counterattack
@@ -63,7 +64,14 @@ def defended(classifier, defence):
 
 
 # An odd number of steps: see test_an_even_number_of_clipures_long_steps_does_nothing.
-ALL = [Clipure(steps=3), Counterattack(tau=9.0), CropVoting(), Jpeg(), NoiseAveraging()]
+ALL = [
+    Clipure(steps=3),
+    Counterattack(tau=9.0),
+    CropVoting(),
+    Dbd(),
+    Jpeg(),
+    NoiseAveraging(),
+]
 RANDOMISED = [defence for defence in ALL if defence.randomised]
 
 
@@ -332,6 +340,9 @@ def test_a_name_is_loaded_and_defended_once(word, small_clip):
         ("crop_voting({}, smallest=0)", "smallest"),
         ("clipure({}, length=0)", "length"),
         ("clipure({}, through=2)", "through"),
+        ("dbd({}, kept=32)", "dbd kept is 32: must be from 1 to 31"),
+        ("dbd({}, threshold=2)", "dbd threshold is 2.0: must be from -1 to 1"),
+        ("dbd({}, strength=nan)", "dbd strength is nan: must be 0 or more"),
         ("jpg({})", "jpeg"),
     ],
 )

@@ -171,6 +171,11 @@ class RandomisedDefence(Defence):
         return replace(self, seed=sample_key(self.seed, "redrawn", 0, "", key) % 2**32)
 
 
+def entropy(logits: Tensor) -> Tensor:
+    """Of the softmax of ``logits`` (..., C), (...)."""
+    return -(logits.softmax(-1) * logits.log_softmax(-1)).sum(-1)
+
+
 def register_defence(word: str) -> Callable[[D], D]:
     """A decorator of a frozen dataclass: ``--model "WORD(MODEL)"`` finds it."""
 

@@ -14,8 +14,8 @@ from torch.nn import functional as F
 
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.defences.base import RandomisedDefence, register_defence
+from zsrobust.models.random_views import crops, unit_numbers
 from zsrobust.models.zero_shot import ZeroShotClassifier
-from zsrobust.utils.noise import noise_of_keys
 from zsrobust.utils.validation import require
 
 
@@ -61,13 +61,6 @@ class CropVoting(RandomisedDefence):
 
     def cropped(self, images: Tensor, number: int) -> Tensor:
         """Crop ``number`` of each of ``images`` (N, 3, H, W), of the same shape."""
-        keys = self.keys(images, number)
-        drawn = noise_of_keys(torch.empty_like(images[:, :1, :1, :3], device=images.device), keys)
-        side, across, down = drawn.flatten(1).unbind(1)
-        # Noise is uniform in [-1, 1). Coordinates of the sampling grid run from -1 to 1 as well.
-        side = self.smallest + (1 - self.smallest) * (side + 1) / 2
-        boxes = torch.zeros(len(images), 2, 3, dtype=images.dtype, device=images.device)
-        boxes[:, 0, 0] = boxes[:, 1, 1] = side
-        boxes[:, 0, 2], boxes[:, 1, 2] = (1 - side) * across, (1 - side) * down
-        grid = F.affine_grid(boxes, list(images.shape), align_corners=False)
-        return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+        side, *place = unit_numbers(images, self.keys(images, number), 3).unbind(1)
+        side = self.smallest + (1 - self.smallest) * side
+        return crops(images, torch.stack([side, side], 1), torch.stack(place, 1))

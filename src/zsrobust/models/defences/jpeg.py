@@ -47,13 +47,19 @@ class Jpeg(Defence):
     def embed(self, undefended: ZeroShotClassifier, images: Tensor, model: CLIPModel) -> Tensor:
         """Raw embeddings (N, dim) of the compressed ``images`` (N, 3, H, W) in [0, 1]."""
         given = images.detach()
-        compressed = torch.stack([self._compressed(image) for image in given.cpu()]).to(given)
-        # The values are those of ``compressed``, the gradient that of the images.
-        return undefended.embed(compressed + (images - given))
+        # The values are those after compression, the gradient that of the images.
+        return undefended.embed(compressed(given, self.quality) + (images - given))
 
-    def _compressed(self, image: Tensor) -> Tensor:
-        pixels = (image.float() * 255).round().byte().permute(1, 2, 0).numpy()
-        buffer = io.BytesIO()
-        Image.fromarray(pixels).save(buffer, "JPEG", quality=self.quality)
-        decoded = np.array(Image.open(buffer, formats=["JPEG"]))
-        return torch.from_numpy(decoded).permute(2, 0, 1).float() / 255
+
+def compressed(images: Tensor, quality: int) -> Tensor:
+    """``images`` (N, 3, H, W) in [0, 1] as 8-bit JPEG, decoded; of the same shape, no gradient."""
+    decoded = [_compressed(image, quality) for image in images.detach().cpu()]
+    return torch.stack(decoded).to(images) if decoded else images.detach()
+
+
+def _compressed(image: Tensor, quality: int) -> Tensor:
+    pixels = (image.float() * 255).round().byte().permute(1, 2, 0).numpy()
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=quality)
+    decoded = np.array(Image.open(buffer, formats=["JPEG"]))
+    return torch.from_numpy(decoded).permute(2, 0, 1).float() / 255
