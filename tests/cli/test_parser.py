@@ -41,3 +41,27 @@ def test_an_option_for_what_is_written_without_one_says_so(argv):
     # Of other names the nearest option is meant.
     with pytest.raises(RequestError, match="did you mean --mode"):
         parser.parse_args(["--moda", "a"])
+
+
+def subcommands() -> Parser:
+    parser = Parser(prog="zsrobust data")
+    below = parser.add_subparsers(required=True, dest="subcommand")
+    prepare = below.add_parser("prepare")
+    prepare.add_argument("--root", required=True)
+    below.add_parser("list")
+    return parser
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        # Before what is missing, and with the options of the subcommand that was named.
+        (["prepare", "--rot", "x"], "no option --rot; did you mean --root"),
+        (["prepare", "-root", "x"], "no option -root; did you mean --root"),
+        (["list", "--rot", "x"], "no option --rot; see zsrobust data list --help"),
+        (["list", "--jsn"], "did you mean --json"),
+    ],
+)
+def test_a_wrong_option_is_refused_with_the_one_that_is_meant(argv, sentence):
+    with pytest.raises(RequestError, match=sentence):
+        subcommands().parse_args(argv)

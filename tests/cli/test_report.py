@@ -14,7 +14,7 @@ def test_what_cannot_be_done_is_one_sentence(command, tmp_path, monkeypatch, cap
         ([], "required: RUN"),
         (["empty"], "empty is no run folder"),
         (["nowhere"], "nowhere is not a folder"),
-        (["empty", "--ou", "x"], "there is no option '--ou': did you mean --out"),
+        (["empty", "--ou", "x"], "there is no option --ou; did you mean --out"),
     ):
         assert main([command, *argv]) == 2
         error = capsys.readouterr().err

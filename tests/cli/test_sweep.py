@@ -57,11 +57,29 @@ def test_equal_passes_give_dearer_methods_fewer_steps():
             "there is no file or recipe 'tecoe': did you mean tecoa?",
         ),
         (["tecoa", "--steps", "7", "--out", "x", "--sedes", "0", *REST], "no option --sedes"),
+        (["tecoa", "--seed", "3", "--steps", "7", "--out", "x", *REST], "give --seeds"),
+        (["tecoa", "--pases", "7", "--out", "x", *REST], "did you mean --passes?"),
+        (
+            ["tecoa", "--steps", "7", "--out", "x", *REST, "--evalution.data", "d"],
+            "did you mean --evaluation.data?",
+        ),
+        (
+            ["tecoa", "--steps", "7", "--out", "x", *REST, "--eps", "0"],
+            "did you mean --attack.eps or --evaluation.eps?",
+        ),
+        (
+            ["tecoa", "--steps", "7", "--out", "x", *REST, "--evaluation.epss", "0"],
+            "no option --evaluation.epss; did you mean --evaluation.eps?",
+        ),
+        (
+            ["tecoa", "--steps", "7", "--out", "x", *REST, "--evaluation.model", "m"],
+            "a sweep evaluates what it fine-tunes",
+        ),
         (["tecoa", "--seeds", "a", "--steps", "7", "--out", "x", *REST], "seeds"),
         (["tecoa", "--seeds", "1", "1", "--steps", "7", "--out", "x", *REST], "given once each"),
         (
             ["tecoa", "--steps", "7", "--out", "x", "--model", "m", "--data", "d"],
-            "of the evaluation .*missing: --data",
+            "of the evaluation: missing: --evaluation.data",
         ),
         (["tecoa", "--steps", "7", "--out", "x", *REST, "--evaluation.eps", "8"], "below 1"),
     ],

@@ -12,6 +12,7 @@ from zsrobust.config.schema import (
 )
 from zsrobust.objectives import PMGAFT, TeCoA
 from zsrobust.utils.errors import RequestError
+from zsrobust.utils.validation import no_option
 
 
 @pytest.mark.parametrize(
@@ -48,3 +49,34 @@ def test_wrong_words_from_python_are_refused(make, message):
 def test_whole_numbers_serve_as_floats():
     assert Optimizer(lr=1, momentum=0).lr == 1
     assert PMGAFT(alpha=0, logit_scale=100).logit_scale == 100
+
+
+KNOWN = ["eps", "model", "steps", "ema", "attack.eps", "attack.step_size", "optimizer.lr"]
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("--epss", "--eps"),
+        ("--esp", "--eps"),
+        ("-eps", "--eps"),
+        ("--EPS", "--eps"),
+        ("--epsilon", "--eps"),
+        ("--attack.epss", "--attack.eps"),
+        ("--atack.eps", "--attack.eps"),
+        ("--attack.step-size", "--attack.step_size"),
+        ("--stepsize", "--attack.step_size"),
+        ("--optimizer.learning_rate", "--optimizer.lr"),
+        ("--lr", "--optimizer.lr"),
+        ("--attack.model", "--model"),
+        ("--ema.decay", "--ema"),
+        ("attack.stepz_ize", "attack.step_size"),
+    ],
+)
+def test_the_option_that_is_meant(given, meant):
+    assert no_option(given, KNOWN) == f"there is no option {given}; did you mean {meant}?"
+
+
+def test_an_option_like_none_is_told_where_all_are():
+    assert no_option("--frobnicate", KNOWN, help="see --help").endswith("--frobnicate; see --help")
+    assert no_option("--frobnicate", KNOWN) == "there is no option --frobnicate"

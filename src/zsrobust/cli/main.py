@@ -14,7 +14,7 @@ from zsrobust.cli.parser import asks_for_help
 from zsrobust.utils.errors import Stopped, ZSRobustError
 from zsrobust.utils.progress import printable
 from zsrobust.utils.signals import sigterm_stops
-from zsrobust.utils.validation import unknown
+from zsrobust.utils.validation import no_option, unknown
 
 LONGEST_MESSAGE = 2000
 READER_GONE = 141
@@ -47,6 +47,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if command == "--version":
         sys.stdout.write(f"zsrobust {__version__}\n")
         return 0
+    if command.startswith("-"):
+        return _fail(
+            no_option(command, ("debug", "help", "json", "version"), help="see zsrobust --help"), 2
+        )
     if command not in command_names():
         return _fail(unknown("command", command, command_names()), 2)
     try:

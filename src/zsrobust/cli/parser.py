@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any, NoReturn
 
 from zsrobust.utils.errors import RequestError
-from zsrobust.utils.validation import unknown
+from zsrobust.utils.validation import no_option, unknown
 
 # As YAML reads them, and so the options of finetune and evaluate.
 BOOLEANS = {"true": True, "yes": True, "false": False, "no": False}
@@ -53,15 +55,27 @@ class Parser(argparse.ArgumentParser):
         self, argv: Sequence[str], namespace: Any = None
     ) -> argparse.Namespace:
         """As argparse's, with the option that was probably meant in the sentence of a refusal."""
+        self._refuse_unknown(argv)
         found, rest = self.parse_known_args(argv, namespace)
-        options = [argument.partition("=")[0] for argument in rest if argument.startswith("-")]
-        if options:
-            self._refuse_named(options[0])
-            known = [name for action in self._actions for name in action.option_strings]
-            raise RequestError(unknown("option", options[0], known))
         if rest:
             self.error(f"unrecognized arguments: {' '.join(rest)}")
         return found
+
+    def _refuse_unknown(self, argv: Sequence[str]) -> None:
+        """Refuse an option that there is not, before argparse names what it misses."""
+        if asks_for_help(argv):
+            return
+        parser = self
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction) and argv[:1]:
+                parser = action.choices.get(argv[0], self)
+        known = [name for action in parser._actions for name in action.option_strings]
+        for argument in takewhile(lambda argument: argument != "--", argv):
+            option = argument.partition("=")[0]
+            if re.match("--?[A-Za-z]", option) and option not in known:
+                parser._refuse_named(option)
+                names = [name.lstrip("-") for name in known] + ["debug", "json"]
+                raise RequestError(no_option(option, names, help=f"see {parser.prog} --help"))
 
     def _refuse_named(self, option: str) -> None:
         """Refuse ``--model X`` where a model is written without an option."""

@@ -28,10 +28,12 @@ from zsrobust.config.schema import EvaluateConfig, FinetuneConfig
 from zsrobust.objectives import objective_class
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.units import Eps
-from zsrobust.utils.validation import described, in_short, misfit, nearest, require
+from zsrobust.utils.validation import described, in_short, misfit, no_option, require
 
 register_type(Eps, serializer=str, deserializer=Eps, deserializer_exceptions=(RequestError,))
 
+# Options of every command.
+COMMON = ("debug", "help", "json")
 # Lists that are given one by one (`--data A --data B`) or side by side (`--data A B`).
 REPEATABLE = ("model", "data", "attack", "eps", "templates")
 
@@ -90,14 +92,19 @@ def _parser(command: str, description: str) -> ArgumentParser:
     )
 
 
-def parse_finetune(argv: Sequence[str]) -> FinetuneConfig:
+def parse_finetune(argv: Sequence[str], *, also: Collection[str] = ()) -> FinetuneConfig:
     """A fine-tuning run from command-line arguments.
+
+    Args:
+        argv: the arguments.
+        also: other options of the command, for the one that a wrong option may stand for.
 
     Raises:
         RequestError: if an argument, key or value is wrong; one sentence says which.
     """
     argv = _with_recipes_first(_gathered(argv, ("templates", "trackers")), "finetune")
-    return FinetuneConfig(**_parsed(finetune_parser(_method(argv)), FinetuneConfig, argv))
+    also = ("config", "dry_run", *also)
+    return FinetuneConfig(**_parsed(finetune_parser(_method(argv)), FinetuneConfig, argv, also))
 
 
 def parse_evaluate(argv: Sequence[str]) -> EvaluateConfig:
@@ -107,7 +114,8 @@ def parse_evaluate(argv: Sequence[str]) -> EvaluateConfig:
         RequestError: if an argument, key or value is wrong; one sentence says which.
     """
     argv = _with_recipes_first(_gathered(argv, REPEATABLE), "evaluate")
-    return EvaluateConfig(**_parsed(evaluate_parser(), EvaluateConfig, argv))
+    also = ("config", "dry_run", "compare")
+    return EvaluateConfig(**_parsed(evaluate_parser(), EvaluateConfig, argv, also))
 
 
 def parse_options(
@@ -184,18 +192,22 @@ def _with_defaults(parser: ArgumentParser, recipes: Sequence[str]) -> ArgumentPa
     return parser
 
 
-def _parsed(parser: ArgumentParser, options: type, argv: Sequence[str]) -> dict[str, Any]:
+def _parsed(
+    parser: ArgumentParser, options: type, argv: Sequence[str], also: Collection[str] = ()
+) -> dict[str, Any]:
     _refuse_classes(parser, argv)
     argv = _with_values(parser, argv)
     try:
         found = parser.instantiate(parser.parse_args(argv)).as_dict()
     except (ArgumentError, TypeError, ValueError) as error:
-        wrong = _what_is_wrong(parser, options, argv)
+        wrong = _what_is_wrong(parser, options, argv, also)
         raise RequestError(wrong or in_short(str(error), 600)) from None
     return {key: value for key, value in found.items() if key != "config"}
 
 
-def _what_is_wrong(parser: ArgumentParser, options: type, argv: Sequence[str]) -> str | None:
+def _what_is_wrong(
+    parser: ArgumentParser, options: type, argv: Sequence[str], also: Collection[str]
+) -> str | None:
     """The first of the arguments and recipe keys that does not fit the options, as a sentence."""
     hints = {a.dest: a._typehint for a in parser._actions if hasattr(a, "_typehint")}
     needed = {
@@ -206,27 +218,22 @@ def _what_is_wrong(parser: ArgumentParser, options: type, argv: Sequence[str]) -
     before = ""
     for dashes, key, value in _settings(argv):
         if not dashes and value is MISSING:
+            if re.match("-[A-Za-z]", key):
+                return no_option(key, [*hints, *also, *COMMON])
             if before:
                 return f"{before} and {in_short(key)} are given"
             return f"{in_short(key)} belongs to no option: write --KEY VALUE"
         before = f"--{key} takes one value, and {in_short(str(value))}" if dashes else ""
         if key not in hints:
-            near = " or ".join(dashes + one for one in _meant(key, hints))
-            hint = f"; did you mean {near}?" if near else ""
-            return f"there is no {'option' if dashes else 'key'} {dashes}{in_short(key)}{hint}"
+            known = [*hints, *also, *COMMON] if dashes else list(hints)
+            kind, listed = ("option", f"see {parser.prog} --help") if dashes else ("key", "")
+            return no_option(f"{dashes}{key}", known, kind=kind, help=listed)
         if value is MISSING:
             return f"{dashes}{key} needs a value"
         if wrong := misfit(key, value, hints[key]):
             return wrong
         needed.discard(key)
     return f"missing: {', '.join(f'--{key}' for key in sorted(needed))}" if needed else None
-
-
-def _meant(key: str, known: Collection[str]) -> list[str]:
-    """The options that ``key`` may stand for: those that end in it, else the nearest spelling."""
-    ends = sorted(name for name in known if name.endswith(f".{key}"))
-    near = nearest(key, known)
-    return ends or ([near] if near and near not in key else [])
 
 
 def _settings(argv: Sequence[str]) -> Iterator[tuple[str, str, Any]]:
@@ -294,8 +301,8 @@ def _gathered(argv: Sequence[str], keys: Sequence[str]) -> list[str]:
             others[-1] += f"={argument}"
             continue
         name, equals, value = argument.removeprefix("--").partition("=")
-        if argument.startswith("--"):
-            key = name if name in keys else None
+        if re.match("--|-[A-Za-z]", argument):
+            key = name if name in keys and argument.startswith("--") else None
             if key is None:
                 others.append(argument)
             else:

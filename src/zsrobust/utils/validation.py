@@ -16,6 +16,17 @@ from zsrobust.utils.units import Eps
 # No name, path or prompt has one: control characters, and halves of letters.
 _UNPRINTABLE = re.compile("[\0-\x1f\x7f-\x9f\ud800-\udfff]")
 _LARGEST = 2**63
+# Options as other scripts of the field call them, where the spelling does not tell.
+_OTHER_WORDS = {
+    "bs": "batch_size",
+    "epsilon": "eps",
+    "learning_rate": "lr",
+    "out_dir": "out",
+    "output_dir": "out",
+    "random_seed": "seed",
+    "recipe": "config",
+    "wd": "weight_decay",
+}
 LARGEST_USUAL_LINF = 32 / 255
 LARGEST_TINY_L2 = 8 / 255
 
@@ -33,11 +44,45 @@ def unknown(kind: str, name: str, known: Collection[str]) -> str:
     return f"there is no {kind} {in_short(name)!r}: {hint}"
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
+def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.7) -> str | None:
     """The one of ``known`` that ``name`` is probably a misspelling of, in either case."""
     spelled = {one.lower(): one for one in known}
-    near = difflib.get_close_matches(name.lower(), spelled, n=1, cutoff=0.7)
+    near = difflib.get_close_matches(name.lower(), spelled, n=1, cutoff=cutoff)
     return spelled[near[0]] if near else None
+
+
+def no_option(option: str, known: Collection[str], *, kind: str = "option", help: str = "") -> str:
+    """The sentence that refuses an option, with those of ``known`` that may be meant.
+
+    Args:
+        option: as it was given, with its dashes if it had any.
+        known: the names of all options, without dashes.
+        kind: what it is called, ``option`` or, of a file, ``key``.
+        help: where options are listed, for one that resembles none.
+    """
+    name = option.lstrip("-")
+    dashes = "--" if name != option else ""
+    near = " or ".join(dashes + one for one in _meant_options(name.replace("-", "_"), known))
+    hint = f"; did you mean {near}?" if near else f"; {help}" if help else ""
+    return f"there is no {kind} {in_short(option)}{hint}"
+
+
+def _meant_options(key: str, known: Collection[str]) -> list[str]:
+    """Those of ``known`` whose last part is nearest to that of ``key``, in its group if any."""
+    group, dot, last = key.rpartition(".")
+    last = _OTHER_WORDS.get(last.lower(), last)
+    ends: dict[str, list[str]] = {}
+    for name in sorted(known):
+        ends.setdefault(name.rpartition(".")[2], []).append(name)
+    if not dot:
+        near = nearest(last, ends, cutoff=0.65) or ""
+        return [near] if near in known else ends.get(near, [])
+    if group in known:
+        return [group]
+    near_group = nearest(group, [name.rpartition(".")[0] for name in known], cutoff=0.65)
+    ends_there = [end for end in ends if f"{near_group}.{end}" in known]
+    near = nearest(last, ends_there, cutoff=0.65) or ""
+    return [f"{near_group}.{near}"] if near else ends.get(last, [])
 
 
 def require(ok: bool, key: str, value: object, allowed: str) -> None:
@@ -158,7 +203,7 @@ def misfit(key: str, value: Any, hint: Any) -> str | None:
         hints = get_type_hints(hint)
         needed = [f.name for f in fields(hint) if f.default is f.default_factory is MISSING]
         wrong = [
-            *(f"there is no key {name} in {key}" for name in value if name not in hints),
+            *(_no_key(name, key, hints) for name in value if name not in hints),
             *(f"missing: {name} in {key}" for name in needed if name not in value),
             *(misfit(f"{key}.{n}", v, hints[n]) for n, v in value.items() if n in hints),
         ]
@@ -173,6 +218,11 @@ def misfit(key: str, value: Any, hint: Any) -> str | None:
         return None
     # jsonargparse takes every value for text where a field is text.
     return None if hint is str or _fits(value, hint) else _must_be(key, value, hint)
+
+
+def _no_key(name: str, of: str, known: Collection[str]) -> str:
+    near = nearest(name, known)
+    return f"there is no key {name} in {of}{f'; did you mean {near}?' if near else ''}"
 
 
 def _must_be(key: str, value: Any, hint: Any) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from zsrobust.cli.commands import finetune
@@ -13,7 +14,7 @@ from zsrobust.cli.output import Output
 from zsrobust.cli.parser import Parser, add_dry_run, asks_for_help, split_dry_run
 from zsrobust.config.parsing import options_parser, parse_evaluate, parse_finetune, parse_options
 from zsrobust.config.recipes import recipe_names
-from zsrobust.config.schema import FinetuneConfig
+from zsrobust.config.schema import EvaluateConfig, FinetuneConfig
 from zsrobust.sweep.on_ray import ClusterOptions
 from zsrobust.sweep.plan import ORIGINAL, Sweep
 from zsrobust.training.cost import steps_for
@@ -48,6 +49,12 @@ file.
 
 OWN = ("out", "seeds", "passes", "ray", "cpus_per_run", "gpus_per_run")
 PREFIX = "--evaluation."
+EVALUATION = tuple(f"evaluation.{field.name}" for field in fields(EvaluateConfig))
+INSTEAD = {
+    "--seed": "give --seeds, one run of each recipe for each",
+    "--evaluation.model": "a sweep evaluates what it fine-tunes, and the original",
+    "--evaluation.out": "evaluations are in the folder of the sweep, --out",
+}
 
 
 @dataclass(frozen=True)
@@ -143,14 +150,19 @@ def parse_sweep(argv: Sequence[str]) -> Sweep:
         require(names.count(name) == 1, "RECIPE", f"{name} twice", "of different names")
         require(name != ORIGINAL, "RECIPE", name, f"not called {ORIGINAL}")
     configs = {
-        name: _budgeted(parse_finetune(["--config", recipe, *finetuning]), name, options.passes)
+        name: _budgeted(
+            parse_finetune(["--config", recipe, *finetuning], also=(*OWN, *EVALUATION)),
+            name,
+            options.passes,
+        )
         for name, recipe in zip(names, recipes, strict=True)
     }
     try:
         # Which models are evaluated is not known before they are trained.
         asked = parse_evaluate([*evaluation, "--model", ORIGINAL])
     except RequestError as error:
-        raise RequestError(f"of the evaluation (--evaluation.KEY): {error}") from None
+        there = re.sub("--(?=[a-z])", PREFIX, str(error))
+        raise RequestError(f"of the evaluation: {there}") from None
     return Sweep(
         configs,
         tuple(options.seeds),
@@ -179,6 +191,8 @@ def _sorted(argv: Sequence[str]) -> tuple[list[str], list[str], list[str], list[
     seeds: list[str] = []
     to = recipes
     for argument in argv:
+        if instead := INSTEAD.get(argument.partition("=")[0]):
+            raise RequestError(f"there is no option {argument.partition('=')[0]}: {instead}")
         key = argument.removeprefix("--").partition("=")[0]
         if argument.startswith(PREFIX):
             to, argument = evaluation, f"--{argument.removeprefix(PREFIX)}"
