@@ -9,10 +9,11 @@ from types import SimpleNamespace
 import pytest
 
 from zsrobust.cli.main import main
-from zsrobust.config.parsing import parse_evaluate
+from zsrobust.config.parsing import parse_evaluate, parse_finetune
 from zsrobust.config.schema import EvaluateConfig, to_plain
 from zsrobust.models.loading import folder_name
 from zsrobust.reporting.commands import command_after, evaluate_command
+from zsrobust.utils.units import Eps
 
 FOLDERS = ("-my runs/it's $HOME;[a]", "ViT-B-32/openai")
 
@@ -71,6 +72,26 @@ def test_it_never_evaluates_on_the_training_images(
         (tmp_path / name).write_text(text)
     argv = shlex.split(command_after({"data": trained}, tmp_path / "run"))
     assert argv[argv.index("--data") + 1 :] == [expected]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--attack.eps", "4/255"], {"eps": [Eps("4/255")], "norm": "linf"}),
+        (["--attack.norm", "l2", "--attack.eps", "0.5"], {"eps": [Eps(0.5)], "norm": "l2"}),
+        (["--templates", "a {}.", "the 'last' {}"], {"templates": ["a {}.", "the 'last' {}"]}),
+        (["--device", "cpu", "--workers", "2"], {"device": "cpu", "workers": 2}),
+        (["--on_unreadable", "skip"], {"on_unreadable": "skip"}),
+    ],
+)
+def test_it_evaluates_as_was_trained(options, expected, tmp_path):
+    trained = parse_finetune(["--model", "m", "--data", "digits", *options])
+    program, command, *argv = shlex.split(command_after(to_plain(trained), tmp_path / "a run"))
+    assert (program, command) == ("zsrobust", "evaluate")
+    found = parse_evaluate(argv)
+    assert {key: getattr(found, key) for key in expected} == expected
+    plain = command_after(to_plain(parse_finetune(["--model", "m", "--data", "digits"])), tmp_path)
+    assert shlex.split(plain)[2:] == ["--model", str(tmp_path), "--data", "digits"]
 
 
 def test_out_is_below_the_home_folder(argv, tmp_path, monkeypatch, capsys):

@@ -48,7 +48,8 @@ def evaluate_command(request: dict[str, Any], rows: Sequence[Row]) -> str:
     except (KeyError, TypeError) as error:
         raise RequestError(f"a config.yaml does not fit its results.json: {error!r}") from None
     usual = to_plain(EvaluateConfig(model=["-"], data=["-"]))
-    return shlex.join([*argv, *_options(request, usual)])
+    asked = {key: value for key, value in request.items() if key not in _LEFT_OUT}
+    return shlex.join([*argv, *_departures(asked, usual)])
 
 
 OTHER = "OTHER_PHOTOS"
@@ -58,7 +59,8 @@ OTHER = "OTHER_PHOTOS"
 def command_after(request: Mapping[str, Any], folder: Path) -> str:
     """``zsrobust evaluate`` for the model of a fine-tuning, on images that it was not trained on.
 
-    They are the test split of its training set, or ``OTHER`` where it has none.
+    They are the test split of its training set, or ``OTHER`` where it has none. The threat model
+    and the prompts are those of the fine-tuning; how pixels are seen is stored with the model.
 
     Args:
         request: what ``config.yaml`` of the run holds.
@@ -68,9 +70,14 @@ def command_after(request: Mapping[str, Any], folder: Path) -> str:
 
     argv = ["zsrobust", "evaluate", "--model", folder_name(folder)]
     argv += ["--data", _test_data(request["data"])]
-    if request.get("on_unreadable") == "skip":
-        argv += ["--on_unreadable", "skip"]
-    return shlex.join(argv)
+    attack = request.get("attack") or {}
+    alike = {
+        **{"eps": [attack["eps"]] if "eps" in attack else None, "norm": attack.get("norm")},
+        **{key: request.get(key) for key in ("templates", "on_unreadable", "device", "workers")},
+    }
+    usual = to_plain(EvaluateConfig(model=["-"], data=["-"]))
+    given = {key: value for key, value in alike.items() if value is not None}
+    return shlex.join([*argv, *_departures(given, usual)])
 
 
 def _test_data(trained: str) -> str:
@@ -94,13 +101,15 @@ def repeating_command(folder: Path) -> str:
     return shlex.join(["zsrobust", "finetune", "--config", config, "--out", as_argument(again)])
 
 
-def _options(request: dict[str, Any], usual: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    """What departs from the defaults."""
+def _departures(
+    request: Mapping[str, Any], usual: Mapping[str, Any], prefix: str = ""
+) -> Iterator[str]:
+    """The options that depart from the defaults."""
     for key, value in request.items():
-        if (not prefix and key in _LEFT_OUT) or value == usual.get(key):
+        if value == usual.get(key):
             continue
         if isinstance(value, dict):
-            yield from _options(value, usual.get(key) or {}, f"{key}.")
+            yield from _departures(value, usual.get(key) or {}, f"{key}.")
             continue
         yield f"--{prefix}{key}"
         for item in value if isinstance(value, list) else [value]:
