@@ -18,6 +18,7 @@ from zsrobust.models.defences.crop_voting import CropVoting
 from zsrobust.models.defences.dbd import Dbd
 from zsrobust.models.defences.jpeg import Jpeg
 from zsrobust.models.defences.noise_averaging import NoiseAveraging
+from zsrobust.models.defences.rtpt import Rtpt
 from zsrobust.models.defences.ttc import Counterattack
 from zsrobust.models.loading import load
 from zsrobust.models.names import DEFENCES, check_name
@@ -26,16 +27,29 @@ from zsrobust.utils.errors import RequestError
 
 
 class Text:
-    """Vectors that names and templates alone decide."""
+    """A text tower of one layer, whose tokens are letters; its vectors lie apart."""
 
     fingerprint = ""
+    random = torch.Generator().manual_seed(0)
+    token_embedding = nn.Embedding.from_pretrained(torch.randn(128, 8, generator=random))
+    places = torch.randn(16, 8, 6, generator=random)
 
+    def tokenize(self, prompts):
+        return torch.tensor([[1, *map(ord, f"{prompt:\0<15}")] for prompt in prompts])
+
+    def encode_vectors(self, tokens, vectors):
+        return F.normalize(torch.einsum("plw,lwd->pd", vectors.tanh(), self.places), dim=-1)
+
+    @torch.no_grad()
     def encode(self, class_names, templates):
-        drawn = [
-            torch.randn(6, generator=torch.Generator().manual_seed(sum(map(ord, "".join(pair)))))
-            for pair in ((name, *templates) for name in class_names)
-        ]
-        return F.normalize(torch.stack(drawn), dim=-1)
+        prompts = [t.replace("{}", name) for name in class_names for t in templates]
+        tokens = self.tokenize(prompts)
+        found = self.encode_vectors(tokens, self.token_embedding(tokens))
+        found = found.view(len(class_names), len(templates), -1).mean(1)
+        return F.normalize(found, dim=-1)
+
+
+TEMPLATES = ("a {}", "the {}")
 
 
 class Model:
@@ -50,8 +64,9 @@ def classifier():
             nn.Conv2d(3, 8, 3, stride=2), nn.GELU(), nn.Flatten(), nn.Linear(8 * 49, 6)
         )
     encoder.requires_grad_(False)
-    vectors = Text().encode(["a", "b", "c", "d"], ["{}"])
-    return ZeroShotClassifier.from_parts(encoder, vectors, ["a", "b", "c", "d"])
+    names = ["bird", "lamp", "tree", "zoo"]
+    vectors = Text().encode(names, TEMPLATES)
+    return ZeroShotClassifier.from_parts(encoder, vectors, names, templates=TEMPLATES)
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +86,7 @@ ALL = [
     Dbd(),
     Jpeg(),
     NoiseAveraging(),
+    Rtpt(crops=15, neighbours=5, steps=2),
 ]
 RANDOMISED = [defence for defence in ALL if defence.randomised]
 
@@ -305,7 +321,7 @@ def test_an_even_number_of_clipures_long_steps_does_nothing(steps):
 
 
 def test_clipure_aims_at_the_templates_without_a_name(classifier, images):
-    target = Text().encode([""], ["{}"])[0]
+    target = Text().encode([""], TEMPLATES)[0]
     before = F.normalize(classifier.embed(images).float(), dim=-1)
     after = defended(classifier, Clipure(steps=1, length=0.1)).embed(images)
     assert ((after @ target) > (before @ target)).all()
@@ -343,6 +359,9 @@ def test_a_name_is_loaded_and_defended_once(word, small_clip):
         ("dbd({}, kept=32)", "dbd kept is 32: must be from 1 to 31"),
         ("dbd({}, threshold=2)", "dbd threshold is 2.0: must be from -1 to 1"),
         ("dbd({}, strength=nan)", "dbd strength is nan: must be 0 or more"),
+        ("rtpt({}, crops=9)", "rtpt neighbours is 20: must be from 1 to crops, 9"),
+        ("rtpt({}, kept=0)", "rtpt kept is 0.0: must be above 0, up to 1"),
+        ("rtpt({}, rate=0)", "rtpt rate is 0.0: must be above 0 and finite"),
         ("jpg({})", "jpeg"),
     ],
 )

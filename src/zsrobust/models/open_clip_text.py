@@ -64,6 +64,29 @@ class OpenCLIPText:
         vectors = torch.cat(encoded)
         return F.normalize(vectors.view(len(class_names), len(templates), -1).mean(1), dim=-1)
 
+    @property
+    def token_embedding(self) -> nn.Module | None:
+        """Token ids (P, L) to vectors (P, L, width); None for towers that open_clip borrows."""
+        found: nn.Module | None = getattr(
+            getattr(self.model, "text", self.model), "token_embedding", None
+        )
+        return found
+
+    def encode_vectors(self, tokens: Tensor, vectors: Tensor) -> Tensor:
+        """Unit vectors (P, dim), fp32, of prompts with these token ids and vectors; differentiable.
+
+        Args:
+            tokens: (P, L), which say where a prompt ends.
+            vectors: (P, L, width), instead of those of ``token_embedding``.
+        """
+        assert self.token_embedding is not None
+        handle = self.token_embedding.register_forward_hook(lambda *_: vectors)
+        try:
+            found: Tensor = self.model.encode_text(tokens)  # type: ignore[operator]
+        finally:
+            handle.remove()
+        return F.normalize(found.float(), dim=-1)
+
     def is_cut(self, prompt: str) -> bool:
         """Whether the prompt has more tokens than the tower's context."""
         length = len(self._empty)

@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zsrobust.utils.cache import cache_folder
@@ -40,6 +40,25 @@ class CheckedText(TextSide, Protocol):
 
     def is_known(self, text: str) -> bool:
         """Whether there is a token for all of it; what has none is read as one unknown token."""
+        ...
+
+
+@runtime_checkable
+class TunableText(TextSide, Protocol):
+    """A text side whose token vectors may be changed, and differentiated."""
+
+    @property
+    def tokenize(self) -> Callable[..., Tensor]:
+        """Prompts to token ids (P, L)."""
+        ...
+
+    @property
+    def token_embedding(self) -> nn.Module | None:
+        """Token ids (P, L) to vectors (P, L, width); None for a tower where it is not known."""
+        ...
+
+    def encode_vectors(self, tokens: Tensor, vectors: Tensor) -> Tensor:
+        """Unit vectors (P, dim) of prompts with these token ids and vectors; differentiable."""
         ...
 
 

@@ -71,6 +71,13 @@ class Defence(ABC):
         del model, load
         return self
 
+    def check(self, classifier: ZeroShotClassifier, model: CLIPModel) -> None:  # noqa: B027
+        """Refuse a classifier of ``model`` that cannot be defended; as a rule none.
+
+        Raises:
+            RequestError: saying why.
+        """
+
     @abstractmethod
     def embed(self, undefended: ZeroShotClassifier, images: Tensor, model: CLIPModel) -> Tensor:
         """Embeddings (N, dim) of ``images`` (N, 3, H, W) in [0, 1], for cosines with the classes.
@@ -235,7 +242,12 @@ class Defended:
     defence: Defence
 
     def around(self, classifier: ZeroShotClassifier) -> DefendedClassifier:
-        """``classifier`` behind the defence; it shares the image encoder."""
+        """``classifier`` behind the defence; it shares the image encoder.
+
+        Raises:
+            RequestError: if it cannot be defended.
+        """
+        self.defence.check(classifier, self.undefended)
         return DefendedClassifier(classifier, self.defence, self.undefended)
 
 
