@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 from zsrobust.evaluation.results import Results, Row
 from zsrobust.reporting.paper import paper_table
@@ -105,3 +106,39 @@ def test_names_are_escaped():
     text = paper_table(Results({}, {}, [row("a&b_c%", "m", 100, 50, method="tecoa[x_y & 5%]")]))
     assert r"A\&b c\%" in text
     assert r"TeCoA (x y \& 5\%)" in text
+
+
+def collapsed(row):
+    """The same row of a model that answers one class."""
+    return replace(row, chance_acc=0.2, top_class="x", top_predicted=1.0, top_labelled=0.2)
+
+
+def test_a_method_that_has_collapsed_is_never_the_best():
+    rows = [
+        row("birds", "clip", 180, 0),
+        collapsed(row("birds", "runs/a/model", 150, 150)),
+        row("birds", "runs/b/model", 130, 70),
+        row("birds", "runs/c/model", 120, 60, method="fare"),
+    ]
+    text = paper_table(Results({}, {}, rows))
+    assert parsed(text)[7:] == [
+        ["TeCoA$^*$", "75.0", "75.0"],
+        ["PMG-AFT (authors code)", r"\textbf{65.0}", r"\textbf{35.0}"],
+        ["FARE", "60.0", "30.0"],
+    ]
+    assert "*: has collapsed, and is not compared." in text
+    # Of two fine-tuned ones the other is compared with the original.
+    two = paper_table(Results({}, {}, rows[:3]))
+    assert parsed(two)[5] == ["Original", r"\textbf{90.0}", "0.0"]
+    assert parsed(two)[-1] == ["PMG-AFT (authors code)", "65.0", r"\textbf{35.0}"]
+    assert r"\textbf" not in paper_table(Results({}, {}, [rows[1]]))
+
+
+def test_an_unattacked_defence_is_never_the_best():
+    rows = [
+        replace(row("birds", "runs/a/model", 150, 90), adaptive=False),
+        row("birds", "runs/b/model", 130, 70),
+        row("birds", "runs/c/model", 120, 60, method="fare"),
+    ]
+    bold = [line for line in parsed(paper_table(Results({}, {}, rows))) if "bf" in str(line)]
+    assert [line[0] for line in bold] == ["PMG-AFT (authors code)"]

@@ -18,7 +18,8 @@ HOW_COMPARED = (
     "samples. p is McNemar's, corrected by Holm over the sets under one attack and uncorrected for "
     "an average; real means p below 0.05, so an interval that just misses zero may still be not "
     "distinguishable. Chance here is that of the samples, not of training: one run per method "
-    "leaves open what another seed would give."
+    "leaves open what another seed would give. Collapsed means that a model has, so that its "
+    "accuracy under attack says nothing."
 )
 HOW_PUBLISHED = (
     "Published rows are matched by the name of the set, the kind of attack and eps; they do not "

@@ -13,7 +13,7 @@ from itertools import groupby
 from pathlib import Path
 from statistics import fmean
 
-from zsrobust.evaluation.checks.collapse import collapse_warnings
+from zsrobust.evaluation.checks.collapse import collapse_warnings, collapsed_models
 from zsrobust.evaluation.comparison.merge import ModelResults, merge_results, split_by_model
 from zsrobust.evaluation.comparison.protocol import attack_of
 from zsrobust.evaluation.comparison.published import Published, load_published
@@ -48,6 +48,7 @@ class Entry:
         by_set: robust and clean accuracy by data set; None where it was not measured.
         details: the protocol, as (word, value) lines.
         models: names of the models, where they are others than ``name``.
+        ranked: whether it has a rank; one that has collapsed has none.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Entry:
     by_set: dict[str, Pair | None]
     details: list[tuple[str, str]]
     models: tuple[str, ...] = ()
+    ranked: bool = True
 
 
 @dataclass(frozen=True)
@@ -98,10 +100,11 @@ class Board:
         by_set = zip(self.sets, *cells, strict=True)
         return TextTable(["data set", *names], [[list(row) for row in by_set]])
 
-    def rank(self, entry: Entry) -> int:
-        """1 for the most robust; equals share a rank."""
+    def rank(self, entry: Entry) -> int | None:
+        """1 for the most robust; equals share a rank; None without one."""
         ours = entry.robust[self.averages[0]].accuracy
-        return 1 + sum(one.robust[self.averages[0]].accuracy > ours for one in self.entries)
+        above = (one.robust[self.averages[0]].accuracy > ours for one in self.entries if one.ranked)
+        return 1 + sum(above) if entry.ranked else None
 
 
 def our_boards(runs: Sequence[EvaluationRun]) -> list[Board]:
@@ -122,12 +125,10 @@ def our_boards(runs: Sequence[EvaluationRun]) -> list[Board]:
     for parts in sorted(by_attack.values(), key=_mean_robust):
         groups: list[list[ModelResults]] = []
         for part in sorted(parts, key=lambda part: -len(part.rows)):
-            fitting = (group for group in groups if _fits(part, group))
-            group = next(fitting, None)
+            group = next((one for one in groups if _fits(part, one)), None)
             if group is None:
-                groups.append([part])
-            else:
-                group.append(part)
+                groups.append(group := [])
+            group.append(part)
         boards += [_board(group, requests) for group in groups]
     return boards
 
@@ -151,15 +152,14 @@ def _common(group: Sequence[ModelResults]) -> set[tuple[str, str, str]]:
 def _board(group: Sequence[ModelResults], runs: dict[str, EvaluationRun]) -> Board:
     results, parts = merge_results(group)
     condition = results.rows[0].condition
-    of_model = {
-        model: {row.dataset for row in results.rows if row.model == model} for model in parts
-    }
-    in_common = set.intersection(*of_model.values())
+    of_models = [{row.dataset for row in results.rows if row.model == model} for model in parts]
+    in_common = set.intersection(*of_models)
     rows = [row for row in results.rows if row.dataset in in_common]
     compared = replace(results, rows=rows)
     places, series = accuracy_series(compared, condition)
     sets = list(dict.fromkeys(row.dataset for row in results.rows))
     averages = _averages(places)
+    collapsed = collapsed_models(compared)
     entries = [
         Entry(
             name=one.legend if all(r.adaptive for r in _of(results, one)) else f"{one.legend} †",
@@ -169,10 +169,11 @@ def _board(group: Sequence[ModelResults], runs: dict[str, EvaluationRun]) -> Boa
             by_set={dataset: _on(results, one, dataset) for dataset in sets},
             details=list(_details([part for model in one.models for part in parts[model]], runs)),
             models=tuple(model for model in one.models if model != one.legend),
+            ranked=collapsed.isdisjoint(one.models),
         )
         for one in series
     ]
-    entries.sort(key=lambda entry: -entry.robust[averages[0]].accuracy)
+    entries.sort(key=lambda entry: (not entry.ranked, -entry.robust[averages[0]].accuracy))
     first = group[0]
     attack = attack_of(first.results, first.rows[0])
     sampled = any(row.sampling for row in results.rows)
@@ -233,10 +234,8 @@ def _details(
         if not all(row.adaptive for row in part.rows):
             yield "† not adaptive", "the attacked images were made without that defence"
         yield "preprocessing", describe_preprocessing(about["preprocessing"])
-        yield (
-            "loader's resize",
-            " / ".join(dict.fromkeys(str(one["loader_resize"]) for one in settings)),
-        )
+        resizes = dict.fromkeys(str(one["loader_resize"]) for one in settings)
+        yield "loader's resize", " / ".join(resizes)
         prompts = dict.fromkeys(templates_title(one["templates"]) for one in settings)
         yield "prompts", " / ".join(prompts)
         sets = (f"{row.dataset} {row.split} n {row.n} at {row.resolution} px" for row in part.rows)
@@ -373,7 +372,8 @@ def write_leaderboard(folders: Sequence[Path], out: Path) -> Ranked:
             "Accuracy in per cent, from results files alone. Only rows that were measured the same "
             "way are in one table, and ranks hold within a table alone. Rows are ranked by their "
             "average robust accuracy over the sets that all rows of the table have in common. A "
-            "rank by itself is no proof: zsrobust compare tests two models on the same samples."
+            "rank by itself is no proof: zsrobust compare tests two models on the same samples. A "
+            "model that has collapsed on most of the sets has no rank."
         ],
         ours=ranked.ours,
         published=ranked.published,

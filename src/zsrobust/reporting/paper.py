@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from zsrobust.data.published.sets import published_sets
+from zsrobust.evaluation.checks.collapse import collapsed_models
 from zsrobust.evaluation.checks.diagnostics import synthetic_sets
 from zsrobust.evaluation.results import Results
 from zsrobust.reporting.figures.series import Place, Point, Series, accuracy_series
@@ -17,6 +18,7 @@ MOST = 12
 """Columns of figures; a table of more is over averages alone."""
 WIDE = 6
 """Columns of figures from which on the table spans both columns of a page."""
+COLLAPSED = "$^*$"
 _WRITTEN = {"autoattack": "AutoAttack", "square": "Square", "noise": "Noise"}
 
 
@@ -26,7 +28,8 @@ def paper_table(results: Results, label: str = "tab:zsrobust") -> str:
     Methods are rows, originals first, several seeds their mean. For every set and average there are
     clean accuracy and accuracy under each attack, in per cent; where that makes more than ``MOST``
     columns, for averages alone. The best fine-tuned method of each column is bold, or the best of
-    all where one was fine-tuned or none.
+    all where one was fine-tuned or none. Methods that have collapsed, or whose test-time defence
+    was not attacked, are never the best.
 
     Args:
         results: of models that were measured the same way.
@@ -51,11 +54,19 @@ def paper_table(results: Results, label: str = "tab:zsrobust") -> str:
         }
         columns += [[of.get(method.models) for method in methods] for of in (clean, *under)]
     tuned = [method.method != "original" for method in methods]
-    candidates = tuned if sum(tuned) > 1 else [True] * len(methods)
+    collapsed = [not collapsed_models(results).isdisjoint(method.models) for method in methods]
+    unattacked = {row.model for row in results.rows if not row.adaptive}
+    standing = [
+        unattacked.isdisjoint(method.models) and not fallen
+        for method, fallen in zip(methods, collapsed, strict=True)
+    ]
+    among_tuned = [a and b for a, b in zip(tuned, standing, strict=True)]
+    several = sum(among_tuned) > 1
+    candidates = among_tuned if several else standing
     cells = [_column(column, candidates) for column in columns]
     rows = [
-        f"{latex(_method(method))} & {' & '.join(row)} \\\\"
-        for method, *row in zip(methods, *cells, strict=True)
+        f"{latex(_method(method))}{COLLAPSED if fallen else ''} & {' & '.join(row)} \\\\"
+        for method, fallen, *row in zip(methods, collapsed, *cells, strict=True)
     ]
     if 0 < sum(tuned) < len(rows):
         rows.insert(len(rows) - sum(tuned), r"\midrule")
@@ -65,7 +76,7 @@ def paper_table(results: Results, label: str = "tab:zsrobust") -> str:
         r"% \usepackage{booktabs}",
         rf"\begin{{{environment}}}[t]",
         r"\centering",
-        rf"\caption{{{latex(_caption(results, attacks, methods, sum(tuned) > 1))}}}",
+        rf"\caption{{{latex(_caption(results, attacks, methods, several, any(collapsed)))}}}",
         rf"\label{{{label}}}",
         rf"\begin{{tabular}}{{l{len(places) * f' {each}'}}}",
         r"\toprule",
@@ -158,7 +169,11 @@ def _attack(condition: str) -> str:
 
 
 def _caption(
-    results: Results, attacks: Sequence[str], methods: Sequence[Series], several: bool
+    results: Results,
+    attacks: Sequence[str],
+    methods: Sequence[Series],
+    several: bool,
+    collapsed: bool,
 ) -> str:
     norms = {row.norm for row in results.rows}
     under = ", ".join(map(_attack, attacks))
@@ -183,6 +198,8 @@ def _caption(
     elif seeds:
         lines.append(f"Means over {'/'.join(map(str, sorted(seeds)))} seeds.")
     lines.append("Best fine-tuned method in bold." if several else "Best in bold.")
+    if collapsed:
+        lines.append("*: has collapsed, and is not compared.")
     if any(row.sampling for row in results.rows):
         lines.append("‡: estimated from a part of the samples.")
     if synthetic_sets(results):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from zsrobust.evaluation.checks.collapse import collapsed_on
+from zsrobust.evaluation.checks.collapse import collapsed_models
 from zsrobust.evaluation.comparison.differences import SamplesOfTwo, difference_of, samples_of_two
 from zsrobust.evaluation.comparison.merge import ModelResults
 from zsrobust.evaluation.comparison.paired import LEVEL
@@ -66,7 +66,7 @@ def verdict(results: Results, parts: Mapping[str, Sequence[ModelResults]], condi
     )
     if not ranked:
         return f"No model was attacked by {condition} through its defence."
-    collapsed = _collapsed(results, rows)
+    collapsed = collapsed_models(replace(results, rows=rows))
     fallen = [one for one in ranked if not collapsed.isdisjoint(one.models)]
     ranked = [one for one in ranked if one not in fallen]
     if not ranked:
@@ -81,12 +81,6 @@ def verdict(results: Results, parts: Mapping[str, Sequence[ModelResults]], condi
         )
     lead = _lead(best, ranked[1], place, rows, parts)
     return f"{_sentence(ranked, place, where, lead)}{_limits(ranked[:2], rows)}.{also}"
-
-
-def _collapsed(results: Results, rows: Sequence[Row]) -> set[str]:
-    """The models that have collapsed on more than half of the data sets of ``rows``."""
-    sets = {row.dataset for row in rows}
-    return {model for model, on in collapsed_on(results).items() if 2 * len(on & sets) > len(sets)}
 
 
 def _sentence(ranked: Sequence[Series], place: Place, where: str, lead: Lead | None) -> str:

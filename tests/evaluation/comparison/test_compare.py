@@ -1,5 +1,6 @@
 import json
 from copy import deepcopy
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -162,6 +163,29 @@ def test_the_same_name_in_two_runs_is_made_unique(write_run):
     two = write_run("two", {"m": ("tecoa", draw(0.5, 0.2, 2))})
     (pair,) = compare(one, two).pairs
     assert (pair.first, pair.second) == (f"m ({one})", f"m ({two})")
+
+
+def test_a_model_that_has_collapsed_wins_nothing_under_attack(write_run):
+    """On a set where it answers one class, and on an average over mostly such sets."""
+    models = {"fare": ("fare", draw(0.5, 0.1, 1)), "tecoa": ("tecoa", draw(0.7, 0.4, 2))}
+    folder = write_run("run", models)
+    for on, average in ((("birds",), "real"), (("birds", "cats"), "collapsed")):
+        results = Results.read(folder / "results.json")
+        rows = [
+            replace(row, chance_acc=0.5, top_class="a", top_predicted=1.0, top_labelled=0.5)
+            if row.model == "tecoa" and row.dataset in on
+            else row
+            for row in results.rows
+        ]
+        replace(results, rows=rows).write(folder / "results.json")
+        (pair,) = compare(folder).pairs
+        attacked = {
+            line.dataset: line.verdict for line in pair.lines if line.condition == "pgd-10 1/255"
+        }
+        expected = {name: "collapsed" if name in on else "real" for name in SIZES}
+        assert attacked == {**expected, "average of 3 unseen": average}
+        assert {line.verdict for line in pair.lines if line.condition == "clean"} == {"real"}
+        assert any("tecoa predicts 'a' for 100.0%" in remark for remark in pair.remarks)
 
 
 def test_a_model_does_not_differ_from_itself(write_run):

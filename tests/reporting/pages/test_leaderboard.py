@@ -1,10 +1,12 @@
 import csv
 import json
+from dataclasses import replace
 from importlib import resources
 from statistics import fmean
 
 import pytest
 
+from zsrobust.evaluation.results import Results
 from zsrobust.reporting.inputs import read_inputs
 from zsrobust.reporting.leaderboard import our_boards, published_boards, write_leaderboard
 from zsrobust.utils.errors import RequestError
@@ -37,6 +39,27 @@ def test_models_are_ranked_by_what_they_keep_on_unseen_sets(evaluation, tmp_path
     }
     assert pmg.robust["average of 2 all"].accuracy == pytest.approx(0.3)
     assert pmg.clean["average of 2 all"].accuracy == pytest.approx(0.525)
+
+
+def test_a_model_that_has_collapsed_is_last_and_has_no_rank(evaluation, tmp_path):
+    run = evaluation(tmp_path / "run")
+    results = Results.read(run / "results.json")
+    leader = our_boards(read_inputs([run]).evaluations)[0].entries[0]
+    rows = [
+        replace(row, chance_acc=0.2, top_class="x", top_predicted=1.0, top_labelled=0.2)
+        if row.method.startswith("pmg_aft")
+        else row
+        for row in results.rows
+    ]
+    replace(results, rows=rows).write(run / "results.json")
+    (board,) = boards(run)
+    assert leader.name == "PMG-AFT"
+    assert [(rank, name) for rank, name, _ in ranks(board)] == [
+        (1, "TeCoA"),
+        (2, "original"),
+        (None, "PMG-AFT"),
+    ]
+    assert "PMG-AFT has collapsed and is left out." in board.verdict
 
 
 def test_models_of_several_runs_are_ranked_together_over_the_sets_in_common(evaluation, tmp_path):

@@ -210,6 +210,15 @@ def collapsed_on(results: Results) -> dict[str, set[str]]:
     return found
 
 
+def collapsed_models(results: Results) -> set[str]:
+    """The models that have collapsed on more than half of their data sets: none is the best."""
+    return {
+        model
+        for model, on in collapsed_on(results).items()
+        if 2 * len(on) > len({row.dataset for row in results.rows if row.model == model})
+    }
+
+
 def chance_notes(results: Results, models: Collection[str]) -> list[str]:
     """A sentence for each of ``models`` that is near chance on some sets, but has not collapsed."""
     places: dict[str, list[str]] = {}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
-from zsrobust.evaluation.checks.collapse import collapse_warnings
+from zsrobust.evaluation.checks.collapse import collapse_warnings, collapsed_on
 from zsrobust.evaluation.comparison.differences import (
     Difference,
     SamplesOfTwo,
@@ -36,6 +36,8 @@ class Line:
         n: samples; of an average, those of its sets together.
         difference: accuracies, interval and p of this line alone.
         p: Holm's over the sets of one ``condition``; of an average, which is one test, as it is.
+        collapsed: whether a model has, on that set, or on most of an average's, so that its robust
+            accuracy says nothing.
     """
 
     dataset: str
@@ -44,10 +46,16 @@ class Line:
     n: int
     difference: Difference
     p: float
+    collapsed: bool = False
 
     @property
     def verdict(self) -> str:
-        """``real`` where p is below 0.05, else ``not distinguishable``."""
+        """``real`` where p is below 0.05, else ``not distinguishable``; ``collapsed`` under attack.
+
+        That of clean accuracies is real where a model has collapsed.
+        """
+        if self.collapsed and self.condition != "clean":
+            return "collapsed"
         return "real" if self.p < LEVEL else "not distinguishable"
 
 
@@ -155,8 +163,13 @@ def _pair(a: EvaluatedRun, model_a: str, b: EvaluatedRun, model_b: str) -> Pair:
         outcomes.setdefault(row.condition, {})[row.dataset] = robust
         if not isinstance(robust, tuple):
             remarks += [line for line in [robust.remark(row)] if line not in remarks]
+    fallen = [
+        collapsed_on(run.results).get(model, set()) for run, model in ((a, model_a), (b, model_b))
+    ]
     lines = [
-        line for condition, by_set in outcomes.items() for line in _lines(condition, by_set, seen)
+        line
+        for condition, by_set in outcomes.items()
+        for line in _lines(condition, by_set, seen, fallen)
     ]
     sets = dict.fromkeys(row.dataset for row in rows_a.values())
     averages = dict.fromkeys(line.dataset for line in lines if line.dataset not in sets)
@@ -176,8 +189,20 @@ def _rows(run: EvaluatedRun, model: str) -> dict[tuple[str, ...], Row]:
     }
 
 
-def _lines(condition: str, by_set: dict[str, SamplesOfTwo], seen: set[str]) -> list[Line]:
-    """The sets under one attack, Holm's correction over them, and averages that differ."""
+def _lines(
+    condition: str,
+    by_set: dict[str, SamplesOfTwo],
+    seen: set[str],
+    collapsed: Sequence[Collection[str]],
+) -> list[Line]:
+    """The sets under one attack, Holm's correction over them, and averages that differ.
+
+    ``collapsed`` are the sets on which either model has.
+    """
+
+    def fallen(names: Sequence[str]) -> bool:
+        return any(2 * len([name for name in names if name in on]) > len(names) for on in collapsed)
+
     alone = {name: difference_of([samples]) for name, samples in by_set.items()}
     sizes = {
         name: len(samples[0]) if isinstance(samples, tuple) else samples.n
@@ -185,7 +210,7 @@ def _lines(condition: str, by_set: dict[str, SamplesOfTwo], seen: set[str]) -> l
     }
     adjusted = holm([difference.p for difference in alone.values()])
     lines = [
-        Line(name, condition, name in seen, sizes[name], difference, p)
+        Line(name, condition, name in seen, sizes[name], difference, p, fallen([name]))
         for (name, difference), p in zip(alone.items(), adjusted, strict=True)
     ]
     unseen = [name for name in by_set if name not in seen]
@@ -194,7 +219,8 @@ def _lines(condition: str, by_set: dict[str, SamplesOfTwo], seen: set[str]) -> l
             average = difference_of([by_set[name] for name in names])
             n = sum(sizes[name] for name in names)
             name = f"average of {len(names)} {over}"
-            lines.append(Line(name, condition, not seen.isdisjoint(names), n, average, average.p))
+            known = not seen.isdisjoint(names)
+            lines.append(Line(name, condition, known, n, average, average.p, fallen(names)))
     return lines
 
 

@@ -9,6 +9,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from zsrobust.evaluation.adversarial import FOLDER, SAMPLES
+from zsrobust.evaluation.checks.collapse import collapsed_models
 from zsrobust.evaluation.evaluated_run import EvaluatedRun
 from zsrobust.evaluation.failures import class_accuracies, confusions
 from zsrobust.evaluation.gallery import Gallery
@@ -47,7 +48,9 @@ def failures_section(group: Group) -> Section | None:
         caption = f"Most frequent confusions under {condition}, of samples that were right before"
         blocks.append(Grid(f"{group.prefix}confused", caption, confused))
     if series:
-        best = max(series, key=lambda one: one.robust[place].accuracy)
+        collapsed = collapsed_models(group.results)
+        standing = [one for one in series if collapsed.isdisjoint(one.models)]
+        best = max(standing or series, key=lambda one: one.robust[place].accuracy)
         classes = _classes(found[best.models])
         if len(classes) > 1:
             caption = f"Classes of {best.legend} by accuracy under {condition}, in per cent"
