@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from zsrobust.config.schema import Optimizer, TrainingAttack, to_plain
 from zsrobust.models.loading import load
-from zsrobust.objectives import LORE, OBJECTIVES, SAFT, FTAdv, SumOfTerms, Term
+from zsrobust.objectives import LORE, OBJECTIVES, SAFT, FTAdv, MMCoA, SumOfTerms, Term
 from zsrobust.training import trainer
 from zsrobust.training.finetune import finetune
 from zsrobust.training.metrics import read_metrics
@@ -36,7 +36,7 @@ def test_a_short_fine_tuning(config, method):
     assert ("adversarial_acc" in row) == attacked
 
 
-@pytest.mark.parametrize("objective", [FTAdv(), LORE(primal_steps=2)])
+@pytest.mark.parametrize("objective", [FTAdv(), LORE(primal_steps=2), MMCoA()])
 def test_a_head_is_resumed_with_the_encoder(config, weights, monkeypatch, objective):
     adamw = Optimizer(name="adamw", lr=0.001, warmup_steps=2)
     options = {"method": objective.name, "objective": objective, "optimizer": adamw}
@@ -55,7 +55,7 @@ def test_a_head_is_resumed_with_the_encoder(config, weights, monkeypatch, object
             finetune(config("cut", **options))
     cut = finetune(config("cut", **options))
     one, other = weights(whole.folder), weights(cut.folder)
-    assert {f"1.{name}" for name in objective.head(1, 1, 0).state_dict()} < one.keys()
+    assert {name.split(".")[0] for name in one} == {"0", "1"}
     for name, value in one.items():
         assert torch.equal(value, other[name]), name
     moments = [

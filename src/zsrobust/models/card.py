@@ -10,6 +10,8 @@ from zsrobust.utils.errors import RequestError
 
 CARD = "model.json"
 TENSORS = "model.safetensors"
+TEXT = "text.safetensors"
+"""Only there where the text tower was fine-tuned, too."""
 SCHEMA = 1
 # What a run adds of itself, none of it needed to load the model; and of what type it is.
 RECORD: dict[str, type] = {

@@ -26,6 +26,7 @@ class OpenCLIPText:
         tokenize: prompts to token ids (N, context length), or of another ``context_length``.
         architecture: what decides the tower's output besides weights and tokenizer.
         batch_size: prompts a forward.
+        tuned: its weights are not those of the model that it comes from.
     """
 
     def __init__(
@@ -34,19 +35,21 @@ class OpenCLIPText:
         tokenize: Callable[..., Tensor],
         architecture: str,
         batch_size: int = 256,
+        tuned: bool = False,
     ) -> None:
         self.model = model
         self.tokenize = tokenize
         self.architecture = architecture
         self.batch_size = batch_size
+        self.tuned = tuned
         identity = [fingerprint(model), architecture, str(tokenize([PROBE]).tolist())]
         self.fingerprint = hashlib.sha256("\n".join(identity).encode()).hexdigest()[:16]
 
-    def with_weights(self, tensors: Mapping[str, Tensor]) -> OpenCLIPText:
+    def with_weights(self, tensors: Mapping[str, Tensor], tuned: bool = False) -> OpenCLIPText:
         """The same text side with other weights, one for each tensor it has."""
         model = deepcopy(self.model)
         model.load_state_dict(tensors)
-        return OpenCLIPText(model, self.tokenize, self.architecture, self.batch_size)
+        return OpenCLIPText(model, self.tokenize, self.architecture, self.batch_size, tuned)
 
     @torch.no_grad()
     def encode(self, class_names: Sequence[str], templates: Sequence[str]) -> Tensor:

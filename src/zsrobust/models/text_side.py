@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -59,6 +59,19 @@ class TunableText(TextSide, Protocol):
 
     def encode_vectors(self, tokens: Tensor, vectors: Tensor) -> Tensor:
         """Unit vectors (P, dim) of prompts with these token ids and vectors; differentiable."""
+        ...
+
+
+@runtime_checkable
+class TowerText(TextSide, Protocol):
+    """A text side with a tower, whose weights can be others."""
+
+    model: nn.Module
+    tuned: bool
+    """Whether the weights are not those of the model that it comes from."""
+
+    def with_weights(self, tensors: Mapping[str, Tensor], tuned: bool = False) -> TowerText:
+        """The same text side with other weights, one for each tensor it has."""
         ...
 
 

@@ -17,9 +17,10 @@ from torch import nn
 
 from zsrobust._version import __version__
 from zsrobust.models.adapters.options import Adapter
-from zsrobust.models.card import CARD, RECORD, SCHEMA, TENSORS, read_card
+from zsrobust.models.card import CARD, RECORD, SCHEMA, TENSORS, TEXT, read_card
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.low_rank import merged
+from zsrobust.models.text_side import TowerText
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.files import atomic_folder, sha256_of, write_text
 
@@ -32,7 +33,7 @@ def save_model(folder: Path, model: CLIPModel, method: str, **extra: object) -> 
     pre-trained model, which gives text side and architecture), ``adapter`` (kind and options),
     ``preprocessing``, ``recipe``, ``loader_resize``, ``templates``, ``logit_scale``, ``text``
     (fingerprint of the text side), ``seen``, ``method``, ``sha256`` of the tensors' file,
-    ``package`` and ``extra``.
+    ``package`` and ``extra``. ``text.safetensors`` holds the text tower where it was fine-tuned.
 
     Args:
         folder: where to; its parents are made.
@@ -47,6 +48,9 @@ def save_model(folder: Path, model: CLIPModel, method: str, **extra: object) -> 
     }
     with atomic_folder(folder) as unfinished:
         save_file(tensors, unfinished / TENSORS)
+        if isinstance(model.text, TowerText) and model.text.tuned:
+            text = {name: value.clone() for name, value in model.text.model.state_dict().items()}
+            save_file(text, unfinished / TEXT)
         card = {
             **extra,
             "schema": SCHEMA,
@@ -100,6 +104,8 @@ def load_model_folder(
     except (OSError, SafetensorError) as reason:
         raise RequestError(f"{path} cannot be read: {reason}") from reason
     model = load(card["source"])
+    if (folder / TEXT).is_file():
+        model = replace(model, text=_tuned_text(folder / TEXT, model))
     if model.text.fingerprint != card["text"]:
         raise RequestError(
             f"{folder} was fine-tuned with another text side than {card['source']} has here: "
@@ -126,6 +132,17 @@ def load_model_folder(
         record={key: card[key] for key in RECORD if key in card},
         preprocessing=model.preprocessing.with_protocol(preprocessing or card["preprocessing"]),
     )
+
+
+def _tuned_text(path: Path, model: CLIPModel) -> TowerText:
+    """The text side of ``model`` with the weights in ``path``."""
+    if not isinstance(model.text, TowerText):
+        raise RequestError(f"{path} does not fit {model.name}, whose text side has no weights")
+    try:
+        return model.text.with_weights(load_file(path), tuned=True)
+    except (OSError, SafetensorError, RuntimeError) as reason:
+        details = textwrap.shorten(str(reason), 300)
+        raise RequestError(f"{path} is damaged or does not fit {model.name}: {details}") from reason
 
 
 def _adapter(folder: Path, card: dict[str, Any]) -> Adapter:

@@ -19,6 +19,7 @@ from zsrobust.objectives.fare import FARE
 from zsrobust.objectives.ft_adv import FTAdv
 from zsrobust.objectives.ft_clean import FTClean
 from zsrobust.objectives.lore import LORE
+from zsrobust.objectives.mmcoa import MMCoA
 from zsrobust.objectives.pmg_aft import PMGAFT
 from zsrobust.objectives.saft import SAFT
 from zsrobust.objectives.sim_clip import SimCLIP
@@ -41,6 +42,7 @@ __all__ = [
     "FTAdv",
     "FTClean",
     "HeadUpdates",
+    "MMCoA",
     "Needs",
     "Objective",
     "SimCLIP",

@@ -40,6 +40,8 @@ class Needs:
         apart: the student sees each view in a batch of its own, so that equal encoders give equal
             embeddings bit for bit: a Euclidean distance has a gradient of full length even where
             all of it is rounding. Always so with ``tokens``.
+        text: the text tower is trained too, and is the step's ``head``, a
+            :class:`~zsrobust.models.trained_text.TrainedText`.
         attack: what adversarial images move away from: ``labels``, true or soft; or what the
             ``student`` or the ``teacher`` makes of the clean image. None trains on clean images.
     """
@@ -48,6 +50,7 @@ class Needs:
     teacher: frozenset[View] = frozenset()
     tokens: bool = False
     apart: bool = False
+    text: bool = False
     attack: Literal["labels", "student", "teacher"] | None = "labels"
 
     @property

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from zsrobust.config.parsing import parse_evaluate, parse_finetune
 from zsrobust.config.run_folder import CONFIG
 from zsrobust.config.schema import Config, FinetuneConfig
-from zsrobust.models.card import CARD, TENSORS, read_card
+from zsrobust.models.card import CARD, TENSORS, TEXT, read_card
 from zsrobust.models.names import resuming_command
 from zsrobust.training.metrics import read_metrics
 from zsrobust.utils.environment import recorded
@@ -192,8 +192,10 @@ def _training(run: Path) -> RecordedRun:
     from zsrobust.training.checkpoint import checkpoints
 
     columns = {
-        f"model/{TENSORS} {name}": _numbers(tensor)
-        for name, tensor in load_file(run / "model" / TENSORS).items()
+        f"model/{file} {name}": _numbers(tensor)
+        for file in (TENSORS, TEXT)
+        if (run / "model" / file).is_file()
+        for name, tensor in load_file(run / "model" / file).items()
     }
     gathered: dict[str, list[Any]] = {}
     for row in read_metrics(run / "metrics.jsonl"):

@@ -25,6 +25,7 @@ from zsrobust.data.verify import readable, with_content_stamp
 from zsrobust.models import text_side
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.loading import load
+from zsrobust.models.trained_text import TrainedText, text_tower_of
 from zsrobust.models.visual_prompts import VisualPrompt, check_has_tokens
 from zsrobust.models.zero_shot import ZeroShotClassifier
 from zsrobust.training.checkpoint import bytes_to_write
@@ -153,7 +154,7 @@ def trainer_of(
         drop_last=config.drop_last,
     )
     _check_last_batch(feed)
-    dim = _classifier(model, data, config, accelerator).class_embeddings.shape[1]
+    classifier = _classifier(model, data, config, accelerator)
     encoder = TrainedEncoder(
         model.encoder,
         model.preprocessing,
@@ -161,7 +162,7 @@ def trainer_of(
         train_batch_norm=config.batch_norm == "train",
         tokens=objective.needs.tokens,
         apart=objective.needs.apart,
-        head=objective.head(dim, len(data.class_names), config.seed),
+        head=_head(model, classifier, config),
         ema=config.ema,
         shard=config.shard and accelerator.num_processes > 1,
     )
@@ -231,6 +232,17 @@ def _training_data(
             f"prompts of {config.method}, which are longer than its context, as of {cut[0]!r}"
         )
     return readable(data, config.on_unreadable)
+
+
+def _head(
+    model: CLIPModel, classifier: ZeroShotClassifier, config: FinetuneConfig
+) -> nn.Module | None:
+    """What is trained beside the encoder: what the objective makes, or the text tower."""
+    assert config.objective is not None
+    if config.objective.needs.text:
+        return TrainedText(model, classifier.class_names, classifier.templates)
+    classes, dim = classifier.class_embeddings.shape
+    return config.objective.head(dim, classes, config.seed)
 
 
 def _tuned(model: CLIPModel, data: ImageSet, config: FinetuneConfig) -> CLIPModel:
@@ -319,6 +331,14 @@ def _check_objective(model: CLIPModel, config: FinetuneConfig) -> None:
             f"fine-tuned further: start from {model.source} or from a run without a prompt"
         )
     needs = config.objective.needs
+    if needs.text:
+        text_tower_of(model)
+        for key, value in (("shard", config.shard), ("ema", config.ema)):
+            if value:
+                raise RequestError(
+                    f"{key} is {value}: it holds the image encoder alone, and {config.method} "
+                    "trains the text tower too"
+                )
     if needs.tokens:
         if config.shard:
             raise RequestError(

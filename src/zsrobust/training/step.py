@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from zsrobust.attacks import PGD
 from zsrobust.attacks.losses import cross_entropy
 from zsrobust.data.batch import Batch
+from zsrobust.models.trained_text import TrainedText
 from zsrobust.models.visual_prompts import embed_with_tokens, without_attention_fast_path
 from zsrobust.models.zero_shot import ZeroShotClassifier
 from zsrobust.objectives import Objective, StepContext
@@ -72,6 +73,8 @@ class TrainingStep:
         """
         student = self.encoder.student
         student.train()
+        if isinstance(self.encoder.head, TrainedText):
+            self.classifier.class_embeddings = self.encoder.head.class_vectors()
         before = [buffer.clone() for buffer in student.buffers()]
         self.optimizer.zero_grad(set_to_none=True)
         sums: dict[str, Tensor] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from zsrobust.attacks import PGD
 from zsrobust.config.schema import FinetuneConfig
 from zsrobust.data.batch import Batch
 from zsrobust.models.clip import CLIPModel
+from zsrobust.models.trained_text import TrainedText
 from zsrobust.models.visual_prompts import VisualPrompt
 from zsrobust.models.weights import mark_finished, save_model
 from zsrobust.models.zero_shot import ZeroShotClassifier
@@ -212,6 +213,7 @@ class Trainer:
         bar.say(f"warning: step {step} was skipped: {error}; {record}")
 
     def _evaluate(self, bar: Steps) -> HeldOut:
+        self._take_text()
         if not len(self.feed.held_out):
             self.held_out_now = HeldOut()
             return self.held_out_now
@@ -253,6 +255,13 @@ class Trainer:
         if found.warning:
             bar.say(f"warning: {found.warning}; if it stays so, use a lower optimizer.lr")
         return found
+
+    def _take_text(self) -> None:
+        """Evaluate and save with the text tower as it is now, where that is trained."""
+        text = self.encoder.head
+        if isinstance(text, TrainedText):
+            self.classifier.class_embeddings = text.class_vectors()
+            self.model = replace(self.model, text=text.as_side())
 
     def _seconds_of_evaluations(self, bar: Steps) -> float:
         """What those take that are still to come after this step."""
