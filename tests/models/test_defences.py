@@ -19,6 +19,7 @@ from zsrobust.models.defences.dbd import Dbd
 from zsrobust.models.defences.jpeg import Jpeg
 from zsrobust.models.defences.noise_averaging import NoiseAveraging
 from zsrobust.models.defences.rtpt import Rtpt
+from zsrobust.models.defences.scc import Scc
 from zsrobust.models.defences.ttc import Counterattack
 from zsrobust.models.loading import load
 from zsrobust.models.names import DEFENCES, check_name
@@ -87,6 +88,7 @@ ALL = [
     Jpeg(),
     NoiseAveraging(),
     Rtpt(crops=15, neighbours=5, steps=2),
+    Scc(tau=9.0),
 ]
 RANDOMISED = [defence for defence in ALL if defence.randomised]
 
@@ -362,6 +364,9 @@ def test_a_name_is_loaded_and_defended_once(word, small_clip):
         ("rtpt({}, crops=9)", "rtpt neighbours is 20: must be from 1 to crops, 9"),
         ("rtpt({}, kept=0)", "rtpt kept is 0.0: must be above 0, up to 1"),
         ("rtpt({}, rate=0)", "rtpt rate is 0.0: must be above 0 and finite"),
+        ("scc({}, temperature=2)", "scc temperature is 2.0: must be above 0, up to 1"),
+        ("scc({}, eps=1)", "scc eps is 1: must be below 1"),
+        ("scc({}, augmented=0)", "scc augmented is 0: must be 1 or more"),
         ("jpg({})", "jpeg"),
     ],
 )
