@@ -14,6 +14,7 @@ from zsrobust.attacks import PGD, ThreatModel
 from zsrobust.evaluation import cell as cell_module
 from zsrobust.evaluation.checks import sanity as sanity_module
 from zsrobust.evaluation.evaluator import evaluate
+from zsrobust.evaluation.measurement import Measurement
 from zsrobust.evaluation.results import Finding, Results
 from zsrobust.models.loading import load
 from zsrobust.models.weights import save_model
@@ -115,7 +116,7 @@ def test_both_averages_are_over_the_same_sets_for_every_model(config, tuned):
 def test_it_resumes_from_the_last_finished_chunk(config, monkeypatch):
     whole = evaluate(config(out=str(Path(config().out).with_name("whole"))))
     monkeypatch.setattr(cell_module, "CHUNK", 4)
-    attacked, calls = cell_module.Measurement.attacked, []
+    attacked, calls = Measurement.attacked, []
 
     def failing(self, *given):
         calls.append(given)
@@ -124,12 +125,12 @@ def test_it_resumes_from_the_last_finished_chunk(config, monkeypatch):
         return attacked(self, *given)
 
     with monkeypatch.context() as patch:
-        patch.setattr(cell_module.Measurement, "attacked", failing)
+        patch.setattr(Measurement, "attacked", failing)
         with pytest.raises(KeyboardInterrupt):
             evaluate(config())
     calls.clear()
     monkeypatch.setattr(
-        cell_module.Measurement,
+        Measurement,
         "attacked",
         lambda *a: calls.append(1) or attacked(*a),
     )
@@ -154,7 +155,7 @@ def test_what_is_evaluated_is_not_evaluated_again_on_another_processor(
 ):
     before = evaluate(small())
     another_processor()
-    monkeypatch.setattr(cell_module.Measurement, "attacked", lambda *_: pytest.fail("attacked"))
+    monkeypatch.setattr(Measurement, "attacked", lambda *_: pytest.fail("attacked"))
     assert [row.key for row in evaluate(small()).rows] == [row.key for row in before.rows]
 
 

@@ -76,6 +76,16 @@ class Attack(ABC):
         return False
 
     @property
+    def needs_gradient(self) -> bool:
+        """Whether it takes the gradient that the model under attack gives."""
+        return not self.black_box
+
+    def left_out_of(self, classifier: ZeroShotClassifier) -> str:
+        """Why it says nothing new of ``classifier``, as "draws no random numbers"; or nothing."""
+        del classifier
+        return ""
+
+    @property
     @abstractmethod
     def passes(self) -> int:
         """Passes through the classifier of a sample that stands to the end.

@@ -9,11 +9,13 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
 
+from zsrobust.attacks.adaptive import BPDA, EOT
 from zsrobust.attacks.base import OWN, REGISTERED, Attack, Registered
 from zsrobust.attacks.ensemble import Ensemble
 from zsrobust.attacks.library import LibraryAttack
 from zsrobust.attacks.threat_model import ThreatModel
 from zsrobust.attacks.transfer import read_transfer
+from zsrobust.models.name_forms import split_arguments
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.own_code import load_own, no_such_name, split_own
 from zsrobust.utils.validation import nearest
@@ -28,11 +30,14 @@ OPTIONS = frozenset().union(*(found.attack.options for found in REGISTERED))
 ENSEMBLES = {
     "autoattack": "apgd-ce+apgd-t+fab-t+square",
     "autoattack-early": "apgd-ce-early+apgd-t-early+fab-t+square",
+    "autoattack-rand": "eot-20(apgd-ce)+eot-20(apgd-dlr)",
 }
-"""AutoAttack's standard version, and the same with APGD that stops at the first success.
-
-Its ``rand`` version, for randomised models, is not offered.
+"""AutoAttack's standard version, the same with APGD that stops at the first success, and the one
+for models that draw random numbers.
 """
+
+ADAPTIVE = re.compile(r"(eot-(?P<draws>\d+)|bpda)\((?P<inside>.*)\)")
+"""Names of attacks on a stand-in of the classifier, see :mod:`zsrobust.attacks.adaptive`."""
 
 SHORTER, QUERIES = re.compile(r"autoattack-(?P<steps>[1-9]\d{0,3})"), 50
 """AutoAttack with so many iterations a start, and ``QUERIES`` times as many queries of Square.
@@ -48,6 +53,8 @@ EXAMPLES = (
     *ENSEMBLES,
     "autoattack-2",
     "apgd-ce+apgd-dlr",
+    "eot-20(pgd-10)",
+    "bpda(pgd-10)",
 )
 
 
@@ -71,13 +78,16 @@ def make_attack(name: str, threat: ThreatModel, **options: object) -> Attack:
         full = make_attack("autoattack", threat, **options)
         assert isinstance(full, Ensemble)
         return Ensemble(name, tuple(_shorter(p, int(shorter["steps"])) for p in full.parts))
-    combined = ENSEMBLES.get(name, name)
-    if "+" in combined:
-        made = [make_attack(part, threat, **options) for part in combined.split("+")]
+    parts = split_arguments(ENSEMBLES.get(name, name), "+")
+    if len(parts) > 1:
+        made = [make_attack(part, threat, **options) for part in parts]
         nested = [part.parts if isinstance(part, Ensemble) else (part,) for part in made]
         if ".py:" in name:
             name = "+".join(part.name for part in made)
         return Ensemble(name, tuple(part for parts in nested for part in parts))
+    if found := ADAPTIVE.fullmatch(name):
+        inside = make_attack(found["inside"], threat, **options)
+        return EOT(inside, int(found["draws"])) if found["draws"] else BPDA(inside)
     if own := split_own(name):
         file, inner = own
         there = OWN[load_own(file).__name__]
@@ -127,8 +137,9 @@ def _unknown(name: str) -> str:
     near = _nearest(name)
     if near is None and re.search("[()]", name):
         return (
-            f"attack {name!r} is unknown: the only one in parentheses is transfer(ATTACK, MODEL); "
-            "the worst of several is A+B, and ttc(MODEL) and the like are models"
+            f"attack {name!r} is unknown: those in parentheses are transfer(ATTACK, MODEL), "
+            "eot-20(ATTACK) and bpda(ATTACK); the worst of several is A+B, and ttc(MODEL) and the "
+            "like are models"
         )
     known = ", ".join([*EXAMPLES, "transfer(ATTACK, MODEL)"])
     hint = f"did you mean {near}?" if near else f"choose one like {known}"

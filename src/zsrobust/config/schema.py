@@ -280,6 +280,8 @@ class EvaluateConfig:
         half_width_of: every model's average over the data sets, or every difference of two.
         interval: whether intervals of two phases are of the population that the images come from,
             or of these images alone.
+        draws: number of further draws by which the images of a randomised test-time defence are
+            judged; 0 for the image's own draw alone.
         baseline: also evaluate the original of each fine-tuned model.
         sanity: also run sanity checks of every model's robust accuracy.
         save_adversarial: number of clean and adversarial image pairs saved for each model, data set
@@ -311,6 +313,7 @@ class EvaluateConfig:
     half_width: float | None = None
     half_width_of: Literal["average", "difference"] = "average"
     interval: Literal["population", "images"] = "population"
+    draws: int = 0
     baseline: bool = True
     sanity: bool = False
     save_adversarial: int = 0
@@ -351,6 +354,9 @@ class EvaluateConfig:
         for key, usual in (("half_width_of", "average"), ("interval", "population")):
             given = self.half_width is not None or getattr(self, key) == usual
             require(given, key, getattr(self, key), "left out without half_width")
+        require(self.draws >= 0, "draws", self.draws, "0 or more")
+        plain = self.half_width is None or self.draws == 0
+        require(plain, "draws", self.draws, "0 with half_width")
         require(self.batch_size >= 1, "batch_size", self.batch_size, "1 or more")
         require(0 <= self.workers <= MOST_WORKERS, "workers", self.workers, f"0 to {MOST_WORKERS}")
         check_templates(self.templates)

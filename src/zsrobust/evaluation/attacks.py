@@ -7,15 +7,21 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from zsrobust.attacks import Attack, ThreatModel, Transfer, make_attack
+from zsrobust.attacks.adaptive import Adaptive
+from zsrobust.attacks.pgd import input_gradient
 from zsrobust.attacks.transfer import read_transfer
 from zsrobust.config.schema import EvaluateConfig, PGDOptions
-from zsrobust.utils.errors import RequestError
+from zsrobust.utils.errors import NoGradient, RequestError
 from zsrobust.utils.lazy import torch
 from zsrobust.utils.validation import require
 
 if TYPE_CHECKING:
     from zsrobust.data.image_set import ImageSet
     from zsrobust.models.clip import CLIPModel
+    from zsrobust.models.zero_shot import ZeroShotClassifier
+
+UNDEFENDED = "undefended"
+"""A surrogate's name that means the model under attack without its test-time defence."""
 
 
 def surrogate_names(config: EvaluateConfig, given: Mapping[str, Attack] | None = None) -> list[str]:
@@ -36,13 +42,11 @@ def surrogate_names(config: EvaluateConfig, given: Mapping[str, Attack] | None =
             continue
         found = read_transfer(name)
         made = _make(config, found[0] if found else name, ThreatModel(config.norm))
-        if found:
+        if found and found[1] != UNDEFENDED:
             surrogates.append(found[1])
         names.append(f"transfer({made.name}, {found[1]})" if found else made.name)
         in_phases |= len(getattr(made, "parts", ())) > 1
-        takes_options |= any(
-            not part.options.isdisjoint(vars(config.pgd)) for part in getattr(made, "parts", [made])
-        )
+        takes_options |= any(not part.options.isdisjoint(vars(config.pgd)) for part in _parts(made))
     twice = {name for name in names if names.count(name) > 1}
     require(not twice, "attack", f"{', '.join(sorted(twice))} twice", "given once each")
     require(
@@ -86,20 +90,34 @@ class RequestedAttacks:
                 name, preprocessing=self.config.preprocessing, device=self.device
             )
 
-    def on(self, images: ImageSet, resolution: int) -> tuple[list[Attack], dict[str, str]]:
+    def on(
+        self, images: ImageSet, resolution: int, classifier: ZeroShotClassifier
+    ) -> tuple[list[Attack], dict[str, str]]:
         """Those defined for the set's classes, and by name what was changed or left out.
 
+        Args:
+            images: the data set.
+            resolution: pixels a side.
+            classifier: what is attacked, over the set's classes.
+
         Raises:
-            RequestError: if none is, or a length in ``l2`` spans the pixel range of an image of
-                ``resolution`` pixels a side.
+            RequestError: if none is, or a length in ``l2`` spans the pixel range.
         """
         if self.config.norm == "l2":
             self._require_l2(resolution)
         attacks: list[Attack] = []
         notes: dict[str, str] = {}
+        blocked = classifier.undefended is not classifier and not _has_gradient(
+            classifier, resolution
+        )
         for name in self.config.attack:
-            for attack in self._at_every_radius(name, images):
+            for attack in self._at_every_radius(name, images, classifier):
                 fitted, note = attack.for_classes(len(images.class_names))
+                why = "" if fitted is None else fitted.left_out_of(classifier)
+                if blocked and fitted is not None and fitted.needs_gradient:
+                    why = f"has no gradient through its defence; bpda({attack.name}) needs none"
+                if why:
+                    fitted, note = None, f"{attack.name} left out: the model {why}"
                 if note:
                     notes[attack.name] = note
                 if fitted is not None:
@@ -108,11 +126,13 @@ class RequestedAttacks:
             raise RequestError(f"no attack is left for {images.name}: {'; '.join(notes.values())}")
         return attacks, notes
 
-    def _at_every_radius(self, name: str, images: ImageSet) -> list[Attack]:
+    def _at_every_radius(
+        self, name: str, images: ImageSet, classifier: ZeroShotClassifier
+    ) -> list[Attack]:
         if name in self.given:
             return [self.given[name]]
         radii = (ThreatModel(self.config.norm, float(eps)) for eps in self.config.eps)
-        return [self._on(name, threat, images) for threat in radii]
+        return [self._on(name, threat, images, classifier) for threat in radii]
 
     def _require_l2(self, resolution: int) -> None:
         largest = 3**0.5 * resolution
@@ -125,13 +145,17 @@ class RequestedAttacks:
                 f"below {largest:.4g}, the l2 distance from black to white at {resolution} px",
             )
 
-    def _on(self, name: str, threat: ThreatModel, images: ImageSet) -> Attack:
+    def _on(
+        self, name: str, threat: ThreatModel, images: ImageSet, classifier: ZeroShotClassifier
+    ) -> Attack:
         found = read_transfer(name)
         if not found:
             return _make(self.config, name, threat)
         from zsrobust.data.published.prompts import prompts_of
 
         inner, surrogate_name = found
+        if surrogate_name == UNDEFENDED:
+            return Transfer(_make(self.config, inner, threat), classifier.undefended, UNDEFENDED)
         surrogate = self.surrogates[surrogate_name].classifier(
             images.class_names,
             prompts_of(images, self.config.templates),
@@ -153,6 +177,25 @@ def plain_attacks(config: EvaluateConfig) -> list[Attack]:
         for found in [read_transfer(name)]
         for eps in config.eps
     ]
+
+
+def _has_gradient(classifier: ZeroShotClassifier, resolution: int) -> bool:
+    images = torch.full(
+        (1, 3, resolution, resolution), 0.5, device=classifier.class_embeddings.device
+    )
+    try:
+        input_gradient(lambda given: classifier(given).sum(-1), images)
+    except NoGradient:
+        return False
+    return True
+
+
+def _parts(attack: Attack) -> list[Attack]:
+    """The attacks that it consists of."""
+    if isinstance(attack, Adaptive):
+        return _parts(attack.attack)
+    parts: tuple[Attack, ...] = getattr(attack, "parts", ())
+    return [one for part in parts for one in _parts(part)] or [attack]
 
 
 def _make(config: EvaluateConfig, name: str, threat: ThreatModel) -> Attack:

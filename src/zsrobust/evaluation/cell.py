@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,13 +15,10 @@ import torch
 
 from zsrobust._version import __version__
 from zsrobust.attacks import Attack, LibraryAttack, Transfer
-from zsrobust.attacks.frozen import frozen
-from zsrobust.attacks.losses import cross_entropy, margin
-from zsrobust.attacks.pgd import LossFunction, input_gradient
-from zsrobust.data.batch import Batch
 from zsrobust.data.image_set import ImageSet
-from zsrobust.data.loading import load_batches
+from zsrobust.evaluation.draws import Draws, Judge
 from zsrobust.evaluation.forecast import Work
+from zsrobust.evaluation.measurement import Measurement
 from zsrobust.evaluation.outcomes import Outcomes
 from zsrobust.evaluation.progress import EvaluationProgress
 from zsrobust.evaluation.results import Row
@@ -30,141 +26,8 @@ from zsrobust.evaluation.statistics import Predictions, count_predictions
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.text_side import vectors_digest
 from zsrobust.models.weights import fingerprint
-from zsrobust.models.zero_shot import ZeroShotClassifier
-from zsrobust.utils.errors import NoGradient, RunError
-from zsrobust.utils.own_code import described
 
 GRADIENTS = 32
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """A classifier and the images to run it on.
-
-    Attributes:
-        classifier: in evaluation mode, on its device.
-        images: the data set.
-        batch_size: images at once.
-        resize, resolution: the loader's resize, and the attack resolution in pixels.
-        workers: processes that read images.
-        device: where the classifier is.
-    """
-
-    classifier: ZeroShotClassifier
-    images: ImageSet
-    batch_size: int
-    resize: str
-    resolution: int
-    workers: int
-    device: torch.device
-
-    def clean(self, indices: list[int]) -> Outcomes:
-        """Outcomes of the samples at ``indices`` as loaded."""
-        outcomes = Outcomes([], [], [], [], [], [])
-        for batch in self.batches(indices, self.batch_size):
-            predictions, losses, margins = self._predict(batch, batch.images)
-            labels = batch.labels.tolist()
-            outcomes.sample_ids.extend(batch.sample_ids)
-            outcomes.labels.extend(labels)
-            outcomes.predictions.extend(predictions)
-            outcomes.losses.extend(losses)
-            outcomes.margins.extend(margins)
-            outcomes.fell_to.extend(
-                "" if label == found else "clean"
-                for label, found in zip(labels, predictions, strict=True)
-            )
-        return outcomes
-
-    def attacked(
-        self,
-        attack: Attack,
-        before: Outcomes,
-        indices: list[int],
-        progress: EvaluationProgress | None = None,
-    ) -> Outcomes:
-        """Outcomes of the samples at ``indices`` after ``attack``, given those ``before`` it.
-
-        Samples that have fallen before are not attacked: they count as fallen either way.
-        """
-        progress = progress or EvaluationProgress()
-        after = Outcomes(
-            before.sample_ids,
-            before.labels,
-            list(before.predictions),
-            list(before.losses),
-            list(before.margins),
-            list(before.fell_to),
-        )
-        standing = [place for place, right in enumerate(before.right) if right]
-        places = iter(standing)
-        # An attack of fixed chunks draws its random numbers for all that it is given at once.
-        size = self.batch_size if attack.chunk is None else attack.chunk
-        asked = attack.surrogate if isinstance(attack, Transfer) else self.classifier
-        progress.start(attack, len(standing))
-        for batch in self.batches([indices[place] for place in standing], size):
-            with asked.observed(progress.passed):
-                adversarial = attack(self.classifier, batch.images, batch.labels, batch.sample_ids)
-            predictions, losses, margins = self._predict(batch, adversarial)
-            stood = 0
-            for label, found, loss, gap in zip(
-                batch.labels.tolist(), predictions, losses, margins, strict=True
-            ):
-                place = next(places)
-                after.predictions[place], after.losses[place] = found, loss
-                after.margins[place] = gap
-                after.fell_to[place] = "" if label == found else attack.name
-                stood += label == found
-            progress.judged(len(batch), stood)
-        return after
-
-    def zero_gradients(self, clean: Outcomes, attacks: Iterable[Attack] = ()) -> float | None:
-        """Share of exactly zero entries in the cross-entropy's gradient at clean images.
-
-        Of the first samples that the model has right; nan if there are none. A gradient that is
-        zero gives an attack no direction, and its accuracy no meaning. None of a model without a
-        gradient, where ``attacks`` can do without; those of the user's own may.
-
-        Raises:
-            NoGradient: if one cannot.
-        """
-        needed = any(not attack.black_box and not described(type(attack)) for attack in attacks)
-        right = [index for index, standing in enumerate(clean.right) if standing]
-        for batch in self.batches(right[:GRADIENTS], GRADIENTS):
-            try:
-                with frozen(self.classifier):
-                    gradient = input_gradient(self._loss_with(batch.labels), batch.images)
-            except NoGradient:
-                if needed:
-                    raise
-                return None
-            return float((gradient == 0).float().mean())
-        return math.nan
-
-    def _loss_with(self, labels: torch.Tensor) -> LossFunction:
-        return lambda images: cross_entropy(self.classifier(images), labels)
-
-    @torch.no_grad()
-    def _predict(
-        self, batch: Batch, images: torch.Tensor
-    ) -> tuple[list[int], list[float], list[float]]:
-        logits = self.classifier(images)
-        # NaN compares as no class at all, and would count as a mistake.
-        if bool(logits.isnan().any()):
-            first = batch.sample_ids[int(logits.isnan().any(-1).nonzero()[0])]
-            raise RunError(f"a logit for {first} of {self.images.name} is NaN: check the weights")
-        losses, margins = cross_entropy(logits, batch.labels), -margin(logits, batch.labels)
-        return logits.argmax(-1).tolist(), losses.tolist(), margins.tolist()
-
-    def batches(self, indices: list[int], size: int) -> Iterator[Batch]:
-        """The samples at ``indices`` in batches of ``size``, on the classifier's device."""
-        loaded = load_batches(
-            self.images,
-            [indices[at : at + size] for at in range(0, len(indices), size)],
-            resize=self.resize,
-            resolution=self.resolution,
-            workers=self.workers,
-        )
-        return (batch.to(self.device) for batch in loaded)
 
 
 # Samples computed and cached at a time: the most work a kill can lose. Library attacks draw
@@ -186,6 +49,7 @@ class Cell:
         doubts: what the model does not read of the set's class names as it is meant, in sentences.
         two_phase: what decides the samples of ensembles that are run in two phases; None where
             every part runs on every sample.
+        draws: further draws of a randomised defence that images are judged by; 0 for none.
     """
 
     model: CLIPModel
@@ -196,6 +60,7 @@ class Cell:
     notes: dict[str, str]
     doubts: list[str]
     two_phase: Mapping[str, object] | None = None
+    draws: int = 0
 
     def on_all(self, attack: Attack) -> Attack:
         """What of ``attack`` is run on every sample: all of it, or the first part of two phases."""
@@ -265,7 +130,7 @@ class Cell:
             zero_gradients=zero_gradients,
             ties=clean.ties + after.ties,
             after_part=after_part,
-            adaptive=self._meets_defence(attack),
+            adaptive=self.meets_defence(attack),
             n=n,
             clean=sum(clean.right),
             robust=sum(after.right),
@@ -280,7 +145,7 @@ class Cell:
         )
         return count_predictions(labels, predictions, names)
 
-    def _meets_defence(self, attack: Attack) -> bool:
+    def meets_defence(self, attack: Attack) -> bool:
         """Whether ``attack`` makes its images with the model's defence, or there is none."""
         around = isinstance(attack, Transfer) and not attack.surrogate.further_settings()
         return self.model.defence is None or not around
@@ -305,6 +170,7 @@ class Cell:
             [self.measurement.device.type, torch.__version__, __version__],
             *([further] if further else []),
             *([dict(self.model.code)] if self.model.code else []),
+            *([{"draws": self.draws}] if self.draws else []),
         ]
 
     @property
@@ -315,18 +181,22 @@ class Cell:
 
     def clean_chunk(self, at: range, progress: EvaluationProgress | None = None) -> Outcomes:
         """Outcomes of the chunk ``at`` without attack."""
-        return self._chunk(None, at, progress, lambda: self.measurement.clean(list(at)))
+
+        def compute(judge: Judge | None) -> Outcomes:
+            return self.measurement.clean(list(at), judge)
+
+        return self._chunk(None, at, progress, compute)
 
     def attacked_chunk(
         self, attack: Attack, at: range, progress: EvaluationProgress | None = None
     ) -> Outcomes:
         """Outcomes of the chunk ``at`` under ``attack``."""
 
-        def compute() -> Outcomes:
+        def compute(judge: Judge | None) -> Outcomes:
             outcomes = self.clean_chunk(at)
             # The parts of an ensemble run in turn, each on the samples still correct.
             for part in getattr(attack, "parts", [attack]):
-                outcomes = self.measurement.attacked(part, outcomes, list(at), progress)
+                outcomes = self.measurement.attacked(part, outcomes, list(at), progress, judge)
             return outcomes
 
         return self._chunk(attack, at, progress, compute)
@@ -336,10 +206,28 @@ class Cell:
         attack: Attack | None,
         at: range,
         progress: EvaluationProgress | None,
-        compute: Callable[[], Outcomes],
+        compute: Callable[[Judge | None], Outcomes],
     ) -> Outcomes:
         work = None if progress is None else self.work_in(progress, attack)
-        return self.cached(self._name(attack, at), len(at), compute, progress, work)
+        name = self._name(attack, at)
+
+        def judged() -> Outcomes:
+            if not self.draws:
+                return compute(None)
+            judge = Judge(self.measurement.classifier, self.draws)
+            outcomes = compute(judge)
+            # Before the outcomes: where these are on disk, so are the draws.
+            judge.draws.write(self._drawn(name))
+            return outcomes
+
+        return self.cached(name, len(at), judged, progress, work)
+
+    def drawn(self, attack: Attack | None) -> Draws:
+        """What the draws of a randomised defence said of the images of an attack that has run."""
+        return Draws.joined([Draws.read(self._drawn(self._name(attack, at))) for at in self.chunks])
+
+    def _drawn(self, name: str) -> Path:
+        return self.parts / f"{name}-draws.parquet"
 
     def _name(self, attack: Attack | None, at: range) -> str:
         return f"{self.key(attack)}/{at.start}"

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from accelerate import Accelerator
 
+from zsrobust.attacks import Attack
 from zsrobust.config.schema import EvaluateConfig
 from zsrobust.evaluation.cell import Cell
 from zsrobust.evaluation.checks.black_box import probe_cell, probe_passes
 from zsrobust.evaluation.checks.diagnostics import lengths_fit
-from zsrobust.evaluation.outcomes import table
+from zsrobust.evaluation.defences import DefenceRow, Seen, summarise
+from zsrobust.evaluation.outcomes import Outcomes, table
 from zsrobust.evaluation.progress import EvaluationProgress
 from zsrobust.evaluation.results import BlackBoxProbe, Results, Row, failed
 from zsrobust.evaluation.two_phase.run import Process, foresee, run_in_two_phases
@@ -96,6 +99,7 @@ def compute_rows(cells: list[Cell], results: Results, probing: Probing, folder: 
                 row = cell.row(attack, clean, after, zero)
                 rows[number, place] = row, table(row, clean, after)
                 progress.say(row.sentence())
+            results.defences.extend(_defence_rows(cell, clean, found))
         sampled = run_in_two_phases(cells, probing.config, progress)
         for (number, place), part in sampled.items():
             cell = cells[number]
@@ -115,6 +119,31 @@ def compute_rows(cells: list[Cell], results: Results, probing: Probing, folder: 
     with atomic_file(folder / "outcomes.parquet") as temporary:
         pq.write_table(pa.concat_tables(tables), temporary)
     return results
+
+
+def _defence_rows(
+    cell: Cell, clean: Outcomes, found: Sequence[tuple[Attack, Outcomes]]
+) -> Iterator[DefenceRow]:
+    """A row a radius, of a cell whose model has a test-time defence, under all its attacks."""
+    if cell.model.defence is None or cell.two_phase is not None:
+        return
+    for threat in dict.fromkeys(attack.threat for attack, _ in found):
+        seen = {}
+        for attack, after in found:
+            if attack.threat == threat:
+                shares = cell.drawn(attack).of(clean.sample_ids) if cell.draws else None
+                right = np.array(after.right)
+                seen[attack.name] = Seen(cell.meets_defence(attack), right, shares)
+        yield summarise(
+            np.array(clean.right),
+            seen,
+            cell.drawn(None).of(clean.sample_ids)[1] if cell.draws else None,
+            model=cell.model.name,
+            dataset=cell.images.name,
+            norm=threat.norm,
+            eps=float(threat.eps),
+            draws=cell.draws,
+        )
 
 
 @dataclass(frozen=True)

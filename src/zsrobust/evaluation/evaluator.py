@@ -21,13 +21,14 @@ from zsrobust.data.loading import attack_resolution
 from zsrobust.data.published.prompts import prompts_of
 from zsrobust.evaluation.adversarial import save_adversarial
 from zsrobust.evaluation.attacks import RequestedAttacks
-from zsrobust.evaluation.cell import Cell, Measurement
+from zsrobust.evaluation.cell import Cell
 from zsrobust.evaluation.checks.diagnostics import diagnose
 from zsrobust.evaluation.checks.sanity import check_cells
 from zsrobust.evaluation.checks.snapshot import snapshots
 from zsrobust.evaluation.compute import Probing, compute_chunks, compute_rows
 from zsrobust.evaluation.cost import bytes_of
 from zsrobust.evaluation.inputs import Given, expanded, models_of, sets_of
+from zsrobust.evaluation.measurement import Measurement
 from zsrobust.evaluation.results import Results
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.folding import folded
@@ -157,13 +158,15 @@ def _cell(
         workers=config.workers,
         device=device,
     )
-    defined, notes = attacks.on(images, resolution)
+    defined, notes = attacks.on(images, resolution, measurement.classifier)
     two_phase = None
     if config.half_width is not None:
         two_phase = {
             key: getattr(config, key) for key in ("half_width", "half_width_of", "interval", "seed")
         }
-    return Cell(model, images, measurement, folder / "parts", defined, notes, doubts, two_phase)
+    draws = config.draws if measurement.classifier.randomised else 0
+    parts = folder / "parts"
+    return Cell(model, images, measurement, parts, defined, notes, doubts, two_phase, draws)
 
 
 def _protocol(config: EvaluateConfig, cells: list[Cell]) -> dict[str, Any]:

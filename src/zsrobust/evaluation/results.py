@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from zsrobust.evaluation.averages import Average
+from zsrobust.evaluation.defences import DefenceRow
 from zsrobust.evaluation.row_table import RowTable
 from zsrobust.evaluation.statistics import Interval, average_interval, wilson_interval
 from zsrobust.utils.errors import RequestError
@@ -262,6 +263,7 @@ class Results(RowTable[Row]):
         findings: of the checks that results pass or fail by themselves.
         sanity: of the checks that attack the models anew, where they were asked for.
         probes: of each model on each data set, by attacks without gradients.
+        defences: what is left of each test-time defence under all attacks.
     """
 
     protocol: dict[str, Any]
@@ -270,6 +272,7 @@ class Results(RowTable[Row]):
     findings: list[Finding] = field(default_factory=list)
     sanity: list[SanityReport] = field(default_factory=list)
     probes: list[BlackBoxProbe] = field(default_factory=list)
+    defences: list[DefenceRow] = field(default_factory=list)
 
     def __str__(self) -> str:
         notes = [
@@ -315,6 +318,7 @@ class Results(RowTable[Row]):
             "findings": [asdict(finding) for finding in self.findings],
             "sanity": [asdict(report) for report in self.sanity],
             "probes": [asdict(probe) for probe in self.probes],
+            **({"defences": [asdict(row) for row in self.defences]} if self.defences else {}),
         }
 
     def write(self, path: Path) -> None:
@@ -338,6 +342,7 @@ class Results(RowTable[Row]):
                 for report in content["sanity"]
             ],
             [BlackBoxProbe.of_plain(probe) for probe in content["probes"]],
+            [DefenceRow(**row) for row in content.get("defences", [])],
         )
 
     @classmethod

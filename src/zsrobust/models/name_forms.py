@@ -92,12 +92,12 @@ def read_form(name: str) -> Form | None:
     return Form(name, found["word"], tuple(arguments), options)
 
 
-def split_arguments(inside: str) -> list[str]:
-    """The text between commas that lie in no parentheses."""
+def split_arguments(inside: str, separator: str = ",") -> list[str]:
+    """The text between separators that lie in no parentheses."""
     parts, depth = [""], 0
     for letter in inside:
         depth += {"(": 1, ")": -1}.get(letter, 0)
-        if letter == "," and depth == 0:
+        if letter == separator and depth == 0:
             parts.append("")
         else:
             parts[-1] += letter

@@ -129,6 +129,25 @@ class ZeroShotClassifier(nn.Module):
         """What decides its answers besides its attributes, for results; nothing here."""
         return {}
 
+    @property
+    def undefended(self) -> ZeroShotClassifier:
+        """The classifier without its test-time defence; itself where it has none."""
+        return self
+
+    @property
+    def randomised(self) -> bool:
+        """Whether its answers depend on random numbers."""
+        return False
+
+    def redrawn(self, key: int) -> ZeroShotClassifier:
+        """The same with other random numbers, independent of its own and of those of other keys."""
+        del key
+        return self
+
+    def share_observer(self, other: ZeroShotClassifier) -> None:
+        """Tell the observer that ``other`` has of the passes made here."""
+        self._observer = other._observer
+
     @contextmanager
     def observed(self, observer: Callable[[int, int], None]) -> Iterator[None]:
         """Inside, call ``observer`` with the samples of every pass, and how many passes it is.
@@ -192,6 +211,31 @@ class Wrapped(ZeroShotClassifier):
         )
         # Not scaled to unit length once more, so that every bit is the classifier's.
         self.class_embeddings = classifier.class_embeddings
+
+
+class Blended(Wrapped):
+    """A stand-in for ``classifier`` that attacks see: other logits, or another gradient.
+
+    Args:
+        classifier: what it stands for.
+        logits_of: images (N, 3, H, W) in [0, 1] to logits (N, C), at the classifier's scale.
+    """
+
+    def __init__(
+        self, classifier: ZeroShotClassifier, logits_of: Callable[[Tensor], Tensor]
+    ) -> None:
+        super().__init__(classifier)
+        self._of, self._logits_of = (classifier,), logits_of
+
+    @property
+    def undefended(self) -> ZeroShotClassifier:
+        """That of the classifier it stands for."""
+        return self._of[0].undefended
+
+    def forward(self, images: Tensor, logit_scale: float | None = None) -> Tensor:
+        """Logits (N, C) in fp32 of images in [0, 1], shape (N, 3, H, W)."""
+        logits = self._logits_of(images)
+        return logits if logit_scale is None else logits * (logit_scale / self.logit_scale)
 
 
 def _first_equal(vectors: Tensor) -> list[int]:

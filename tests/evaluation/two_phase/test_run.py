@@ -8,10 +8,10 @@ from PIL import Image
 
 from zsrobust.cli.main import main
 from zsrobust.config.schema import to_plain
-from zsrobust.evaluation.cell import Measurement
 from zsrobust.evaluation.comparison.paired import compare
 from zsrobust.evaluation.evaluated_run import EvaluatedRun
 from zsrobust.evaluation.evaluator import evaluate
+from zsrobust.evaluation.measurement import Measurement
 from zsrobust.evaluation.results import Results
 from zsrobust.reporting.leaderboard import write_leaderboard
 from zsrobust.reporting.report import write_report
