@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from zsrobust.models.zero_shot import ZeroShotClassifier
 
 
+UNDEFENDED = "undefended"
+"""A surrogate's name that means the model under test without its test-time defence."""
+
+
 def read_transfer(name: str) -> tuple[str, str] | None:
     """Attack and surrogate that ``transfer(ATTACK, SURROGATE)`` names; None for another name.
 
@@ -47,7 +51,7 @@ class Transfer(Attack):
     Attributes:
         attack: how the surrogate is attacked.
         surrogate: the model attacked, with the classes of the one under test, on its device.
-        surrogate_name: its name in results.
+        surrogate_name: its name in results; ``undefended`` for the model under test itself.
     """
 
     attack: Attack
@@ -81,11 +85,16 @@ class Transfer(Attack):
 
     def describe(self) -> dict[str, object]:
         """Every parameter that changes a number, for the results file; weights as a hash."""
-        return {
+        about: dict[str, object] = {
             "name": self.name,
             "threat": asdict(self.threat),
             "chunk": self.chunk,
             "attack": self.attack.describe(),
+        }
+        if self.surrogate_name == UNDEFENDED:
+            return about  # The model under test, which is described elsewhere, says the rest.
+        return {
+            **about,
             "surrogate": {
                 "name": self.surrogate_name,
                 "logit_scale": self.surrogate.logit_scale,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from zsrobust.attacks import Attack, ThreatModel, Transfer, make_attack
 from zsrobust.attacks.adaptive import Adaptive
 from zsrobust.attacks.pgd import input_gradient
-from zsrobust.attacks.transfer import read_transfer
+from zsrobust.attacks.transfer import UNDEFENDED, read_transfer
 from zsrobust.config.schema import EvaluateConfig, PGDOptions
 from zsrobust.utils.errors import NoGradient, RequestError
 from zsrobust.utils.lazy import torch
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from zsrobust.data.image_set import ImageSet
     from zsrobust.models.clip import CLIPModel
     from zsrobust.models.zero_shot import ZeroShotClassifier
-
-UNDEFENDED = "undefended"
-"""A surrogate's name that means the model under attack without its test-time defence."""
 
 
 def surrogate_names(config: EvaluateConfig, given: Mapping[str, Attack] | None = None) -> list[str]:

@@ -99,7 +99,8 @@ def compute_rows(cells: list[Cell], results: Results, probing: Probing, folder: 
                 row = cell.row(attack, clean, after, zero)
                 rows[number, place] = row, table(row, clean, after)
                 progress.say(row.sentence())
-            results.defences.extend(_defence_rows(cell, clean, found))
+            if any(one.model.defence for one in cells):
+                results.defences.extend(_defence_rows(cell, clean, found))
         sampled = run_in_two_phases(cells, probing.config, progress)
         for (number, place), part in sampled.items():
             cell = cells[number]
@@ -124,8 +125,8 @@ def compute_rows(cells: list[Cell], results: Results, probing: Probing, folder: 
 def _defence_rows(
     cell: Cell, clean: Outcomes, found: Sequence[tuple[Attack, Outcomes]]
 ) -> Iterator[DefenceRow]:
-    """A row a radius, of a cell whose model has a test-time defence, under all its attacks."""
-    if cell.model.defence is None or cell.two_phase is not None:
+    """A row a radius, under all its attacks; none where only a part of the samples met some."""
+    if cell.two_phase is not None:
         return
     for threat in dict.fromkeys(attack.threat for attack, _ in found):
         seen = {}

@@ -196,11 +196,16 @@ def _protocol(config: EvaluateConfig, cells: list[Cell]) -> dict[str, Any]:
                 "notes": list(cell.images.notes),
                 "origin": cell.images.origin,
                 "class_names": list(cell.images.class_names),
-                "attacks": [attack.describe() for attack in cell.attacks],
-                "attack_notes": cell.notes,
+                "attacks": [],
+                "attack_notes": {},
             },
         )
-        data[cell.images.name][f"under {cell.model.name}"] = {
+        about = data[cell.images.name]
+        # A test-time defence may meet attacks that a model without one does not.
+        described = [attack.describe() for attack in cell.attacks]
+        about["attacks"] += [one for one in described if one not in about["attacks"]]
+        about["attack_notes"] = {**cell.notes, **about["attack_notes"]}
+        about[f"under {cell.model.name}"] = {
             "attack_resolution": cell.measurement.resolution,
             "loader_resize": (
                 "none: stored pixels"
@@ -217,8 +222,9 @@ def _protocol(config: EvaluateConfig, cells: list[Cell]) -> dict[str, Any]:
         "seed": config.seed,
         "samples": config.samples,
         "two_phase": cells[0].two_phase,
+        **({"draws": draws} if (draws := max(cell.draws for cell in cells)) else {}),
         # As on the set of most classes; a row's note says where fewer classes changed one.
-        "attacks": [attack.describe() for attack in max(cells, key=_classes).attacks],
+        "attacks": data[max(cells, key=_classes).images.name]["attacks"],
         "models": models,
         "data": data,
     }

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from zsrobust.evaluation.results import Results
+from zsrobust.models.names import short_names
 from zsrobust.reporting.figures.series import Place, Point, Series, accuracy_series, main_average
 from zsrobust.reporting.names import display_names
-from zsrobust.reporting.tables import TextTable, sampling_notes
+from zsrobust.reporting.tables import TextTable, percent, sampling_notes
+from zsrobust.utils.units import format_radius
 
 
 def summary_table(results: Results) -> TextTable:
@@ -27,7 +29,8 @@ def summary_table(results: Results) -> TextTable:
         }
         if not of:
             continue
-        widest = max(of, key=lambda condition: of[condition].n)
+        # Not every attack is one on every set, or on every model.
+        widest = max(of, key=lambda condition: (of[condition].n, len(found[condition][1])))
         whole = of[widest]
         groups.append(
             [
@@ -68,11 +71,17 @@ def attack_table(results: Results) -> TextTable:
     for condition in dict.fromkeys(row.condition for row in results.rows):
         all_places, series = accuracy_series(results, condition)
         place = places[condition] = main_average(all_places)
-        lines["clean"] = {one.legend: one.clean[place.name] for one in series}
+        clean = {one.legend: one.clean[place.name] for one in series}
+        lines["clean"] = {**clean, **lines.get("clean", {})}
         lines[condition] = {one.legend: one.robust[place.name] for one in series}
     widest = max(places.values(), key=lambda place: place.n)
     methods = list(dict.fromkeys(method for line in lines.values() for method in line))
-    order = sorted(lines, key=lambda condition: -sum(p.accuracy for p in lines[condition].values()))
+
+    def mean(condition: str) -> float:
+        found = lines[condition].values()
+        return sum(point.accuracy for point in found) / len(found)
+
+    order = sorted(lines, key=mean, reverse=True)
     rows = [
         [
             f"{condition} [n {places[condition].n}]"
@@ -83,6 +92,36 @@ def attack_table(results: Results) -> TextTable:
         for condition in order
     ]
     return TextTable(["attack", *methods], [rows], sampling_notes(results))
+
+
+def defence_table(results: Results, names: Mapping[str, str] | None = None) -> TextTable | None:
+    """What is left of every test-time defence, beside the models without; None where there is none.
+
+    Accuracies in per cent with 95 % intervals.
+    """
+    if not results.defences:
+        return None
+    called = names or short_names(list(dict.fromkeys(row.model for row in results.defences)))
+    groups: dict[str, list[list[str]]] = {}
+    for row in results.defences:
+        (clean, ci95_clean), (robust, ci95_robust) = row.figures
+        static = "-"
+        if row.static_acc is not None and row.ci95_static is not None:
+            static = percent(row.static_acc, row.ci95_static)
+        figures = (percent(clean, ci95_clean), static, percent(robust, ci95_robust))
+        groups.setdefault(row.dataset, []).append(
+            [row.dataset, called[row.model], str(row.n), format_radius(row.norm, row.eps), *figures]
+        )
+    notes = [
+        "static: images made without the defence; every attack: the worst of all on each sample."
+    ]
+    if draws := max(row.draws for row in results.defences):
+        notes.append(
+            f"Of a randomised defence, clean and every attack are means over {draws} draws; each "
+            f"sample's attack is the one that left fewest right of {draws} others."
+        )
+    columns = ["data set", "model", "n", "radius", "clean", "static", "every attack"]
+    return TextTable(columns, list(groups.values()), notes)
 
 
 def parts_table(results: Results) -> TextTable | None:

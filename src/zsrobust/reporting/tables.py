@@ -255,12 +255,12 @@ def _line(
     text: list[str], rows: Sequence[Row] | Sequence[Average], attacks: list[str]
 ) -> list[str]:
     found = {row.condition: _robust(row, rows[0]) for row in rows}
-    clean = _percent(rows[0].clean_acc, rows[0].ci95_clean)
+    clean = percent(rows[0].clean_acc, rows[0].ci95_clean)
     return [*text, clean, *(found.get(attack, "-") for attack in attacks)]
 
 
 def _robust(row: Row | Average, widest: Row | Average) -> str:
-    figure = _percent(row.robust_acc, row.ci95_robust)
+    figure = percent(row.robust_acc, row.ci95_robust)
     figure += "" if row.adaptive else "†"
     if isinstance(row, Row):
         figure += "‡" if row.sampling else ""
@@ -345,6 +345,7 @@ def _model_settings(results: Results, row: Row) -> dict[str, Any]:
     return dict(data.get(f"under {row.model}", {}))
 
 
-def _percent(accuracy: float, interval: Sequence[float]) -> str:
+def percent(accuracy: float, interval: Sequence[float]) -> str:
+    """A share in per cent with its interval, as in ``84.7 (83.4-85.6)``."""
     low, high = interval
     return f"{100 * accuracy:.1f} ({100 * low:.1f}-{100 * high:.1f})"

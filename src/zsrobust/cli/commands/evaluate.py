@@ -52,6 +52,7 @@ def run(argv: Sequence[str], output: Output) -> None:
         return
     from zsrobust.evaluation.evaluator import evaluate
     from zsrobust.reporting.findings import sanity_page, warnings
+    from zsrobust.reporting.summary import defence_table
     from zsrobust.reporting.tables import accuracy_table
 
     results = evaluate(config)
@@ -67,6 +68,10 @@ def run(argv: Sequence[str], output: Output) -> None:
     output.show(table.for_terminal())
     for note in table.notes:
         output.show(note)
+    if defences := defence_table(results):
+        output.show(defences.for_terminal())
+        for note in defences.notes:
+            output.show(note)
     if args.compare:
         _show_published(results, output)
     output.result(results.as_dict())

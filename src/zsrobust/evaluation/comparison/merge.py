@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from zsrobust.evaluation.comparison.protocol import same_protocol
+from zsrobust.evaluation.defences import DefenceRow
 from zsrobust.evaluation.results import BlackBoxProbe, Results, Row
 
 Place = tuple[str, str, str]
@@ -99,6 +100,7 @@ def merge_results(parts: Sequence[ModelResults]) -> tuple[Results, dict[str, lis
     data: dict[str, Any] = {}
     rows: list[Row] = []
     probes: list[BlackBoxProbe] = []
+    defences: list[DefenceRow] = []
     of: dict[str, list[ModelResults]] = {}
     for found in together:
         first = found[0]
@@ -118,12 +120,16 @@ def merge_results(parts: Sequence[ModelResults]) -> tuple[Results, dict[str, lis
         rows += [replace(row, model=name) for row in places.values()]
         of_model = [probe for probe in first.results.probes if probe.model == first.model]
         probes += [replace(probe, model=name) for probe in of_model]
+        for part in found:
+            of_part = [row for row in part.results.defences if row.model == part.model]
+            defences += [replace(row, model=name) for row in of_part]
     attacks: list[Any] = []
     for part in parts:
         attacks += [one for one in part.results.protocol["attacks"] if one not in attacks]
     first_of_all = parts[0].results
     protocol = {**first_of_all.protocol, "attacks": attacks, "models": models, "data": data}
-    return Results(protocol, first_of_all.environment, rows, probes=probes), of
+    environment = first_of_all.environment
+    return Results(protocol, environment, rows, probes=probes, defences=defences), of
 
 
 def _free(name: str, taken: dict[str, Any]) -> str:

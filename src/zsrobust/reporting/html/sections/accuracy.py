@@ -12,7 +12,7 @@ from zsrobust.reporting.figures.tradeoff import Point, tradeoff_figure
 from zsrobust.reporting.html.blocks import FOLDED, Block, Chart, Grid, Paragraph, Section
 from zsrobust.reporting.inputs import Group
 from zsrobust.reporting.names import display_names
-from zsrobust.reporting.summary import attack_table, parts_table, summary_table
+from zsrobust.reporting.summary import attack_table, defence_table, parts_table, summary_table
 from zsrobust.reporting.tables import accuracy_table
 
 FEW = 4
@@ -28,13 +28,20 @@ def accuracy_sections(group: Group) -> list[Section]:
         sections.append(_radii(group))
     if len({row.condition for row in group.results.rows}) > 1:
         sections.append(_attacks(group))
+    if defences := defence_table(group.results, _names(group.results)):
+        grid = Grid(f"{group.prefix}defences", "Accuracy behind test-time defences", defences)
+        sections.append(Section("Test-time defences", f"{group.prefix}by-defence", [grid]))
     return sections
+
+
+def _names(results: Results) -> dict[str, str]:
+    return display_names(results, list(dict.fromkeys(row.model for row in results.rows)))
 
 
 def accuracy_tables(group: Group) -> list[Grid]:
     """Every figure of one group of evaluations, for the appendix."""
     results = group.results
-    names = display_names(results, list(dict.fromkeys(row.model for row in results.rows)))
+    names = _names(results)
     found = [
         (
             "accuracy-table",
