@@ -163,9 +163,10 @@ class BPDA(Adaptive):
         def straight_through(images: Tensor) -> Tensor:
             with torch.no_grad():
                 values = classifier(images.detach())
-            plain: Tensor = classifier.undefended(images)
+            plain = classifier.undefended(images)
             classifier.passed(plain)
-            return plain + (values - plain).detach()
+            logits: Tensor = plain + (values - plain).detach()
+            return logits
 
         return Blended(classifier, straight_through)
 

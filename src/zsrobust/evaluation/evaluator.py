@@ -147,7 +147,7 @@ def _cell(
         images.class_names, prompts_of(images, config.templates), doubts.append
     )
     if tower is not model.encoder:
-        classifier.encoder = tower
+        classifier.encoder = classifier.undefended.encoder = tower
     resolution = attack_resolution(images, model.preprocessing.image_size)
     measurement = Measurement(
         classifier=classifier.eval().to(device),

@@ -205,12 +205,22 @@ class DefendedClassifier(Wrapped):
 
     def __init__(self, classifier: ZeroShotClassifier, defence: Defence, model: CLIPModel) -> None:
         super().__init__(classifier)
-        self.undefended, self.defence, self.model = classifier, defence, model
+        self._undefended, self.defence, self.model = classifier, defence, model
         self.further_modules = nn.ModuleList(defence.modules)
 
     def further_settings(self) -> dict[str, object]:
         """The defence with all its options."""
         return {"defence": self.defence.settings}
+
+    @property
+    def undefended(self) -> ZeroShotClassifier:
+        """What is defended."""
+        return self._undefended
+
+    @property
+    def randomised(self) -> bool:
+        """Whether the defence draws random numbers."""
+        return self.defence.randomised
 
     def redrawn(self, key: int) -> DefendedClassifier:
         """The same behind :meth:`Defence.redrawn`; it shares all modules."""
