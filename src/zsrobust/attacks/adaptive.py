@@ -11,6 +11,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from zsrobust.attacks.base import Attack
@@ -109,8 +110,8 @@ class EOT(Adaptive):
 
     @property
     def passes(self) -> int:
-        """Those of the attack, for every draw."""
-        return self.draws * self.attack.passes
+        """Those of the attack, for every draw; the backward pass repeats the forward pass."""
+        return self.draws * (self.attack.passes + self.attack.passes // 2)
 
     def left_out_of(self, classifier: ZeroShotClassifier) -> str:
         """A classifier that draws nothing is its own mean."""
@@ -118,16 +119,12 @@ class EOT(Adaptive):
 
     def stand_in(self, classifier: ZeroShotClassifier) -> ZeroShotClassifier:
         """The mean over ``draws`` copies with other random numbers."""
-        from zsrobust.models.zero_shot import Blended
+        from zsrobust.models.zero_shot import Blended, mean_logits
 
         copies = [classifier.redrawn(EOT_KEYS + draw) for draw in range(self.draws)]
         for copy in copies:
             copy.share_observer(classifier)
-
-        def mean(images: Tensor) -> Tensor:
-            return torch.stack([_recomputed(copy, images) for copy in copies]).mean(0)
-
-        return Blended(classifier, mean)
+        return Blended(classifier, partial(mean_logits, copies))
 
 
 @dataclass(frozen=True)
@@ -169,17 +166,3 @@ class BPDA(Adaptive):
             return logits
 
         return Blended(classifier, straight_through)
-
-
-def _recomputed(classifier: ZeroShotClassifier, images: Tensor) -> Tensor:
-    """Logits; with a gradient, activations are made again in the backward pass.
-
-    Else those of every draw would be in memory at once.
-    """
-    if not (torch.is_grad_enabled() and images.requires_grad):
-        logits: Tensor = classifier(images)
-        return logits
-    from torch.utils.checkpoint import checkpoint
-
-    logits = checkpoint(classifier, images, use_reentrant=False)
-    return logits

@@ -334,7 +334,7 @@ class EvaluateConfig:
             object.__setattr__(self, "eps", [Eps(eps) for eps in self.eps])
         check_types(self)
         object.__setattr__(self, "data", _with_prompts(self.data, self.prompts))
-        object.__setattr__(self, "code", code_of(self.attack, self.code))
+        object.__setattr__(self, "code", code_of([*self.attack, *self.model], self.code))
         for key in ("model", "data", "attack", "eps"):
             values = getattr(self, key)
             require(len(values) > 0, key, values, "given at least once")

@@ -17,6 +17,7 @@ from zsrobust.models.clip import CLIPModel
 from zsrobust.models.foreign import load_foreign
 from zsrobust.models.name_forms import read_form
 from zsrobust.models.names import (
+    DEFENDED,
     FORMS,
     HF_HUB,
     LOADERS,
@@ -34,6 +35,7 @@ from zsrobust.models.weights import load_model_folder
 from zsrobust.models.zoo import ZOO, load_zoo
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.files import as_argument, is_folder
+from zsrobust.utils.own_code import split_own
 
 
 def load(
@@ -66,8 +68,8 @@ def load(
     name = with_home(name)
     in_folder = is_folder(name) and not _is_published(name)
     form = None if in_folder else read_form(name)
-    if form and form.word in FORMS:
-        make = resolve_name(FORMS[form.word])
+    if form and (form.word in FORMS or split_own(form.word)):
+        make = resolve_name(FORMS.get(form.word, DEFENDED))
         made: CLIPModel = make(form, partial(load, preprocessing=preprocessing, device=device))
         return made
     if name.startswith(ZOO):

@@ -9,6 +9,8 @@ from typing import Any
 
 from zsrobust.utils.errors import RequestError
 
+TRUTH = {"true": True, "True": True, "false": False, "False": False}
+
 
 @dataclass(frozen=True)
 class Form:
@@ -54,9 +56,10 @@ class Form:
                     f"{', '.join(readers)}"
                 )
             try:
-                values[key] = readers[key](text)
-            except ValueError:
-                kind = "a whole number" if readers[key] is int else "a number"
+                values[key] = TRUTH[text] if readers[key] is bool else readers[key](text)
+            except (KeyError, ValueError):
+                kinds: dict[object, str] = {int: "a whole number", bool: "true or false"}
+                kind = kinds.get(readers[key], "a number")
                 raise RequestError(
                     f"model {self.name!r}: {key} is {text!r}: must be {kind}"
                 ) from None
@@ -66,13 +69,15 @@ class Form:
 def read_form(name: str) -> Form | None:
     """``name`` taken apart, or None if it is not of the shape ``WORD(...)``.
 
+    WORD may be ``FILE.py:NAME``.
+
     Commas inside inner parentheses belong to the inner name.
 
     Raises:
         RequestError: if nothing is given by place, a value without a key follows one with a key,
             or a key is given twice.
     """
-    found = re.fullmatch(r"(?P<word>\w+)\((?P<inside>.*)\)", name)
+    found = re.fullmatch(r"(?P<word>\w+|[^()]+\.py:\w+)\((?P<inside>.*)\)", name)
     if not found:
         return None
     arguments: list[str] = []

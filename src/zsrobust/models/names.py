@@ -21,6 +21,7 @@ from zsrobust.models.zoo import ZOO, entries, entry_of
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.extras import require_installed
 from zsrobust.utils.files import as_argument, is_folder, local_path, near_folder
+from zsrobust.utils.own_code import split_own
 from zsrobust.utils.validation import nearest
 
 PHOTO_LITE = "photo-lite"
@@ -52,15 +53,19 @@ Other names are ARCH/TAG of open_clip. Written as text, since loaders import tor
 DEFENCES = tuple(
     module.name
     for module in iter_modules([str(Path(__file__).parent / "defences")])
-    if module.name != "base"
+    if module.name not in ("base", "own")
 )
 """Words of test-time defences, one a file."""
 
+DEFENDED = "zsrobust.models.defences.base:load_defended"
 FORMS = {
     "wise": "zsrobust.models.interpolation:load_wise",
-    **dict.fromkeys(DEFENCES, "zsrobust.models.defences.base:load_defended"),
+    **dict.fromkeys(DEFENCES, DEFENDED),
 }
-"""Functions from a :class:`Form` and a loader to a model made from models, by the form's word."""
+"""Functions from a :class:`Form` and a loader to a model made from models, by the form's word.
+
+``DEFENDED`` is also that of ``FILE.py:NAME(MODEL)``, a defence of the user's own.
+"""
 
 
 def check_name(name: str) -> None:
@@ -72,7 +77,7 @@ def check_name(name: str) -> None:
     name = with_home(name)
     in_folder = is_folder(name)
     form = None if in_folder else read_form(name)
-    if form and form.word in FORMS:
+    if form and (form.word in FORMS or split_own(form.word)):
         check_name(form.arguments[0])
     elif name.startswith(ZOO):
         entry_of(name)
@@ -180,7 +185,7 @@ def unknown_model(name: str) -> RequestError:
     if re.search("[()]", name):
         return RequestError(
             f"model {name!r} is unknown, neither a folder nor wise(MODEL, ALPHA) or a defence, "
-            f"WORD(MODEL, KEY=VALUE) with WORD of {', '.join(sorted(DEFENCES))}; "
+            f"WORD(MODEL, KEY=VALUE) with WORD of {', '.join(sorted(DEFENCES))} or FILE.py:NAME; "
             "transfer(ATTACK, MODEL) is an attack"
         )
     if Path(name).is_file():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -236,6 +237,35 @@ class Blended(Wrapped):
         """Logits (N, C) in fp32 of images in [0, 1], shape (N, 3, H, W)."""
         logits = self._logits_of(images)
         return logits if logit_scale is None else logits * (logit_scale / self.logit_scale)
+
+
+def mean_logits(classifiers: Sequence[ZeroShotClassifier], images: Tensor) -> Tensor:
+    """The mean of the logits (N, C) of ``classifiers``.
+
+    The backward pass repeats one forward pass after the other, so that the activations of one
+    classifier are in memory at a time.
+    """
+    mean: Tensor = _MeanLogits.apply(images, classifiers)
+    return mean
+
+
+class _MeanLogits(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, classifiers: Sequence[ZeroShotClassifier]) -> Tensor:
+        ctx.save_for_backward(images)
+        ctx.classifiers = classifiers
+        return torch.stack([classifier(images) for classifier in classifiers]).mean(0)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
+        (images,) = ctx.saved_tensors
+        total = torch.zeros_like(images)
+        for classifier in ctx.classifiers:
+            with torch.enable_grad():
+                at = images.detach().requires_grad_(True)
+                logits = classifier(at)
+            total += torch.autograd.grad(logits, at, upstream)[0]
+        return total / len(ctx.classifiers), None
 
 
 def _first_equal(vectors: Tensor) -> list[int]:

@@ -25,6 +25,7 @@ from zsrobust.models.clip import CLIPModel
 from zsrobust.models.name_forms import Form
 from zsrobust.models.zero_shot import Wrapped, ZeroShotClassifier
 from zsrobust.utils.noise import pixel_keys, sample_key
+from zsrobust.utils.own_code import described, split_own
 from zsrobust.utils.validation import require
 
 D = TypeVar("D", bound="type[Defence]")
@@ -92,6 +93,11 @@ class Defence(ABC):
         """Logits (N, C) of ``images``; those of the embeddings unless a defence says otherwise."""
         return undefended.logits(self.embed(undefended, images, model))
 
+    def is_random(self, undefended: ZeroShotClassifier, model: CLIPModel) -> bool:
+        """Whether answers behind ``undefended``, a classifier of ``model``, are random."""
+        del undefended, model
+        return self.randomised
+
     def redrawn(self, key: int) -> Defence:
         """The same defence with random numbers that are independent of its own, others for each
         ``key``; itself where it draws none.
@@ -117,7 +123,7 @@ class Defence(ABC):
         cost = {"forward_passes": self.views}
         if self.backward_views:
             cost["backward_passes"] = self.backward_views
-        return {"name": self.word, **self.options, **cost}
+        return {"name": self.word, **self.options, **cost, **described(type(self))}
 
     @property
     def changed(self) -> str:
@@ -220,7 +226,7 @@ class DefendedClassifier(Wrapped):
     @property
     def randomised(self) -> bool:
         """Whether the defence draws random numbers."""
-        return self.defence.randomised
+        return self.defence.is_random(self._undefended, self.model)
 
     def redrawn(self, key: int) -> DefendedClassifier:
         """The same behind :meth:`Defence.redrawn`; it shares all modules."""
@@ -272,8 +278,13 @@ def load_defended(form: Form, load: Callable[[str], CLIPModel]) -> CLIPModel:
         RequestError: if an option is unknown or out of range, MODEL is defended already, or it
             lacks what the defence needs.
     """
-    import_module(f"{__package__}.{form.word}")
-    kind = DEFENCES[form.word]
+    if split_own(form.word):
+        from zsrobust.models.defences.own import own_defence
+
+        kind = own_defence(form.word)
+    else:
+        import_module(f"{__package__}.{form.word}")
+        kind = DEFENCES[form.word]
     defence = kind(**form.read_options(kind.option_readers()))
     undefended = replace(load(form.model), name=form.model)
     undefended.require_undefended("another defence")
@@ -281,6 +292,6 @@ def load_defended(form: Form, load: Callable[[str], CLIPModel]) -> CLIPModel:
     return replace(
         undefended,
         name=form.name,
-        method=f"{form.word}({undefended.method}{defence.changed})",
+        method=f"{kind.word}({undefended.method}{defence.changed})",
         defence=Defended(undefended, defence.bound(undefended, load)),
     )
