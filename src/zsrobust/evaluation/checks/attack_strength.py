@@ -271,8 +271,8 @@ def defences_are_attacked(results: Results) -> list[Finding]:
             {"without_adaptive_attack": len(rows), "of": compared[model]},
             "An attacker who knows of a defence attacks through it. These accuracies say how the "
             "defended model takes images meant for another one, and nothing about its robustness: "
-            "name the same attack alone, as `--attack pgd-10 autoattack`, which goes through the "
-            "defence.",
+            "name the same attack alone, as `--attack pgd-10`, which goes through the defence, or "
+            "evaluate with `--config defence`.",
         )
         for model, rows in missing.items()
     ]
@@ -303,8 +303,9 @@ def adaptive_attack_finds_more(results: Results) -> list[Finding]:
                     f"without it, {around.attack}, {around.robust_acc:.1%}",
                     {"adaptive": through.robust_acc, "not_adaptive": around.robust_acc},
                     "The attack that knows more found less: the defence misleads its gradients or "
-                    "drowns them in noise (gradient masking). Give it more steps and draws "
-                    "(`eot=K`), and until it finds more, report the lower of the two.",
+                    "drowns them in noise (gradient masking). Attack around its gradient, with "
+                    "bpda(ATTACK), or on the mean over its draws, with eot-20(ATTACK), and until "
+                    "that finds more, report the lower of the two.",
                 )
             )
     return wrong or passed(
@@ -323,9 +324,9 @@ def _sorted_out(rows: list[Row]) -> tuple[list[Row], list[Row]]:
 def _parts(results: Results) -> dict[str, Sequence[str]]:
     """The parts of each ensemble, by name."""
     parts: dict[str, Sequence[str]] = {
-        row.attack: row.attack.split("+")
+        row.attack: split_arguments(row.attack, "+")
         for row in results.rows
-        if "+" in row.attack and not is_black_box(row.attack)
+        if len(split_arguments(row.attack, "+")) > 1 and not is_black_box(row.attack)
     }
     for attack in results.protocol.get("attacks", ()):
         if named := attack.get("parts"):
