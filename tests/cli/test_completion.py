@@ -60,7 +60,7 @@ def test_commands(tab):
         (["evaluate", "--attack", "pgd-10-"], {"pgd-10-margin", "pgd-10-dlr", "pgd-10-targeted"}),
         (
             ["evaluate", "--attack", "pgd-10", "auto"],
-            {"autoattack", "autoattack-2", "autoattack-early"},
+            {"autoattack", "autoattack-2", "autoattack-early", "autoattack-rand"},
         ),
         (["evaluate", "--model", "glyph-clip-"], {"glyph-clip-robust"}),
         (["evaluate", "--model", "ViT-B-32/open"], {"ViT-B-32/openai"}),

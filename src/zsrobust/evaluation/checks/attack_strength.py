@@ -24,6 +24,7 @@ from zsrobust.evaluation.checks.row_groups import (
 )
 from zsrobust.evaluation.results import Finding, Results, Row
 from zsrobust.evaluation.statistics import wilson_interval
+from zsrobust.models.name_forms import split_arguments
 
 UNDEFENDED_EPS = 1 / 255
 UNDEFENDED_ABOVE_CHANCE = 0.1
