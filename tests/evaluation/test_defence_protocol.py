@@ -272,5 +272,5 @@ def test_only_a_function_that_draws_is_randomised(toy):
 
 def test_draws_and_two_phases_do_not_go_together():
     argv = ["--model", "glyph-clip", "--data", "glyph:shapes", "--attack", "autoattack"]
-    with pytest.raises(RequestError, match="draws is 20: must be 0 with half_width"):
+    with pytest.raises(RequestError, match="draws is 20: must be 0 or more, and 0 with"):
         parse_evaluate([*argv, "--half_width", "2", "--draws", "20"])

@@ -10,18 +10,17 @@ from zsrobust.objectives import Objective, objective_class
 from zsrobust.utils.own_code import code_of
 from zsrobust.utils.units import Eps
 from zsrobust.utils.validation import (
+    check_templates,
     check_types,
     check_values,
     require,
     require_linf_length,
     require_radius,
-    require_template,
 )
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 ONE_LEVEL = Eps("1/255")
 MOST_WORKERS = 512
-TEMPLATE_SETS = ("single", "ensemble")
 
 
 @dataclass(frozen=True)
@@ -354,9 +353,8 @@ class EvaluateConfig:
         for key, usual in (("half_width_of", "average"), ("interval", "population")):
             given = self.half_width is not None or getattr(self, key) == usual
             require(given, key, getattr(self, key), "left out without half_width")
-        require(self.draws >= 0, "draws", self.draws, "0 or more")
-        plain = self.half_width is None or self.draws == 0
-        require(plain, "draws", self.draws, "0 with half_width")
+        most = self.draws if self.half_width is None else 0
+        require(0 <= self.draws <= most, "draws", self.draws, "0 or more, and 0 with half_width")
         require(self.batch_size >= 1, "batch_size", self.batch_size, "1 or more")
         require(0 <= self.workers <= MOST_WORKERS, "workers", self.workers, f"0 to {MOST_WORKERS}")
         check_templates(self.templates)
@@ -373,21 +371,6 @@ def _with_prompts(data: list[str], preset: str | None) -> list[str]:
     from zsrobust.data.suites import with_default_prompts
 
     return [with_default_prompts(spec, preset) for spec in data]
-
-
-def check_templates(templates: list[str] | None) -> None:
-    """Refuse prompts that do not say where the class name goes.
-
-    A name in ``TEMPLATE_SETS``, alone, stands for its prompts.
-
-    Raises:
-        RequestError: if the list is empty, or a template does not hold ``{}`` once, its only brace.
-    """
-    require(templates is None or len(templates) > 0, "templates", templates, "a list, or null")
-    if templates and len(templates) == 1 and templates[0] in TEMPLATE_SETS:
-        return
-    for template in templates or []:
-        require_template("templates", template)
 
 
 def to_plain(value: Any) -> Any:

@@ -6,10 +6,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from zsrobust.config.schema import check_templates
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.files import is_folder, local_path
-from zsrobust.utils.validation import check_values, require
+from zsrobust.utils.validation import check_templates, check_values, require
 
 MAX_NAME = 80
 

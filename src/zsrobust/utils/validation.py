@@ -146,6 +146,25 @@ def require_template(key: str, template: str) -> None:
     require(placed, key, repr(template), f"{allowed}, as in: a photo of a {{}}.")
 
 
+TEMPLATE_SETS = ("single", "ensemble")
+"""Words that stand for prompts."""
+
+
+def check_templates(templates: list[str] | None) -> None:
+    """Refuse prompts that do not say where the class name goes.
+
+    A name in ``TEMPLATE_SETS``, alone, stands for its prompts.
+
+    Raises:
+        RequestError: if the list is empty, or a template does not hold ``{}`` once, its only brace.
+    """
+    require(templates is None or len(templates) > 0, "templates", templates, "a list, or null")
+    if templates and len(templates) == 1 and templates[0] in TEMPLATE_SETS:
+        return
+    for template in templates or []:
+        require_template("templates", template)
+
+
 def check_types(options: Any, prefix: str = "") -> None:
     """Refuse a dataclass whose fields hold what their annotations do not allow.
 
