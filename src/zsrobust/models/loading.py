@@ -17,11 +17,11 @@ from zsrobust.models.clip import CLIPModel
 from zsrobust.models.foreign import load_foreign
 from zsrobust.models.name_forms import read_form
 from zsrobust.models.names import (
-    DEFENDED,
     FORMS,
     HF_HUB,
     LOADERS,
     LOCAL_DIR,
+    OWN_DEFENCE,
     PACKAGED,
     TRANSFORMERS,
     is_foreign,
@@ -69,7 +69,7 @@ def load(
     in_folder = is_folder(name) and not _is_published(name)
     form = None if in_folder else read_form(name)
     if form and (form.word in FORMS or split_own(form.word)):
-        make = resolve_name(FORMS.get(form.word, DEFENDED))
+        make = resolve_name(FORMS.get(form.word, OWN_DEFENCE))
         made: CLIPModel = make(form, partial(load, preprocessing=preprocessing, device=device))
         return made
     if name.startswith(ZOO):

@@ -57,14 +57,14 @@ DEFENCES = tuple(
 )
 """Words of test-time defences, one a file."""
 
-DEFENDED = "zsrobust.models.defences.base:load_defended"
+OWN_DEFENCE = "zsrobust.models.defences.own:load_own_defence"
 FORMS = {
     "wise": "zsrobust.models.interpolation:load_wise",
-    **dict.fromkeys(DEFENCES, DEFENDED),
+    **dict.fromkeys(DEFENCES, "zsrobust.models.defences.base:load_defended"),
 }
 """Functions from a :class:`Form` and a loader to a model made from models, by the form's word.
 
-``DEFENDED`` is also that of ``FILE.py:NAME(MODEL)``, a defence of the user's own.
+``OWN_DEFENCE`` is that of ``FILE.py:NAME(MODEL)``, a defence of the user's own.
 """
 
 

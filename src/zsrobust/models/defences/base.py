@@ -25,7 +25,7 @@ from zsrobust.models.clip import CLIPModel
 from zsrobust.models.name_forms import Form
 from zsrobust.models.zero_shot import Wrapped, ZeroShotClassifier
 from zsrobust.utils.noise import pixel_keys, sample_key
-from zsrobust.utils.own_code import described, split_own
+from zsrobust.utils.own_code import described
 from zsrobust.utils.validation import require
 
 D = TypeVar("D", bound="type[Defence]")
@@ -278,13 +278,12 @@ def load_defended(form: Form, load: Callable[[str], CLIPModel]) -> CLIPModel:
         RequestError: if an option is unknown or out of range, MODEL is defended already, or it
             lacks what the defence needs.
     """
-    if split_own(form.word):
-        from zsrobust.models.defences.own import own_defence
+    import_module(f"{__package__}.{form.word}")
+    return defended(DEFENCES[form.word], form, load)
 
-        kind = own_defence(form.word)
-    else:
-        import_module(f"{__package__}.{form.word}")
-        kind = DEFENCES[form.word]
+
+def defended(kind: type[Defence], form: Form, load: Callable[[str], CLIPModel]) -> CLIPModel:
+    """The model that ``form`` names, behind a defence of this ``kind``; as above."""
     defence = kind(**form.read_options(kind.option_readers()))
     undefended = replace(load(form.model), name=form.model)
     undefended.require_undefended("another defence")

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from zsrobust.models.clip import CLIPModel
-from zsrobust.models.defences.base import Defence
+from zsrobust.models.defences.base import Defence, defended
+from zsrobust.models.name_forms import Form
 from zsrobust.models.zero_shot import ZeroShotClassifier, require_output
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.noise import forked_rng, pixel_keys, sample_key
@@ -99,6 +100,20 @@ class FunctionDefence(Defence):
     def redrawn(self, key: int) -> FunctionDefence:
         """The same with random numbers of its own for each ``key``."""
         return replace(self, key=sample_key(0, "redrawn", 0, self.word, key))
+
+
+def load_own_defence(form: Form, load: Callable[[str], CLIPModel]) -> CLIPModel:
+    """The model ``FILE.py:NAME(MODEL, KEY=VALUE)``, its parameters frozen.
+
+    Args:
+        form: the name.
+        load: loads MODEL by name.
+
+    Raises:
+        RequestError: as from :func:`own_defence`, if an option is unknown or has no such value, or
+            MODEL is defended already.
+    """
+    return defended(own_defence(form.word), form, load)
 
 
 def own_defence(word: str) -> type[Defence]:
