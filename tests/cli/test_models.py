@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from zsrobust.cli.main import main
+from zsrobust.cli.output import Output
 from zsrobust.models.zoo import entries
 
 
@@ -20,6 +21,19 @@ def test_every_model_has_a_row_with_what_is_claimed(capsys):
     assert rows["zoo:fare1-vit-b-32"][-4:] == ["60.5", "38.0", "20.1", "2.9"]
     assert rows["zoo:fare2-vit-l-14"][-3:] == ["67.0", "43.1", "20.5"]
     assert rows["glyph-clip"][-1] == "MIT"
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 160])
+def test_the_list_fits_the_terminal_with_every_name_whole(capsys, monkeypatch, width):
+    monkeypatch.setattr(Output, "width", width)
+    *lines, note, _ = told(capsys).out.splitlines()
+    assert max(map(len, lines)) <= width
+    assert set(entries()) <= {line.split()[0] for line in lines}
+    left_out = note.partition(f"left out at {width} columns: ")[2].split(", ")
+    assert set(lines[0].split()) | set(left_out) == {
+        *("model", "architecture", "px", "method", "eps", "licence"),
+        *("clean", "1/255", "2/255", "4/255"),
+    }
 
 
 @pytest.mark.parametrize("name", ["zoo:fare2-vit-l-14", "fare2-vit-l-14"])

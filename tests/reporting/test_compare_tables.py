@@ -1,3 +1,5 @@
+import io
+
 import pytest
 from rich.console import Console
 
@@ -40,8 +42,20 @@ def test_a_comparison_in_points_with_its_verdict(pair):
 
 def test_a_comparison_renders(pair):
     console = Console(width=200, record=True)
-    console.print(comparison_table(pair).for_terminal())
+    console.print(comparison_table(pair).for_terminal(200))
     assert "not distinguishable" in console.export_text()
+
+
+@pytest.mark.parametrize("width", [30, 60, 80, 120])
+def test_no_figure_is_cut_in_a_narrow_terminal(pair, width):
+    table = comparison_table(pair)
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(table.for_terminal(width))
+    shown = console.export_text()
+    assert max(map(len, shown.splitlines())) <= width
+    assert "…" not in shown
+    for row in table.rows if width > 30 else []:
+        assert all(cell in shown for cell in row)
 
 
 def test_published_rows_follow_ours_and_name_their_footnotes():

@@ -16,6 +16,7 @@ from itertools import compress
 from typing import Any
 
 from rich import box
+from rich.console import Console
 from rich.table import Table
 
 from zsrobust.evaluation.averages import Average
@@ -55,8 +56,11 @@ class TextTable:
     groups: list[list[list[str]]]
     notes: list[str] = field(default_factory=list)
 
-    def for_terminal(self) -> Table:
-        """With rules between the groups; what a row shares with the one above is left blank."""
+    def for_terminal(self, width: int) -> Table:
+        """With rules between the groups; what a row shares with the one above is left blank.
+
+        Where it does not fit ``width`` characters, every row is a column of its own.
+        """
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
         for column in self.columns:
             text = column in TEXT_COLUMNS
@@ -67,6 +71,15 @@ class TextTable:
                 first = "" if row[0] == above else row[0]
                 above = row[0]
                 table.add_row(first, *row[1:], end_section=row is group[-1])
+        fits = Console(width=10**6).measure(table).maximum <= width
+        return table if fits else self._one_below_the_other()
+
+    def _one_below_the_other(self) -> Table:
+        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)
+        for row in self.rows:
+            for column, cell in zip(self.columns, row, strict=True):
+                table.add_row(column, cell)
+            table.add_row()
         return table
 
     def as_markdown(self) -> str:

@@ -40,7 +40,7 @@ def run(argv: Sequence[str], output: Output) -> None:
     comparison = compare(*runs)
     for pair in comparison.pairs:
         output.show(f"{pair.second} against {pair.first}")
-        output.show(comparison_table(pair).for_terminal())
+        output.show(comparison_table(pair).for_terminal(output.width))
         for remark in pair.remarks:
             output.show(remark)
     output.show(HOW_COMPARED)

@@ -13,8 +13,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
-
 from zsrobust.cli.output import Output
 from zsrobust.cli.parser import Parser
 from zsrobust.data.published.prepare import prepare
@@ -96,22 +94,19 @@ def run(argv: Sequence[str], output: Output) -> None:
 def list_sets(args: argparse.Namespace, output: Output) -> None:
     """A row a set."""
     root = args.root
-    table = Table(title=f"published data sets, below {root}", box=None)
-    for heading in ("set", "split", "n", "classes", "px", "GB", "licence", "found"):
-        table.add_column(heading, justify="right" if heading in ("n", "classes", "GB") else "left")
     sets = published_sets().values()
-    for known in sets:
-        table.add_row(
-            known.kind,
-            known.test,
-            f"{known.counts[known.test]:,}",
-            str(known.classes),
-            str(known.native or "model's"),
-            "" if known.gigabytes is None else f"{known.gigabytes:g}",
-            known.licence + (" (account)" if known.account else ""),
-            "yes" if known.below(root) else "no",
-        )
-    output.show(table)
+    columns = {
+        "set": [known.kind for known in sets],
+        "split": [known.test for known in sets],
+        "n": [f"{known.counts[known.test]:,}" for known in sets],
+        "classes": [str(known.classes) for known in sets],
+        "px": [str(known.native or "model's") for known in sets],
+        "GB": ["" if known.gigabytes is None else f"{known.gigabytes:g}" for known in sets],
+        "licence": [known.licence + (" (account)" if known.account else "") for known in sets],
+        "found": ["yes" if known.below(root) else "no" for known in sets],
+    }
+    output.show(f"published data sets, below {root}")
+    output.show_list(columns, figures=("n", "classes", "GB"), drop=("licence", "px", "split"))
     output.result({"root": root, "sets": [_described(known, root) for known in sets]})
 
 

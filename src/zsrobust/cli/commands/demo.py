@@ -44,7 +44,7 @@ def run(argv: Sequence[str], output: Output) -> None:
     page = demo(request)
     for line in page.warnings:
         output.warn(line)
-    output.show(page.table.for_terminal())
+    output.show(page.table.for_terminal(output.width))
     for line in page.lines:
         output.show(line)
     output.result(page.figures)

@@ -65,11 +65,11 @@ def run(argv: Sequence[str], output: Output) -> None:
         write_text(page, sanity_page(results))
         output.warn(f"sanity checks: {page}")
     table = accuracy_table(results)
-    output.show(table.for_terminal())
+    output.show(table.for_terminal(output.width))
     for note in table.notes:
         output.show(note)
     if defences := defence_table(results):
-        output.show(defences.for_terminal())
+        output.show(defences.for_terminal(output.width))
         for note in defences.notes:
             output.show(note)
     if args.compare:
@@ -91,7 +91,7 @@ def _show_published(results: Results, output: Output) -> None:
 
     table, notes = published_table(match_published(results))
     if table.groups:
-        output.show(table.for_terminal())
+        output.show(table.for_terminal(output.width))
         notes.append(HOW_PUBLISHED)
     else:
         notes.append("no published results on these data sets and attacks")

@@ -21,6 +21,8 @@ CLAIMED = (
     "over their data sets under their attack; zsrobust models NAME shows both"
 )
 
+LEAST_FIRST = ("licence", "architecture", "px", "method", "1/255", "2/255", "eps", "4/255", "clean")
+
 
 def parsers() -> list[Parser]:
     """One model, or none for all."""
@@ -40,7 +42,9 @@ def run(argv: Sequence[str], output: Output) -> None:
     [parser] = parsers()
     name = parser.parse_args(argv).entry
     if name is None:
-        output.show(_listing(list(entries().values())))
+        output.show_list(
+            _columns(list(entries().values())), figures=("clean", *RADII), drop=LEAST_FIRST
+        )
         output.show(CLAIMED)
         output.result({"models": [entry.as_dict() for entry in entries().values()]})
         return
@@ -53,16 +57,17 @@ def run(argv: Sequence[str], output: Output) -> None:
     output.result(entry.as_dict())
 
 
-def _listing(models: Sequence[Entry]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    for heading in ("model", "architecture", "px", "method", "eps", "licence"):
-        table.add_column(heading, overflow="fold")
-    for heading in ("clean", *RADII):
-        table.add_column(heading, justify="right")
-    for one in models:
-        facts = (one.name, one.architecture, str(one.px), one.method, one.eps, one.licence)
-        table.add_row(*facts, *one.claimed)
-    return table
+def _columns(models: Sequence[Entry]) -> dict[str, list[str]]:
+    return {
+        "model": [one.name for one in models],
+        "architecture": [one.architecture for one in models],
+        "px": [str(one.px) for one in models],
+        "method": [one.method for one in models],
+        "eps": [one.eps for one in models],
+        "licence": [one.licence for one in models],
+        "clean": [one.claimed[0] for one in models],
+        **{radius: [one.claimed[1 + at] for one in models] for at, radius in enumerate(RADII)},
+    }
 
 
 def _lines(entry: Entry) -> Iterator[tuple[str, str]]:

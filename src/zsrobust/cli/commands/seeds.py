@@ -37,7 +37,7 @@ def run(argv: Sequence[str], output: Output) -> None:
     collapsed = list(dict.fromkeys(line for one in runs for line in collapse_warnings(one)))
     for line in collapsed:
         output.warn(f"warning: {line}")
-    output.show(seeds_table(spreads).for_terminal())
+    output.show(seeds_table(spreads).for_terminal(output.width))
     output.result(
         {"interval": "95 %, Student's over seeds", "results": spreads, "warnings": collapsed}
     )

@@ -111,7 +111,7 @@ def run(argv: Sequence[str], output: Output) -> None:
     from zsrobust.sweep.run import run_sweep
 
     swept = run_sweep(asked)
-    output.show(swept.table.for_terminal())
+    output.show(swept.table.for_terminal(output.width))
     for line in (*swept.table.notes, f"table: {swept.table_file}"):
         output.show(line)
     for path in swept.figures:
