@@ -8,6 +8,7 @@ from zsrobust.cli.main import main
 from zsrobust.evaluation.dry_run import dry_run_evaluation
 from zsrobust.evaluation.evaluator import evaluate
 from zsrobust.utils.errors import RequestError
+from zsrobust.utils.units import Eps
 
 PROBE = 16 * 15
 
@@ -30,6 +31,18 @@ def test_nothing_is_written_and_passes_are_counted(config, tmp_path):
     assert "pgd-3 2/255" in text
     assert "steps 3" in text
     assert text.count("new") == 1
+
+
+def test_passes_of_a_defence_are_counted(config, small_clip):
+    defended = f"crop_voting({small_clip}, crops=3, eot=2)"
+    around, through = (f"transfer(pgd-3, {name})" for name in (small_clip, defended))
+    found = dry_run_evaluation(
+        config(model=[defended], eps=[Eps("2/255")], attack=["pgd-3", around, through, "noise-4"])
+    )
+    # An answer takes 3 passes, and each of a gradient's 6 twice as many.
+    undefended = 1 + (3 * 2 + 1) + (3 * 2 + 1) + (6 * 6 + 1) + (4 + 1)
+    behind = 3 + (6 * 6 + 3) + (3 * 2 + 3) + (6 * 6 + 3) + (4 * 3 + 3)
+    assert found.passes == 15 * (undefended + behind) + (1 + 3) * 2 * PROBE
 
 
 def test_what_is_computed_is_done(config, tmp_path):

@@ -7,6 +7,7 @@ import pytest
 
 from zsrobust.attacks import ThreatModel
 from zsrobust.evaluation import progress as module
+from zsrobust.evaluation.forecast import Forecast
 from zsrobust.evaluation.progress import EvaluationProgress
 
 THREAT = ThreatModel("linf", 8 / 255)
@@ -140,3 +141,15 @@ def test_what_is_on_disk_counts_as_done(monkeypatch):
     progress.finish(work, 5, [""] * 50 + ["pgd-10"] * 50)
     # Four of ten chunks are left; half of the samples stand, as was expected.
     assert progress.left() == pytest.approx(0.4 * before, rel=0.2)
+
+
+def test_a_model_not_timed_yet_is_expected_to_take_its_weight_in_passes():
+    forecast = Forecast()
+    forecast.weights["behind"] = 8.0
+    forecast.time("bare", ("pgd-10", 0.1), 3.0, 30)
+    assert forecast.pace("bare", ("pgd-10", 0.1)) == pytest.approx(0.1)
+    assert forecast.pace("behind", ("pgd-10", 0.1)) == pytest.approx(0.8)
+    forecast.time("behind", ("pgd-10", 0.1), 4000.0, 2000)
+    assert forecast.pace("behind", ("pgd-10", 0.1)) == pytest.approx(2.0, rel=0.01)
+    # 4000 s of 16000 passes of the encoder, and 3 s of 30.
+    assert forecast.pace("another", ("pgd-10", 0.1)) == pytest.approx(0.25, rel=0.01)

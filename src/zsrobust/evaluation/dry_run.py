@@ -9,6 +9,7 @@ from zsrobust.attacks import Attack
 from zsrobust.attacks.frozen import frozen
 from zsrobust.attacks.losses import cross_entropy
 from zsrobust.attacks.pgd import input_gradient
+from zsrobust.attacks.transfer import Transfer
 from zsrobust.config.run_folder import check_out
 from zsrobust.config.schema import EvaluateConfig
 from zsrobust.evaluation.cell import Cell
@@ -18,6 +19,7 @@ from zsrobust.evaluation.evaluator import answered, cells_of
 from zsrobust.evaluation.forecast import CLEAN, pass_cost
 from zsrobust.evaluation.inputs import Given
 from zsrobust.evaluation.progress import EvaluationProgress
+from zsrobust.models.zero_shot import ZeroShotClassifier
 from zsrobust.utils.devices import full_precision
 from zsrobust.utils.distributed import make_accelerator
 from zsrobust.utils.dry_run import DryRun, peak_memory, seconds_of
@@ -38,6 +40,9 @@ def dry_run_evaluation(config: EvaluateConfig) -> DryRun:
     finished = not config.overwrite and answered(folder / "results.json", cells) is not None
     progress = EvaluationProgress()
     forecast = progress.forecast
+    classifiers = {cell.model.name: cell.measurement.classifier for cell in cells}
+    for name, classifier in classifiers.items():
+        forecast.weights[name] = classifier.encoder_passes(gradient=True)
     if not finished:
         for number, cell in enumerate(cells):
             cell.expect(progress, cell.chunks)
@@ -46,12 +51,14 @@ def dry_run_evaluation(config: EvaluateConfig) -> DryRun:
         for model in models:
             _time(next(cell for cell in cells if cell.model is model), progress)
     passes = sum(
-        count * (part.passes + 1)
+        count * _passes(part, classifiers[work.model])
         for work in forecast.works
-        for part, count in zip(work.parts, work.total, strict=False)
+        for part, count in zip(work.parts or (None,), work.total, strict=False)
     )
-    passes += sum(work.total[0] for work in forecast.works if not work.parts)
-    passes += sum(count for _, count in forecast.checks.values())
+    passes += sum(
+        count * classifiers[model].encoder_passes(gradient=False)
+        for model, count in forecast.checks.values()
+    )
     seconds = forecast.left() or 0.0
     forecast.assumed = 1.0
     return DryRun(
@@ -65,6 +72,17 @@ def dry_run_evaluation(config: EvaluateConfig) -> DryRun:
         memory=peak_memory(accelerator.device),
         disk=bytes_of(cells, config),
     )
+
+
+def _passes(part: Attack | None, classifier: ZeroShotClassifier) -> int:
+    """Through the image encoder, of one sample that meets ``part``, its result's included."""
+    passes = classifier.encoder_passes(gradient=False)
+    asked = classifier
+    if isinstance(part, Transfer):
+        asked, part = part.surrogate, part.attack
+    if part is not None:
+        passes += part.passes * asked.encoder_passes(gradient=not part.black_box)
+    return passes
 
 
 def _time(cell: Cell, progress: EvaluationProgress) -> None:

@@ -145,6 +145,8 @@ class Forecast:
         checks: model and passes of each check that is left.
         foreseen: passes of further work, by their cost, such as that of a plan not made yet.
         chunk: what runs.
+        weights: by model, passes through the image encoder that a pass through its classifier
+            takes, where that is not 1.
         assumed: the share of samples that stands whatever it meets; None to expect what was seen.
     """
 
@@ -154,6 +156,7 @@ class Forecast:
         self.checks: dict[Hashable, tuple[str, float]] = {}
         self.foreseen: dict[Hashable, float] = {}
         self.chunk: Chunk | None = None
+        self.weights: dict[str | None, float] = {}
         self._counts: defaultdict[Hashable, _Counts] = defaultdict(_Counts)
         self._speeds: defaultdict[Hashable, _Speed] = defaultdict(_Speed)
 
@@ -172,7 +175,8 @@ class Forecast:
         for key in ((model, part), (model, attacks), attacks):
             speed = self._speeds[key]
             speed.seconds += seconds
-            speed.passes += passes
+            # Those of all models are compared by the image encoder's passes.
+            speed.passes += passes * (self.weights.get(model, 1.0) if key == attacks else 1.0)
 
     def share(self, work: Work, at: int) -> float:
         """Of the samples that meet part ``at`` of ``work``, the share expected to stand it.
@@ -214,7 +218,7 @@ class Forecast:
         first = next((speed for speed in known if speed.passes), None)
         if first is None:
             return None
-        pace = first.seconds / first.passes
+        pace = first.seconds / first.passes * self.weights.get(model, 1.0)
         for key in ((model, not clean), (model, part)):
             speed = self._speeds[key]
             pace = (speed.seconds + SURE_AFTER) / (speed.passes + SURE_AFTER / max(pace, 1e-12))

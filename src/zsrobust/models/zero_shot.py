@@ -149,6 +149,17 @@ class ZeroShotClassifier(nn.Module):
         """Tell the observer that ``other`` has of the passes made here."""
         self._observer = other._observer
 
+    def encoder_passes(self, *, gradient: bool) -> int:
+        """Passes through the image encoder that one pass through this classifier takes, at most.
+
+        One here; more behind a defence.
+
+        Args:
+            gradient: whether the pass is part of a gradient with respect to the images.
+        """
+        del gradient
+        return 1
+
     @contextmanager
     def observed(self, observer: Callable[[int, int], None]) -> Iterator[None]:
         """Inside, call ``observer`` with the samples of every pass, and how many passes it is.

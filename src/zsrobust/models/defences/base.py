@@ -228,6 +228,11 @@ class DefendedClassifier(Wrapped):
         """Whether the defence draws random numbers."""
         return self.defence.is_random(self._undefended, self.model)
 
+    def encoder_passes(self, *, gradient: bool) -> int:
+        """Those of the defence; of a gradient, over all draws that it is averaged over."""
+        draws = self.defence.options.get("eot", 1) if gradient else 1
+        return draws * (self.defence.views + self.defence.backward_views)
+
     def redrawn(self, key: int) -> DefendedClassifier:
         """The same behind :meth:`Defence.redrawn`; it shares all modules."""
         again = DefendedClassifier(self.undefended, self.defence.redrawn(key), self.model)
