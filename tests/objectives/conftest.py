@@ -22,7 +22,8 @@ def case(classifier):
     }
     labels = random.integers(0, CLASSES, N)
     views["teacher_clean"] = random.normal(size=(N, DIM))
-    for name in list(views):
+    views["proxy"] = random.normal(size=(N, CLASSES))
+    for name in [name for name in views if name != "proxy"]:
         views[f"{name}_tokens"] = random.normal(size=(N, PATCHES, DIM))
     return model, views, labels
 
@@ -46,6 +47,7 @@ def computed():
             global_batch=GLOBAL,
             texts=tuple(torch.tensor(text).float() for text in texts),
             head=head,
+            proxy=tensors["proxy"] if needs.proxy else None,
             student={view: tensors[f"student_{view}"] for view in needs.student},
             teacher={view: tensors[f"teacher_{view}"] for view in needs.teacher},
             student_tokens={

@@ -10,6 +10,7 @@ from zsrobust.data.batch import Batch
 from zsrobust.objectives import (
     AGFT,
     FARE,
+    HPT,
     LORE,
     OBJECTIVES,
     PMGAFT,
@@ -113,6 +114,7 @@ def on_each_description(at, step, clean):
         (AGFT(), against_soft),
         (FTAdv(), on_the_head),
         (AdvFLYP(), on_the_batch),
+        (HPT(), on_the_text),
         (MMCoA(), on_the_text),
         (TGAZSR(), on_the_text),
         (CompTGA(), on_the_text),

@@ -7,7 +7,18 @@ import pytest
 import torch
 from torch import nn
 
-from zsrobust.objectives import AGFT, FARE, SAFT, TGAZSR, TRADES, AdvFLYP, CompTGA, FTAdv, SimCLIP
+from zsrobust.objectives import (
+    AGFT,
+    FARE,
+    HPT,
+    SAFT,
+    TGAZSR,
+    TRADES,
+    AdvFLYP,
+    CompTGA,
+    FTAdv,
+    SimCLIP,
+)
 from zsrobust.utils.errors import RequestError
 
 GLOBAL = 10
@@ -157,7 +168,22 @@ def contrastive(views, labels, vectors, scale=7.0, alpha=0.5, beta=0.3):
     return values
 
 
+def transfer(views, labels, vectors, scale=7.0, alpha=0.3):
+    student = log_softmax(scale * cosines(views["student_adversarial"], vectors))
+    proxy = log_softmax(views["proxy"])
+    original = log_softmax(scale * cosines(views["teacher_clean"], vectors))
+    values = (np.exp(proxy) * (proxy - student)).sum(1)
+    return values + alpha * (np.exp(original) * (original - student)).sum(1)
+
+
 CASES = {
+    "hpt": (HPT(alpha=0.3, kl_reduction="mean"), transfer, ()),
+    "hpt, summed": (HPT(alpha=0.3), lambda *given: GLOBAL * transfer(*given), ()),
+    "hpt, without the original": (
+        HPT(alpha=0.0, kl_reduction="mean"),
+        lambda *given: transfer(*given, alpha=0.0),
+        (),
+    ),
     "adv_flyp": (AdvFLYP(alpha=0.5, beta=0.3), contrastive, ()),
     "adv_flyp, contrastive alone": (
         AdvFLYP(alpha=0.0, beta=0.0),
@@ -331,6 +357,7 @@ def test_labels_name_what_departs_from_the_paper():
         (lambda: AGFT(softness=0.0), "objective.softness is 0.0: must be above 0"),
         (lambda: AGFT(logit_scale=0.0), "objective.logit_scale is 0.0: must be above 0"),
         (lambda: AdvFLYP(alpha=-1.0), "objective.alpha is -1.0: must be 0 or more"),
+        (lambda: HPT(proxy=""), "objective.proxy is '': must be the name of a model"),
         (lambda: TRADES(beta=float("nan")), "objective.beta is nan: must be 0 or more"),
     ],
 )

@@ -34,6 +34,9 @@ def config(method, attack_steps=2, **options):
         (config("sim_clip"), 1 + 2 * 2 + 2 * 3),
         (config("sim_clip", preset="authors_code"), 2 * 2 + 3 + 1),
         (config("sum", attack_on="none"), 3),
+        (config("hpt"), 2 * 2 + 3 + 1 + 1),
+        (config("hpt", alpha=0.0), 2 * 2 + 3 + 1),
+        (config("lore"), 2 * 2 + 2 * 3 + 1),
     ],
 )
 def test_passes_of_a_step(asked, passes):

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from zsrobust.config.schema import Optimizer, TrainingAttack, to_plain
 from zsrobust.models.loading import load
-from zsrobust.objectives import LORE, OBJECTIVES, SAFT, FTAdv, MMCoA, SumOfTerms, Term
+from zsrobust.objectives import HPT, LORE, OBJECTIVES, SAFT, FTAdv, MMCoA, SumOfTerms, Term
 from zsrobust.training import trainer
 from zsrobust.training.finetune import finetune
 from zsrobust.training.metrics import read_metrics
@@ -21,8 +21,9 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("method", OBJECTIVES)
-def test_a_short_fine_tuning(config, method):
-    settings = config(method=method, objective=OBJECTIVES[method](), steps=2, evaluate_every=2)
+def test_a_short_fine_tuning(config, method, small_clip):
+    objective = HPT(proxy=small_clip) if method == "hpt" else OBJECTIVES[method]()
+    settings = config(method=method, objective=objective, steps=2, evaluate_every=2)
     run = finetune(settings)
     tuned, original = load(str(run.folder)), load(settings.model)
     assert tuned.method == settings.objective.label

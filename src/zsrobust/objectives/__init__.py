@@ -18,6 +18,7 @@ from zsrobust.objectives.comp_tga import CompTGA
 from zsrobust.objectives.fare import FARE
 from zsrobust.objectives.ft_adv import FTAdv
 from zsrobust.objectives.ft_clean import FTClean
+from zsrobust.objectives.hpt import HPT
 from zsrobust.objectives.lore import LORE
 from zsrobust.objectives.mmcoa import MMCoA
 from zsrobust.objectives.pmg_aft import PMGAFT
@@ -31,6 +32,7 @@ from zsrobust.objectives.trades import TRADES
 __all__ = [
     "AGFT",
     "FARE",
+    "HPT",
     "LORE",
     "OBJECTIVES",
     "PMGAFT",

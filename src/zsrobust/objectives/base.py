@@ -42,6 +42,7 @@ class Needs:
             all of it is rounding. Always so with ``tokens``.
         text: the text tower is trained too, and is the step's ``head``, a
             :class:`~zsrobust.models.trained_text.TrainedText`.
+        proxy: name of a further frozen model, which sees x'; none if empty.
         attack: what adversarial images move away from: ``labels``, true or soft; or what the
             ``student`` or the ``teacher`` makes of the clean image. None trains on clean images.
     """
@@ -51,6 +52,7 @@ class Needs:
     tokens: bool = False
     apart: bool = False
     text: bool = False
+    proxy: str = ""
     attack: Literal["labels", "student", "teacher"] | None = "labels"
 
     @property
@@ -113,6 +115,7 @@ class StepContext:
         student, teacher: raw embeddings (N, dim), not normalised, by view, as ``Needs`` asks for
             them. During the attack there are only clean ones: the teacher's, and the student's own
             without a gradient where images move away from them.
+        proxy: logits (N, C) of the proxy on x', where there is one.
         student_tokens, teacher_tokens: patch tokens (N, patches, dim) by view, where needed.
     """
 
@@ -123,6 +126,7 @@ class StepContext:
     global_batch: int = 1
     texts: tuple[Tensor, ...] = ()
     head: nn.Module | None = None
+    proxy: Tensor | None = None
     student: dict[View, Tensor] = field(default_factory=dict)
     teacher: dict[View, Tensor] = field(default_factory=dict)
     student_tokens: dict[View, Tensor] = field(default_factory=dict)

@@ -129,6 +129,7 @@ def trainer_of(
     assert objective is not None
     model = load(config.model, preprocessing=config.preprocessing, device=accelerator.device)
     _check_objective(model, config)
+    proxy = _proxy(config, accelerator)
     require_room(folder, bytes_to_write(config, model.encoder, folder), "the fine-tuning")
     original = copy.deepcopy(model.encoder).eval().requires_grad_(False)
     model = replace(model, encoder=model.adapted_encoder(config.adapter.made, config.seed))
@@ -177,7 +178,7 @@ def trainer_of(
         model=tuned,
         classifier=_classifier(tuned, data, config, accelerator),
         feed=feed,
-        step=_step(config, trained, encoder, original, data, accelerator),
+        step=_step(config, trained, encoder, original, data, accelerator, proxy),
         selection_attack=PGD(_threat(config), steps=10, seed=config.seed),
         pixels="" if given is None else data.stamp,
     )
@@ -281,9 +282,12 @@ def _step(
     original: nn.Module,
     data: ImageSet,
     accelerator: Accelerator,
+    proxy: CLIPModel | None,
 ) -> TrainingStep:
     objective = config.objective
     assert objective is not None
+    if proxy is not None:
+        proxy.check_classes(data.class_names, prompts_of(data, config.templates), data.name)
     settings = config.optimizer
     optimizer = make_optimizer(
         encoder,
@@ -318,7 +322,23 @@ def _step(
             text_side.class_vectors(model.text, prompts, ("{}",)).to(accelerator.device)
             for prompts in objective.prompts(data.class_names)
         ),
+        proxy=None if proxy is None else _classifier(proxy, data, config, accelerator),
     )
+
+
+def _proxy(config: FinetuneConfig, accelerator: Accelerator) -> CLIPModel | None:
+    """The further model that the objective reads, frozen.
+
+    Raises:
+        RequestError: if it cannot be loaded, or is defended.
+    """
+    assert config.objective is not None
+    if not (name := config.objective.needs.proxy):
+        return None
+    proxy = load(name, device=accelerator.device)
+    proxy.require_undefended(f"objective.proxy of {config.method}")
+    proxy.encoder.requires_grad_(False)
+    return proxy
 
 
 def _check_objective(model: CLIPModel, config: FinetuneConfig) -> None:

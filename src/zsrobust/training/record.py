@@ -83,6 +83,7 @@ def hashes_of_inputs(feed: Feed, model: CLIPModel, step: TrainingStep) -> dict[s
         "images": content_hash(sets),
         "original": fingerprint(step.original),
         "prompts": content_hash(prompts),
+        **({} if step.proxy is None else {"proxy": fingerprint(step.proxy.encoder)}),
         # Of a method of the user's own.
         **own_code.described(type(step.objective)),
     }

@@ -43,6 +43,7 @@ class TrainingStep:
             fp32, and so do logits and losses in both.
         clip_norm: largest norm of the whole gradient, None for none.
         texts: further class vectors that the objective asked for, as in :class:`StepContext`.
+        proxy: the further model that the objective asked for, frozen, over the same classes.
     """
 
     objective: Objective
@@ -56,6 +57,7 @@ class TrainingStep:
     attack_bf16: bool = False
     clip_norm: float | None = None
     texts: tuple[Tensor, ...] = ()
+    proxy: ZeroShotClassifier | None = None
 
     def __call__(
         self, parts: Sequence[Batch], *, epoch: int, global_batch: int, done: int = 0
@@ -127,6 +129,11 @@ class TrainingStep:
         context = self._with_teacher(context, images, needs.teacher & {"clean"})
         images["adversarial"] = self._adversarial(context)
         context = self._with_teacher(context, images, needs.teacher & {"adversarial"})
+        if self.proxy is not None:
+            with self._autocast(self.bf16), torch.no_grad():
+                embedded = self.proxy.embed(images["adversarial"])
+                logits = self.proxy.logits(embedded, self.objective.scale)
+            context = replace(context, proxy=logits)
         # In this order: another would round the gradients of weights differently.
         views: tuple[View, ...] = ("clean", "adversarial")
         with self._autocast(self.bf16):
