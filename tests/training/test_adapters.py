@@ -23,6 +23,7 @@ pytestmark = pytest.mark.slow
 MATRICES = ("attn.in_proj_weight", "attn.out_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
 ADAPTERS = {
     "blocks": Adapter("blocks"),
+    "first_blocks": Adapter("first_blocks"),
     "layer_norm": Adapter("layer_norm"),
     "lora": Adapter("lora", rank=2),
     "prompt_padding": Adapter("prompt_padding", width=5),
@@ -30,6 +31,8 @@ ADAPTERS = {
 }
 TRAINED = {
     "blocks": 12 * 32**2 + 13 * 32 + 2 * 32 + 32 * 24,
+    # Patches of 8 x 8 pixels, class token and 17 positions, the norm before the blocks, a block.
+    "first_blocks": 3 * 8**2 * 32 + 32 + 17 * 32 + 2 * 32 + 12 * 32**2 + 13 * 32,
     "layer_norm": 6 * 2 * 32,
     "lora": 2 * 2 * (96 + 32 + 32 + 32 + 128 + 32 + 32 + 128),
     "prompt_padding": 3 * (32**2 - 22**2),
@@ -41,6 +44,8 @@ def moves(kind, name):
     """Whether a weight of the plain tower is among those that a kind moves."""
     if kind == "blocks":
         return name.startswith(("transformer.resblocks.1.", "ln_post.")) or name == "proj"
+    if kind == "first_blocks":
+        return not moves("blocks", name)
     if kind == "layer_norm":
         return "ln_" in name
     return kind == "lora" and name.endswith(MATRICES)
@@ -97,7 +102,7 @@ def test_what_a_kind_names_moves_and_the_rest_keeps_its_bits(
     assert tuned.adapter == ADAPTERS[kind]
 
     plain = sum(tensor.numel() for tensor in original.values())
-    total = plain + (TRAINED[kind] if kind not in ("blocks", "layer_norm") else 0)
+    total = plain + (TRAINED[kind] if kind not in ("blocks", "first_blocks", "layer_norm") else 0)
     card = json.loads((run.folder / "model" / "model.json").read_text())
     assert (card["trained_parameters"], card["parameters"]) == (TRAINED[kind], total)
     share = f"{TRAINED[kind] / total:.2%}"

@@ -25,6 +25,7 @@ def test_the_command_line_knows_every_kind():
         ("", {}, "full"),
         ("--adapter.kind blocks", {"blocks": 1}, "blocks(1)"),
         ("--adapter.kind blocks --adapter.blocks 3", {"blocks": 3}, "blocks(3)"),
+        ("--adapter.kind first_blocks", {"blocks": 1}, "first_blocks(1)"),
         ("--adapter.kind layer_norm", {}, "layer_norm"),
         ("--adapter.kind lora", {"rank": 8, "alpha": 8.0}, "lora(rank=8)"),
         (
@@ -53,7 +54,7 @@ def test_defaults_are_those_of_the_kind_and_read_back(tmp_path, arguments, optio
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("--adapter.kind mine", "adapter.kind is mine: must be one of blocks, full"),
+        ("--adapter.kind mine", "adapter.kind is mine: must be one of blocks, first_blocks"),
         ("--adapter.rank 4", "adapter.rank is 4: must be left out, or null: adapter.kind full has"),
         ("--adapter.kind lora --adapter.width 4", "adapter.width is 4: must be left out, or null"),
         ("--adapter.kind lora --adapter.rank 0", "adapter.rank is 0: must be 1 or more"),
@@ -81,7 +82,9 @@ def test_bad_words_are_named(arguments, message):
 def test_python_has_the_same_checks():
     with pytest.raises(RequestError, match=r"adapter.rank is 2.5: must be int, or null"):
         Adapter("lora", rank=2.5)
-    with pytest.raises(RequestError, match=r"adapter.kind is 'mine': must be one of blocks, full"):
+    with pytest.raises(
+        RequestError, match=r"adapter.kind is 'mine': must be one of blocks, first_blocks"
+    ):
         Adapter("mine")
 
 

@@ -7,10 +7,12 @@ from open_clip.timm_model import TimmModel
 from torch import nn
 
 from zsrobust.models.adapters.blocks import Blocks
+from zsrobust.models.adapters.first_blocks import FirstBlocks
 from zsrobust.models.adapters.full import Full
 from zsrobust.models.adapters.layer_norm import LayerNorm
 from zsrobust.models.adapters.lora import LoRA
 from zsrobust.models.photo_lite import CentredTower
+from zsrobust.models.tower_blocks import blocks_of
 from zsrobust.utils.errors import RequestError
 
 NORMS = ("ln_1", "ln_2")
@@ -88,6 +90,48 @@ def test_what_lies_between_two_blocks_goes_with_the_first(around, trained):
 
     assert stages(2) == {"3.blocks"}
     assert stages(3) == {"2.blocks", "3.downsample", "3.blocks"}
+
+
+def test_the_first_blocks_of_a_vit(vit, trained):
+    assert trained(vit.adapted_encoder(FirstBlocks(1), 0)) == VIT_START | block(0)
+
+
+def test_the_beginning_of_a_vit_without_a_block(vit, trained):
+    assert trained(vit.adapted_encoder(FirstBlocks(0), 0)) == VIT_START
+
+
+def test_the_stem_and_first_stage_of_a_resnet(resnet, trained):
+    stem = {f"conv{at}.weight" for at in (1, 2, 3)}
+    stem |= {f"bn{at}.{part}" for at in (1, 2, 3) for part in ("weight", "bias")}
+    expected = stem | {f"layer1.0.{name}" for name in BOTTLENECK}
+    assert trained(resnet.adapted_encoder(FirstBlocks(1), 0)) == expected
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: CentredTower(timm.create_model("tf_efficientnet_lite0"), torch.zeros(1000)),
+        lambda: TimmModel("vit_tiny_patch16_224", embed_dim=8, image_size=224),
+        lambda: TimmModel("convnext_atto", embed_dim=8, image_size=224, pool="", proj="linear"),
+    ],
+)
+@pytest.mark.parametrize("count", [0, 2])
+def test_first_and_last_blocks_are_all_of_a_tower(around, trained, make, count):
+    tower = make()
+    total = len(blocks_of(tower, "any"))
+    every = {name for name, _ in tower.named_parameters()}
+    first = trained(around(tower).adapted_encoder(FirstBlocks(count), 0))
+    last = trained(around(make()).adapted_encoder(Blocks(total - count), 0))
+    assert first
+    assert not first & last
+    assert first | last == every
+
+
+def test_all_blocks_are_not_the_first(vit):
+    with pytest.raises(RequestError, match=r"adapter.blocks is 2: must be below 2, .* tiny-vit"):
+        vit.adapted_encoder(FirstBlocks(2), 0)
+    with pytest.raises(RequestError, match=r"adapter.blocks is -1: must be 0 or more"):
+        FirstBlocks(-1)
 
 
 def test_more_blocks_than_there_are(vit, resnet, around):
