@@ -27,6 +27,8 @@ from zsrobust.models.names import short_names
 TEXT_COLUMNS = ("data set", "model", "attack", "photograph")
 LONG = 28
 """Letters from which on a cell may be broken into lines."""
+SENTENCE = 60
+"""Letters from which on a cell holds more than a name."""
 # 12, <0.001, 3.11.7, 84.7 (83.4-85.6), +7.8 (+6.4 to +8.9), 5.0 ± 0.3, 12.0* [of 3], 30 [n 200],
 # 12.0 / 84.7
 _FIGURE = re.compile(r"[-+<]?\d[-+±.,()\d\s]*(to [-+.\d]+\))?[*†‡]*( \[(of|n) \d+\])?( / [-.\d]+)?")
@@ -100,6 +102,11 @@ class TextTable:
     def kinds(self) -> list[str]:
         """For each column ``figure``, ``long`` text or ``text``: how it is set."""
         return [_kind([row[index] for row in self.rows]) for index in range(len(self.columns))]
+
+    @property
+    def prose(self) -> bool:
+        """Whether a cell holds a sentence, beside others."""
+        return len(self.columns) > 2 and any(len(cell) > SENTENCE for r in self.rows for cell in r)
 
     def condensed(self) -> TextTable:
         """For a reader: what is the same in every row is said once, in the last note.

@@ -23,7 +23,7 @@ LINES = [
 ]
 
 
-VOID = {"meta", "link", "img", "br", "hr", "input", "col"}
+VOID = {"meta", "link", "img", "br", "wbr", "hr", "input", "col"}
 
 
 class Page(HTMLParser):

@@ -1,10 +1,12 @@
 """The pages as Chromium shows them: small, dark, printed, sorted, filtered, without a script."""
 
+import itertools
 import re
 
 import pytest
 
 from zsrobust.reporting.leaderboard import write_leaderboard
+from zsrobust.reporting.report import write_report
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +20,10 @@ def pages(browser, report, demo, evaluation, tmp_path_factory):
         for model, method, robust in (("c", "original", 1), ("t", "tecoa", 9), ("f", "fare", 30))
     ]
     wide = evaluation(out / "wide", lines)
+    named = [("OTHER_PHOTOS_OF_MINE", *line[1:]) for line in lines[:3]]
+    run = evaluation(out / "named", named)
     return {
+        "names": write_report([run], out / "names").page,
         "report": report.page,
         "leaderboard": write_leaderboard([wide, demo], out / "leaderboard.html").page,
     }
@@ -235,6 +240,47 @@ def test_a_wide_table_says_that_it_scrolls_and_keeps_its_first_column(show):
     box.evaluate("e => (e.scrollLeft = e.scrollWidth)")
     assert box.evaluate("e => e.scrollLeft") > 0
     assert first.bounding_box()["x"] == before
+
+
+LINES_OF_WORDS = """() => [...document.querySelectorAll("tbody td, tbody th")].flatMap((cell) => {
+  const texts = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT), found = [];
+  for (let node; (node = texts.nextNode()); )
+    for (const word of node.textContent.matchAll(/\\S+/g)) {
+      const range = document.createRange(), lines = [];
+      for (let at = word.index, top; at < word.index + word[0].length; at++) {
+        range.setStart(node, at); range.setEnd(node, at + 1);
+        const box = range.getClientRects()[0];
+        if (!box) continue;
+        if (Math.abs(box.top - top) < 3) lines.push(lines.pop() + node.textContent[at]);
+        else lines.push(node.textContent[at]);
+        top = box.top;
+      }
+      found.push(lines);
+    }
+  return found;
+})"""
+
+
+@pytest.mark.parametrize("width", [360, 1300])
+@pytest.mark.parametrize("name", ["report", "leaderboard", "names"])
+def test_names_break_at_their_marks_alone(show, name, width):
+    page = show(name, viewport={"width": width, "height": 700})
+    page.evaluate("document.querySelectorAll('details').forEach((part) => (part.open = true))")
+    words = page.evaluate(LINES_OF_WORDS)
+    assert len(words) > 50
+    broken = [
+        lines
+        for lines in words
+        if not all(
+            re.search(r"[-_/]$", one) or following.startswith("[")
+            for one, following in itertools.pairwise(lines)
+        )
+    ]
+    assert broken == []
+    if name == "names" and width == 360:
+        finding = page.locator("table.prose tbody tr").first
+        heights = [cell.bounding_box()["y"] for cell in finding.locator("th, td").all()]
+        assert heights == sorted(set(heights)), "a cell below the other"
 
 
 @pytest.mark.parametrize("name", ["report", "leaderboard"])

@@ -138,7 +138,7 @@ def test_methods_are_shown_with_their_models(evaluation, tmp_path):
         "original": (),
     }
     write_leaderboard([run], tmp_path / "board.html")
-    assert '<div class="note">runs/a b</div>' in (tmp_path / "board.html").read_text()
+    assert '<div class="note">runs/<wbr>a b</div>' in (tmp_path / "board.html").read_text()
 
 
 def test_seeds_are_one_row_and_equal_names_are_made_unique(evaluation, tmp_path):

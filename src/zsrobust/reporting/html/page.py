@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 
 import matplotlib
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
 from zsrobust._version import __version__
@@ -33,6 +33,8 @@ _OF_PAGE = {
     "#595959": "var(--soft)",
 }
 _COLOUR = re.compile("|".join(_OF_PAGE), re.IGNORECASE)
+# After _ and / of a name, and before its options in brackets; no entity of HTML holds such a place.
+_MARKS = re.compile(r"(?<=\w[_/])(?=[A-Za-z])|(?<=\w)(?=\[)")
 
 
 def svg_of(figure: Figure, name: str, alt: str) -> Markup:
@@ -107,6 +109,7 @@ def rendered(kind: Kind, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["breakable"] = breakable
     environment.globals.update(kind_of=_kind_of, svg_of=svg_of, version=__version__)
     return environment.get_template(kind.template).render(
         mark=kind.mark,
@@ -115,6 +118,11 @@ def rendered(kind: Kind, **values: Any) -> str:
         script_hash=f"sha256-{digest}",
         **values,
     )
+
+
+def breakable(text: str) -> Markup:
+    """``text``, escaped, whose long names may be broken into lines at their marks alone."""
+    return Markup(_MARKS.sub("<wbr>", str(escape(text))))
 
 
 def require_ours(path: Path, kind: Kind) -> None:
