@@ -182,6 +182,9 @@ def test_each_samples_attack_is_chosen_on_other_draws_than_it_is_judged_by():
     assert (row.clean_acc, row.static_acc, row.robust_acc) == (0.75, 0.5, 0.25)
     assert row.ci95_static == wilson_interval(2, 4)
     assert row.ci95_drawn_robust == wilson_interval(2, 4)
+    # Only "a" was made without the defence.
+    assert row.drawn_static_acc == pytest.approx((0.7 + 0.8 + 0.5 + 0.9) / 4)
+    assert [found[0] for found in row.figures] == pytest.approx([3.1 / 4, 2.9 / 4, 2.0 / 4])
 
 
 class Keyed(LogitsClassifier):

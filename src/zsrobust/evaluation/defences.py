@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,9 +27,10 @@ class DefenceRow:
         robust_acc, ci95_robust: right on the clean image and under every attack.
         draws: random draws by which a randomised defence was judged besides the image's own; 0 for
             none.
-        drawn_clean_acc, drawn_robust_acc: mean over these draws, on clean images and under the
-            attack that leaves fewest right of as many other draws; the figures of a randomised
-            defence. Their intervals are over samples.
+        drawn_clean_acc, drawn_static_acc, drawn_robust_acc: mean over these draws, on clean images
+            and, of images made without the defence and of all, on those of the attack that leaves
+            fewest right of as many other draws; the figures of a randomised defence. Their
+            intervals are over samples.
         chosen: by attack, the share of the samples on which it was that one.
     """
 
@@ -47,21 +48,22 @@ class DefenceRow:
     draws: int = 0
     drawn_clean_acc: float | None = None
     ci95_drawn_clean: Interval | None = None
+    drawn_static_acc: float | None = None
+    ci95_drawn_static: Interval | None = None
     drawn_robust_acc: float | None = None
     ci95_drawn_robust: Interval | None = None
     chosen: dict[str, float] | None = None
 
     @property
-    def figures(self) -> tuple[tuple[float, Interval], tuple[float, Interval]]:
-        """Clean and robust accuracy with intervals: over draws, where the defence draws."""
-        if self.drawn_clean_acc is None or self.drawn_robust_acc is None:
-            return (self.clean_acc, self.ci95_clean), (self.robust_acc, self.ci95_robust)
-        assert self.ci95_drawn_clean is not None
-        assert self.ci95_drawn_robust is not None
-        return (
-            (self.drawn_clean_acc, self.ci95_drawn_clean),
-            (self.drawn_robust_acc, self.ci95_drawn_robust),
-        )
+    def figures(self) -> list[tuple[float, Interval] | None]:
+        """Clean, static and robust accuracy with intervals; over draws, where the defence draws."""
+        drawn = "drawn_" if self.draws else ""
+        found = []
+        for kind in ("clean", "static", "robust"):
+            accuracy = getattr(self, f"{drawn}{kind}_acc")
+            interval = getattr(self, f"ci95_{drawn}{kind}")
+            found.append(None if accuracy is None else (accuracy, interval))
+        return found
 
 
 @dataclass(frozen=True)
@@ -95,41 +97,29 @@ def summarise(
             defence that draws nothing.
         about: the other fields.
     """
-    static = [one for one in attacks.values() if not one.adaptive]
-    clean_acc, ci95_clean = _standing(clean, [])
-    static_acc, ci95_static = _standing(clean, static) if static else (None, None)
-    robust_acc, ci95_robust = _standing(clean, list(attacks.values()))
-    row = DefenceRow(
-        n=len(clean),
-        clean_acc=clean_acc,
-        ci95_clean=ci95_clean,
-        static_acc=static_acc,
-        ci95_static=ci95_static,
-        robust_acc=robust_acc,
-        ci95_robust=ci95_robust,
-        **about,
-    )
+    static = {name: one for name, one in attacks.items() if not one.adaptive}
+    found: dict[str, Any] = {}
+    for kind, those in (("clean", {}), ("static", static), ("robust", attacks)):
+        if kind == "static" and not those:
+            found |= {"static_acc": None, "ci95_static": None}
+            continue
+        right = np.all([clean, *(one.right for one in those.values())], axis=0)
+        found[f"{kind}_acc"] = float(right.mean())
+        found[f"ci95_{kind}"] = wilson_interval(int(right.sum()), len(right))
+        if on_clean is not None:
+            left = _left(those)[0] if those else on_clean
+            found[f"drawn_{kind}_acc"] = float(left.mean())
+            # Wilson's for as many samples, whose variance is no less than that of shares.
+            found[f"ci95_drawn_{kind}"] = wilson_interval(round(float(left.sum())), len(left))
+    if on_clean is not None:
+        best = _left(attacks)[1]
+        found["chosen"] = {name: float((best == at).mean()) for at, name in enumerate(attacks)}
+    return DefenceRow(n=len(clean), **found, **about)
+
+
+def _left(attacks: Mapping[str, Seen]) -> tuple[Shares, NDArray[np.intp]]:
+    """Of each sample, (N,), what the judging draws leave of its attack, and which that is."""
     drawn = [one.draws for one in attacks.values() if one.draws is not None]
-    if on_clean is None or not drawn:
-        return row
     choosing, judging = (np.stack(shares) for shares in zip(*drawn, strict=True))
     best = choosing.argmin(0)
-    left = judging[best, np.arange(len(clean))]
-    return replace(
-        row,
-        drawn_clean_acc=float(on_clean.mean()),
-        ci95_drawn_clean=_interval(on_clean),
-        drawn_robust_acc=float(left.mean()),
-        ci95_drawn_robust=_interval(left),
-        chosen={name: float((best == at).mean()) for at, name in enumerate(attacks)},
-    )
-
-
-def _standing(clean: Outcome, attacks: Sequence[Seen]) -> tuple[float, Interval]:
-    right = np.all([clean, *(one.right for one in attacks)], axis=0)
-    return float(right.mean()), wilson_interval(int(right.sum()), len(right))
-
-
-def _interval(shares: Shares) -> Interval:
-    """Of a mean of shares: Wilson's for as many samples, whose variance is no less than theirs."""
-    return wilson_interval(round(float(shares.sum())), len(shares))
+    return judging[best, np.arange(judging.shape[1])], best

@@ -87,7 +87,7 @@ class Judge:
         """Judge ``images`` (N, 3, H, W) of the samples of ``batch``."""
         choosing, judging = (
             torch.stack([one(images).argmax(-1) == batch.labels for one in copies])
-            .float()
+            .double()
             .mean(0)
             .tolist()
             for copies in self._sets

@@ -104,11 +104,7 @@ def defence_table(results: Results, names: Mapping[str, str] | None = None) -> T
     called = names or short_names(list(dict.fromkeys(row.model for row in results.defences)))
     groups: dict[str, list[list[str]]] = {}
     for row in results.defences:
-        (clean, ci95_clean), (robust, ci95_robust) = row.figures
-        static = "-"
-        if row.static_acc is not None and row.ci95_static is not None:
-            static = percent(row.static_acc, row.ci95_static)
-        figures = (percent(clean, ci95_clean), static, percent(robust, ci95_robust))
+        figures = ["-" if found is None else percent(*found) for found in row.figures]
         groups.setdefault(row.dataset, []).append(
             [row.dataset, called[row.model], str(row.n), format_radius(row.norm, row.eps), *figures]
         )
@@ -117,8 +113,8 @@ def defence_table(results: Results, names: Mapping[str, str] | None = None) -> T
     ]
     if draws := max(row.draws for row in results.defences):
         notes.append(
-            f"Of a randomised defence, clean and every attack are means over {draws} draws; each "
-            f"sample's attack is the one that left fewest right of {draws} others."
+            f"Figures of a randomised defence are means over {draws} draws; each sample's attack "
+            f"is the one that left fewest right of {draws} others."
         )
     columns = ["data set", "model", "n", "radius", "clean", "static", "every attack"]
     return TextTable(columns, list(groups.values()), notes)
