@@ -42,7 +42,6 @@ def test_seeds_share_a_look_and_stand_in_the_legend_once():
 
 def test_without_held_out_images_the_legend_names_the_lines():
     batches = [line for line in METRICS if line["kind"] == "train"]
-    # Such methods see no clean images, so that the middle panel is empty.
     unseen = [{k: v for k, v in line.items() if k != "clean_acc"} for line in batches]
     figure = curves_figure([("TeCoA", "tecoa", unseen), ("FARE", "fare", METRICS)])
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
@@ -50,6 +49,23 @@ def test_without_held_out_images_the_legend_names_the_lines():
     tecoa, fare = figure.legends[0].legend_handles
     assert (tecoa.get_marker(), fare.get_marker()) == ("none", styles(["fare"])[0].marker)
     assert tecoa.get_color() == styles(["tecoa"])[0].colour
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+def test_a_panel_that_no_run_has_values_for_is_left_out(narrow):
+    """TeCoA sees no clean images; without held-out ones nothing is known of their accuracy."""
+    batches = [line for line in METRICS if line["kind"] == "train"]
+    unseen = [{k: v for k, v in line.items() if k != "clean_acc"} for line in batches]
+    figure = curves_figure([("TeCoA", "tecoa", unseen)], narrow=narrow)
+    assert [axes.get_title() for axes in figure.axes] == [
+        "loss of a batch",
+        "accuracy when attacked, %",
+    ]
+    loss, attacked = figure.axes
+    assert drawn(loss, markers=False) == [([10, 20], [3.0, 2.0])]
+    assert drawn(attacked, markers=False) == [([10, 20], [10.0, 30.0])]
+    both = curves_figure([("TeCoA", "tecoa", unseen), ("FARE", "fare", METRICS)], narrow=narrow)
+    assert len(both.axes) == 3
 
 
 def test_no_run_is_refused():

@@ -25,8 +25,9 @@ from zsrobust.utils.errors import RequestError
 
 Lines = Sequence[dict[str, Any]]
 # Of a training line and of a held-out line of metrics.jsonl.
+_LOSS = "loss of a batch"
 _PANELS = (
-    ("loss of a batch", "total", ""),
+    (_LOSS, "total", ""),
     ("clean accuracy, %", "clean_acc", "clean_acc"),
     ("accuracy when attacked, %", "adversarial_acc", "robust_acc"),
 )
@@ -38,7 +39,9 @@ THIN, SIZE = 0.9, 5
 def curves_figure(runs: Sequence[tuple[str, str, Lines]], *, narrow: bool = False) -> Figure:
     """Loss, clean accuracy and accuracy on attacked images over steps, a colour a label.
 
-    Thin lines are batches of training, markers the held-out images that the model is chosen on.
+    Thin lines are batches of training, markers the held-out images that the model is chosen on. A
+    panel that no run has values for is left out: methods that train on adversarial images alone
+    have no clean accuracy, unless images were held out.
 
     Args:
         runs: label, method and the lines of ``metrics.jsonl`` of each; seeds of one recipe share
@@ -50,12 +53,13 @@ def curves_figure(runs: Sequence[tuple[str, str, Lines]], *, narrow: bool = Fals
     """
     if not runs:
         raise RequestError("there is no fine-tuning run to draw: name one or more")
-    figure = new_figure(7.5, NARROW) if narrow else new_figure(2.9)
-    shape = (len(_PANELS), 1) if narrow else (1, len(_PANELS))
-    panels = cast(Sequence[Axes], figure.subplots(*shape))
+    shown = [panel for panel in _PANELS if panel[0] == _LOSS or _has_values(runs, *panel[1:])]
+    figure = new_figure(2.5 * len(shown), NARROW) if narrow else new_figure(2.9)
+    shape = (len(shown), 1) if narrow else (1, len(shown))
+    panels = cast(Sequence[Axes], figure.subplots(*shape, squeeze=False).flat)
     methods = {label: method for label, method, _ in runs}
     of = dict(zip(methods, styles(list(methods.values())), strict=True))
-    for axes, (title, trained, held_out) in zip(panels, _PANELS, strict=True):
+    for axes, (title, trained, held_out) in zip(panels, shown, strict=True):
         bare(axes)
         axes.grid(axis="y", color=FAINT, linewidth=0.6)
         for label, _, lines in runs:
@@ -68,6 +72,11 @@ def curves_figure(runs: Sequence[tuple[str, str, Lines]], *, narrow: bool = Fals
             axes.set_ylim(0, 100)
     legend_above(figure, [_handle(runs, label, of[label]) for label in of], list(of))
     return figure
+
+
+def _has_values(runs: Sequence[tuple[str, str, Lines]], trained: str, held_out: str) -> bool:
+    key = {"train": trained, "held_out": held_out}
+    return any(key.get(line.get("kind", "")) in line for _, _, lines in runs for line in lines)
 
 
 def _curve(axes: Axes, lines: Lines, key: str, style: Style) -> None:
