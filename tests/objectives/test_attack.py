@@ -9,6 +9,7 @@ from zsrobust.config.schema import FinetuneConfig
 from zsrobust.data.batch import Batch
 from zsrobust.objectives import (
     AGFT,
+    CAW,
     FARE,
     HPT,
     LORE,
@@ -114,6 +115,7 @@ def on_each_description(at, step, clean):
         (AGFT(), against_soft),
         (FTAdv(), on_the_head),
         (AdvFLYP(), on_the_batch),
+        (CAW(), on_the_text),
         (HPT(), on_the_text),
         (MMCoA(), on_the_text),
         (TGAZSR(), on_the_text),

@@ -9,6 +9,7 @@ from torch import nn
 
 from zsrobust.objectives import (
     AGFT,
+    CAW,
     FARE,
     HPT,
     SAFT,
@@ -176,7 +177,28 @@ def transfer(views, labels, vectors, scale=7.0, alpha=0.3):
     return values + alpha * (np.exp(original) * (original - student)).sum(1)
 
 
+def confidence_aware(views, labels, vectors, scale=7.0, alpha=0.4, beta=0.3):
+    student = log_softmax(scale * cosines(views["student_adversarial"], vectors))
+    original = log_softmax(scale * cosines(views["teacher_clean"], vectors))
+    true = student[np.arange(len(labels)), labels]
+    divergence = (np.exp(student) * (student - original)).sum(1)
+    apart = unit(views["student_adversarial"]) - unit(views["teacher_adversarial"])
+    weighted = alpha * (1 - np.exp(true)) * divergence
+    return -true + weighted + beta * np.linalg.norm(apart, axis=1)
+
+
 CASES = {
+    "caw": (CAW(alpha=0.4, beta=0.3), confidence_aware, ()),
+    "caw, confidence alone": (
+        CAW(alpha=0.4, beta=0.0),
+        lambda *given: confidence_aware(*given, beta=0.0),
+        (),
+    ),
+    "caw, distance alone": (
+        CAW(alpha=0.0, beta=0.3),
+        lambda *given: confidence_aware(*given, alpha=0.0),
+        (),
+    ),
     "hpt": (HPT(alpha=0.3, kl_reduction="mean"), transfer, ()),
     "hpt, summed": (HPT(alpha=0.3), lambda *given: GLOBAL * transfer(*given), ()),
     "hpt, without the original": (
@@ -358,6 +380,7 @@ def test_labels_name_what_departs_from_the_paper():
         (lambda: AGFT(logit_scale=0.0), "objective.logit_scale is 0.0: must be above 0"),
         (lambda: AdvFLYP(alpha=-1.0), "objective.alpha is -1.0: must be 0 or more"),
         (lambda: HPT(proxy=""), "objective.proxy is '': must be the name of a model"),
+        (lambda: CAW(beta=-1.0), "objective.beta is -1.0: must be 0 or more"),
         (lambda: TRADES(beta=float("nan")), "objective.beta is nan: must be 0 or more"),
     ],
 )

@@ -14,6 +14,7 @@ from zsrobust.objectives.base import (
     objective_class,
     register_objective,
 )
+from zsrobust.objectives.caw import CAW
 from zsrobust.objectives.comp_tga import CompTGA
 from zsrobust.objectives.fare import FARE
 from zsrobust.objectives.ft_adv import FTAdv
@@ -31,6 +32,7 @@ from zsrobust.objectives.trades import TRADES
 
 __all__ = [
     "AGFT",
+    "CAW",
     "FARE",
     "HPT",
     "LORE",
