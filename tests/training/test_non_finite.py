@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -83,8 +84,14 @@ def test_a_skipped_step_is_reported_and_counted(config, broken, capsys):
 
 def test_stopping_names_the_step_and_where_its_images_are(config, broken):
     broken(3)
-    with pytest.raises(Diverged, match=r"loss is nan at step 3; .* ids and weights are in "):
+    with pytest.raises(Diverged, match=r"loss is nan at step 3; .* ids and weights are in ") as why:
         finetune(config())
+    # What to do is options to copy: a third of the rate, in the same folder.
+    advised = re.search(
+        r"--optimizer\.lr (\S+) --overwrite, or with --optimizer\.clip_norm 1$", str(why.value)
+    )
+    rate = config().optimizer.lr
+    assert rate / 4 < float(advised[1]) < rate / 2
     assert (Path(config().out) / "non_finite" / "step-00000003" / "step.json").is_file()
 
 

@@ -206,7 +206,8 @@ class Trainer:
         except NonFinite as stop:
             raise NonFinite(
                 f"{stop}; the last good checkpoint in {self.checkpoints} is kept; {record}; "
-                "try a lower optimizer.lr or optimizer.clip_norm",
+                f"start again with --optimizer.lr {self.config.optimizer.lr / 3:.1g} --overwrite"
+                + ("" if self.config.optimizer.clip_norm else ", or with --optimizer.clip_norm 1"),
                 error.figures,
             ) from error
         self.log.append(kind="non_finite", step=step, lr=rate, problem=str(error))
