@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import open_clip
 import pytest
 import torch
@@ -6,7 +8,7 @@ from zsrobust.export.checks import random_images, to_pixels
 from zsrobust.export.command import export
 from zsrobust.export.request import ExportRequest
 from zsrobust.models.loading import load
-from zsrobust.models.weights import fingerprint
+from zsrobust.models.weights import fingerprint, save_model
 from zsrobust.utils.errors import RequestError
 
 RESNET = {"image_size": 64, "layers": [1, 1, 1, 1], "width": 16, "head_width": 16}
@@ -43,6 +45,14 @@ def test_a_tower_that_their_code_would_misread_is_refused(source, tuned, tmp_pat
     run = tuned(source())
     with pytest.raises(RequestError, match=r"OpenAI's ViTs .with QuickGELU.*a tower with GELU"):
         exported(run, tmp_path)
+
+
+def test_a_fine_tuned_text_tower_is_not_left_behind(source, tmp_path):
+    model = load(source(quick_gelu=True))
+    text = model.text.with_weights(model.text.model.state_dict(), tuned=True)
+    save_model(tmp_path / "model", replace(model, text=text), "mmcoa")
+    with pytest.raises(RequestError, match="its text tower was fine-tuned with it"):
+        exported(str(tmp_path), tmp_path)
 
 
 def test_different_preprocessing_is_warned_of(source, tuned, tmp_path):

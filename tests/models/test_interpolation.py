@@ -77,6 +77,18 @@ def test_everything_else_is_the_fine_tuned_model_s(run, original):
     assert not found.encoder.training
 
 
+def test_a_fine_tuned_text_tower_is_interpolated_too(small_clip, tmp_path):
+    start = load(small_clip)
+    moved = {name: value + 1 for name, value in start.text.model.state_dict().items()}
+    text = start.text.with_weights(moved, tuned=True)
+    save_model(tmp_path / "model", replace(start, text=text), "mmcoa")
+    first, middle, last = (load(f"wise({tmp_path}, {alpha})").text for alpha in (0, 0.25, 1))
+    assert first.fingerprint == start.text.fingerprint
+    assert last.fingerprint == text.fingerprint
+    for name, value in middle.model.state_dict().items():
+        torch.testing.assert_close(value, start.text.model.state_dict()[name] + 0.25)
+
+
 def test_forms_nest(run, original):
     outer = load(f"wise(wise({run}, 0.5), 0.5)")
     inner = load(f"wise({run}, 0.25)")

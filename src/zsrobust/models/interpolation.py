@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.name_forms import Form
+from zsrobust.models.text_side import TowerText
 from zsrobust.models.visual_prompts import VisualPrompt
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.validation import require
@@ -21,7 +22,8 @@ from zsrobust.utils.validation import require
 def load_wise(form: Form, load: Callable[[str], CLIPModel]) -> CLIPModel:
     """The model ``wise(MODEL, ALPHA)``: (1 - ALPHA) of its original's weights, ALPHA of its own.
 
-    Everything but the image encoder's tensors is MODEL's.
+    Everything but the image encoder's tensors, and those of a text tower that was fine-tuned with
+    it, is MODEL's.
 
     Args:
         form: the name.
@@ -51,11 +53,16 @@ def load_wise(form: Form, load: Callable[[str], CLIPModel]) -> CLIPModel:
             f"model {form.name!r}: {name} has a visual prompt ({tuned.adapter.made.label}), of "
             "which its original has no counterpart to interpolate with"
         )
-    interpolate(tuned.encoder, load(tuned.source).encoder, alpha)
+    original = load(tuned.source)
+    interpolate(tuned.encoder, original.encoder, alpha)
+    text = tuned.text
+    if isinstance(text, TowerText) and text.tuned and isinstance(original.text, TowerText):
+        weights = between(text.model, original.text.model, alpha)
+        text = text.with_weights(weights, tuned=True)
     # The run's accuracies are those of its own weights.
     record = {key: value for key, value in tuned.record.items() if key != "held_out"}
     method = f"wise({tuned.method}, {alpha:g})"
-    return replace(tuned, name=form.name, method=method, record=record)
+    return replace(tuned, name=form.name, method=method, record=record, text=text)
 
 
 @torch.no_grad()
@@ -65,8 +72,13 @@ def interpolate(tuned: nn.Module, original: nn.Module, alpha: float) -> None:
     BatchNorm's statistics are among them. At 0 and 1 the result is either end, bit for bit; other
     tensors, such as counters, are those of ``tuned``.
     """
+    tuned.load_state_dict(between(tuned, original, alpha))
+
+
+def between(tuned: nn.Module, original: nn.Module, alpha: float) -> dict[str, Tensor]:
+    """The tensors that :func:`interpolate` gives ``tuned``."""
     ours, theirs = tuned.state_dict(), original.state_dict()
-    tuned.load_state_dict({name: _between(ours[name], theirs[name], alpha) for name in ours})
+    return {name: _between(ours[name], theirs[name], alpha) for name in ours}
 
 
 def _between(ours: Tensor, theirs: Tensor, alpha: float) -> Tensor:

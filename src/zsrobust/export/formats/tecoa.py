@@ -57,6 +57,11 @@ The text side is that of the model it is loaded into, which must be the source's
         from open_clip.transformer import QuickGELU, VisionTransformer
 
         require_open_clip(model, "tecoa")
+        if model.text.tuned:  # type: ignore[attr-defined]
+            raise RequestError(
+                f"{model.name} cannot be exported to tecoa, which holds an image side alone: its "
+                "text tower was fine-tuned with it; --to open_clip takes both"
+            )
         if type(model.encoder) is ModifiedResNet:
             return
         quick = any(isinstance(part, QuickGELU) for part in model.encoder.modules())
