@@ -12,7 +12,9 @@ from benchmarks.startup import answered_at_once
 
 import zsrobust
 from zsrobust.cli.commands import command_names
+from zsrobust.config.recipes import recipe_names
 
+METHODS = recipe_names("finetune")
 PACKAGE = Path(zsrobust.__file__).parent
 REPOSITORY = Path(__file__).parents[2]
 
@@ -81,6 +83,13 @@ def answers(request, tmp_path_factory):
 def test_nothing_slow_is_imported(answers):
     # A module imports torch from zsrobust.utils.lazy, or where it is used.
     assert {" ".join(argv): slow for _, (argv, _, slow, _) in answers if slow} == {}
+
+
+def test_no_recipe_needs_torch_to_be_read(tmp_path):
+    words = ["--model", "glyph-clip", "--data", "glyph:training", "--print_config"]
+    found = asked([["finetune", "--config", name, *words] for name in METHODS], tmp_path)
+    assert {argv[2]: slow for argv, _, slow, _ in found if slow} == {}
+    assert all(code == 0 for _, code, _, _ in found)
 
 
 def test_what_is_wrong_is_refused_in_a_sentence(answers):

@@ -214,6 +214,10 @@ class FinetuneConfig:
             self.compile,
             "false with shard true: weights that are gathered block by block are not compiled",
         )
+        if self.objective is not None and self.objective.needs.text:
+            why = f"with method {self.method}, which trains the text tower too"
+            require(ema is None, "ema", ema, f"null {why}")
+            require(not self.shard, "shard", self.shard, f"false {why}")
         require(0 <= self.hold_out < 1, "hold_out", self.hold_out, "0, or below 1")
         require(
             self.batch_size % self.accumulate == 0,

@@ -5,12 +5,11 @@ adversarial robustness of vision language models: a multimodal perspective", arX
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from zsrobust.objectives.adv_flyp import contrastive
 from zsrobust.objectives.base import LogitScale, Needs, Objective, StepContext, register_objective
 from zsrobust.objectives.distances import kl_divergence
-from zsrobust.utils.lazy import Tensor, torch
+from zsrobust.utils.lazy import TYPE_CHECKING, Tensor, torch
 from zsrobust.utils.validation import require
 
 if TYPE_CHECKING:

@@ -353,12 +353,6 @@ def _check_objective(model: CLIPModel, config: FinetuneConfig) -> None:
     needs = config.objective.needs
     if needs.text:
         text_tower_of(model)
-        for key, value in (("shard", config.shard), ("ema", config.ema)):
-            if value:
-                raise RequestError(
-                    f"{key} is {value}: it holds the image encoder alone, and {config.method} "
-                    "trains the text tower too"
-                )
     if needs.tokens:
         if config.shard:
             raise RequestError(
