@@ -34,15 +34,20 @@ def test_nothing_is_written_and_passes_are_counted(config, tmp_path):
 
 
 def test_passes_of_a_defence_are_counted(config, small_clip):
-    defended = f"crop_voting({small_clip}, crops=3, eot=2)"
+    defended = f"crop_voting({small_clip}, crops=3)"
     around, through = (f"transfer(pgd-3, {name})" for name in (small_clip, defended))
     found = dry_run_evaluation(
         config(model=[defended], eps=[Eps("2/255")], attack=["pgd-3", around, through, "noise-4"])
     )
-    # An answer takes 3 passes, and each of a gradient's 6 twice as many.
-    undefended = 1 + (3 * 2 + 1) + (3 * 2 + 1) + (6 * 6 + 1) + (4 + 1)
-    behind = 3 + (6 * 6 + 3) + (3 * 2 + 3) + (6 * 6 + 3) + (4 * 3 + 3)
+    # An answer takes 3 passes, and each of a gradient's 6 as many.
+    undefended = 1 + (3 * 2 + 1) + (3 * 2 + 1) + (6 * 3 + 1) + (4 + 1)
+    behind = 3 + (6 * 3 + 3) + (3 * 2 + 3) + (6 * 3 + 3) + (4 * 3 + 3)
     assert found.passes == 15 * (undefended + behind) + (1 + 3) * 2 * PROBE
+    judged = dry_run_evaluation(
+        config(model=[defended], eps=[Eps("2/255")], attack=["pgd-3"], draws=5, baseline=False)
+    )
+    # Clean and attacked, by its own draw and five of either set.
+    assert judged.passes == 15 * (2 * 11 * 3 + 6 * 3) + 3 * 2 * PROBE
 
 
 def test_what_is_computed_is_done(config, tmp_path):

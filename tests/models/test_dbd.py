@@ -84,7 +84,7 @@ def test_copies_are_those_of_other_libraries(image):
             ndimage.convolve(one, binomial, mode="mirror"),
         )
 
-    found = Dbd(crops=0, noisy=0, kept=1).copies(torch.from_numpy(image)[None].float() / 255, 0)
+    found = Dbd(crops=0, noisy=0, kept=1).copies(torch.from_numpy(image)[None].float() / 255)
     bits = [np.clip(32 * to(image / 32), 0, 255) for to in (np.floor, np.rint, np.ceil)]
     by_filter = [filtered(one.astype(float)) for one in image]
     filters = [np.stack([channel[index] for channel in by_filter]) for index in range(3)]
@@ -97,7 +97,7 @@ def test_copies_are_those_of_other_libraries(image):
 
 def test_every_copy_lets_a_gradient_pass(image):
     given = (torch.from_numpy(image)[None].float() / 255).requires_grad_(True)
-    copies = Dbd(crops=2, noisy=2, kept=1).copies(given, 0)
+    copies = Dbd(crops=2, noisy=2, kept=1).copies(given)
     assert len(copies) == 13
     for copy in copies:
         (gradient,) = torch.autograd.grad(copy.sum(), given, retain_graph=True)
@@ -107,11 +107,11 @@ def test_every_copy_lets_a_gradient_pass(image):
 
 def test_noise_has_the_deviation_said_and_is_cut_at_the_range():
     grey = torch.full((1, 3, 64, 64), 0.5)
-    copies = Dbd(crops=0, noisy=2, kept=1).copies(grey, 0)[6:8]
+    copies = Dbd(crops=0, noisy=2, kept=1).copies(grey)[6:8]
     for copy in copies:
         assert (copy - 0.5).std().item() == pytest.approx(0.1, rel=0.03)
     assert not torch.equal(*copies)
-    white = Dbd(crops=0, noisy=1, kept=1).copies(torch.ones(1, 3, 8, 8), 0)[6]
+    white = Dbd(crops=0, noisy=1, kept=1).copies(torch.ones(1, 3, 8, 8))[6]
     assert white.max() == 1
 
 

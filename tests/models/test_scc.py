@@ -110,7 +110,7 @@ def test_images_stay_in_the_ball_and_the_pixel_range(
 ):
     lengths = (Eps(f"{count}/255") for count in (levels, step_levels))
     defence = Scc(next(lengths), 1, steps, next(lengths), temperature=temperature)
-    found = defence.corrected(classifier, images, 0)
+    found = defence.corrected(classifier, images)
     assert ((found >= 0) & (found <= 1)).all()
     assert ((found - images).abs() <= defence.eps + 1e-6).all()
 
@@ -124,6 +124,6 @@ def test_the_gradient_is_that_of_the_last_views(classifier, images):
         return torch.autograd.grad((answer(at) @ probe).sum(), at)[0]
 
     behind = DefendedClassifier(classifier, defence, model=None)
-    corrected = defence.corrected(classifier, images, 0)
+    corrected = defence.corrected(classifier, images)
     expected = gradient(lambda at: (classifier(at) + classifier(at.flip(-1))) / 2, corrected)
     torch.testing.assert_close(gradient(behind, images), expected, atol=1e-5, rtol=1e-4)

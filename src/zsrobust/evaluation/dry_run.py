@@ -41,8 +41,9 @@ def dry_run_evaluation(config: EvaluateConfig) -> DryRun:
     progress = EvaluationProgress()
     forecast = progress.forecast
     classifiers = {cell.model.name: cell.measurement.classifier for cell in cells}
+    draws = {cell.model.name: cell.draws for cell in cells}
     for name, classifier in classifiers.items():
-        forecast.weights[name] = classifier.encoder_passes(gradient=True)
+        forecast.weights[name] = classifier.encoder_passes
     if not finished:
         for number, cell in enumerate(cells):
             cell.expect(progress, cell.chunks)
@@ -51,13 +52,12 @@ def dry_run_evaluation(config: EvaluateConfig) -> DryRun:
         for model in models:
             _time(next(cell for cell in cells if cell.model is model), progress)
     passes = sum(
-        count * _passes(part, classifiers[work.model])
+        count * _passes(part, classifiers[work.model], draws[work.model])
         for work in forecast.works
         for part, count in zip(work.parts or (None,), work.total, strict=False)
     )
     passes += sum(
-        count * classifiers[model].encoder_passes(gradient=False)
-        for model, count in forecast.checks.values()
+        count * classifiers[model].encoder_passes for model, count in forecast.checks.values()
     )
     seconds = forecast.left() or 0.0
     forecast.assumed = 1.0
@@ -74,14 +74,17 @@ def dry_run_evaluation(config: EvaluateConfig) -> DryRun:
     )
 
 
-def _passes(part: Attack | None, classifier: ZeroShotClassifier) -> int:
-    """Through the image encoder, of one sample that meets ``part``, its result's included."""
-    passes = classifier.encoder_passes(gradient=False)
+def _passes(part: Attack | None, classifier: ZeroShotClassifier, draws: int) -> int:
+    """Through the image encoder, of one sample that meets ``part``, its result's included.
+
+    By ``draws`` of either set is it judged, besides its own.
+    """
+    passes = (1 + 2 * draws) * classifier.encoder_passes
     asked = classifier
     if isinstance(part, Transfer):
         asked, part = part.surrogate, part.attack
     if part is not None:
-        passes += part.passes * asked.encoder_passes(gradient=not part.black_box)
+        passes += part.passes * asked.encoder_passes
     return passes
 
 

@@ -149,15 +149,12 @@ class ZeroShotClassifier(nn.Module):
         """Tell the observer that ``other`` has of the passes made here."""
         self._observer = other._observer
 
-    def encoder_passes(self, *, gradient: bool) -> int:
-        """Passes through the image encoder that one pass through this classifier takes, at most.
+    @property
+    def encoder_passes(self) -> int:
+        """Passes through the image encoder that one through this classifier takes, at most.
 
         One here; more behind a defence.
-
-        Args:
-            gradient: whether the pass is part of a gradient with respect to the images.
         """
-        del gradient
         return 1
 
     @contextmanager

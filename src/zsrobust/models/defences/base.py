@@ -18,7 +18,6 @@ from dataclasses import dataclass, fields, replace
 from importlib import import_module
 from typing import Any, ClassVar, TypeVar, get_type_hints
 
-import torch
 from torch import Tensor, nn
 
 from zsrobust.models.clip import CLIPModel
@@ -136,44 +135,21 @@ class Defence(ABC):
 class RandomisedDefence(Defence):
     """A defence that draws.
 
-    An answer is that of the image's own draw. A gradient is the mean over ``eot`` draws
-    (expectation over transformations, arXiv 1802.00420), at ``eot`` times the cost; the image's own
-    is one of them.
+    An answer is that of the image's own draw. The attack ``eot-K(A)`` averages over other draws.
 
     Attributes:
-        eot: draws that a gradient is averaged over; of no effect on answers.
         seed: of the random numbers, with the image's pixels.
 
     Raises:
-        RequestError: if one is out of range.
+        RequestError: if it is below 0.
     """
 
     randomised: ClassVar[bool] = True
 
-    eot: int = 1
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require(self.eot >= 1, f"{self.word} eot", self.eot, "1 or more")
         require(self.seed >= 0, f"{self.word} seed", self.seed, "0 or more")
-
-    @abstractmethod
-    def drawn(
-        self, undefended: ZeroShotClassifier, images: Tensor, model: CLIPModel, draw: int
-    ) -> Tensor:
-        """As :meth:`embed`, by draw number ``draw``; the image's own draw is number 0."""
-
-    def embed(self, undefended: ZeroShotClassifier, images: Tensor, model: CLIPModel) -> Tensor:
-        """Embeddings (N, dim) of the images' own draw, with the mean gradient of ``eot`` draws."""
-        return self.expected(images, lambda draw: self.drawn(undefended, images, model, draw))
-
-    def expected(self, images: Tensor, answer: Callable[[int], Tensor]) -> Tensor:
-        """The value of ``answer(0)``, with the mean gradient of ``answer(0 ... eot - 1)``."""
-        own = answer(0)
-        if self.eot == 1 or not (torch.is_grad_enabled() and images.requires_grad):
-            return own
-        mean = torch.stack([own, *(answer(draw) for draw in range(1, self.eot))]).mean(0)
-        return own.detach() + (mean - mean.detach())
 
     def keys(self, images: Tensor, number: int) -> Tensor:
         """Keys (N,) of random numbers for ``images`` (N, 3, H, W), others for each ``number``."""
@@ -228,10 +204,10 @@ class DefendedClassifier(Wrapped):
         """Whether the defence draws random numbers."""
         return self.defence.is_random(self._undefended, self.model)
 
-    def encoder_passes(self, *, gradient: bool) -> int:
-        """Those of the defence; of a gradient, over all draws that it is averaged over."""
-        draws = self.defence.options.get("eot", 1) if gradient else 1
-        return draws * (self.defence.views + self.defence.backward_views)
+    @property
+    def encoder_passes(self) -> int:
+        """Those of the defence."""
+        return self.defence.views + self.defence.backward_views
 
     def redrawn(self, key: int) -> DefendedClassifier:
         """The same behind :meth:`Defence.redrawn`; it shares all modules."""

@@ -50,12 +50,9 @@ class CropVoting(RandomisedDefence):
         """One a crop."""
         return self.crops
 
-    def drawn(
-        self, undefended: ZeroShotClassifier, images: Tensor, model: CLIPModel, draw: int
-    ) -> Tensor:
+    def embed(self, undefended: ZeroShotClassifier, images: Tensor, model: CLIPModel) -> Tensor:
         """Mean unit embeddings (N, dim) of ``images`` (N, 3, H, W) in [0, 1]."""
-        numbers = range(draw * self.crops, (draw + 1) * self.crops)
-        cropped = torch.cat([self.cropped(images, number) for number in numbers])
+        cropped = torch.cat([self.cropped(images, number) for number in range(self.crops)])
         embeddings = F.normalize(undefended.embed(cropped).float(), dim=-1)
         return embeddings.view(self.crops, len(images), -1).mean(0)
 

@@ -76,25 +76,22 @@ class Dbd(RandomisedDefence):
         """The image and its copies."""
         return 1 + self.crops + self.noisy + _FIXED
 
-    def drawn(
-        self, undefended: ZeroShotClassifier, images: Tensor, model: CLIPModel, draw: int
-    ) -> Tensor:
+    def embed(self, undefended: ZeroShotClassifier, images: Tensor, model: CLIPModel) -> Tensor:
         """Embeddings (N, dim), moved, of ``images`` (N, 3, H, W) in [0, 1]."""
-        views = torch.cat([images, *self.copies(images, draw)])
+        views = torch.cat([images, *self.copies(images)])
         units = F.normalize(undefended.embed(views).float(), dim=-1)
         logits = undefended.logits(units.detach()).view(self.views, len(images), -1)
         return self.moved(units.view(self.views, len(images), -1), logits)
 
-    def copies(self, images: Tensor, draw: int) -> list[Tensor]:
+    def copies(self, images: Tensor) -> list[Tensor]:
         """The copies of ``images``, each (N, 3, H, W)."""
-        first = draw * (self.crops + self.noisy)
         cropped = [
-            random_resized_crops(images, self.keys(images, first + number), SMALLEST)
+            random_resized_crops(images, self.keys(images, number), SMALLEST)
             for number in range(self.crops)
         ]
         noisy = [
             (images + DEVIATION * gaussian_noise(images, self.keys(images, number))).clamp(0, 1)
-            for number in range(first + self.crops, first + self.crops + self.noisy)
+            for number in range(self.crops, self.crops + self.noisy)
         ]
         return [*cropped, *_in_three_bits(images), *_compressed(images), *noisy, *_filtered(images)]
 

@@ -51,13 +51,11 @@ class NoiseAveraging(RandomisedDefence):
         """One a copy."""
         return self.draws
 
-    def drawn(
-        self, undefended: ZeroShotClassifier, images: Tensor, model: CLIPModel, draw: int
-    ) -> Tensor:
+    def embed(self, undefended: ZeroShotClassifier, images: Tensor, model: CLIPModel) -> Tensor:
         """Mean unit embeddings (N, dim) of ``images`` (N, 3, H, W) in [0, 1]."""
         copies = []
         for copy in range(self.draws):
-            noise = noise_of_keys(images.detach(), self.keys(images, draw * self.draws + copy))
+            noise = noise_of_keys(images.detach(), self.keys(images, copy))
             copies.append((images + self.eps * noise).clamp(0, 1))
         embeddings = F.normalize(undefended.embed(torch.cat(copies)).float(), dim=-1)
         return embeddings.view(self.draws, len(images), -1).mean(0)

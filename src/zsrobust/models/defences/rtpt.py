@@ -100,25 +100,19 @@ class Rtpt(RandomisedDefence):
                 f"{', '.join(map(repr, classifier.templates))}"
             )
 
-    def drawn(
-        self, undefended: ZeroShotClassifier, images: Tensor, model: CLIPModel, draw: int
-    ) -> Tensor:
+    def embed(self, undefended: ZeroShotClassifier, images: Tensor, model: CLIPModel) -> Tensor:
         """Weighted means (N, dim) of unit embeddings of ``images`` (N, 3, H, W) in [0, 1]."""
-        return self.weighted(self._units(undefended, images, draw))
+        return self.weighted(self._units(undefended, images))
 
     def logits(self, undefended: ZeroShotClassifier, images: Tensor, model: CLIPModel) -> Tensor:
         """Logits (N, C) by the prompts tuned for each of ``images`` (N, 3, H, W) in [0, 1]."""
         text: TunableText = model.text  # type: ignore[assignment]
         prompts = _Prompts(text, undefended.class_names, undefended.templates)
-
-        def answer(draw: int) -> Tensor:
-            units = self._units(undefended, images, draw)
-            with torch.autocast(images.device.type, enabled=False):
-                classes = self.tuned(units.detach(), prompts, undefended)
-                logits = torch.einsum("nd,ncd->nc", self.weighted(units), classes)
-            return undefended.logit_scale * logits
-
-        return self.expected(images, answer)
+        units = self._units(undefended, images)
+        with torch.autocast(images.device.type, enabled=False):
+            classes = self.tuned(units.detach(), prompts, undefended)
+            cosines = torch.einsum("nd,ncd->nc", self.weighted(units), classes)
+        return undefended.logit_scale * cosines
 
     def weighted(self, units: Tensor) -> Tensor:
         """Means (N, dim) of unit embeddings (V, N, dim), by how near other views are to each."""
@@ -158,10 +152,10 @@ class Rtpt(RandomisedDefence):
         with torch.no_grad():
             return prompts.encoded(vectors).to(clear.device)
 
-    def _units(self, undefended: ZeroShotClassifier, images: Tensor, draw: int) -> Tensor:
-        numbers = range(draw * self.crops, (draw + 1) * self.crops)
+    def _units(self, undefended: ZeroShotClassifier, images: Tensor) -> Tensor:
         cropped = [
-            random_resized_crops(images, self.keys(images, number), SMALLEST) for number in numbers
+            random_resized_crops(images, self.keys(images, number), SMALLEST)
+            for number in range(self.crops)
         ]
         embeddings = F.normalize(undefended.embed(torch.cat([images, *cropped])).float(), dim=-1)
         return embeddings.view(self.views, len(images), -1)

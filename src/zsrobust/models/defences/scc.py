@@ -86,38 +86,32 @@ class Scc(RandomisedDefence):
         """One a step."""
         return self.warmup + self.steps
 
-    def drawn(
-        self, undefended: ZeroShotClassifier, images: Tensor, model: CLIPModel, draw: int
-    ) -> Tensor:
+    def embed(self, undefended: ZeroShotClassifier, images: Tensor, model: CLIPModel) -> Tensor:
         """Mean unit embeddings (N, dim) of the views of ``images`` (N, 3, H, W) in [0, 1]."""
-        return self._units(undefended, images, draw).mean(0)
+        return self._units(undefended, images).mean(0)
 
     def logits(self, undefended: ZeroShotClassifier, images: Tensor, model: CLIPModel) -> Tensor:
         """Mean logits (N, C) of the views of ``images`` (N, 3, H, W) in [0, 1]."""
+        units = self._units(undefended, images)
+        logits = undefended.logits(units.flatten(0, 1))
+        return logits.view(self.augmented, len(images), -1).mean(0)
 
-        def answer(draw: int) -> Tensor:
-            units = self._units(undefended, images, draw)
-            logits = undefended.logits(units.flatten(0, 1))
-            return logits.view(self.augmented, len(images), -1).mean(0)
-
-        return self.expected(images, answer)
-
-    def _units(self, undefended: ZeroShotClassifier, images: Tensor, draw: int) -> Tensor:
+    def _units(self, undefended: ZeroShotClassifier, images: Tensor) -> Tensor:
         """Unit embeddings (V, N, dim) of the views of the corrected images."""
-        given, first = images.detach(), draw * (1 + 2 * self.augmented)
-        corrected = self.corrected(undefended, given, first)
+        given = images.detach()
+        corrected = self.corrected(undefended, given)
         # The values are those of ``corrected``, the gradient that of the images.
         moved = corrected + (images - given)
-        return _unit_embeddings(undefended, self.seen(moved, given, first + 1 + self.augmented))
+        return _unit_embeddings(undefended, self.seen(moved, given, 1 + self.augmented))
 
     @torch.no_grad()
-    def corrected(self, undefended: ZeroShotClassifier, images: Tensor, number: int) -> Tensor:
-        """Where ``images`` (N, 3, H, W) are moved to, by random numbers from ``number`` on."""
+    def corrected(self, undefended: ZeroShotClassifier, images: Tensor) -> Tensor:
+        """Where ``images`` (N, 3, H, W) are moved to."""
         counterattack = Counterattack(self.eps, self.warmup, self.step_size, self.tau)
-        noise = noise_of_keys(images, self.keys(images, number))
+        noise = noise_of_keys(images, self.keys(images, 0))
         warm = counterattack.moved(images, noise, undefended.embed, None)
         classes = undefended.class_embeddings
-        units = _unit_embeddings(undefended, self.seen(warm, images, number + 1))
+        units = _unit_embeddings(undefended, self.seen(warm, images, 1))
         chances = undefended.logits(units.flatten(0, 1)).view(*units.shape[:2], -1).softmax(-1)
         sharpened = (chances.mean(0).log() / self.temperature).softmax(-1)
         prototypes = F.normalize(sharpened @ classes, dim=-1)

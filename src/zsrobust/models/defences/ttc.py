@@ -123,9 +123,7 @@ class Counterattack(RandomisedDefence):
     def _drift_of(self) -> str:
         return "the model itself" if self.gauge is None else fingerprint(self.gauge)
 
-    def drawn(
-        self, undefended: ZeroShotClassifier, images: Tensor, model: CLIPModel, draw: int
-    ) -> Tensor:
+    def embed(self, undefended: ZeroShotClassifier, images: Tensor, model: CLIPModel) -> Tensor:
         """Raw embeddings (N, dim) of the counterattacked ``images`` (N, 3, H, W) in [0, 1]."""
         given, measure = images.detach(), None
         if self.gauge is not None:
@@ -135,7 +133,7 @@ class Counterattack(RandomisedDefence):
                 embeddings: Tensor = gauge(undefended.preprocessing(images))
                 return embeddings
 
-        noise = noise_of_keys(given, self.keys(given, draw))
+        noise = noise_of_keys(given, self.keys(given, 0))
         moved = self.moved(given, noise, undefended.embed, measure)
         # The values are those of ``moved``, the gradient that of the images.
         return undefended.embed(moved + (images - given))
