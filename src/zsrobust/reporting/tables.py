@@ -58,7 +58,7 @@ class TextTable:
     groups: list[list[list[str]]]
     notes: list[str] = field(default_factory=list)
 
-    def for_terminal(self, width: int) -> Table:
+    def for_terminal(self, width: int = 10**6) -> Table:
         """With rules between the groups; what a row shares with the one above is left blank.
 
         Where it does not fit ``width`` characters, every row is a column of its own.
