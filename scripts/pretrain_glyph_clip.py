@@ -16,6 +16,7 @@ import argparse
 import json
 import math
 import time
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,6 +42,7 @@ from zsrobust.data.glyphs.palette import COLOURS, PAPERS, SEEN_STYLES
 from zsrobust.data.glyphs.render import render
 from zsrobust.data.glyphs.scenes import Recipe, draw_scenes
 from zsrobust.data.glyphs.sets import SETS, images_at, shown_in_pretraining
+from zsrobust.models.clip import CLIPModel
 from zsrobust.models.glyph_clip import (
     CONFIG,
     Tokenizer,
@@ -125,18 +127,17 @@ def contrastive_loss(
     return (to_text + to_image - 2 * positive).mean() / 2
 
 
-def learning_rate(step: int, steps: int, peak: float, warmup: int = 300) -> float:
-    """Linear warm-up over ``warmup`` steps, constant, linear decay to 0 over the last fifth."""
-    fall = steps / 5
+def learning_rate(
+    step: int, steps: int, peak: float, warmup: int = 300, decay: float = 0.2
+) -> float:
+    """Linear warm-up over ``warmup`` steps, constant, linear decay to 0 over the last ``decay``."""
+    fall = steps * decay
     return peak * min(1.0, (step + 1) / warmup, max(0.0, (steps - step) / fall))
 
 
 @torch.no_grad()
-def zero_shot(model: torch.nn.Module, tokenizer: Tokenizer, n: int) -> dict[str, float]:
+def zero_shot(loaded: CLIPModel, n: int) -> dict[str, float]:
     """Accuracy on ``n`` test images of each set, and their average over the zero-shot sets."""
-    from copy import deepcopy
-
-    loaded = assemble(deepcopy(model).eval(), tokenizer)
     accuracy = {}
     for name, make in SETS.items():
         made = make()
@@ -268,7 +269,9 @@ def main() -> None:
                 model.load_state_dict(average)
                 line["zero_shot"] = {
                     name: round(value, 3)
-                    for name, value in zero_shot(model, tokenizer, 200).items()
+                    for name, value in zero_shot(
+                        assemble(deepcopy(model).eval(), tokenizer), 200
+                    ).items()
                 }
                 model.load_state_dict(current)
             with (options.out / "log.jsonl").open("a", encoding="utf-8") as log:

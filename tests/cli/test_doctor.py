@@ -45,7 +45,8 @@ def test_this_machine_is_usable(without_network, tmp_path, capsys, monkeypatch):
     assert told["usable"] is True
     found = {one["name"]: one for one in told["findings"]}
     assert found["torch"]["text"] == version("torch")
-    assert found["glyph-clip"]["text"] == "loads, weights as shipped"
+    for name in ("glyph-clip", "glyph-vit"):
+        assert found[name]["text"] == "loads, weights as shipped"
     assert re.match(r"1 of \d+ in .*: eurosat$", found["published sets"]["text"])
     assert found["ZSROBUST_DATA"]["text"].startswith(str(tmp_path))
     assert f"{os.cpu_count()} cores" in found["cpu"]["text"]
@@ -84,7 +85,7 @@ def test_versions_come_from_what_is_installed():
 
 
 def test_damaged_weights_are_broken(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(checkup, "GLYPH_CLIP", ("another", "one"))
+    monkeypatch.setitem(checkup.EMBEDDED, "glyph-clip", ("another", "one"))
     found = by_name(checkup.models())["glyph-clip"]
     assert (found.state, found.text) == ("broken", "its weights are not those shipped")
     monkeypatch.setattr("zsrobust.models.glyph_clip.WEIGHTS", tmp_path / "none")

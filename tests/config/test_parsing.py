@@ -79,7 +79,7 @@ def test_epochs_that_are_asked_for_replace_a_recipes_steps():
     assert recipe("fare", model="m", data="d", epochs=3, steps=7).steps == 7
 
 
-@pytest.mark.parametrize("model", ["glyph-clip", "photo-lite", "photo-lite-robust"])
+@pytest.mark.parametrize("model", ["glyph-clip", "glyph-vit", "photo-lite", "photo-lite-robust"])
 @pytest.mark.parametrize("name", recipe_names("finetune"))
 def test_recipes_have_settings_of_their_own_for_small_models(name, model):
     found, usual = (recipe(name, model=one, data="digits") for one in (model, "m"))

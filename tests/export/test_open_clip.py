@@ -98,8 +98,9 @@ def test_the_authors_protocol_is_warned_of(source, tuned, tmp_path):
     }
 
 
-def test_glyph_clip_is_served_by_clip_s_own_tokenizer(tuned, tmp_path):
-    run = tuned("glyph-clip")
+@pytest.mark.parametrize("model", ["glyph-clip", "glyph-vit"])
+def test_embedded_models_are_served_by_clip_s_own_tokenizer(model, tuned, tmp_path):
+    run = tuned(model)
     name = f"local-dir:{exported(run, tmp_path)}"
     ours, theirs = load(run), open_clip.create_model(name).eval()
     tokenizer = open_clip.get_tokenizer(name)

@@ -78,7 +78,7 @@ def test_claims_are_those_that_were_noted_apart_from_the_list(name, printed):
     [
         ("zoo:fare2", "did you mean zoo:fare2-vit-l-14"),
         ("zoo:fare2-vit-l14", "did you mean zoo:fare2-vit-l-14"),
-        ("zoo:glyph", "did you mean glyph-clip or glyph-clip-robust"),
+        ("zoo:glyph", "did you mean glyph-clip or glyph-vit or glyph-clip-robust"),
         ("zoo:qqqqq", "zsrobust models lists them"),
         ("zoo:", "did you mean"),
         ("fare2-vit-l-14", "did you mean zoo:fare2-vit-l-14"),

@@ -11,6 +11,7 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any, Literal
 
 from packaging.requirements import Requirement
@@ -51,8 +52,11 @@ ENABLES = {
     "test": "the test suite",
 }
 """What each extra is for; one that is not named here is shown without it."""
-GLYPH_CLIP = ("b973cddc6b641990", "63c0a4558a6c82ec")
-"""Fingerprints of the shipped image encoder and text side."""
+EMBEDDED = {
+    "glyph-clip": ("b973cddc6b641990", "63c0a4558a6c82ec"),
+    "glyph-vit": ("481172bf221f9dcc", "987159f087bd6380"),
+}
+"""Fingerprints of the image encoder and text side of each embedded model."""
 
 
 @dataclass(frozen=True)
@@ -264,24 +268,25 @@ def models() -> Iterator[Finding]:
     """The embedded models, and what the hub's cache and OpenAI's hold."""
     from huggingface_hub import constants
 
-    from zsrobust.models import glyph_clip, photo_lite
+    from zsrobust.models import photo_lite
+    from zsrobust.models.names import LOADERS
     from zsrobust.models.weights import fingerprint
 
     topic = "models"
-    try:
-        model = glyph_clip.load("glyph-clip")
-        found = (fingerprint(model.encoder), model.text.fingerprint)
-        right = found == GLYPH_CLIP
-        text = "loads, weights as shipped" if right else "its weights are not those shipped"
-    except RequestError as wrong:
-        right, text = False, str(wrong)
-    yield Finding(
-        topic,
-        "glyph-clip",
-        "ok" if right else "broken",
-        text,
-        "" if right else "pip install --force-reinstall --no-deps zsrobust",
-    )
+    for name, expected in EMBEDDED.items():
+        try:
+            model = resolve_name(LOADERS[name])(name)
+            right = (fingerprint(model.encoder), model.text.fingerprint) == expected
+            text = "loads, weights as shipped" if right else "its weights are not those shipped"
+        except RequestError as wrong:
+            right, text = False, str(wrong)
+        yield Finding(
+            topic,
+            name,
+            "ok" if right else "broken",
+            text,
+            "" if right else "pip install --force-reinstall --no-deps zsrobust",
+        )
     lacking = [package for package in photo_lite.PACKAGES if find_spec(package) is None]
     if lacking:
         yield Finding(topic, "photo-lite", "absent", "needs the extra photo")

@@ -258,8 +258,8 @@ class Licence:
 
 def licence_of(source: str) -> Licence:
     """The licence of ``source``, a name that ``zsrobust.load`` takes."""
-    if source == "glyph-clip":
-        return Licence(MIT_NAME, "glyph-clip, like ZSRobust, is under the MIT licence.")
+    if source in ("glyph-clip", "glyph-vit"):
+        return Licence(MIT_NAME, f"{source}, like ZSRobust, is under the MIT licence.")
     if source.startswith(ZOO):
         entry = entry_of(source)
         return Licence("", f"That of {source}: {entry.licence}; see {entry.card}.")

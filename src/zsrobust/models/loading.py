@@ -50,7 +50,7 @@ def load(
     Args:
         name: ``ARCH/TAG`` of open_clip (``ViT-B-32/openai``), ``ARCH/random``,
             ``hf-hub:ORG/NAME``, ``local-dir:FOLDER``, ``transformers:ORG/NAME`` or
-            ``transformers:FOLDER``, ``glyph-clip``, ``glyph-clip-robust``,
+            ``transformers:FOLDER``, ``glyph-clip``, ``glyph-vit``, ``glyph-clip-robust``,
             ``photo-lite``, ``photo-lite/without-tiny-imagenet``,
             ``photo-lite-robust``, ``zoo:NAME`` (a public robust CLIP of ``zoo.yaml``),
             ``BASE@FILE`` (any of these with the image encoder of another project's checkpoint: a

@@ -30,16 +30,18 @@ LOCAL_DIR, TRANSFORMERS, HF_HUB = "local-dir:", "transformers:", "hf-hub:"
 WRITTEN = (
     "ARCH/TAG (as ViT-B-32/openai), ARCH/random, hf-hub:ORG/NAME or local-dir:FOLDER in "
     "open_clip's format, transformers:ORG/NAME or transformers:FOLDER, glyph-clip, "
-    "glyph-clip-robust, photo-lite, photo-lite-robust, zoo:NAME, BASE@FILE for a checkpoint file, "
-    "the folder of a fine-tuned model, wise(MODEL, ALPHA), or a defence as ttc(MODEL)"
+    "glyph-vit, glyph-clip-robust, photo-lite, photo-lite-robust, zoo:NAME, BASE@FILE for a "
+    "checkpoint file, the folder of a fine-tuned model, wise(MODEL, ALPHA), or a defence as "
+    "ttc(MODEL)"
 )
 HUB_NAME = r"[\w-][\w.-]*(/[\w-][\w.-]*)?"
 """A repository's name: the organisation is missing for a few."""
-PACKAGED = ("glyph-clip", *ROBUST, PHOTO_LITE, WITHOUT_TINY_IMAGENET)
+PACKAGED = ("glyph-clip", "glyph-vit", *ROBUST, PHOTO_LITE, WITHOUT_TINY_IMAGENET)
 
 
 LOADERS = {
     "glyph-clip": "zsrobust.models.glyph_clip:load",
+    "glyph-vit": "zsrobust.models.glyph_vit:load",
     "photo-lite": "zsrobust.models.photo_lite:load",
     "hf-hub": "zsrobust.models.open_clip_model:load_hub",
     "local-dir": "zsrobust.models.open_clip_model:load_local",

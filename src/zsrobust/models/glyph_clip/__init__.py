@@ -27,6 +27,8 @@ VOCABULARY = Path(__file__).with_name("vocabulary.json")
 WEIGHTS = Path(__file__).with_name("glyph_clip.safetensors")
 TEMPLATES = ("a picture of a {}",)
 CONTEXT_LENGTH = 18
+TOWER = "visual."
+"""Before the names of an image tower's weights."""
 
 CONFIG: dict[str, Any] = {
     "embed_dim": 192,
@@ -49,37 +51,56 @@ def load(name: str) -> CLIPModel:
     """
     if name != "glyph-clip":
         raise RequestError(f"model {name!r} is unknown: the embedded model is glyph-clip")
+    return load_with_tower(name, CONFIG, WEIGHTS)
+
+
+def load_with_tower(name: str, config: dict[str, Any], tower: Path) -> CLIPModel:
+    """The text side of ``glyph-clip`` with the image tower whose weights are in ``tower``.
+
+    Args:
+        name: of the model.
+        config: as ``CONFIG``; its text side is that of ``CONFIG``.
+        tower: a safetensors file whose names begin with ``visual.``; others are not read.
+
+    Raises:
+        RequestError: if a file is missing or damaged.
+    """
     vocabulary = shipped_vocabulary()
-    model: Any = build(vocabulary)
+    model = build(vocabulary, config)
     try:
-        model.load_state_dict(load_file(WEIGHTS))
+        state = {k: v for k, v in load_file(WEIGHTS).items() if not k.startswith(TOWER)}
+        state |= {k: v for k, v in load_file(tower).items() if k.startswith(TOWER)}
+        model.load_state_dict(state)
     except (OSError, SafetensorError, RuntimeError) as reason:
+        files = " and ".join(str(file) for file in dict.fromkeys((WEIGHTS, tower)))
         raise RequestError(
-            f"the weights of glyph-clip, {WEIGHTS}, are missing or damaged: install zsrobust again"
+            f"the weights of {name}, {files}, are missing or damaged: install zsrobust again"
         ) from reason
-    return assemble(model.float().eval(), Tokenizer(vocabulary))
+    return assemble(model.float().eval(), Tokenizer(vocabulary), name, config)
 
 
-def assemble(model: Any, tokenizer: Tokenizer) -> CLIPModel:
+def assemble(
+    model: Any, tokenizer: Tokenizer, name: str = "glyph-clip", config: dict[str, Any] = CONFIG
+) -> CLIPModel:
     """A model of :func:`build` taken apart into image tower and text side."""
     visual = model.visual
     del model.visual
     return CLIPModel(
-        name="glyph-clip",
+        name=name,
         encoder=visual,
-        text=OpenCLIPText(model, tokenizer, json.dumps(CONFIG, sort_keys=True)),
-        preprocessing=Preprocessing("clip", CONFIG["vision_cfg"]["image_size"]),
+        text=OpenCLIPText(model, tokenizer, json.dumps(config, sort_keys=True)),
+        preprocessing=Preprocessing("clip", config["vision_cfg"]["image_size"]),
         logit_scale=float(model.logit_scale.detach().exp()),
         default_templates=TEMPLATES,
     )
 
 
-def build(vocabulary: Vocabulary) -> nn.Module:
+def build(vocabulary: Vocabulary, config: dict[str, Any] = CONFIG) -> nn.Module:
     """The model with random weights."""
     from open_clip import CLIP
 
-    text = {**CONFIG["text_cfg"], "vocab_size": vocabulary.size}
-    model: nn.Module = CLIP(CONFIG["embed_dim"], CONFIG["vision_cfg"], text)
+    text = {**config["text_cfg"], "vocab_size": vocabulary.size}
+    model: nn.Module = CLIP(config["embed_dim"], config["vision_cfg"], text)
     return model
 
 
