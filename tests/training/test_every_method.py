@@ -11,6 +11,7 @@ from zsrobust.config.schema import Optimizer, TrainingAttack, to_plain
 from zsrobust.models.loading import load
 from zsrobust.objectives import HPT, LORE, OBJECTIVES, SAFT, FTAdv, MMCoA, SumOfTerms, Term
 from zsrobust.training import trainer
+from zsrobust.training.feed import Feed
 from zsrobust.training.finetune import finetune
 from zsrobust.training.metrics import read_metrics
 from zsrobust.training.step import TrainingStep
@@ -70,9 +71,15 @@ def test_a_head_is_resumed_with_the_encoder(config, weights, monkeypatch, object
     assert saved.keys() == load(config().model).encoder.state_dict().keys()
 
 
-def test_two_processes_train_one_head(config, weights, tmp_path, two_processes):
-    options = {"method": "ft_adv", "objective": FTAdv(), "steps": 3}
-    alone = finetune(config("alone", accumulate=2, **options))
+@pytest.mark.parametrize("objective", [FTAdv(), LORE(primal_steps=2), MMCoA()])
+def test_two_processes_train_one_head(
+    config, weights, tmp_path, two_processes, objective, monkeypatch
+):
+    options = {"method": objective.name, "objective": objective, "steps": 3}
+    with monkeypatch.context() as patch:
+        # Parts of the images that two processes would have: a contrastive loss is that of a part.
+        patch.setattr(Feed, "_cut", lambda feed, of: [of[at :: feed.parts] for at in (0, 1)])
+        alone = finetune(config("alone", accumulate=2, **options))
     shared = config("shared", **options)
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(yaml.safe_dump(to_plain(shared)))
