@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zsrobust.sweep.search import DIVERGED, best_rate, index_of, next_rates, rate
+from zsrobust.config.schema import FinetuneConfig, Optimizer
+from zsrobust.sweep.search import (
+    DIVERGED,
+    Search,
+    System,
+    best_rate,
+    index_of,
+    next_rates,
+    rate,
+)
 
 
 def search(score, start=1e-3):
@@ -52,3 +61,23 @@ def test_where_all_rates_diverge_it_goes_down_as_far_as_any_search_goes():
 
 def test_of_equals_the_lower_rate():
     assert best_rate({1e-3: 0.5, 3e-4: 0.5, 3e-3: 0.4}) == 3e-4
+
+
+def test_shorter_runs_of_the_search_decay_and_warm_up_alike(tmp_path):
+    config = FinetuneConfig(
+        method="tecoa",
+        model="glyph-clip",
+        data="glyph:training",
+        out=str(tmp_path),
+        optimizer=Optimizer(warmup_steps=30),
+        steps=300,
+        evaluate_every=100,
+    )
+    systems = {"tecoa": System("tecoa", "TeCoA", config, 1e-3)}
+    jobs = Search(systems, 0, tmp_path, tmp_path / "tuning.json", steps=100).jobs()
+    assert [job.config.optimizer.lr for job in jobs] == [1e-3, 3e-4, 3e-3]
+    assert {(job.config.steps, job.config.optimizer.warmup_steps) for job in jobs} == {(100, 10)}
+    assert {job.config.evaluate_every for job in jobs} == {100}
+    final = Search(systems, 0, tmp_path, tmp_path / "tuning.json").jobs()
+    assert {job.config.steps for job in final} == {300}
+    assert not {job.folder for job in jobs} & {job.folder for job in final}

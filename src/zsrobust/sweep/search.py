@@ -3,8 +3,8 @@
 Rates lie on a grid of two a decade (1e-4, 3e-4, 1e-3, ...). The start and its two neighbours are
 tried first; as long as the best is at an end of what was tried, the next beyond that end is tried
 too. Best is what model selection calls best: the highest mean of clean and PGD-10 accuracy on
-images held out of the training set, of the last model of a run of the full number of steps, first
-seed; of equals the lower rate. A run that diverges is worse than any other; where all do, lower
+images held out of the training set, of the last model of a run of the full number of steps, or of
+fewer where the plan says so, first seed; of equals the lower rate. A run that diverges is worse than any other; where all do, lower
 ones are tried.
 """
 
@@ -76,12 +76,14 @@ class Search:
         out: folder of the runs.
         saved: file of the scores. A saved score counts before that of a run, so that a run that
             is repeated elsewhere reopens no search by its rounding.
+        steps: of every run, its warm-up in proportion; None for each system's own.
     """
 
     systems: Mapping[str, System]
     seed: int
     out: Path
     saved: Path
+    steps: int | None = None
 
     def jobs(self) -> list[Training]:
         """The runs whose scores are needed next; none at the end."""
@@ -158,11 +160,24 @@ class Search:
         return float(last["clean_acc"] + last["robust_acc"]) / 2
 
     def _training(self, system: System, lr: float) -> Training:
-        return run_of(self.out, system.recipe_at(lr), self.seed, system.at(lr))
+        name, config = system.recipe_at(lr), system.at(lr)
+        if self.steps is not None:
+            name, config = with_steps(name, config, self.steps)
+        return run_of(self.out, name, self.seed, config)
 
     @cached_property
     def _saved_scores(self) -> dict[str, Scores]:
         return {name: scores for name, (_, scores) in read_scores(self.saved).items()}
+
+
+def with_steps(name: str, config: FinetuneConfig, steps: int) -> tuple[str, FinetuneConfig]:
+    """A recipe of so many steps, its warm-up in proportion, and what it is called."""
+    if steps == config.steps:  # the run that is there already
+        return name, config
+    own = config.steps or steps
+    warmup = replace(config.optimizer, warmup_steps=config.optimizer.warmup_steps * steps // own)
+    changed = replace(config, steps=steps, evaluate_every=steps, optimizer=warmup)
+    return f"{name}-steps-{steps}", changed
 
 
 def read_scores(path: Path) -> dict[str, tuple[str, Scores]]:

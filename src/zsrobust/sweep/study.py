@@ -6,6 +6,7 @@ Keys of a plan::
     evaluate: {NAME: {...}}  evaluations by name; the first is that of comparisons that name none
     seeds: [0, 1, 2]
     search_from: 0.001    where each search for a learning rate begins; left out, none is searched
+    search_steps: 100     of each run of the search; left out, each system's own
     systems: {NAME: {title: ..., search_from: ..., recipe: ..., ...}}  and options of finetune
     comparisons: {NAME: {...}}  each as :class:`Comparison`
     claims: [NAME, ...]   systems that are claimed to beat each comparison's reference
@@ -33,7 +34,7 @@ from zsrobust.models.adapters.options import Adapter
 from zsrobust.objectives import Term, objective_class
 from zsrobust.sweep.jobs import Job, Training
 from zsrobust.sweep.plan import Derived, Sweep
-from zsrobust.sweep.search import Search, System, best_rate
+from zsrobust.sweep.search import Search, System, best_rate, with_steps
 from zsrobust.training.cost import passes_per_step, steps_for
 from zsrobust.utils.errors import RequestError
 
@@ -93,6 +94,7 @@ class Study:
         seeds: one training run of each system for each.
         out: the folder.
         claims: names of systems that are claimed to be better than the reference.
+        search_steps: steps of each run of the search; None for each system's own.
     """
 
     systems: Mapping[str, System]
@@ -101,11 +103,13 @@ class Study:
     seeds: tuple[int, ...]
     out: Path
     claims: Sequence[str] = ()
+    search_steps: int | None = None
 
     @cached_property
     def search(self) -> Search:
         """For the learning rates of all systems."""
-        return Search(self.systems, self.seeds[0], self.out, self.out / RESULTS / "tuning.json")
+        saved = self.out / RESULTS / "tuning.json"
+        return Search(self.systems, self.seeds[0], self.out, saved, self.search_steps)
 
     def jobs(self) -> list[Job]:
         """The runs of the search; once it has ended, those that saved results do not answer.
@@ -161,7 +165,9 @@ class Study:
             titles[changed] = title
         if asked.equal_passes:
             passes = _passes(reference.config)
-            recipes = dict(_at_cost(name, one, passes) for name, one in recipes.items())
+            recipes = dict(
+                with_steps(name, one, steps_for(passes, one)) for name, one in recipes.items()
+            )
             titles = dict(zip(recipes, titles.values(), strict=True))
         derived = {
             f"{names[name]}-wise-{share:g}": Derived(names[name], f"wise({{}}, {share:g})")
@@ -182,15 +188,6 @@ class Study:
 
 def _passes(config: FinetuneConfig) -> int:
     return (config.steps or 0) * passes_per_step(config)
-
-
-def _at_cost(name: str, config: FinetuneConfig, passes: int) -> tuple[str, FinetuneConfig]:
-    """A recipe of at most ``passes``, its warm-up in proportion, and what it is called."""
-    steps = steps_for(passes, config)
-    warmup = replace(config.optimizer, warmup_steps=steps // 10)
-    changed = replace(config, steps=steps, evaluate_every=steps, optimizer=warmup)
-    # One whose steps are the same is the run that is there already.
-    return (name if steps == config.steps else f"{name}-steps-{steps}"), changed
 
 
 def evaluated_before(folder: Path, asked: EvaluateConfig) -> set[str]:
@@ -298,7 +295,13 @@ def load_study(
         }
         comparisons[name] = Comparison(**about, changes=changed)
     return Study(
-        systems, evaluations, comparisons, tuple(plan["seeds"]), out, plan.get("claims", ())
+        systems,
+        evaluations,
+        comparisons,
+        tuple(plan["seeds"]),
+        out,
+        plan.get("claims", ()),
+        plan.get("search_steps"),
     )
 
 
