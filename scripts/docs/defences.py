@@ -19,8 +19,11 @@ TARGET = Path(__file__).parents[2] / "docs" / "replication" / "defences.json"
 
 
 def gathered(folders: Sequence[Path]) -> list[dict[str, Any]]:
-    """A row a model, data set and radius, with what each attack left and what an answer costs."""
-    found = {}
+    """A row a model, data set and radius, with what each attack left and what an answer costs.
+
+    Of several runs that have a model the one with the most attacks counts.
+    """
+    found: dict[tuple[str, str, float], dict[str, Any]] = {}
     for folder in folders:
         results = Results.read(folder / "results.json")
         for row in results.defences:
@@ -31,7 +34,8 @@ def gathered(folders: Sequence[Path]) -> list[dict[str, Any]]:
                 if (one.model, one.dataset, one.eps) == (row.model, row.dataset, row.eps)
             }
             key = row.model, row.dataset, row.eps
-            found[key] = {**asdict(row), "defence": defence, "attacks": attacks}
+            if key not in found or len(attacks) > len(found[key]["attacks"]):
+                found[key] = {**asdict(row), "defence": defence, "attacks": attacks}
     return [found[key] for key in sorted(found)]
 
 

@@ -6,6 +6,7 @@ read in the repository, too. A test fails where one is not up to date.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Iterable
@@ -14,11 +15,14 @@ from pathlib import Path
 from zsrobust.attacks import ThreatModel, make_attack
 from zsrobust.data.published.sets import PublishedSet, paper_sets, published_groups
 from zsrobust.evaluation.comparison.published import load_published
+from zsrobust.evaluation.defences import DefenceRow
 from zsrobust.models.zoo import RADII, ZOO, entries
 from zsrobust.objectives import OBJECTIVES
+from zsrobust.reporting.tables import percent
 from zsrobust.sweep.dry_run import AUTOATTACK, PGD_10
 from zsrobust.sweep.study import load_study, plan_path
 from zsrobust.training.cost import passes_per_step
+from zsrobust.utils.units import format_radius
 
 DOCS = Path(__file__).parents[2] / "docs"
 PLACE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -32,11 +36,9 @@ def with_tables(page: str) -> str:
 
 
 def table(name: str) -> str:
-    """``methods``, ``coverage``, ``zoo``, ``paper_cost`` or a group of sets, in Markdown."""
-    made = {"methods": methods, "coverage": coverage, "zoo": zoo, "paper_cost": paper_cost}.get(
-        name
-    )
-    return made() if made else sets(published_groups()[name].values())
+    """What is made by a function of that name, or a group of sets, in Markdown."""
+    made = {one.__name__: one for one in (methods, coverage, zoo, paper_cost, defences)}
+    return made[name]() if name in made else sets(published_groups()[name].values())
 
 
 def coverage() -> str:
@@ -81,6 +83,37 @@ def zoo() -> str:
             facts = (one.architecture, one.method, one.eps, one.licence, _papers(one.paper))
             lines.append((f"[`{one.name}`]({one.card})", *facts, *one.claimed))
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def defences() -> str:
+    """A row for each defended model, behind the model that it defends."""
+    found = json.loads((DOCS / "replication" / "defences.json").read_text("utf-8"))
+    lines = [
+        "| model | data set | radius | clean | static | every attack | strongest attack | passes |",
+        "| --- | --- | --: | --: | --: | --: | --- | --: |",
+    ]
+    undefended = {(row["model"], row["dataset"]): row for row in found if not row["defence"]}
+    for (base, dataset), plain in undefended.items():
+        behind = re.compile(rf"\({re.escape(base)}[,)]")
+        of_base = [
+            row for row in found if row["dataset"] == dataset and behind.search(row["model"])
+        ]
+        for row in [plain, *of_base]:
+            defence, attacks = row["defence"], row["attacks"]
+            fields = {field.name: row[field.name] for field in dataclasses.fields(DefenceRow)}
+            figures = [percent(*one) if one else "" for one in DefenceRow(**fields).figures]
+            lowest = min(attacks, key=lambda name: attacks[name]["robust_acc"])
+            passes = [defence.get("forward_passes", 1), defence.get("backward_passes", 0)]
+            cells = [
+                f"`{row['model']}`",
+                dataset,
+                format_radius(row["norm"], row["eps"]),
+                *(figures if defence else [figures[0], "", figures[2]]),
+                f"{100 * attacks[lowest]['robust_acc']:.1f} by `{lowest}`",
+                " + ".join(str(count) for count in passes if count),
+            ]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def _papers(text: str) -> str:

@@ -82,6 +82,7 @@ class Cell:
     def expect(self, progress: EvaluationProgress, ranges: Sequence[range]) -> None:
         """Say what is to be done of these chunks; what is on disk is done."""
         undefended = self.model.method == "original" and self.model.defence is None
+        progress.forecast.weights[self.model.name] = self.measurement.classifier.encoder_passes
         for attack in (None, *map(self.on_all, self.attacks)):
             if self.work_in(progress, attack) is not None:
                 continue  # It is also the first part of two phases.

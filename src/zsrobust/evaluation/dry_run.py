@@ -42,8 +42,6 @@ def dry_run_evaluation(config: EvaluateConfig) -> DryRun:
     forecast = progress.forecast
     classifiers = {cell.model.name: cell.measurement.classifier for cell in cells}
     draws = {cell.model.name: cell.draws for cell in cells}
-    for name, classifier in classifiers.items():
-        forecast.weights[name] = classifier.encoder_passes
     if not finished:
         for number, cell in enumerate(cells):
             cell.expect(progress, cell.chunks)
