@@ -169,6 +169,12 @@ def test_what_is_capped_or_left_out_is_said():
     assert notes("pgd-10", 2) == (None, "")
     assert notes("pgd-10-targeted", 4) == (None, "pgd-10-targeted with 3 of 9 target classes")
     assert notes("apgd-t", 10) == (None, "")
+    assert notes("eot-5(fab-t)", 4) == (None, "eot-5(fab-t) with 3 of 9 target classes")
+    assert notes("bpda(autoattack)", 2) == (
+        None,
+        "bpda(autoattack): apgd-t left out: it needs 4 classes, here 2; "
+        "fab-t with 1 of 9 target classes",
+    )
     assert notes("autoattack", 10) == (["apgd-ce", "apgd-t", "fab-t", "square"], "")
     assert notes("autoattack", 3) == (
         ["apgd-ce", "apgd-dlr", "fab-t", "square"],
@@ -221,7 +227,7 @@ def test_transfer_tries_one_model_s_images_on_another(of_classes, quick):
 
     fitted, note = attack.for_classes(3)
     assert fitted.attack.targets == 2
-    assert note == "pgd-10-targeted with 2 of 9 target classes"
+    assert note == f"{attack.name} with 2 of 9 target classes"
     assert Transfer(quick("apgd-t", inner.threat), surrogate, "other").for_classes(3)[0] is None
     with pytest.raises(RequestError, match="other classes"):
         attack(of_classes(4)[0], images, labels.clamp_max(3), ids)

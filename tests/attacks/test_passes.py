@@ -10,7 +10,17 @@ from zsrobust.attacks import ThreatModel, Transfer, make_attack
 from zsrobust.attacks.registry import EXAMPLES
 from zsrobust.models.zero_shot import ZeroShotClassifier
 
-OTHERS = ["pgd-3-targeted", "noise-3+pgd-3-dlr", "noise-1"]
+OTHERS = [
+    "pgd-3-targeted",
+    "noise-3+pgd-3-dlr",
+    "noise-1",
+    "eot-3(pgd-2-targeted)",
+    "eot-2(apgd-t)",
+    "eot-2(fab-t)",
+    "eot-2(square)",
+    "eot-2(apgd-t-early)",
+    "eot-2(noise-3+pgd-3)",
+]
 
 
 class Counted(nn.Module):

@@ -197,7 +197,7 @@ def test_a_name_written_otherwise_is_answered_with_the_right_one(name, meant):
 
 @pytest.mark.parametrize("name", ["worst(pgd-2, cw-2)", "ttc(glyph-clip)", "wise(m, 0.5)", "f()"])
 def test_other_forms_in_parentheses_are_answered_with_those_there_are(name):
-    with pytest.raises(RequestError, match=r"transfer\(ATTACK, MODEL\); the worst .* A\+B"):
+    with pytest.raises(RequestError, match=r"transfer\(ATTACK, MODEL\), eot.* the worst .* A\+B"):
         make_attack(name, ThreatModel())
 
 

@@ -131,7 +131,7 @@ def test_a_run_without_a_model_names_the_resuming_command(tmp_path):
 )
 def test_forms_written_otherwise_are_answered_with_those_there_are(name):
     with pytest.raises(
-        RequestError, match=r"wise\(MODEL, ALPHA\) or a defence.* ttc; transfer.* attack"
+        RequestError, match=r"wise\(MODEL, ALPHA\) or a defence.* ttc .*; transfer.* attack"
     ):
         load(name)
 

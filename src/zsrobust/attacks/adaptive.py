@@ -65,7 +65,7 @@ class Adaptive(Attack):
     def for_classes(self, classes: int) -> tuple[Attack | None, str]:
         """The same with the attack on the stand-in for so many classes."""
         attack, note = self.attack.for_classes(classes)
-        return attack and replace(self, attack=attack), note
+        return attack and replace(self, attack=attack), self._about(self.attack, note)
 
     @abstractmethod
     def stand_in(self, classifier: ZeroShotClassifier) -> ZeroShotClassifier:
@@ -111,7 +111,12 @@ class EOT(Adaptive):
     @property
     def passes(self) -> int:
         """Those of the attack, for every draw; the backward pass repeats the forward pass."""
-        return self.draws * (self.attack.passes + self.attack.passes // 2)
+        return self.draws * (self.attack.passes + self.attack.gradients)
+
+    @property
+    def gradients(self) -> int:
+        """Those of the attack, for every draw."""
+        return self.draws * self.attack.gradients
 
     def left_out_of(self, classifier: ZeroShotClassifier) -> str:
         """A classifier that draws nothing is its own mean."""

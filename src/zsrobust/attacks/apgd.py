@@ -249,8 +249,16 @@ class APGD(Attack):
     @property
     def passes(self) -> int:
         """For each start two at the start, two a step, and one for the verdict on its result."""
-        starts = self.targets if self.targeted else 1
-        return int(self.targeted) + starts * (2 * (self.steps + 1) + 1)
+        return int(self.targeted) + 2 * self.gradients + self._starts
+
+    @property
+    def gradients(self) -> int:
+        """For each start one at the start, and one a step."""
+        return self._starts * (self.steps + 1)
+
+    @property
+    def _starts(self) -> int:
+        return self.targets if self.targeted else 1
 
     def describe(self) -> dict[str, object]:
         """Every parameter that changes a number, for the results file."""

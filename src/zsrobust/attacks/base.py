@@ -94,6 +94,11 @@ class Attack(ABC):
         """
 
     @property
+    def gradients(self) -> int:
+        """Of these passes, how many are backward."""
+        return 0 if self.black_box else self.passes // 2
+
+    @property
     def doubt(self) -> str:
         """A warning about parameters that were hardly meant, such as a step beyond the ball."""
         return ""
@@ -114,6 +119,12 @@ class Attack(ABC):
             note = f"{self.name} with {classes - 1} of {self.target_classes} target classes"
             return self.with_target_classes(classes - 1), note
         return self, ""
+
+    def _about(self, inner: Attack, note: str) -> str:
+        """A note on the attack that this one runs, under this one's name."""
+        if not note or note.startswith(f"{inner.name} "):
+            return note and self.name + note.removeprefix(inner.name)
+        return f"{self.name}: {note}"
 
     @property
     def target_classes(self) -> int:

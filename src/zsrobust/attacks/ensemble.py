@@ -69,6 +69,11 @@ class Ensemble(Attack):
         return sum(part.passes + 1 for part in self.parts)
 
     @property
+    def gradients(self) -> int:
+        """Those of the parts."""
+        return sum(part.gradients for part in self.parts)
+
+    @property
     def _chunks(self) -> set[int]:
         return {part.chunk for part in self.parts if part.chunk is not None}
 

@@ -110,20 +110,36 @@ class LibraryAttack(Attack):
         Each iteration of FAB takes one more than its gradient, for the verdict on its result.
         """
 
-        def parameter(name: str) -> int:
-            value = self.parameters.get(name, 1)
-            assert isinstance(value, int)
-            return value
-
-        gradients = 2 * parameter("eot_iter") * (parameter("n_iter") + 1)
+        gradients = self._gradients_of_start
         of_start = {
-            "apgd-ce": gradients,
-            "apgd-dlr": gradients,
-            "apgd-t": 1 + gradients,
-            "fab-t": 2 + 3 * parameter("n_iter") + 1,
-            "square": 1 + parameter("n_queries") + 1,
+            "apgd-ce": 2 * gradients,
+            "apgd-dlr": 2 * gradients,
+            "apgd-t": 1 + 2 * gradients,
+            "fab-t": 2 + 3 * gradients + 1,
+            "square": 1 + self._parameter("n_queries") + 1,
         }[self.name]
-        return 2 + parameter("n_restarts") * parameter("n_target_classes") * of_start
+        return 2 + self._starts * of_start
+
+    @property
+    def gradients(self) -> int:
+        """Those of each start."""
+        return self._starts * self._gradients_of_start
+
+    @property
+    def _gradients_of_start(self) -> int:
+        if self.name == "square":
+            return 0
+        steps = self._parameter("n_iter")
+        return steps if self.name == "fab-t" else self._parameter("eot_iter") * (steps + 1)
+
+    @property
+    def _starts(self) -> int:
+        return self._parameter("n_restarts") * self._parameter("n_target_classes")
+
+    def _parameter(self, name: str) -> int:
+        value = self.parameters.get(name, 1)
+        assert isinstance(value, int)
+        return value
 
     def with_target_classes(self, count: int) -> LibraryAttack:
         """This attack with ``count`` target classes."""

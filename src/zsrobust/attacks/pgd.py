@@ -250,10 +250,17 @@ class PGD(Attack):
     @property
     def passes(self) -> int:
         """Two a step, and with several starts one for the verdict on each start's result."""
-        targeted = self.loss == "targeted"
-        starts = self.restarts * (self.targets if targeted else 1)
-        verdicts = starts if starts > 1 else 0
-        return int(targeted) + starts * 2 * self.steps + verdicts
+        verdicts = self._starts if self._starts > 1 else 0
+        return int(self.loss == "targeted") + 2 * self.gradients + verdicts
+
+    @property
+    def gradients(self) -> int:
+        """One a step."""
+        return self._starts * self.steps
+
+    @property
+    def _starts(self) -> int:
+        return self.restarts * (self.targets if self.loss == "targeted" else 1)
 
     @property
     def doubt(self) -> str:

@@ -83,6 +83,11 @@ class Transfer(Attack):
         """Those of the attack, all through the surrogate."""
         return self.attack.passes
 
+    @property
+    def gradients(self) -> int:
+        """Those of the attack."""
+        return self.attack.gradients
+
     def describe(self) -> dict[str, object]:
         """Every parameter that changes a number, for the results file; weights as a hash."""
         about: dict[str, object] = {
@@ -108,7 +113,7 @@ class Transfer(Attack):
     def for_classes(self, classes: int) -> tuple[Attack | None, str]:
         """The same with the attack on the surrogate for so many classes."""
         attack, note = self.attack.for_classes(classes)
-        return attack and replace(self, attack=attack), note
+        return attack and replace(self, attack=attack), self._about(self.attack, note)
 
     def perturb(
         self,
