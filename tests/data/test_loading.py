@@ -27,9 +27,13 @@ def test_resizes_equal_torchvisions_transforms(size: tuple[int, int], resolution
     wider = round(resolution * 256 / 224)
     theirs = {
         "clip": transforms.Resize(resolution, InterpolationMode.BICUBIC),
+        "bilinear": transforms.Resize(resolution, InterpolationMode.BILINEAR),
+        "squash": transforms.Resize((resolution, resolution), InterpolationMode.BICUBIC),
+        "bilinear_squash": transforms.Resize((resolution, resolution), InterpolationMode.BILINEAR),
         "authors_code": transforms.Resize(wider, InterpolationMode.BILINEAR),
     }
     image = noise(size)
+    assert theirs.keys() == LOADER_RESIZES.keys()
     for name, resize in theirs.items():
         ours = LOADER_RESIZES[name](image, resolution)
         assert ours.size == (resolution, resolution)
@@ -108,5 +112,5 @@ def test_the_global_generator_is_left_alone(memory_set) -> None:
 
 
 def test_an_unknown_resize_is_refused_at_once(memory_set) -> None:
-    with pytest.raises(RequestError, match="'paper' is unknown: choose one of clip, authors_code"):
+    with pytest.raises(RequestError, match="'paper' is unknown: choose one of clip, squash, "):
         load_batches(memory_set([0]), [[0]], resize="paper", resolution=8)

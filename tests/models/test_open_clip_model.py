@@ -125,12 +125,16 @@ def test_quick_gelu_is_in_the_texts_fingerprint(hub_weights):
     assert gelu.text.fingerprint != quick.text.fingerprint
 
 
-def test_a_tags_own_mean_and_std_are_used(hub_weights, monkeypatch):
+def test_a_tags_own_preprocessing_is_used(hub_weights, monkeypatch):
     tags = {**open_clip.pretrained._PRETRAINED["ViT-B-32"]}
     tags["mine"] = {**tags["openai"], "mean": (0.1, 0.2, 0.3), "std": (0.5, 0.6, 0.7)}
+    tags["mine"] |= {"interpolation": "bilinear", "resize_mode": "squash"}
     monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "ViT-B-32", tags)
-    settings = load("ViT-B-32/mine").preprocessing.describe()
+    model = load("ViT-B-32/mine")
+    settings = model.preprocessing.describe()
     assert (settings["mean"], settings["std"]) == ([0.1, 0.2, 0.3], [0.5, 0.6, 0.7])
+    assert settings["resize"] == "bilinear, antialias, squash"
+    assert model.loader_resize == "bilinear_squash"
 
 
 def test_weights_of_another_architecture_are_refused(hub_weights):
@@ -218,6 +222,42 @@ def test_local_dir_is_the_model_that_was_written(local_dir):
     assert model.logit_scale == pytest.approx(original.logit_scale.exp().item())
     settings = model.preprocessing.describe()
     assert (settings["mean"], settings["std"]) == ([0.5, 0.4, 0.3], [0.2, 0.3, 0.4])
+
+
+@pytest.mark.parametrize(
+    ("interpolation", "mode", "resize", "loader"),
+    [
+        ("bilinear", "squash", "bilinear, antialias, squash", "bilinear_squash"),
+        ("bicubic", "squash", "bicubic, antialias, squash", "squash"),
+        ("bilinear", "shortest", "bilinear, antialias", "bilinear"),
+        ("random", "shortest", "bicubic, antialias", "clip"),
+    ],
+)
+def test_a_folders_own_resize_is_used(local_dir, capfd, interpolation, mode, resize, loader):
+    folder, _ = local_dir()
+    _set_preprocessing(folder, interpolation=interpolation, resize_mode=mode)
+    model = load(f"local-dir:{folder}")
+    assert (model.preprocessing.describe()["resize"], model.loader_resize) == (resize, loader)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_resize_that_is_not_available_is_said_to_be_replaced(local_dir, capfd):
+    folder, _ = local_dir()
+    _set_preprocessing(folder, interpolation="bilinear", resize_mode="longest")
+    model = load(f"local-dir:{folder}")
+    said = " ".join(capfd.readouterr().err.split())
+    assert "bilinear with resize_mode longest" in said
+    assert (model.preprocessing.describe()["resize"], model.loader_resize) == (
+        "bicubic, antialias",
+        "clip",
+    )
+
+
+def _set_preprocessing(folder, **changes):
+    path = folder / "open_clip_config.json"
+    content = json.loads(path.read_text())
+    content["preprocess_cfg"].update(changes)
+    path.write_text(json.dumps(content))
 
 
 def test_local_dir_brings_its_own_tokenizer(local_dir):

@@ -27,13 +27,17 @@ def column(values):
     return torch.tensor(values).view(1, 3, 1, 1)
 
 
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+@pytest.mark.parametrize("mode", ["shortest", "squash"])
 @pytest.mark.parametrize("shape", [(224, 224), (300, 200), (150, 333), (32, 32), (20, 41)])
-def test_clip_is_open_clips_own_transform(shape):
+def test_clip_is_open_clips_own_transform(shape, mode, interpolation):
     pixels = photo_like(*shape)
-    theirs = image_transform_v2(
-        PreprocessCfg(size=48, mean=CLIP_MEAN, std=CLIP_STD), is_train=False
-    )(Image.fromarray(pixels))[None]
-    ours = Preprocessing("clip", 48)(to_tensor(pixels))
+    settings = PreprocessCfg(
+        size=48, mean=CLIP_MEAN, std=CLIP_STD, interpolation=interpolation, resize_mode=mode
+    )
+    theirs = image_transform_v2(settings, is_train=False)(Image.fromarray(pixels))[None]
+    made = Preprocessing("clip", 48, interpolation=interpolation, crop=mode == "shortest")
+    ours = made(to_tensor(pixels))
     assert ours.shape == theirs.shape
     # Pillow rounds to whole grey levels after each of its two passes.
     levels = ((ours - theirs) * column(CLIP_STD)).abs() * 255
@@ -103,6 +107,21 @@ def test_a_towers_own_statistics_replace_the_protocols():
     preprocessing = Preprocessing("clip", 4, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
     assert torch.equal(preprocessing(torch.ones(1, 3, 4, 4)), torch.ones(1, 3, 4, 4))
     assert preprocessing.describe()["mean"] == [0.5, 0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("options", "resize"),
+    [
+        ({}, "bicubic, antialias"),
+        ({"interpolation": "bilinear"}, "bilinear, antialias"),
+        ({"crop": False}, "bicubic, antialias, squash"),
+    ],
+)
+def test_its_repr_and_the_results_say_how_it_resizes(options, resize):
+    preprocessing = Preprocessing("clip", 48, **options)
+    assert preprocessing.describe()["resize"] == resize
+    for expected in (repr(resize), "'clip'", "image_size=48", f"mean={list(CLIP_MEAN)}"):
+        assert expected in repr(preprocessing)
 
 
 def test_with_protocol_changes_the_protocol_and_keeps_the_size():

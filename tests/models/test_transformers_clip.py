@@ -113,6 +113,34 @@ def test_embeddings_are_those_of_transformers(saved, kind):
     assert_same(*saved(**KINDS[kind]))
 
 
+@pytest.mark.parametrize(
+    ("settings", "loader"),
+    [
+        ({}, "clip"),
+        ({"resample": 2}, "bilinear"),
+        ({"size": {"height": 32, "width": 32}, "do_center_crop": False}, "squash"),
+    ],
+)
+def test_photographs_are_resized_as_by_its_processor(saved, settings, loader):
+    folder, _ = saved()
+    path = folder / "preprocessor_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **settings}))
+    ours = load(f"transformers:{folder}")
+    (shown,) = (one.resize((150, 90), 3) for one in random_images(120, seed=1)[:1])
+    expected = transformers.CLIPImageProcessor.from_pretrained(folder)(shown, return_tensors="pt")
+    difference = ours.preprocessing(to_pixels([shown])) - expected["pixel_values"]
+    # Theirs rounds to 8 bits after each of two passes.
+    assert difference.abs().max() <= 3 / 255 / 0.26
+    assert ours.loader_resize == loader
+
+
+def test_a_filter_that_is_not_available_is_said_to_be_replaced(saved, capfd):
+    folder, _ = saved(processor={"resample": 1})
+    model = load(f"transformers:{folder}")
+    assert "is not available" in " ".join(capfd.readouterr().err.split())
+    assert model.loader_resize == "clip"
+
+
 def test_half_precision_and_pickled_weights_are_read(saved):
     folder, model = saved()
     (folder / "model.safetensors").unlink()

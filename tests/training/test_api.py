@@ -1,6 +1,7 @@
 """``zsrobust.finetune`` with a model and data that are objects."""
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,16 @@ def test_an_objective_that_is_given_replaces_the_recipes(tuned):
     config = yaml.safe_load((folder / "config.yaml").read_text())
     assert config["method"] == "pmg_aft"
     assert (config["objective"]["preset"], config["objective"]["alpha"]) == ("paper", 2.0)
+
+
+@pytest.mark.parametrize(("asked", "noted"), [("clip", True), ("squash", False)])
+def test_another_resize_than_the_models_own_is_said(tuned, monkeypatch, capfd, asked, noted):
+    load = zsrobust.load
+    squashing = lambda *a, **k: replace(load(*a, **k), loader_resize="squash")  # noqa: E731
+    monkeypatch.setattr("zsrobust.training.finetune.load", squashing)
+    tuned(steps=1, loader_resize=asked)
+    said = " ".join(capfd.readouterr().err.split())
+    assert ("loader_resize squash keeps the model's own" in said) == noted
 
 
 def test_what_a_run_folder_could_not_bring_back_is_refused(tuned, small_clip):

@@ -19,6 +19,7 @@ from zsrobust.utils.validation import (
 )
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
+LoaderResize = Literal["clip", "squash", "bilinear", "bilinear_squash", "authors_code"]
 ONE_LEVEL = Eps("1/255")
 MOST_WORKERS = 512
 
@@ -157,7 +158,7 @@ class FinetuneConfig:
     shard: bool = False
     batch_norm: Literal["frozen", "train"] = "frozen"
     preprocessing: str | None = None
-    loader_resize: Literal["clip", "authors_code"] = "clip"
+    loader_resize: LoaderResize = "clip"
     templates: list[str] | None = None
     prompts: Literal["paper", "authors_code", "clip", "plain"] | None = None
     hold_out: float = 0.05
@@ -292,7 +293,7 @@ class EvaluateConfig:
         batch_size: batch size of our own attacks; library attacks use 100. Does not affect results.
         preprocessing: clip, authors_code, ...; null for the model's own.
         loader_resize: how images are resized to the attack resolution; null for the way that the
-            model was fine-tuned with, clip where it was not.
+            model was fine-tuned with, its own where it was not.
         templates: prompts with {} for the class name, single for one or ensemble for 80; null for
             the data's or the model's own.
         prompts: preset of class names and templates where a published set is given without one:
@@ -322,7 +323,7 @@ class EvaluateConfig:
     save_adversarial: int = 0
     batch_size: int = 64
     preprocessing: str | None = None
-    loader_resize: Literal["clip", "authors_code"] | None = None
+    loader_resize: LoaderResize | None = None
     templates: list[str] | None = None
     prompts: Literal["paper", "authors_code", "clip", "plain"] | None = None
     seed: int = 0

@@ -44,6 +44,21 @@ def _clip(image: Image.Image, resolution: int) -> Image.Image:
     return _centre_crop(_shorter_side(image, resolution, Image.Resampling.BICUBIC), resolution)
 
 
+def _bilinear(image: Image.Image, resolution: int) -> Image.Image:
+    """The same with bilinear interpolation."""
+    return _centre_crop(_shorter_side(image, resolution, Image.Resampling.BILINEAR), resolution)
+
+
+def _squash(image: Image.Image, resolution: int) -> Image.Image:
+    """Both sides to ``resolution``, bicubic."""
+    return image.resize((resolution, resolution), Image.Resampling.BICUBIC)
+
+
+def _bilinear_squash(image: Image.Image, resolution: int) -> Image.Image:
+    """The same with bilinear interpolation."""
+    return image.resize((resolution, resolution), Image.Resampling.BILINEAR)
+
+
 def _authors_code(image: Image.Image, resolution: int) -> Image.Image:
     """PMG-AFT's code: shorter side to 256/224 of ``resolution``, bilinear, centre crop."""
     side = round(resolution * 256 / 224)
@@ -52,6 +67,9 @@ def _authors_code(image: Image.Image, resolution: int) -> Image.Image:
 
 LOADER_RESIZES: dict[str, Callable[[Image.Image, int], Image.Image]] = {
     "clip": _clip,
+    "squash": _squash,
+    "bilinear": _bilinear,
+    "bilinear_squash": _bilinear_squash,
     "authors_code": _authors_code,
 }
 

@@ -87,8 +87,12 @@ def preprocessing_warning(model: CLIPModel, theirs: str) -> str:
         )
     if model.loader_resize != "clip":
         parts.append(
-            f"photographs were first brought to size by the loader's resize {model.loader_resize}, "
-            "256 pixels on the shorter side and then the middle"
+            f"photographs were first brought to size by the loader's resize {model.loader_resize}"
+            + (
+                ", 256 pixels on the shorter side and then the middle"
+                if model.loader_resize == "authors_code"
+                else ""
+            )
         )
     if not parts:
         return ""

@@ -20,10 +20,14 @@ from zsrobust.models.clip import CLIPModel
 from zsrobust.models.names import architecture_of, require_local_dir, unknown_model
 from zsrobust.models.open_clip_text import OpenCLIPText
 from zsrobust.models.preprocessing import Preprocessing
+from zsrobust.models.protocols import LOADER_RESIZES
 from zsrobust.utils.errors import RequestError
+from zsrobust.utils.progress import Steps
 
 RANDOM = "random"
 RANDOM_SEED = 0
+PIXELS = ("mean", "std", "interpolation", "resize_mode")
+"""What open_clip's settings say of how images are prepared, but for their size."""
 
 
 def load_tagged(name: str) -> CLIPModel:
@@ -58,7 +62,7 @@ def load_tagged(name: str) -> CLIPModel:
         architecture,
         pretrained=_weights_file(name, weights),
         force_quick_gelu=quick_gelu,
-        force_preprocess_cfg={key: weights[key] for key in ("mean", "std") if key in weights},
+        force_preprocess_cfg={key: weights[key] for key in PIXELS if key in weights},
     )
     return _assemble(name, model, architecture, {**config, "quick_gelu": quick_gelu})
 
@@ -210,6 +214,8 @@ def _assemble(name: str, model: Any, spec: str, config: dict[str, Any]) -> CLIPM
         visual.output_tokens = False
     del model.visual
     tokenize = _tokenizer(name, spec, config)
+    settings = visual.preprocess_cfg
+    interpolation, crop = _resize(name, settings)
     return CLIPModel(
         name=name,
         encoder=visual,
@@ -217,11 +223,29 @@ def _assemble(name: str, model: Any, spec: str, config: dict[str, Any]) -> CLIPM
         preprocessing=Preprocessing(
             "clip",
             height,
-            mean=tuple(visual.preprocess_cfg["mean"]),
-            std=tuple(visual.preprocess_cfg["std"]),
+            mean=tuple(settings["mean"]),
+            std=tuple(settings["std"]),
+            interpolation=interpolation,
+            crop=crop,
         ),
         logit_scale=model.logit_scale.exp().item(),
+        loader_resize=LOADER_RESIZES[interpolation, crop],
     )
+
+
+def _resize(name: str, settings: dict[str, Any]) -> tuple[str, bool]:
+    """Interpolation, and whether the centre is cropped, of open_clip's evaluation transform."""
+    interpolation = settings.get("interpolation") or "bicubic"
+    mode = settings.get("resize_mode") or "shortest"
+    # As open_clip does outside training.
+    interpolation = "bicubic" if interpolation == "random" else interpolation
+    if interpolation not in ("bicubic", "bilinear") or mode not in ("shortest", "squash"):
+        Steps("", 1).say(
+            f"{name} resizes by {interpolation} with resize_mode {mode}, which is not available "
+            "here: CLIP's bicubic resize and centre crop are used"
+        )
+        return "bicubic", True
+    return interpolation, mode == "shortest"
 
 
 def _tokenizer(name: str, spec: str, config: dict[str, Any]) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import Tensor, nn, tensor
 from torch.nn import functional as F
 
@@ -15,6 +17,9 @@ class Preprocessing(nn.Module):
         protocol: a name in ``protocols.PROTOCOLS``.
         image_size: the tower's input side in pixels.
         mean, std: replace the protocol's, for towers trained with others (SigLIP's 0.5).
+        interpolation: ``bicubic`` or ``bilinear``, in the place of the protocol's.
+        crop: whether the centre is cropped, or both sides are squashed, in the place of the
+            protocol's.
 
     Raises:
         RequestError: if ``protocol`` is unknown.
@@ -29,9 +34,16 @@ class Preprocessing(nn.Module):
         image_size: int,
         mean: Triple | None = None,
         std: Triple | None = None,
+        interpolation: str | None = None,
+        crop: bool | None = None,
     ) -> None:
         super().__init__()
-        self.settings = protocol_named(protocol)
+        named = protocol_named(protocol)
+        self.settings = replace(
+            named,
+            interpolation=interpolation or named.interpolation,
+            crop=named.crop if crop is None else crop,
+        )
         self.protocol = protocol
         self.image_size = image_size
         self.statistics = {"mean": mean or self.settings.mean, "std": std or self.settings.std}
@@ -58,7 +70,7 @@ class Preprocessing(nn.Module):
                 images = F.interpolate(
                     images,
                     shape,
-                    mode="bicubic",
+                    mode=self.settings.interpolation,
                     align_corners=False,
                     antialias=self.settings.antialias,
                 )
@@ -75,12 +87,19 @@ class Preprocessing(nn.Module):
         """
         return self if protocol == self.protocol else Preprocessing(protocol, self.image_size)
 
+    def extra_repr(self) -> str:
+        """What :meth:`describe` says, for PyTorch's repr."""
+        return ", ".join(f"{key}={value!r}" for key, value in self.describe().items())
+
     def describe(self) -> dict[str, object]:
         """Everything that changes a number, for the result file."""
+        resize = self.settings.interpolation + (", antialias" if self.settings.antialias else "")
+        if self.settings.crop != protocol_named(self.protocol).crop:
+            resize += ", centre crop" if self.settings.crop else ", squash"
         return {
             "protocol": self.protocol,
             "image_size": self.image_size,
-            "resize": "bicubic" + (", antialias" if self.settings.antialias else ""),
+            "resize": resize,
             "mean": list(self.statistics["mean"]),
             "std": list(self.statistics["std"]),
         }

@@ -19,6 +19,7 @@ class Protocol:
         crop: scale the shorter side and crop the centre; else squash both sides.
         clamp: cut the bicubic kernel's overshoot back to [0, 1] after each of the two passes,
             as Pillow does on 8-bit pixels.
+        interpolation: ``bicubic`` or ``bilinear``.
     """
 
     mean: Triple
@@ -26,6 +27,7 @@ class Protocol:
     antialias: bool
     crop: bool
     clamp: bool
+    interpolation: str = "bicubic"
 
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -46,6 +48,14 @@ PROTOCOLS = {
         (127 / 255,) * 3, (128 / 255,) * 3, antialias=True, crop=True, clamp=True
     ),
 }
+
+LOADER_RESIZES = {
+    ("bicubic", True): "clip",
+    ("bicubic", False): "squash",
+    ("bilinear", True): "bilinear",
+    ("bilinear", False): "bilinear_squash",
+}
+"""Interpolation, and whether the centre is cropped, to the loader's resize of the same kind."""
 
 
 def protocol_named(name: str) -> Protocol:

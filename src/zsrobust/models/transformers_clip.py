@@ -20,7 +20,7 @@ from zsrobust.models.clip import CLIPModel
 from zsrobust.models.names import TRANSFORMERS, require_clip, transformers_folder
 from zsrobust.models.open_clip_text import OpenCLIPText
 from zsrobust.models.preprocessing import Preprocessing
-from zsrobust.models.protocols import CLIP_MEAN, CLIP_STD, Triple
+from zsrobust.models.protocols import CLIP_MEAN, CLIP_STD, LOADER_RESIZES
 from zsrobust.models.transformers_weights import to_open_clip
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.progress import Steps
@@ -33,12 +33,15 @@ LEGACY_END = 2
 # What a folder with a tokenizer or an image processor has.
 BESIDES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "preprocessor_config.json")
 CLIP_TOKENS = 49408
+CLIP_PIXELS = {"mean": CLIP_MEAN, "std": CLIP_STD, "interpolation": "bicubic", "crop": True}
+# By the numbers of Pillow's filters.
+INTERPOLATIONS = {2: "bilinear", 3: "bicubic"}
 
 
 def load_transformers(name: str) -> CLIPModel:
     """Load a CLIP that ``CLIPModel.save_pretrained`` wrote, with its tokenizer and image processor.
 
-    The processor's mean and standard deviation are used; photographs are resized as CLIP's are.
+    The processor's mean, standard deviation, interpolation and crop are used.
     Weights without tokenizer and processor get CLIP's, if they have CLIP's vocabulary.
 
     Raises:
@@ -57,13 +60,13 @@ def load_transformers(name: str) -> CLIPModel:
         raise RequestError(
             f"{name} is not a whole CLIP: {len(missing)} tensors are missing, such as {missing[0]}"
         )
-    tokenize, mean, std = _text_and_image_settings(name, folder, theirs.config.text_config)
+    tokenize, pixels = _text_and_image_settings(name, folder, theirs.config.text_config)
     config = _open_clip_config(name, theirs.config)
     if isinstance(tokenize, TransformersTokenizer) and not tokenize.is_clips:
         # It lies in the folder of an export, where open_clip looks for it.
         place = local.resolve().name if local else name.removeprefix(TRANSFORMERS)
         config["text_cfg"]["hf_tokenizer_name"] = place
-    return _assemble(name, theirs, config, tokenize, (mean, std), local)
+    return _assemble(name, theirs, config, tokenize, pixels, local)
 
 
 def _assemble(
@@ -71,7 +74,7 @@ def _assemble(
     theirs: Any,
     config: dict[str, Any],
     tokenize: Any,
-    statistics: tuple[Triple, Triple],
+    pixels: dict[str, Any],
     local: Path | None,
 ) -> CLIPModel:
     from open_clip import CLIP
@@ -85,20 +88,16 @@ def _assemble(
         name=name,
         encoder=visual,
         text=OpenCLIPText(model, tokenize, json.dumps(config, sort_keys=True)),
-        preprocessing=Preprocessing(
-            "clip",
-            config["vision_cfg"]["image_size"],
-            mean=statistics[0],
-            std=statistics[1],
-        ),
+        preprocessing=Preprocessing("clip", config["vision_cfg"]["image_size"], **pixels),
         logit_scale=model.logit_scale.exp().item(),
+        loader_resize=LOADER_RESIZES[pixels["interpolation"], pixels["crop"]],
         # Where it lies must not depend on where the next command is started.
         source=f"{TRANSFORMERS}{local.resolve()}" if local else name,
     )
 
 
-def _text_and_image_settings(name: str, folder: Path, text: Any) -> tuple[Any, Triple, Triple]:
-    """Tokenizer, mean and standard deviation: the folder's own, or CLIP's where it has neither.
+def _text_and_image_settings(name: str, folder: Path, text: Any) -> tuple[Any, dict[str, Any]]:
+    """Tokenizer and settings of ``Preprocessing``: the folder's own, CLIP's where it has neither.
 
     Fine-tuned CLIPs are often published as weights alone. CLIP's tokenizer is taken for a text side
     of CLIP's vocabulary only.
@@ -112,7 +111,7 @@ def _text_and_image_settings(name: str, folder: Path, text: Any) -> tuple[Any, T
     context = text.max_position_embeddings
     if text.vocab_size == CLIP_TOKENS and not any((folder / file).exists() for file in BESIDES):
         Steps("", 1).say(f"{name} has no tokenizer and no image processor: CLIP's are used")
-        return SimpleTokenizer(context_length=context), CLIP_MEAN, CLIP_STD
+        return SimpleTokenizer(context_length=context), dict(CLIP_PIXELS)
     with quieted(
         f"{name} lacks its tokenizer or image processor, which CLIPProcessor.save_pretrained writes"
     ):
@@ -128,8 +127,22 @@ def _text_and_image_settings(name: str, folder: Path, text: Any) -> tuple[Any, T
             f"{text.vocab_size}: save the model's own tokenizer there"
         )
     tokenize = TransformersTokenizer(tokenizer, context, _special_tokens(text))
-    statistics: tuple[Any, Any] = (tuple(processor.image_mean), tuple(processor.image_std))
-    return tokenize, *statistics
+    statistics = {"mean": tuple(processor.image_mean), "std": tuple(processor.image_std)}
+    return tokenize, {**CLIP_PIXELS, **statistics, **_resize(name, processor)}
+
+
+def _resize(name: str, processor: Any) -> dict[str, Any]:
+    """Interpolation, and whether the centre is cropped, of an image processor."""
+    interpolation = INTERPOLATIONS.get(processor.resample)
+    size = {key for key, value in dict(processor.size).items() if value}
+    if interpolation is None or size not in ({"shortest_edge"}, {"height", "width"}):
+        Steps("", 1).say(
+            f"{name} resizes to {' and '.join(sorted(size))} with Pillow's filter "
+            f"{processor.resample}, which is not available here: CLIP's bicubic resize and centre "
+            "crop are used"
+        )
+        return {}
+    return {"interpolation": interpolation, "crop": size == {"shortest_edge"}}
 
 
 class TransformersTokenizer:

@@ -4,8 +4,8 @@ Rates lie on a grid of two a decade (1e-4, 3e-4, 1e-3, ...). The start and its t
 tried first; as long as the best is at an end of what was tried, the next beyond that end is tried
 too. Best is what model selection calls best: the highest mean of clean and PGD-10 accuracy on
 images held out of the training set, of the last model of a run of the full number of steps, or of
-fewer where the plan says so, first seed; of equals the lower rate. A run that diverges is worse than any other; where all do, lower
-ones are tried.
+fewer where the plan says so, first seed; of equals the lower rate. A run that diverges is worse
+than any other; where all do, lower ones are tried.
 """
 
 from __future__ import annotations

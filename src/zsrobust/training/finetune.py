@@ -225,6 +225,11 @@ def _training_data(
         data.name,
         lambda doubt: say(f"warning: {doubt}"),
     )
+    if config.loader_resize == "clip" != model.loader_resize:
+        say(
+            f"{model.name} was trained on photographs resized by {model.loader_resize}; this run "
+            f"resizes them by clip: loader_resize {model.loader_resize} keeps the model's own"
+        )
     assert config.objective is not None
     texts = [text for group in config.objective.prompts(data.class_names) for text in group]
     if cut := model.cut(texts):

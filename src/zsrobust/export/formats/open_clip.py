@@ -73,7 +73,7 @@ Once pushed, `hf-hub:ORG/NAME` takes the place of `local-dir:FOLDER`. Both are n
             config["text_cfg"]["vocab_size"] = len(text.tokenize.table)
         preprocess = {
             **{key: list(values) for key, values in model.preprocessing.statistics.items()},
-            "interpolation": "bicubic",
+            "interpolation": model.preprocessing.settings.interpolation,
             "resize_mode": "shortest" if model.preprocessing.settings.crop else "squash",
         }
         content = {"model_cfg": config, "preprocess_cfg": preprocess}

@@ -124,6 +124,7 @@ def _processor(model: CLIPModel) -> dict[str, Any]:
     return {
         "size": {"shortest_edge": side} if crop else {"height": side, "width": side},
         "do_center_crop": crop,
+        "resample": 2 if model.preprocessing.settings.interpolation == "bilinear" else 3,
         "crop_size": {"height": side, "width": side},
         "image_mean": list(model.preprocessing.statistics["mean"]),
         "image_std": list(model.preprocessing.statistics["std"]),
