@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from zsrobust.serve.card import card as made_card
 from zsrobust.serve.comparison import compare
 from zsrobust.serve.handlers import Handlers
 from zsrobust.serve.limits import Limits
@@ -73,13 +74,15 @@ def test_names_that_are_one_to_a_model_are_one_class_without_a_verdict(handlers,
     assert set(bars(shown.cards[0])) == {same, "chess bishop"}
     assert sum(value for (value,) in bars(shown.cards[0]).values()) == pytest.approx(100, abs=1)
     assert len(bars(shown.cards[1])) == 5
-    assert f"Of the models here, {served[1].name} can read all names" in shown.status
+    status = shown.status.replace("<wbr>", "")
+    assert f"Of the models here, {served[1].name} can read all names" in status
     names = "elephant, locomotive"
     for target in ("", "locomotive"):
         *_, last = handlers.attack(form(class_names=names, target=target, steps=2), "visitor")
         status = html.unescape(last.status)
         assert "Attack on glyph-clip: success is undefined" in status
         assert not re.search("Attack on glyph-clip (succeeded|failed)", status)
+        status = status.replace("<wbr>", "")
         assert f"{served[1].name} " in status or f"{served[1].name}:" in status
         assert "elephant = locomotive 100%" in last.table
         assert bars(last.cards[0]) == {"elephant = locomotive": [100, 100]}
@@ -125,7 +128,7 @@ def test_unknown_words_are_warned_of(served, form):
         ({"class_names": ""}, "Give at least two class names"),
         ({"class_names": "cat"}, "Give at least two class names"),
         ({"eps": "40/255"}, "Eps 40/255 is too large: give at most 16/255."),
-        ({"eps": "8"}, "Eps 8 is too large: give at most 16/255; did you mean 8/255?"),
+        ({"eps": "8"}, "Eps 8 is too large: give at most 16/255; did you mean 8/255?</p>"),
         ({"steps": 10_000}, "Steps is 10000: give a whole number from 1 to 200."),
         ({"target": "cow"}, "The target class 'cow' is not among"),
     ],
@@ -134,6 +137,11 @@ def test_a_wrong_request_is_one_sentence_and_nothing_is_done(handlers, form, cha
     (shown,) = handlers.attack(form(**changed), "visitor")
     assert 'role="alert"' in shown.status
     assert expected in html.unescape(shown.status)
+    # Nothing of an attack before it stays on the page.
+    assert shown.table == ""
+    assert shown.files == []
+    assert sorted(shown.cards) == [0, 1]
+    assert all(set(pictures(card)) <= {"Clean"} for card in shown.cards.values())
 
 
 def test_an_attack_is_drawn_while_it_runs_and_ends_with_a_table_and_files(handlers, form, served):
@@ -247,3 +255,8 @@ def test_words_of_visitors_stay_words(handlers, form):
     assert "<script" not in text
     assert "<img src=x" not in text
     assert "&lt;" in last.table
+
+
+def test_a_long_name_of_a_model_breaks_between_its_parts():
+    shown = made_card("my_defences.py:quantise(glyph-clip)")
+    assert "my_<wbr>defences.py:<wbr>quantise<wbr>(glyph-clip)" in shown

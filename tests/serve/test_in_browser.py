@@ -9,6 +9,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -103,6 +104,10 @@ def set_steps(page, count):
 
 def choose(page, example):
     page.locator("#examples button").get_by_text(example, exact=True).click()
+
+
+def script(name):
+    return Path(__file__).with_name(name).read_text()
 
 
 def click(page, name):
@@ -304,9 +309,6 @@ def test_on_a_phone_nothing_is_wider_than_the_page(show, scheme):
         assert width <= page.evaluate("window.innerWidth") == 360
 
     require_fit()
-    # The form is longer than the screen, its buttons are on it.
-    page.evaluate("scrollTo(0, 0)")
-    assert page.locator("#attack").evaluate("b => b.getBoundingClientRect().bottom <= innerHeight")
     set_steps(page, 200)
     click(page, "Attack")
     page.locator("#model-1 .step").wait_for()
@@ -331,6 +333,30 @@ def test_on_a_phone_nothing_is_wider_than_the_page(show, scheme):
     click(page, "Attack")
     page.locator("#status [role=alert]").wait_for()
     require_fit()
+
+
+@pytest.mark.parametrize("size", [(1300, 900), (360, 740)])
+def test_nothing_covers_the_form(show, size):
+    page = show(viewport=dict(zip(("width", "height"), size, strict=True)))
+    controls, covered = page.evaluate(script("covered.js"))
+    assert controls > 10
+    assert covered == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_from_its_ground(show, scheme):
+    page = show(color_scheme=scheme)
+    click(page, "Attack")
+    page.locator("#downloads button").nth(4).wait_for()
+    page.locator("#attack:not([disabled])").wait_for()
+    read, faint = page.evaluate(script("faint_text.js"))
+    assert read > 50
+    assert faint == []
+
+
+def test_an_example_is_announced_once(show):
+    page = show()
+    page.get_by_role("button", name="small letter g", exact=True).wait_for()
 
 
 def test_only_the_page_is_served(server):

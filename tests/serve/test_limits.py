@@ -52,6 +52,8 @@ def test_steps_are_whole_and_not_too_many():
 def test_a_refusal_names_what_was_typed():
     with pytest.raises(RequestError, match="eps 8 is too large: give at most 16/255"):
         Limits().read_eps("8")
+    with pytest.raises(RequestError, match=r"at most 16/255$"):
+        Limits().read_eps("0.1")  # of levels there is no tenth
     with pytest.raises(RequestError, match="steps is empty"):
         Limits().read_steps(None)
 

@@ -17,7 +17,7 @@ TOP = 5
 
 _CARD = ENVIRONMENT.from_string(
     """<section class="card">
-<h2>{{ name }}</h2>
+<h2>{{ name | breakable }}</h2>
 {% if progress %}<p class="step">{{ progress.text }}
 <progress value="{{ progress.taken }}" max="{{ progress.steps }}"></progress></p>{% endif %}
 <div class="pictures">

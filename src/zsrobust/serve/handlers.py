@@ -8,7 +8,7 @@ import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +128,8 @@ class Handlers:
         except Cancelled:
             yield PageState(html.paragraphs("Cancelled."))
         except Exception as error:
-            yield PageState(_refusal(error))
+            # Nothing of an earlier attack stays below the refusal.
+            yield replace(self.predict(form), status=_refusal(error))
         finally:
             job.cancel()
             if self._jobs.get(visitor) is job:
@@ -258,7 +259,7 @@ def _file_name(model: str) -> str:
 
 def _refusal(error: Exception) -> str:
     if isinstance(error, ZSRobustError):
-        return html.paragraphs(str(error)[:1].upper() + str(error)[1:] + ".", error=True)
+        return html.paragraphs(html.sentence(str(error)[:1].upper() + str(error)[1:]), error=True)
     # A failure that is not the visitor's is logged for the operator of the server.
     logging.getLogger(__name__).exception("a visitor's request failed")
     return html.paragraphs("Internal error: see the server's log.", error=True)

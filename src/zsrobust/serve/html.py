@@ -10,28 +10,31 @@ from collections.abc import Sequence
 from jinja2 import Environment, StrictUndefined
 
 from zsrobust.data.names.codes import typed_code_notes
+from zsrobust.reporting.html.page import breakable
 from zsrobust.serve.comparison import Attacked, Comparison
 from zsrobust.serve.picture import Picture
 from zsrobust.serve.served import ServedModel
 
 ENVIRONMENT = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+ENVIRONMENT.filters["breakable"] = breakable
 
 _PARAGRAPHS = ENVIRONMENT.from_string(
     '<div class="message {{ kind }}" role="{{ "alert" if kind == "error" else "status" }}">'
-    "{% for line in lines %}<p>{{ line }}</p>{% endfor %}"
+    "{% for line in lines %}<p>{{ line | breakable }}</p>{% endfor %}"
     "{% if more %}<details><summary>Warnings about the class names</summary>"
-    "{% for line in more %}<p>{{ line }}</p>{% endfor %}</details>{% endif %}</div>"
+    "{% for line in more %}<p>{{ line | breakable }}</p>{% endfor %}</details>{% endif %}</div>"
 )
 _TABLE = ENVIRONMENT.from_string(
     """<h2>Predictions for each image</h2>
 <div class="box" tabindex="0" role="region" aria-label="Predictions for each image"><table>
-<thead><tr><th scope="col">Image</th>{% for name in models %}<th scope="col">{{ name }}</th>
+<thead><tr><th scope="col">Image</th>{% for name in models %}
+<th scope="col">{{ name | breakable }}</th>
 {% endfor %}</tr></thead><tbody>
-{% for row in rows %}<tr><th scope="row">{{ row.image }}</th>
+{% for row in rows %}<tr><th scope="row">{{ row.image | breakable }}</th>
 {% for text, access in row.cells %}<td>{{ text }}
 {% if access %} <span class="access">{{ access }}</span>{% endif %}</td>{% endfor %}</tr>
 {% endfor %}</tbody></table></div>
-<ul class="facts">{% for line in facts %}<li>{{ line }}</li>{% endfor %}</ul>
+<ul class="facts">{% for line in facts %}<li>{{ line | breakable }}</li>{% endfor %}</ul>
 <h2>Downloads</h2>"""
 )
 
@@ -50,18 +53,19 @@ def remarks(picture: Picture, class_names: tuple[str, ...], models: Sequence[Ser
 def _doubts(class_names: tuple[str, ...], models: Sequence[ServedModel]) -> list[str]:
     """What the models cannot read of the names, and which of them can."""
     doubts = {one.name: one.doubts(class_names) for one in models}
-    codes = [_sentence(note[:1].upper() + note[1:]) for note in typed_code_notes(class_names)]
+    codes = [sentence(note[:1].upper() + note[1:]) for note in typed_code_notes(class_names)]
     if not any(doubts.values()):
         return codes
     readers = [name for name, found in doubts.items() if not found]
-    sentences = [*codes, *(_sentence(doubt) for found in doubts.values() for doubt in found)]
+    sentences = [*codes, *(sentence(doubt) for found in doubts.values() for doubt in found)]
     if readers and not codes:
         return [*sentences, f"Of the models here, {' and '.join(readers)} can read all names."]
     return [*sentences, "No model here can read all names: choose others, or serve another model."]
 
 
-def _sentence(text: str) -> str:
-    return text if text.endswith("...") else f"{text}."
+def sentence(text: str) -> str:
+    """``text`` with a full stop, where no mark ends it."""
+    return text if text.endswith((".", "?")) else f"{text}."
 
 
 def outcome(compared: Comparison, models: Sequence[ServedModel]) -> str:

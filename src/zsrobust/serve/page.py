@@ -41,6 +41,10 @@ _SHOW_RESULTS = """() => {
     window.scrollBy({top: top("#results") - space, behavior: "smooth"});
   }
 }"""
+# Gradio describes them as "NAME icon", beside the name itself.
+_UNDESCRIBED_ICONS = """() => {
+  for (const icon of document.querySelectorAll("#examples img")) icon.alt = "";
+}"""
 _START = f"""() => {{
   {_BUTTON}
   return [button(false, "Predict"), button(false, "Attacking"), button(true, "Cancel")];
@@ -81,6 +85,14 @@ def theme() -> Any:
         neutral_hue="slate",
         font=("Helvetica", "Arial", "sans-serif"),
         font_mono=("Menlo", "Consolas", "monospace"),
+    ).set(
+        # Gradio's own have a contrast below 4.5:1.
+        body_text_color_subdued="*neutral_600",
+        input_placeholder_color="*neutral_600",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        button_primary_background_fill_dark="*primary_600",
+        button_primary_background_fill_hover_dark="*primary_700",
     )
 
 
@@ -130,7 +142,7 @@ def _form(handlers: Handlers, examples: Sequence[Example], paths: Sequence[str])
         type="filepath",
         image_mode=None,
         format="png",
-        height=240,
+        height=200,
         elem_id="image",
     )
     with gr.Row(elem_id="examples"):
@@ -146,16 +158,16 @@ def _form(handlers: Handlers, examples: Sequence[Example], paths: Sequence[str])
         value=names,
         label="Class names",
         info="One per line, or separated by commas",
-        lines=4,
+        lines=2,
         max_lines=8,
         elem_id="class-names",
     )
     with gr.Row():
         eps = gr.Textbox(
             value="4/255",
-            label="Radius eps (L-inf)",
+            label="L-inf eps",
             info=f"At most {limits.eps}",
-            min_width=130,
+            min_width=110,
             elem_id="eps",
         )
         steps = gr.Number(
@@ -163,15 +175,16 @@ def _form(handlers: Handlers, examples: Sequence[Example], paths: Sequence[str])
             label="PGD steps",
             info=f"At most {limits.steps}",
             precision=0,
-            min_width=130,
+            min_width=110,
             elem_id="steps",
         )
-    target = gr.Textbox(
-        label="Target class",
-        info="Leave empty for an untargeted attack",
-        max_lines=1,
-        elem_id="target",
-    )
+        target = gr.Textbox(
+            label="Target class",
+            info="Empty: untargeted",
+            max_lines=1,
+            min_width=110,
+            elem_id="target",
+        )
     with gr.Row(elem_id="buttons"):
         predict = gr.Button("Predict", size="md", elem_id="predict")
         attack = gr.Button("Attack", size="md", variant="primary", elem_id="attack")
@@ -235,6 +248,7 @@ def _wire(blocks: gr.Blocks, handlers: Handlers, form: _Form, outputs: list[Any]
     image = form.inputs[0]
     # A new image ends the attack on the one before it.
     image.change(on_cancel, None, None, queue=False, **QUIET)
+    blocks.load(None, None, None, js=_UNDESCRIBED_ICONS, **QUIET)
     triggers = [blocks.load, image.change, form.predict.click]
     gr.on(triggers, None, None, form.predict, js=_PREDICT, **QUIET)
     # An image that comes while another is still predicted is not forgotten.

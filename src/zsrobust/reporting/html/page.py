@@ -33,8 +33,9 @@ _OF_PAGE = {
     "#595959": "var(--soft)",
 }
 _COLOUR = re.compile("|".join(_OF_PAGE), re.IGNORECASE)
-# After _ and / of a name, and before its options in brackets; no entity of HTML holds such a place.
-_MARKS = re.compile(r"(?<=\w[_/])(?=[A-Za-z])|(?<=\w)(?=\[)")
+# After _, / and : of a name, and before what it has in brackets; no entity of HTML holds such a
+# place.
+_MARKS = re.compile(r"(?<=\w[_/:])(?=[A-Za-z])|(?<=\w)(?=[\[(])")
 
 
 def svg_of(figure: Figure, name: str, alt: str) -> Markup:
