@@ -1,6 +1,7 @@
 """``zsrobust.finetune`` with a model and data that are objects."""
 
 import copy
+import inspect
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +11,11 @@ import torch
 import yaml
 
 import zsrobust
-from zsrobust.objectives import PMGAFT
+from zsrobust.objectives import PMGAFT, objective_class, register_objective
 from zsrobust.training import trainer
 from zsrobust.utils.errors import RequestError
+
+IMPORTS = "import torch\nfrom zsrobust.objectives import register_objective\n", ""
 
 
 class Colours:
@@ -78,6 +81,63 @@ def test_an_objective_that_is_given_replaces_the_recipes(tuned):
     config = yaml.safe_load((folder / "config.yaml").read_text())
     assert config["method"] == "pmg_aft"
     assert (config["objective"]["preset"], config["objective"]["alpha"]) == ("paper", 2.0)
+
+
+@register_objective("api_test_loss")
+def a_loss(step, weight=2.0):
+    logits = step.classifier.logits(step.student["adversarial"])
+    return weight * torch.nn.functional.cross_entropy(logits, step.labels)
+
+
+@pytest.mark.parametrize("recipe", ["tecoa", "pmg_aft"])
+@pytest.mark.parametrize("objective", ["api_test_loss", a_loss, objective_class("api_test_loss")()])
+def test_a_loss_of_ones_own_is_named_or_given(tuned, recipe, objective):
+    folder = Path(tuned(recipe, objective=objective, steps=1).folder)
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    assert (config["method"], config["objective"]["weight"]) == ("api_test_loss", 2.0)
+
+
+def test_a_loss_in_a_file_or_a_class_is_named_or_given(tuned, tmp_path):
+    file = tmp_path / "losses.py"
+    file.write_text(inspect.getsource(a_loss).replace("api_test_loss", "in_a_file").join(IMPORTS))
+    folder = Path(tuned(objective=f"{file}:in_a_file", steps=1, out=str(tmp_path / "a")).folder)
+    assert yaml.safe_load((folder / "config.yaml").read_text())["method"] == f"{file}:in_a_file"
+    folder = Path(tuned(objective=PMGAFT, steps=1, out=str(tmp_path / "b")).folder)
+    assert yaml.safe_load((folder / "config.yaml").read_text())["method"] == "pmg_aft"
+
+
+@register_objective("unasked_view")
+def unasked_view(step):
+    return 1 - torch.cosine_similarity(step.student["clean"], step.student["adversarial"])
+
+
+@register_objective("misspelt")
+def misspelt(step):
+    return step.labells
+
+
+@pytest.mark.parametrize(
+    ("objective", "error", "why"),
+    [
+        (unasked_view, RequestError, r"step\.student\['clean'\] is not there"),
+        (misspelt, AttributeError, "labells"),
+    ],
+)
+def test_a_loss_that_fails_does_so_before_any_long_work(
+    tuned, monkeypatch, tmp_path, objective, error, why
+):
+    monkeypatch.setattr(trainer, "evaluate_held_out", None)
+    with pytest.raises(error, match=why):
+        tuned(objective=objective)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("objective", [3, {"alpha": 1}, len, dict])
+def test_what_is_no_objective_is_refused(tuned, objective):
+    with pytest.raises(RequestError, match=r"^objective is .*: give a name as after --method"):
+        tuned(objective=objective)
+    with pytest.raises(RequestError, match="no method 'tecoah': did you mean tecoa"):
+        tuned(objective="tecoah")
 
 
 @pytest.mark.parametrize(("asked", "noted"), [("clip", True), ("squash", False)])

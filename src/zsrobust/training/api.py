@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,7 @@ from zsrobust.data.torch_dataset import MapStyle, image_set
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.loading import load
 from zsrobust.models.weights import fingerprint
-from zsrobust.objectives import Objective
+from zsrobust.objectives import OBJECTIVES, Objective, objective_class
 from zsrobust.training.finetune import Run
 from zsrobust.training.finetune import finetune as finetune_config
 from zsrobust.utils.errors import RequestError
@@ -26,7 +27,7 @@ def finetune(
     *,
     model: str | CLIPModel | None = None,
     data: str | ImageSet | MapStyle | None = None,
-    objective: Objective | None = None,
+    objective: Objective | str | Callable[..., Any] | None = None,
     **options: Any,
 ) -> Run:
     """Fine-tune a model; the same call resumes an interrupted run.
@@ -38,7 +39,8 @@ def finetune(
         data: a specification as after ``--data``, an image set, or a map-style data set of torch
             with ``classes`` (see :func:`zsrobust.image_set`). A run folder knows an object by its
             pixels: with others it is refused. ``zsrobust rerun`` cannot repeat such a run.
-        objective: in the place of the recipe's.
+        objective: in the place of the recipe's: an instance, a name as after ``--method``, or a
+            class or function with :func:`zsrobust.objectives.register_objective`.
         options: other fields of :class:`FinetuneConfig`, as of :func:`zsrobust.recipe`.
 
     Raises:
@@ -54,14 +56,39 @@ def finetune(
     elif model is not None:
         asked["model"] = model
     if objective is not None:
-        asked |= {"method": objective.name, "objective": objective}
+        method, made = _objective_of(objective)
+        asked |= {"method": method, "objective": made, "code": []}
     asked = {key: value for key, value in asked.items() if value is not None}
     if isinstance(config, FinetuneConfig):
         if options:
             raise RequestError("finetune takes options with a recipe, not with a configuration")
         return finetune_config(replace(config, **asked), given)
-    own = {key: asked.pop(key) for key in ("objective",) if key in asked}
+    # After the recipe is read: its options of another objective are not this one's.
+    own = {key: asked.pop(key) for key in ("method", "objective", "code") if key in asked}
     return finetune_config(replace(recipe(config, **asked, **options), **own), given)
+
+
+def _objective_of(given: object) -> tuple[str, Objective]:
+    """A method's name and its objective, with default options where ``given`` is not an instance.
+
+    Args:
+        given: a name as after ``--method``, a registered class or function, or an objective.
+
+    Raises:
+        RequestError: if it is none of these, or not registered.
+    """
+    if isinstance(given, str):
+        return given, objective_class(given)()
+    if isinstance(given, Objective) and type(given) in OBJECTIVES.values():
+        return given.name, given
+    for name, kind in OBJECTIVES.items():
+        if given is kind or given is getattr(kind, "function", kind):
+            return name, kind()
+    what = getattr(given, "__name__", f"a {type(given).__name__}")
+    raise RequestError(
+        f"objective is {what}: give a name as after --method, an Objective, or a class or function "
+        "with @register_objective"
+    )
 
 
 def _image_set(data: Any) -> ImageSet | None:

@@ -172,13 +172,15 @@ def trainer_of(
             compile_blocks(tower)
     tuned = _tuned(replace(model, encoder=encoder.evaluated), data, config)
     trained = replace(model, encoder=encoder.forward)
+    step = _step(config, trained, encoder, original, data, accelerator, proxy)
+    step.rehearse(feed.batch_size // (config.accumulate * accelerator.num_processes))
     return Trainer(
         config=config,
         folder=folder,
         model=tuned,
         classifier=_classifier(tuned, data, config, accelerator),
         feed=feed,
-        step=_step(config, trained, encoder, original, data, accelerator, proxy),
+        step=step,
         selection_attack=PGD(_threat(config), steps=10, seed=config.seed),
         pixels="" if given is None else data.stamp,
     )

@@ -94,11 +94,7 @@ class TrainingStep:
             with nullcontext() if last else self.accelerator.no_sync(student):
                 with blamed(type(self.objective), f"method {self.objective.label}"):
                     losses, accuracies = self._forward(context)
-                if not losses["total"].requires_grad:
-                    raise RequestError(
-                        f"the loss of method {self.objective.label} has no gradient: it must be "
-                        "computed from step.student without detach or rounding"
-                    )
+                self._require_gradient(losses)
                 # Data-parallel training averages gradients over processes; ours are shares of
                 # one global reduction and must add up. (accelerate's own backward would divide
                 # by an accumulation that its environment may ask for.)
@@ -121,6 +117,56 @@ class TrainingStep:
                 raise NonFinite(f"{what} is {figures[key]}", figures)
         self.optimizer.step()
         return figures
+
+    def rehearse(self, n: int) -> None:
+        """Compute a loss of the user's own once, on random embeddings of ``n`` samples.
+
+        Raises:
+            RequestError: if it reads what its needs do not name, returns no loss, or one without a
+                gradient.
+            RunError: if it fails otherwise, and is from a file.
+        """
+        kind = type(self.objective)
+        if kind.__module__.startswith("zsrobust."):
+            return
+        needs, device = self.objective.needs, self.accelerator.device
+        classes, dim = self.classifier.class_embeddings.shape
+
+        def drawn(*shape: int) -> Tensor:
+            return torch.randn(shape, device=device)
+
+        views: tuple[View, ...] = ("clean", "adversarial")
+        tokens = views if needs.tokens else ()
+        context = StepContext(
+            self.classifier,
+            Batch(
+                torch.zeros(n, 3, 1, 1, device=device),
+                torch.arange(n, device=device) % classes,
+                [str(place) for place in range(n)],
+            ),
+            self.attack,
+            global_batch=n,
+            texts=self.texts,
+            head=self.encoder.head,
+            proxy=drawn(n, classes) if needs.proxy else None,
+            student={view: drawn(n, dim).requires_grad_() for view in needs.student},
+            teacher={view: drawn(n, dim) for view in needs.teacher},
+            student_tokens={view: drawn(n, 4, dim) for view in tokens if view in needs.student},
+            teacher_tokens={view: drawn(n, 4, dim) for view in tokens if view in needs.teacher},
+        )
+        with (
+            torch.random.fork_rng([device] if device.type == "cuda" else []),
+            self._autocast(self.bf16),
+            blamed(kind, f"method {self.objective.label}"),
+        ):
+            self._require_gradient(self.objective.loss(context))
+
+    def _require_gradient(self, losses: dict[str, Tensor]) -> None:
+        if not losses["total"].requires_grad:
+            raise RequestError(
+                f"the loss of method {self.objective.label} has no gradient: it must be "
+                "computed from step.student without detach or rounding"
+            )
 
     def _forward(self, context: StepContext) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The loss and its parts, and accuracies, of one part of the batch."""
