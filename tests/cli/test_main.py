@@ -121,7 +121,7 @@ def test_damaged_files_are_named(finetune, data, tmp_path, capsys):
         whole = (path / "weights.safetensors").read_bytes()
         (path / "weights.safetensors").write_bytes(whole[:-5])
     assert main(finetune) == 2
-    assert "no checkpoint is whole: use --overwrite" in capsys.readouterr().err
+    assert "no checkpoint is whole: use overwrite" in capsys.readouterr().err
     model = tmp_path / "run" / "model" / "model.safetensors"
     content = bytearray(model.read_bytes())
     content[-3] ^= 1

@@ -92,7 +92,7 @@ def test_a_damaged_record_is_named(config):
     out = begin(config(), "metrics.jsonl")
     first = (out / "config.yaml").read_text().splitlines()[0]
     (out / "config.yaml").write_text(f"{first}\nsteps: [\n")
-    with pytest.raises(RequestError, match=r"config\.yaml is damaged: use --overwrite"):
+    with pytest.raises(RequestError, match=r"config\.yaml is damaged: use overwrite"):
         find_run(config())
 
 

@@ -174,9 +174,9 @@ def test_an_image_encoder_that_gives_nonsense_is_refused():
             return self.change(super().forward(images))
 
     for change, found in (
-        (lambda x: x[:1], r"\(1, 2\) for 6 images: must be embeddings \(6, 2\)"),
-        (lambda x: x[:, :, None], r"\(6, 2, 1\)"),
-        (lambda x: x[:, :1], r"\(6, 1\)"),
+        (lambda x: x[:1], r"\(1, 2\) for 2 images: must be embeddings \(2, 2\)"),
+        (lambda x: x[:, :, None], r"\(2, 2, 1\)"),
+        (lambda x: x[:, :1], r"\(2, 1\)"),
         (lambda x: {"x": x}, "dict: must be a tensor"),
     ):
         with pytest.raises(RequestError, match=f"the image encoder gives {found}"):
@@ -208,7 +208,7 @@ def test_a_clip_in_memory_is_told_how_to_be_given(small_clip):
 
 def test_a_text_side_that_gives_nonsense_is_refused():
     model = zsrobust.CLIPModel.from_encoder("mine", Encoder(), lambda p: p, image_size=8)
-    with pytest.raises(RequestError, match="encode_text gives for 2 prompts is list"):
+    with pytest.raises(RequestError, match=r"encode_text gives for 2 prompts is list: .* a tensor"):
         evaluate(model)
 
 
@@ -288,7 +288,7 @@ REFUSED = {
     "no option of evaluate 'sample': did you mean samples": {"sample": 3},
     "no option of evaluate 'model': did you mean models": {"model": "glyph-clip"},
     "data holds a int": {"data": 3},
-    r"gives \(6, 2\) for 6 images: must be logits \(6, 3\)": {
+    r"gives \(2, 2\) for 2 images: must be logits \(2, 3\)": {
         "data": zsrobust.image_set(Greys(), ("a", "b", "c"))
     },
     "gives tuple: must be a tensor of logits": {"models": Second()},
@@ -304,6 +304,54 @@ def test_what_cannot_be_evaluated_is_refused(reason, tmp_path):
     with pytest.raises(RequestError, match=reason):
         zsrobust.evaluate(**given)
     assert not [*Path(tmp_path).iterdir()]
+
+
+class AtOneSize(torch.nn.Module):
+    """An encoder of images of 8 pixels a side alone, by torch's own error for others."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = torch.nn.Linear(192, 4)
+
+    def forward(self, images):
+        return self.linear(images.flatten(1))
+
+
+def test_an_encoder_of_another_image_size_is_refused_with_its_own_error():
+    text = lambda prompts: torch.eye(4)[: len(prompts)]  # noqa: E731
+    options = {"data": Greys(), "attacks": "noise-1", "device": "cpu"}
+    fits = zsrobust.CLIPModel.from_encoder("mine", AtOneSize(), text, image_size=8)
+    zsrobust.evaluate(models=fits, **options)
+    wrong = zsrobust.CLIPModel.from_encoder("mine", AtOneSize(), text, image_size=16)
+    why = "mine fails on images of 16 by 16 pixels, its image_size: RuntimeError: mat1 and mat2"
+    with pytest.raises(RequestError, match=why):
+        zsrobust.evaluate(models=wrong, **options)
+    why = "mine fails on images of 16 by 16 pixels, the data's resolution: RuntimeError: mat1"
+    with pytest.raises(RequestError, match=why):
+        zsrobust.evaluate(
+            models={"mine": AtOneSize()},
+            **{**options, "data": zsrobust.image_set(Greys(), resolution=16)},
+        )
+
+
+@pytest.mark.parametrize(
+    ("image", "said"),
+    [
+        (torch.zeros(8, 8, 3), r"float32 of shape \(8, 8, 3\)"),
+        (torch.zeros(8, 8, 3, dtype=torch.int64), r"int64 of shape \(8, 8, 3\)"),
+        (np.zeros((3, 8, 8)), r"float64 of shape \(3, 8, 8\)"),
+    ],
+)
+def test_items_that_are_no_images_are_named_as_they_are(image, said):
+    with pytest.raises(RequestError, match=f"item 0 is {said}: an image is"):
+        zsrobust.image_set([(image, 0), (image, 1)], ["a", "b"], name="wrong")
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float64])
+def test_tensors_of_any_precision_and_of_a_graph_are_images(kind):
+    image = torch.full((3, 8, 8), 0.5, dtype=kind, requires_grad=True)
+    found = zsrobust.image_set([(image, 0), (image, 1)], ["a", "b"], name="grey")
+    assert np.unique(np.asarray(found.read_rgb(0))).tolist() == [128]
 
 
 def test_normalised_pixels_and_wrong_labels_are_refused():

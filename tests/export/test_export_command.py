@@ -35,7 +35,7 @@ def test_a_taken_folder_is_refused_and_an_export_can_be_replaced(run, tmp_path, 
     argv = ["export", run, "--to", "tecoa", "--out", str(tmp_path / "out")]
     assert main(argv) == 0
     assert main(argv) == 2
-    assert "holds an export: name another folder, or use --overwrite" in capsys.readouterr().err
+    assert "holds an export: name another folder, or use overwrite" in capsys.readouterr().err
     assert main([*argv, "--overwrite"]) == 0
     (tmp_path / "out" / "thesis.txt").touch()
     assert main([*argv, "--overwrite"]) == 2

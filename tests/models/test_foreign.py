@@ -77,7 +77,7 @@ def test_images_are_prepared_as_in_the_project_of_the_file(
     model = load(saved(content), preprocessing=asked)
     assert model.preprocessing.protocol == protocol
     assumed = form is tecoa and named is None and asked is None
-    assert ("--preprocessing authors_code" in capsys.readouterr().err) == assumed
+    assert ("give preprocessing authors_code" in capsys.readouterr().err) == assumed
 
 
 def test_a_folder_with_an_at_sign_is_no_checkpoint(tmp_path):

@@ -7,6 +7,7 @@ from torch import nn
 from zsrobust.models import loading, weights
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.loading import load
+from zsrobust.models.names import check_name
 from zsrobust.models.preprocessing import Preprocessing
 from zsrobust.models.weights import save_model
 from zsrobust.utils.errors import RequestError
@@ -198,3 +199,11 @@ def test_a_model_is_printed_in_a_line():
     assert "glyph-clip" in printed
     assert "\n" not in printed
     assert len(printed) < 100
+
+
+@pytest.mark.parametrize("refuse", [load, check_name])
+def test_a_defence_of_ones_own_without_its_model_is_told_how_to_write_it(refuse, tmp_path):
+    (tmp_path / "mine.py").write_text("def quantise(classifier): return classifier")
+    name = f"{tmp_path}/mine.py:quantise"
+    with pytest.raises(RequestError, match=r"names no model: write .*mine\.py:quantise\(MODEL\)$"):
+        refuse(name)

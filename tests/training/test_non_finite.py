@@ -88,7 +88,8 @@ def test_stopping_names_the_step_and_where_its_images_are(config, broken):
         finetune(config())
     # What to do is options to copy: a third of the rate, in the same folder.
     advised = re.search(
-        r"--optimizer\.lr (\S+) --overwrite, or with --optimizer\.clip_norm 1$", str(why.value)
+        r"with optimizer\.lr (\S+) and overwrite true, or with optimizer\.clip_norm 1$",
+        str(why.value),
     )
     rate = config().optimizer.lr
     assert rate / 4 < float(advised[1]) < rate / 2

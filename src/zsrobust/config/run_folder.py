@@ -175,7 +175,7 @@ def _refuse_another(out: Path, config: Config) -> None:
         before = _flat(yaml.safe_load((out / CONFIG).read_text(encoding="utf-8")))
     except (yaml.YAMLError, AttributeError):
         raise RequestError(
-            f"{out / CONFIG} is damaged: use --overwrite true to start again"
+            f"{out / CONFIG} is damaged: use overwrite true to start again"
         ) from None
     changed = [
         f"{key}: {before.get(key)} there, {value} asked"
@@ -185,7 +185,7 @@ def _refuse_another(out: Path, config: Config) -> None:
     if changed:
         raise RequestError(
             f"out {out} holds another run ({'; '.join(changed)}): name another folder, or use "
-            "--overwrite true to delete it"
+            "overwrite true to delete it"
         )
 
 

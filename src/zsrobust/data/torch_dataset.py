@@ -10,6 +10,7 @@ from PIL import Image
 
 from zsrobust.data.image_set import ImageSet
 from zsrobust.utils.errors import RequestError
+from zsrobust.utils.lazy import Tensor
 
 
 class MapStyle(Protocol):
@@ -105,8 +106,12 @@ def _labels(dataset: MapStyle, name: str, classes: int) -> tuple[int, ...]:
 def _picture(image: Any, name: str, index: int) -> Image.Image:
     if isinstance(image, Image.Image):
         return image
+    if isinstance(image, Tensor):
+        # NumPy has no bfloat16, and takes no tensor of another device or of a graph.
+        image = image.detach().cpu()
+        image = image.float() if image.is_floating_point() else image
     pixels = np.asarray(image)
-    is_tensor = not isinstance(image, np.ndarray)
+    given, is_tensor = pixels.dtype, not isinstance(image, np.ndarray)
     if is_tensor and pixels.ndim == 3:
         pixels = pixels.transpose(1, 2, 0)
     if np.issubdtype(pixels.dtype, np.floating):
@@ -119,7 +124,7 @@ def _picture(image: Any, name: str, index: int) -> Image.Image:
         pixels = np.rint(pixels.clip(0, 1) * 255).astype(np.uint8)
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (1, 3):
         raise RequestError(
-            f"data {name}: item {index} is {pixels.dtype} of shape {np.shape(image)}: an image is "
+            f"data {name}: item {index} is {given} of shape {tuple(np.shape(image))}: an image is "
             "a Pillow image, a uint8 array (H, W, 3), or a tensor (3, H, W) of uint8 or in [0, 1]"
         )
     return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)

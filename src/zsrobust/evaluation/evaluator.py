@@ -36,7 +36,9 @@ from zsrobust.models.weights import fingerprint
 from zsrobust.utils.devices import full_precision
 from zsrobust.utils.distributed import make_accelerator, on_first
 from zsrobust.utils.environment import environment
+from zsrobust.utils.errors import RequestError, ZSRobustError
 from zsrobust.utils.files import require_room
+from zsrobust.utils.own_code import said
 from zsrobust.utils.watchdog import watched
 
 
@@ -66,6 +68,9 @@ def _evaluate(
     models, cells = cells_of(config, given, folder, accelerator)
     if not (folder / "results.json").exists():
         require_room(folder, bytes_of(cells, config), "the evaluation")
+        for cell in cells:
+            if cell.model.code:
+                _require_runs(cell.model, cell.measurement)
     device = accelerator.device
     with ExitStack() as stack:
         on_first(accelerator, lambda: stack.enter_context(claimed(folder, config)))
@@ -167,6 +172,24 @@ def _cell(
     draws = config.draws if measurement.classifier.randomised else 0
     parts = folder / "parts"
     return Cell(model, images, measurement, parts, defined, notes, doubts, two_phase, draws)
+
+
+def _require_runs(model: CLIPModel, measurement: Measurement) -> None:
+    """Refuse a module of the user's own that fails on images of the size that it will get."""
+    resolution = measurement.resolution
+    images = torch.zeros(2, 3, resolution, resolution, device=measurement.device)
+    try:
+        with torch.no_grad(), torch.random.fork_rng():
+            measurement.classifier(images)
+    except ZSRobustError:
+        raise
+    except Exception as error:
+        side = model.preprocessing.image_size
+        what = "its image_size" if side else "the data's resolution"
+        side = side or resolution
+        raise RequestError(
+            f"{model.name} fails on images of {side} by {side} pixels, {what}: {said(error)}"
+        ) from error
 
 
 def _protocol(config: EvaluateConfig, cells: list[Cell]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def require_free(folder: Path, *, overwrite: bool) -> None:
         raise RequestError(f"out {folder} holds files and is no export: name an empty or new one")
     if not overwrite:
         raise RequestError(
-            f"out {folder} holds an export: name another folder, or use --overwrite true to "
+            f"out {folder} holds an export: name another folder, or use overwrite true to "
             "replace it"
         )
     written = {*read_mark(folder)["files"], MARK}

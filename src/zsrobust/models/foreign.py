@@ -265,7 +265,7 @@ def _protocol(path: Path, content: Mapping[str, Any]) -> str | None:
         return str(named)
     Steps("", 1).say(
         f"{path}: images are prepared as by the scripts of TeCoA, TGA-ZSR and TTC (tecoa_code); "
-        "for a checkpoint of PMG-AFT's script give --preprocessing authors_code"
+        "for a checkpoint of PMG-AFT's script give preprocessing authors_code"
     )
     return "tecoa_code"
 

@@ -190,6 +190,8 @@ def unknown_model(name: str) -> RequestError:
             f"WORD(MODEL, KEY=VALUE) with WORD of {', '.join(sorted(DEFENCES))} or FILE.py:NAME; "
             "transfer(ATTACK, MODEL) is an attack"
         )
+    if split_own(name):
+        return RequestError(f"model {name!r} names no model: write {name}(MODEL)")
     if Path(name).is_file():
         return RequestError(
             f"model {name!r} is a file: write BASE@{name}, where BASE is a model of the same "

@@ -98,7 +98,8 @@ class FunctionText:
         found = self.embed(prompts)
         shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
         fits = isinstance(found, Tensor) and found.ndim == 2 and len(found) == len(prompts)
-        require(fits, f"what encode_text gives for {len(prompts)} prompts", shape, "(prompts, dim)")
+        what = f"what encode_text gives for {len(prompts)} prompts"
+        require(fits, what, shape, "a tensor (prompts, dim)")
         vectors = F.normalize(found.float().cpu(), dim=-1)
         return F.normalize(vectors.view(len(class_names), len(templates), -1).mean(1), dim=-1)
 

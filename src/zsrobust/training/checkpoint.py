@@ -180,7 +180,7 @@ def load_newest(
             problems.append(str(error))
     if problems:
         raise RequestError(
-            f"{'; '.join(problems)}; no checkpoint is whole: use --overwrite true to start again"
+            f"{'; '.join(problems)}; no checkpoint is whole: use overwrite true to start again"
         )
     return None, problems
 

@@ -37,14 +37,14 @@ def introduction(
     if 0 < len(feed.held_out) < FEW_HELD_OUT and every < total_steps:
         lines.append(
             f"warning: {len(feed.held_out)} held-out images choose the model, too few to tell "
-            "checkpoints apart: --hold_out 0.2 holds out a fifth, 0 none and keeps the last model"
+            "checkpoints apart: hold_out 0.2 holds out a fifth, 0 none and keeps the last model"
         )
     if model.unfinished:
         lines.append(f"warning: {model.name} is of a run at {model.unfinished}")
     if feed.batch_size < config.batch_size:
         lines.append(
             f"warning: a batch of {config.batch_size} is more than there is: a step is on "
-            f"{feed.batch_size} of the {len(feed.train_set)} training images; --batch_size 32 "
+            f"{feed.batch_size} of the {len(feed.train_set)} training images; batch_size 32 "
             "makes more steps of an epoch"
         )
     if warmup_steps != settings.warmup_steps:

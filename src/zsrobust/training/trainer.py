@@ -206,8 +206,9 @@ class Trainer:
         except NonFinite as stop:
             raise NonFinite(
                 f"{stop}; the last good checkpoint in {self.checkpoints} is kept; {record}; "
-                f"start again with --optimizer.lr {self.config.optimizer.lr / 3:.1g} --overwrite"
-                + ("" if self.config.optimizer.clip_norm else ", or with --optimizer.clip_norm 1"),
+                f"start again with optimizer.lr {self.config.optimizer.lr / 3:.1g} and overwrite "
+                "true"
+                + ("" if self.config.optimizer.clip_norm else ", or with optimizer.clip_norm 1"),
                 error.figures,
             ) from error
         self.log.append(kind="non_finite", step=step, lr=rate, problem=str(error))
@@ -342,7 +343,7 @@ class Trainer:
         if state is not None and state["inputs"] != self.inputs:
             raise RequestError(
                 f"the training images, the original model or its prompts are not those that "
-                f"{self.folder} was begun with: restore them, or use --overwrite true"
+                f"{self.folder} was begun with: restore them, or use overwrite true"
             )
         if state is not None:
             self.done = int(state["step"])
@@ -355,7 +356,7 @@ class Trainer:
         self.log.forget_after(-1 if state is None else self.done)
         if self.done == self.total_steps and not (self.folder / "model").is_dir():
             raise RequestError(
-                f"{self.folder} is finished but its model/ is gone: use --overwrite true"
+                f"{self.folder} is finished but its model/ is gone: use overwrite true"
             )
         self.accelerator.wait_for_everyone()
         return [f"{problem}; going on from an earlier one" for problem in problems]

@@ -80,7 +80,7 @@ def _module(path: Path, source: bytes) -> ModuleType:
     except ZSRobustError as error:
         raise RequestError(f"{path.name}{_line(error, path)}: {error}") from None
     except Exception as error:
-        raise RequestError(f"{path.name}{_line(error, path)}: {_said(error)}") from error
+        raise RequestError(f"{path.name}{_line(error, path)}: {said(error)}") from error
     return module
 
 
@@ -139,9 +139,7 @@ def blamed(kind: type, what: str) -> Iterator[None]:
         if not is_own(kind):
             raise
         path = Path(str(sys.modules[kind.__module__].__file__))
-        raise RunError(
-            f"{what} fails in {path.name}{_line(error, path)}: {_said(error)}"
-        ) from error
+        raise RunError(f"{what} fails in {path.name}{_line(error, path)}: {said(error)}") from error
 
 
 @cache
@@ -192,6 +190,7 @@ def _line(error: BaseException, path: Path) -> str:
     return f", line {lines[-1]}" if lines else ""
 
 
-def _said(error: Exception) -> str:
+def said(error: Exception) -> str:
+    """The class and the message of an error, in one line."""
     text = " ".join(str(error).split())[:300]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

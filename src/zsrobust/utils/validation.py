@@ -107,7 +107,7 @@ def require_linf_length(key: str, length: float, *, norm: str = "") -> None:
         RequestError: if ``length`` is 1 or more, or an ``Eps`` above 32/255 that was not written
             as a fraction.
     """
-    other = f", or --{norm} l2" if norm else ""
+    other = f", or {norm} l2" if norm else ""
     hint = f"did you mean {length:.3g}/255{other}?" if length < 255 else "write 1/255 or 0.0039"
     shown = f"{length:g}"
     require(length < 1, key, shown, f"below 1, the whole pixel range; {hint}")

@@ -53,7 +53,7 @@ def eps_figure(results: Results, *, narrow: bool = False) -> Figure:
     """
     panels = attacks_with_radii(results)
     if not panels:
-        raise RequestError("no attack was run at two radii: evaluate with --eps 1/255 4/255")
+        raise RequestError("no attack was run at two radii: evaluate with eps 1/255 and 4/255")
     columns = 1 if narrow else min(COLUMNS, len(panels))
     rows = -(-len(panels) // columns)
     figure = new_figure(0.4 + PANEL * rows, NARROW if narrow else WIDTH)
