@@ -23,7 +23,14 @@ from jsonargparse import (  # type: ignore[attr-defined]
 )
 from jsonargparse.typing import register_type
 
-from zsrobust.config.recipes import read_recipe, recipe_path, small_model_settings
+from zsrobust.config.argv import as_arguments, options_in
+from zsrobust.config.recipes import (
+    read_recipe,
+    recipe_path,
+    replaced_method,
+    small_model_settings,
+    with_method,
+)
 from zsrobust.config.schema import EvaluateConfig, FinetuneConfig
 from zsrobust.objectives import objective_class
 from zsrobust.utils.errors import RequestError
@@ -146,19 +153,20 @@ def recipe(name: str = "pmg_aft", **overrides: Any) -> FinetuneConfig:
     for key, value in overrides.items():
         text = hints.get(key) is not str or isinstance(value, str | Path)
         require(text, key, repr(value), f"text, as after --{key}")
-        argv += _as_arguments(key, value)
+        argv += as_arguments(key, value)
     return parse_finetune(argv)
 
 
-def _as_arguments(key: str, value: Any) -> list[str]:
-    if isinstance(value, dict):
-        return [
-            argument
-            for part, inner in value.items()
-            for argument in _as_arguments(f"{key}.{part}" if key else part, inner)
-        ]
-    plain = isinstance(value, str | Path | Eps)
-    return [f"--{key}={value if plain else json.dumps(value)}"]
+def notes_on_method(argv: Sequence[str]) -> list[str]:
+    """What a run takes from elsewhere where ``--method`` replaces the method of a recipe."""
+    recipes = [value for key, value in options_in(argv) if key == "--config" and value]
+    config = parse_finetune(argv)
+    return [
+        f"{recipe} with {config.method} for its {own}: the objective's options are those of the "
+        f"recipe {config.method}, and optimizer.lr is {config.optimizer.lr:g}"
+        for recipe in recipes
+        if (own := replaced_method(read_recipe(recipe_path(recipe, "finetune")), config.method))
+    ]
 
 
 def finetune_parser_for(argv: Sequence[str]) -> ArgumentParser:
@@ -238,7 +246,7 @@ def _what_is_wrong(
 
 def _settings(argv: Sequence[str]) -> Iterator[tuple[str, str, Any]]:
     """Every value that is given: ``--`` for an option and nothing for a recipe, its key, itself."""
-    for key, text in _options(argv):
+    for key, text in options_in(argv):
         if key == "--config" and isinstance(text, str):
             yield from (("", name, value) for name, value in _flat(read_recipe(Path(text))))
         elif not isinstance(text, str) or not key:
@@ -270,7 +278,7 @@ def _refuse_classes(parser: ArgumentParser, argv: Sequence[str]) -> None:
     The parser would take it for the name of a class, and import its module to see.
     """
     groups = {action.dest.split(".")[0] for action in parser._actions if "." in action.dest}
-    for option, value in _options(argv):
+    for option, value in options_in(argv):
         if option == "--config" and isinstance(value, str):
             for group, content in read_recipe(Path(value)).items():
                 plain = group in groups and not isinstance(content, dict)
@@ -338,14 +346,19 @@ def _recipes_and_others(argv: Sequence[str], command: str) -> tuple[list[str], l
             recipes.append(argument.removeprefix("--config="))
         else:
             others.append(argument)
-    options = dict(_options(others))
+    options = dict(options_in(others))
     front: list[str] = []
+    method = options.get("--method") or ""
     for recipe in recipes:
         path = recipe_path(recipe, command)
-        front.append(f"--config={path}")
-        # A file's own model comes with its own settings.
-        if command == "finetune" and str(path) != recipe and "model" not in read_recipe(path):
-            front += _as_arguments("", small_model_settings(recipe, options.get("--model") or ""))
+        replacing = method if replaced_method(read_recipe(path), method) else ""
+        if replacing:
+            front += as_arguments("", with_method(read_recipe(path), replacing))
+        else:
+            front.append(f"--config={path}")
+        if command == "finetune" and str(path) != recipe:
+            model = options.get("--model") or ""
+            front += as_arguments("", small_model_settings(recipe, model, replacing))
     if recipes and "--epochs" in options and "--steps" not in options:
         # A recipe's steps would replace the epochs that are asked for.
         front.append("--steps=null")
@@ -355,30 +368,9 @@ def _recipes_and_others(argv: Sequence[str], command: str) -> tuple[list[str], l
 def _method(argv: Sequence[str]) -> str:
     """The method that arguments and recipe ask for: it decides which options there are."""
     method = FinetuneConfig.method
-    for option, value in _options(argv):
+    for option, value in options_in(argv):
         if option == "--config" and isinstance(value, str):
             method = read_recipe(Path(value)).get("method", method)
-        elif option == "--method":
-            method = str(value)
+        elif option == "--method" and value:
+            method = value
     return str(method)
-
-
-def _options(argv: Sequence[str]) -> Iterator[tuple[str, str | None]]:
-    """Each option and its value, in ``--key=value`` or ``--key value``.
-
-    An option without a value comes with None, and a value without an option with an empty one.
-    """
-    option = ""
-    for argument in argv:
-        if argument.startswith("--"):
-            if option:
-                yield option, None
-            name, equals, value = argument.partition("=")
-            option = "" if equals else name
-            if equals:
-                yield name, value
-        else:
-            yield option, argument
-            option = ""
-    if option:
-        yield option, None

@@ -55,21 +55,43 @@ def _title(path: Path) -> str:
     return re.split(r"(?<=\.)\s", text, maxsplit=1)[0]
 
 
-def small_model_settings(recipe: str, model: str) -> dict[str, Any]:
+def small_model_settings(recipe: str, model: str, method: str = "") -> dict[str, Any]:
     """What a packaged fine-tuning recipe changes for ``model``, if that is an embedded small one.
 
     Args:
         recipe: its name.
         model: as in ``--model``; ``glyph-clip-robust`` and ``photo-lite-robust`` are trained as
             their originals are.
+        method: the one that replaces the recipe's. Its learning rate does so too, unless the
+            recipe's is that of an adapter.
     """
     path = resources.files("zsrobust") / "recipes" / "small_models.yaml"
-    changes = yaml.safe_load(path.read_text(encoding="utf-8"))
-    of_model = changes.get(loader_word(ROBUST.get(model, model)), {})
-    common = of_model.get("every recipe", {})
+    content = read_recipe(recipe_path(recipe, "finetune"))
+    model = model or content.get("model", "")
+    of_model = yaml.safe_load(path.read_text(encoding="utf-8")).get(
+        loader_word(ROBUST.get(model, model)), {}
+    )
     own = of_model.get(recipe, {})
+    if method and (own or "adapter" not in content):
+        own = of_model.get(method, {})
+    # A recipe with a model of its own has settings for it.
+    common = {} if "model" in content else of_model.get("every recipe", {})
     both = {**common.get("optimizer", {}), **own.get("optimizer", {})}
-    return {**common, **own, "optimizer": both} if of_model else {}
+    return {**common, **own, "optimizer": both} if both else common
+
+
+def with_method(content: dict[str, Any], method: str) -> dict[str, Any]:
+    """A recipe's content for another method, whose objective is as in its own recipe."""
+    own: dict[str, Any] = {}
+    if method in recipe_names("finetune"):
+        own = read_recipe(recipe_path(method, "finetune"))
+    return {**content, "method": method, "objective": own.get("objective", {})}
+
+
+def replaced_method(content: dict[str, Any], method: object) -> str:
+    """The method of a recipe's content where ``method`` takes its place, else nothing."""
+    own = str(content.get("method") or "")
+    return own if method and own != method else ""
 
 
 def read_recipe(path: Path) -> dict[str, Any]:

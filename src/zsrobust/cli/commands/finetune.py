@@ -8,7 +8,12 @@ from jsonargparse import ArgumentParser
 
 from zsrobust.cli.output import Output, is_first_process
 from zsrobust.cli.parser import add_dry_run, asks_for_help, split_dry_run
-from zsrobust.config.parsing import finetune_parser, finetune_parser_for, parse_finetune
+from zsrobust.config.parsing import (
+    finetune_parser,
+    finetune_parser_for,
+    notes_on_method,
+    parse_finetune,
+)
 from zsrobust.config.run_folder import check_out
 from zsrobust.config.schema import to_plain
 from zsrobust.objectives import OBJECTIVES
@@ -36,6 +41,8 @@ def run(argv: Sequence[str], output: Output) -> None:
     config = parse_finetune(argv)
     check_out(config)
     check_training(config)
+    for note in notes_on_method(argv) if is_first_process() else ():
+        output.warn(note)
     if dry:
         from zsrobust.training.dry_run import dry_run_finetuning
 
