@@ -16,6 +16,12 @@ GIVEN = ["--model", "m", "--data", "digits"]
         ("--eps 300", "write 1/255 or 0.0039"),
         ("--norm l2", "eps is 1/255: must be 0, or above 8/255 in l2"),
         ("--pgd.step_size 1", "pgd.step_size is 1: must be below 1"),
+        (
+            "--eps 4/25",
+            "eps is 4/25: must be a fraction of 255; did you mean 4/255? Write '40.8/255'",
+        ),
+        ("--eps 8/256", "eps is 8/256: must be a fraction of 255; did you mean 8/255?"),
+        ("--pgd.step_size 1/25", "pgd.step_size is 1/25: must be a fraction of 255"),
         ("--pgd.step_size 0.5", "did you mean 0.5/255? Write '127.5/255'"),
     ],
 )
@@ -42,5 +48,5 @@ def test_a_radius_that_is_hardly_meant_is_refused_wherever_it_is_given(tmp_path)
     # A fraction says its unit, and what is stored of one is read back.
     large = parse_evaluate([*GIVEN, "--eps", "127.5/255"])
     assert parse_evaluate([*GIVEN, "--eps", *to_plain(large)["eps"]]).eps == [0.5]
-    assert parse_evaluate([*GIVEN, "--eps", "0.5", "3", "--norm", "l2"]).eps == [0.5, 3.0]
+    assert parse_evaluate([*GIVEN, "--eps", "1/2", "3", "--norm", "l2"]).eps == [0.5, 3.0]
     assert parse_evaluate([*GIVEN, "--eps", "0", "0.0039"]).eps == [0, 0.0039]

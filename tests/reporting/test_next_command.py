@@ -91,7 +91,8 @@ def test_it_evaluates_as_was_trained(options, expected, tmp_path):
     found = parse_evaluate(argv)
     assert {key: getattr(found, key) for key in expected} == expected
     plain = command_after(to_plain(parse_finetune(["--model", "m", "--data", "digits"])), tmp_path)
-    assert shlex.split(plain)[2:] == ["--model", str(tmp_path), "--data", "digits"]
+    assert shlex.split(plain)[2:5] == ["--model", str(tmp_path), "--data"]
+    assert shlex.split(plain)[5:] == ["digits", "--eps", "1/255"]
 
 
 def test_out_is_below_the_home_folder(argv, tmp_path, monkeypatch, capsys):

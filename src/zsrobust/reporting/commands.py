@@ -75,7 +75,8 @@ def command_after(request: Mapping[str, Any], folder: Path) -> str:
         **{"eps": [attack["eps"]] if "eps" in attack else None, "norm": attack.get("norm")},
         **{key: request.get(key) for key in ("templates", "on_unreadable", "device", "workers")},
     }
-    usual = to_plain(EvaluateConfig(model=["-"], data=["-"]))
+    # The radius is named even where it is the usual one: it is what the model was trained for.
+    usual = {**to_plain(EvaluateConfig(model=["-"], data=["-"])), "eps": None}
     given = {key: value for key, value in alike.items() if value is not None}
     return shlex.join([*argv, *_departures(given, usual)])
 

@@ -72,7 +72,7 @@ class Limits:
         written = str(text).strip()
         eps = Eps(written)
         if eps > self.eps:
-            levels = not eps.as_fraction and 1 <= eps <= 255 * self.eps
+            levels = not eps.fraction and 1 <= eps <= 255 * self.eps
             hint = f"; did you mean {written}/255?" if levels else ""
             raise RequestError(f"eps {written} is too large: give at most {self.eps}{hint}")
         return eps

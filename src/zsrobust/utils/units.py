@@ -15,20 +15,22 @@ class Eps(float):
     of a quarter level, else as a plain number.
 
     Attributes:
-        as_fraction: whether it was written as a fraction, which says its unit.
+        fraction: numerator and denominator where it was written as a fraction, which says its unit.
 
     Raises:
         RequestError: if it is not a number or fraction, is negative, or is not finite.
     """
 
-    as_fraction: bool
+    fraction: tuple[float, float] | None
 
     def __new__(cls, value: str | float) -> Eps:
         """Read ``value``."""
+        fraction = getattr(value, "fraction", None)
         try:
             if isinstance(value, str) and "/" in value:
-                numerator, denominator = value.split("/")
-                eps = float(numerator) / float(denominator)
+                numerator, denominator = map(float, value.split("/"))
+                fraction = numerator, denominator
+                eps = numerator / denominator
             else:
                 eps = float(value)
         except (ValueError, TypeError, ZeroDivisionError):
@@ -36,7 +38,7 @@ class Eps(float):
         if not 0 <= eps < float("inf"):
             raise RequestError(f"{value!r} must be 0 or more: write 1/255 or 0.0039")
         made = super().__new__(cls, eps)
-        made.as_fraction = getattr(value, "as_fraction", isinstance(value, str) and "/" in value)
+        made.fraction = fraction
         return made
 
     @classmethod

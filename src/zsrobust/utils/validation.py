@@ -104,19 +104,25 @@ def require_linf_length(key: str, length: float, *, norm: str = "") -> None:
         norm: the option that would make it one in L2, if there is one.
 
     Raises:
-        RequestError: if ``length`` is 1 or more, or an ``Eps`` above 32/255 that was not written
-            as a fraction.
+        RequestError: if ``length`` is 1 or more, an ``Eps`` above 32/255 that was not written as a
+            fraction, or one that was, of another number than 255.
     """
     other = f", or {norm} l2" if norm else ""
     hint = f"did you mean {length:.3g}/255{other}?" if length < 255 else "write 1/255 or 0.0039"
     shown = f"{length:g}"
     require(length < 1, key, shown, f"below 1, the whole pixel range; {hint}")
-    written = not isinstance(length, Eps) or length.as_fraction
+    this_much = f"Write '{255 * length:.4g}/255' for this much"
+    fraction = length.fraction if isinstance(length, Eps) else None
+    if fraction and fraction[1] not in (1, 255):
+        levels = f"{fraction[0]:g}"
+        allowed = f"a fraction of 255; did you mean {levels}/255? {this_much}"
+        require(False, key, f"{levels}/{fraction[1]:g}", allowed)
+    written = fraction is not None or not isinstance(length, Eps)
     require(
         written or length <= LARGEST_USUAL_LINF,
         key,
         shown,
-        f"32/255 or less in linf; {hint} Write '{255 * length:.4g}/255' for this much",
+        f"32/255 or less in linf; {hint} {this_much}",
     )
 
 
