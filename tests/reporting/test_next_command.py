@@ -112,6 +112,16 @@ def test_a_folder_has_its_own_name_where_that_is_clear(name, plain, tmp_path):
     assert folder_name(Path(name)) == (name if plain else f"./{name}")
 
 
+def test_the_command_of_a_run_makes_all_that_it_made():
+    run = EvaluateConfig(model=["m"], data=["digits"], save_adversarial=8, sanity=True)
+    rows = [SimpleNamespace(model="m", attack="pgd-10", eps=1 / 255)]
+    for whole in (True, False):
+        _, _, *argv = shlex.split(evaluate_command(to_plain(run), rows, whole=whole))
+        again = parse_evaluate(argv)
+        # A row needs neither the images nor the checks.
+        assert (again.save_adversarial, again.sanity) == ((8, True) if whole else (0, False))
+
+
 def test_a_number_of_one_is_no_truth_value():
     request = to_plain(EvaluateConfig(model=["a b"], data=["digits"], samples=1, baseline=False))
     row = SimpleNamespace(model="a b", attack="pgd-10", eps=1 / 255)

@@ -17,14 +17,16 @@ from zsrobust.utils.errors import RequestError, ZSRobustError
 from zsrobust.utils.files import as_argument
 from zsrobust.utils.units import Eps
 
-# Given by hand, or without effect on a number.
+# Given by hand, or without effect on what is found.
 _LEFT_OUT = (
-    *("model", "data", "attack", "eps", "out", "overwrite", "device", "workers"),
-    *("batch_size", "sanity", "save_adversarial"),
+    *("model", "data", "attack", "eps"),
+    *("out", "overwrite", "device", "workers", "batch_size"),
 )
+# What a run makes besides its rows.
+_BESIDES = ("sanity", "save_adversarial")
 
 
-def evaluate_command(request: dict[str, Any], rows: Sequence[Row]) -> str:
+def evaluate_command(request: dict[str, Any], rows: Sequence[Row], *, whole: bool = False) -> str:
     """``zsrobust evaluate`` for the models, attacks and radii of ``rows``, on the request's sets.
 
     A model that the request does not name came with it, as the original of a fine-tuned one: then
@@ -33,6 +35,7 @@ def evaluate_command(request: dict[str, Any], rows: Sequence[Row]) -> str:
     Args:
         request: what ``config.yaml`` of the run holds.
         rows: of that run.
+        whole: also what the run made besides its rows: sanity checks and saved images.
 
     Raises:
         RequestError: if the request does not hold what a request must.
@@ -48,7 +51,8 @@ def evaluate_command(request: dict[str, Any], rows: Sequence[Row]) -> str:
     except (KeyError, TypeError) as error:
         raise RequestError(f"a config.yaml does not fit its results.json: {error!r}") from None
     usual = to_plain(EvaluateConfig(model=["-"], data=["-"]))
-    asked = {key: value for key, value in request.items() if key not in _LEFT_OUT}
+    left_out = _LEFT_OUT if whole else (*_LEFT_OUT, *_BESIDES)
+    asked = {key: value for key, value in request.items() if key not in left_out}
     return shlex.join([*argv, *_departures(asked, usual)])
 
 

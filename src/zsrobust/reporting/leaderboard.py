@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import fmean
 
 from zsrobust.evaluation.checks.collapse import collapse_warnings, collapsed_models
+from zsrobust.evaluation.checks.row_groups import is_noise
 from zsrobust.evaluation.comparison.merge import ModelResults, merge_results, split_by_model
 from zsrobust.evaluation.comparison.protocol import attack_of
 from zsrobust.evaluation.comparison.published import Published, load_published
@@ -48,7 +49,7 @@ class Entry:
         by_set: robust and clean accuracy by data set; None where it was not measured.
         details: the protocol, as (word, value) lines.
         models: names of the models, where they are others than ``name``.
-        ranked: whether it has a rank; one that has collapsed has none.
+        ranked: whether it has a rank; one that has collapsed has none, and none has under noise.
     """
 
     name: str
@@ -122,7 +123,7 @@ def our_boards(runs: Sequence[EvaluationRun]) -> list[Board]:
                 by_attack.setdefault(condition, []).append(replace(model, rows=rows))
     requests = {str(run.folder): run for run in runs}
     boards = []
-    for parts in sorted(by_attack.values(), key=_mean_robust):
+    for parts in sorted(by_attack.values(), key=_place):
         groups: list[list[ModelResults]] = []
         for part in sorted(parts, key=lambda part: -len(part.rows)):
             group = next((one for one in groups if _fits(part, one)), None)
@@ -133,9 +134,10 @@ def our_boards(runs: Sequence[EvaluationRun]) -> list[Board]:
     return boards
 
 
-def _mean_robust(parts: Sequence[ModelResults]) -> float:
-    """As ``strongest`` chooses the attack of a report."""
-    return fmean(row.robust_acc for part in parts for row in part.rows)
+def _place(parts: Sequence[ModelResults]) -> tuple[bool, float]:
+    """As ``strongest`` chooses the attack of a report; noise, a baseline, comes last."""
+    rows = [row for part in parts for row in part.rows]
+    return is_noise(rows[0]), fmean(row.robust_acc for row in rows)
 
 
 def _fits(part: ModelResults, group: Sequence[ModelResults]) -> bool:
@@ -159,7 +161,7 @@ def _board(group: Sequence[ModelResults], runs: dict[str, EvaluationRun]) -> Boa
     places, series = accuracy_series(compared, condition)
     sets = list(dict.fromkeys(row.dataset for row in results.rows))
     averages = _averages(places)
-    collapsed = collapsed_models(compared)
+    noise, collapsed = is_noise(rows[0]), collapsed_models(compared)
     entries = [
         Entry(
             name=one.legend if all(r.adaptive for r in _of(results, one)) else f"{one.legend} †",
@@ -169,7 +171,7 @@ def _board(group: Sequence[ModelResults], runs: dict[str, EvaluationRun]) -> Boa
             by_set={dataset: _on(results, one, dataset) for dataset in sets},
             details=list(_details([part for model in one.models for part in parts[model]], runs)),
             models=tuple(model for model in one.models if model != one.legend),
-            ranked=collapsed.isdisjoint(one.models),
+            ranked=not noise and collapsed.isdisjoint(one.models),
         )
         for one in series
     ]
@@ -187,7 +189,7 @@ def _board(group: Sequence[ModelResults], runs: dict[str, EvaluationRun]) -> Boa
         f"{first.results.protocol['robust']}"
         + ("; ‡ two-phase estimates, counted in each protocol" if sampled else ""),
         entries=entries,
-        verdict=verdict(compared, parts, condition),
+        verdict="" if noise else verdict(compared, parts, condition),
     )
 
 
@@ -259,11 +261,8 @@ def published_boards() -> list[Board]:
     rows = load_published()
     clean = {_model(row): row for row in rows if row.metric == "clean"}
     robust = sorted((row for row in rows if row.metric == "robust"), key=_measured)
-    boards = []
-    for _, group in groupby(robust, key=_measured):
-        found = [(row, clean.get(_model(row))) for row in group]
-        boards.append(_printed(found))
-    return boards
+    groups = (list(group) for _, group in groupby(robust, key=_measured))
+    return [_printed([(row, clean.get(_model(row))) for row in group]) for group in groups]
 
 
 def _model(row: Published) -> tuple[str, ...]:
@@ -366,14 +365,14 @@ def write_leaderboard(folders: Sequence[Path], out: Path) -> Ranked:
         LEADERBOARD,
         title="Leaderboard of zero-shot robustness",
         # Every further board has its own below its heading.
-        verdicts=[board.verdict for board in ranked.ours[:1]],
+        verdicts=[board.verdict for board in ranked.ours[:1] if board.verdict],
         lead=[],
         foot=[
             "Accuracy in per cent, from results files alone. Only rows that were measured the same "
             "way are in one table, and ranks hold within a table alone. Rows are ranked by their "
             "average robust accuracy over the sets that all rows of the table have in common. A "
-            "rank by itself is no proof: zsrobust compare tests two models on the same samples. A "
-            "model that has collapsed on most of the sets has no rank."
+            "rank by itself is no proof: zsrobust compare tests two models on the same samples. "
+            "Models that have collapsed on most sets are not ranked, nor is noise, a baseline."
         ],
         ours=ranked.ours,
         published=ranked.published,

@@ -60,6 +60,12 @@ def test_a_model_that_collapsed_is_named_with_its_figures():
     assert "optimizer.lr" in findings_page([one_class], {})
 
 
+def test_no_one_is_told_to_fine_tune_again_what_was_not_fine_tuned():
+    (finding,) = failed(has_not_collapsed(results(original(20, predicted=1.0))))
+    assert "'seven'" in finding.sentence
+    assert "fine-tune" not in finding.explanation
+
+
 def test_one_finding_a_model_and_rule_over_all_sets():
     sets = ("digits", "letters", "signs")
     rows = [original(190, dataset=name) for name in sets]

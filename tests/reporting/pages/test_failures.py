@@ -48,6 +48,8 @@ def test_the_worst_and_best_classes_and_the_confusions_are_shown(run, read_page,
         found = list(csv.DictReader(file))
     assert len(found) == len(CLASSES)
     assert float(found[7]["robust accuracy"]) == 0.5
+    linked = {a["href"] for a in page.all("a")}
+    assert {"files/classes.csv", "files/confusions.csv"} <= linked
 
 
 def test_saved_samples_that_fell_are_shown(run, read_page, tmp_path):

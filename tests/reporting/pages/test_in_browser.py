@@ -272,7 +272,7 @@ def test_names_break_at_their_marks_alone(show, name, width):
         lines
         for lines in words
         if not all(
-            re.search(r"[-_/]$", one) or following.startswith("[")
+            re.search(r"[-_/:]$", one) or following.startswith(("[", "("))
             for one, following in itertools.pairwise(lines)
         )
     ]

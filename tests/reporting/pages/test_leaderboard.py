@@ -124,6 +124,21 @@ def test_the_attack_that_leaves_least_comes_first_as_in_a_report(evaluation, tmp
     assert page.index(found[0].verdict) < page.index("Measured here") < page.index(found[1].verdict)
 
 
+def test_noise_is_shown_last_and_without_ranks(evaluation, tmp_path):
+    lines = [
+        ("birds", name, "tecoa", False, 100, 50, robust) for name, robust in (("a", 9), ("b", 5))
+    ]
+    weak = evaluation(tmp_path / "noise", lines, attack="noise-5")
+    strong = evaluation(
+        tmp_path / "pgd", [(*line[:-1], line[-1] + 30) for line in lines], eps=("1/255",)
+    )
+    attacked, noise = boards(weak, strong)
+    assert (attacked.attack, noise.attack) == ("pgd-10 1/255", "noise-5 4/255")
+    assert [attacked.rank(entry) for entry in attacked.entries] == [1, 2]
+    assert [noise.rank(entry) for entry in noise.entries] == [None, None]
+    assert noise.verdict == ""
+
+
 def test_methods_are_shown_with_their_models(evaluation, tmp_path):
     run = evaluation(
         tmp_path / "run",

@@ -8,13 +8,12 @@ they tell, and that an attack through a defence may find less than one around it
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from itertools import pairwise
 
 from zsrobust.attacks import is_black_box
 from zsrobust.evaluation.checks.row_groups import (
-    NOISE,
+    is_noise,
     passed,
     radius,
     row_groups,
@@ -173,7 +172,7 @@ def attack_beats_noise(results: Results) -> list[Finding]:
     """
     compared, wrong = 0, []
     for rows in row_groups(results, "norm", "eps"):
-        noises = [row for row in rows if re.fullmatch(NOISE, row.attack)]
+        noises = [row for row in rows if is_noise(row)]
         for noise in noises:
             for attack in _white_box(results, rows):
                 compared += 1
@@ -318,7 +317,7 @@ def adaptive_attack_finds_more(results: Results) -> list[Finding]:
 
 def _sorted_out(rows: list[Row]) -> tuple[list[Row], list[Row]]:
     """The attacks among ``rows`` that met the model's defence, and those that did not."""
-    attacks = [row for row in rows if not re.fullmatch(NOISE, row.attack)]
+    attacks = [row for row in rows if not is_noise(row)]
     return [row for row in attacks if row.adaptive], [row for row in attacks if not row.adaptive]
 
 

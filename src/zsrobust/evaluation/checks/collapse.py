@@ -153,12 +153,20 @@ def _interval(found: Counted, level: float) -> Interval:
 _AGAIN = "fine-tune again at a lower optimizer.lr"
 _EXPLANATIONS = {
     ONE_CLASS: "Clean or attacked, its accuracy is about the share of that class and says nothing "
-    f"of robustness. If this model was fine-tuned, {_AGAIN}.",
+    "of robustness{again}.",
     AT_CHANCE: "What it has right under attack are lucky guesses, which say nothing of "
     f"robustness: {_AGAIN}.",
     LOST_MOST: "Under attack it cannot have more right than without one. For a model that does, "
     f"{_AGAIN} or a smaller attack.eps.",
 }
+
+
+def _explanation(rule: str, tuned: bool) -> str:
+    """Of the rules, the one on a single class alone also finds models that no one fine-tuned."""
+    again = f": {_AGAIN}" if tuned else ""
+    return _EXPLANATIONS[rule].replace("{again}", again)
+
+
 _NO_ALARM = (
     "Nothing was lost where there was nothing: leave such a set out, or evaluate on more images."
 )
@@ -170,6 +178,7 @@ def has_not_collapsed(results: Results) -> list[Finding]:
     One failed finding a model and rule, over all its sets. Where a fine-tuned model is at chance
     or near it as its original is, or has none to compare with, a passed finding says so.
     """
+    tuned = {row.model for row in results.rows if row.method != "original"}
     wrong = [
         Finding(
             "has not collapsed",
@@ -180,11 +189,10 @@ def has_not_collapsed(results: Results) -> list[Finding]:
                 for dataset, problem in problems.items()
                 for key, value in problem.figures.items()
             },
-            _EXPLANATIONS[rule],
+            _explanation(rule, model in tuned),
         )
         for (model, rule), problems in _problems(results).items()
     ]
-    tuned = {row.model for row in results.rows if row.method != "original"}
     hard = [
         Finding("has not collapsed", True, note, {}, _NO_ALARM)
         for note in chance_notes(results, tuned)

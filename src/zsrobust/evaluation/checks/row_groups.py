@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 from zsrobust.evaluation.results import Finding, Results, Row
 from zsrobust.utils.units import format_radius
-
-NOISE = r"noise-\d+"
-"""Names of the attack by random noise, as a regular expression."""
 
 RISE_SHARE = 0.005
 """Attacks are not exact: one sample, or one in 200, may stand longer by bad luck alone."""
@@ -19,6 +18,11 @@ def row_groups(results: Results, *fields: str) -> list[list[Row]]:
         same = ("model", "dataset", "split", "resolution", "n", *fields)
         groups.setdefault(tuple(getattr(row, field) for field in same), []).append(row)
     return list(groups.values())
+
+
+def is_noise(row: Row) -> bool:
+    """Whether the row is of random noise: a baseline, not an attack."""
+    return re.fullmatch(r"noise-\d+", row.attack) is not None
 
 
 def standing(row: Row) -> int:

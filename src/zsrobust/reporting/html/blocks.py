@@ -15,10 +15,17 @@ FOLDED = 15
 
 @dataclass(frozen=True)
 class Paragraph:
-    """A paragraph; ``warning`` sets it apart as one."""
+    """A paragraph.
+
+    Attributes:
+        text: its words.
+        warning: whether it is set apart as one.
+        files: names of further files of the report, linked after the words.
+    """
 
     text: str
     warning: bool = False
+    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

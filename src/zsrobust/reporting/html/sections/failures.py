@@ -55,11 +55,13 @@ def failures_section(group: Group) -> Section | None:
         if len(classes) > 1:
             caption = f"Classes of {best.legend} by accuracy under {condition}, in per cent"
             blocks.append(Grid(f"{group.prefix}hardest", caption, _ends(classes)))
+    if series:
+        tables = (f"{group.prefix}{name}.csv" for name in ("confusions", "classes"))
+        blocks.append(Paragraph("Every model, set and attack:", files=tuple(tables)))
     blocks += _fallen(group, condition)
     if not blocks:
         return None
-    where = f"Every model, set and attack: {group.prefix}confusions.csv, {group.prefix}classes.csv."
-    return Section("Failures", f"{group.prefix}failures", [*blocks, Paragraph(where)])
+    return Section("Failures", f"{group.prefix}failures", blocks)
 
 
 def failure_tables(group: Group) -> dict[str, TextTable]:
@@ -83,11 +85,12 @@ def failure_tables(group: Group) -> dict[str, TextTable]:
                     for one in class_accuracies(run, row)
                 ]
     key = ["model", "data set", "attack"]
-    tables = {
+    if not classes:
+        return {}
+    return {
         "confusions": TextTable([*key, "class", "predicted as", "count", "of"], [confused]),
         "classes": TextTable([*key, "class", "n", "clean accuracy", "robust accuracy"], [classes]),
     }
-    return {name: table for name, table in tables.items() if table.rows}
 
 
 def _read(folder: Path) -> EvaluatedRun | None:

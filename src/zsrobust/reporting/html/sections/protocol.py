@@ -36,7 +36,7 @@ def protocol_section(group: Group) -> Section:
         _grid(group, "protocol-models", "Models", _models(group.results)),
         _grid(group, "protocol-sets", "Data sets", _sets(group.results)),
         _grid(group, "protocol-runs", "Seeds and versions", _runs(group)),
-        Paragraph(f"Every row with its key and its command is in {group.prefix}rows.csv."),
+        Paragraph("Every row with its key and its command:", files=(f"{group.prefix}rows.csv",)),
     ]
     for run in group.runs:
         blocks += _again(run)
@@ -185,5 +185,5 @@ def _runs(group: Group) -> TextTable:
 def _again(run: EvaluationRun) -> list[Block]:
     if not run.request:
         return [Paragraph(f"{run.folder} holds no config.yaml: its command is unknown.")]
-    command = evaluate_command(run.request, run.results.rows)
+    command = evaluate_command(run.request, run.results.rows, whole=True)
     return [Paragraph(f"{run.folder} is made again by:"), Code(command, f"Command of {run.folder}")]
