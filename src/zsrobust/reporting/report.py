@@ -20,7 +20,11 @@ from zsrobust.reporting.html.sections.accuracy import (
     names_blocks,
     summary_grid,
 )
-from zsrobust.reporting.html.sections.failures import failure_tables, failures_section
+from zsrobust.reporting.html.sections.failures import (
+    failure_tables,
+    failures_section,
+    misclassified_section,
+)
 from zsrobust.reporting.html.sections.findings import findings_section, warning_blocks
 from zsrobust.reporting.html.sections.gallery import MOST, gallery_chart, gallery_section
 from zsrobust.reporting.html.sections.protocol import protocol_section, rows_table
@@ -132,7 +136,10 @@ def _sections(inputs: Inputs, groups: Sequence[Group]) -> list[Section]:
             group.title,
             f"{group.prefix}evaluation",
             [summary_grid(group), *names_blocks(group), *warning_blocks(group)],
-            [*accuracy_sections(group), *(one for one in [failures_section(group)] if one)],
+            [
+                *accuracy_sections(group),
+                *(one for one in (failures_section(group), misclassified_section(group)) if one),
+            ],
         )
         for group in groups
     ]

@@ -31,7 +31,20 @@ def test_a_point_is_a_cross_of_its_intervals():
     dashed = [line for line in axes.lines if line.get_linestyle() == "--"]
     assert [line.get_xdata()[0] for line in dashed][:1] == [pytest.approx(80)]
     assert [line.get_ydata()[0] for line in dashed][1:] == [pytest.approx(1)]
-    assert axes.get_ylim()[0] == 0
+
+
+@pytest.mark.parametrize("end", [0.0, 1.0])
+def test_an_interval_at_the_end_of_the_range_lies_within_the_plane(end):
+    points = [
+        Point("original", 0.8, end, (0.7, 0.9), (end, end), method="original"),
+        Point("tuned", 0.7, 0.5, (0.6, 0.8), (0.45, 0.55)),
+    ]
+    (axes,) = tradeoff_figure(points, condition="x").axes
+    (_, height), (across, _) = crosses(axes)["original"]
+    low, high = axes.get_ylim()
+    assert across[:, 0] == pytest.approx([70, 90])
+    assert min(height - low, high - height) > 1
+    assert set(axes.get_yticks()) <= set(range(101))
 
 
 def test_seeds_are_faint_dots_and_no_interval_is_no_whisker():

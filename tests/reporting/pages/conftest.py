@@ -64,7 +64,7 @@ class Page(HTMLParser):
         if self._open and self._open[-1] in ("script", "style"):
             return
         self.visible += data
-        if self._open and self._open[-1] in ("h1", "h2", "h3"):
+        if self._open and self._open[-1] in ("h1", "h2", "h3", "h4"):
             self.headings[-1][1] += data
         if "caption" in self._open:
             self.tables[-1]["caption"] += data

@@ -6,6 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from zsrobust.evaluation.gallery import Gallery, Item, Prediction, View
+from zsrobust.reporting.html.sections.gallery import sample_titles
 from zsrobust.reporting.report import write_report
 
 CLASSES = tuple(f"class {number:02}" for number in range(25))
@@ -75,3 +76,11 @@ def test_saved_samples_that_fell_are_shown(run, read_page, tmp_path):
     assert "✓ class 01 90%" in page.visible
     assert "✗ class 03 75%" in page.visible
     assert "class 02 (birds)" not in page.visible
+    assert [4, "class 01 (birds)"] in page.headings
+    assert "#misclassified" in {a["href"] for a in page.all("a")}
+
+
+def test_headings_of_samples_tell_them_apart():
+    items = [Item("birds", sample, "cat", []) for sample in ("1", "2", "1")]
+    titles = sample_titles(list(zip(items, ("a", "a", "b"), strict=True)))
+    assert titles == ["cat (birds), a, sample 1", "cat (birds), a, sample 2", "cat (birds), b"]

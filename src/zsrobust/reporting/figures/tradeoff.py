@@ -99,8 +99,8 @@ def tradeoff_figure(points: Sequence[Point], *, condition: str, narrow: bool = F
 def _cross(axes: Axes, point: Point, style: Style, label: str) -> None:
     x, y = 100 * point.clean, 100 * point.robust
     if point.method == "original":
-        axes.axvline(x, color=style.colour, linestyle="--", linewidth=0.8, zorder=1)
-        axes.axhline(y, color=style.colour, linestyle="--", linewidth=0.8, zorder=1)
+        for line, place in ((axes.axvline, x), (axes.axhline, y)):
+            line(place, color=style.colour, linestyle="--", linewidth=0.8, alpha=0.6, zorder=1)
     for clean, robust in point.seeds:
         axes.plot(
             *(100 * clean, 100 * robust),
@@ -122,10 +122,10 @@ def _cross(axes: Axes, point: Point, style: Style, label: str) -> None:
         markeredgecolor="white",
         markeredgewidth=0.5,
         elinewidth=1.1,
+        # The original's lie on its dashed lines, and end where the caps are.
+        capsize=2.5,
         label=label,
         zorder=3,
-        # A point at 0 % is drawn whole.
-        clip_on=False,
     )
 
 
@@ -138,9 +138,8 @@ def _lengths(centre: float, interval: Interval) -> list[list[float]] | None:
 
 
 def _within_accuracies(axes: Axes) -> None:
-    """Some room around the points, but none below 0 % or above 100 %."""
+    """Some room around the points, so that no interval lies on an edge, and ticks in 0-100 %."""
     axes.margins(0.08)
-    left, right = axes.get_xlim()
-    bottom, top = axes.get_ylim()
-    axes.set_xlim(max(0.0, left), min(100.0, right))
-    axes.set_ylim(max(0.0, bottom), min(100.0, top))
+    for axis, (low, high) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
+        ticks = axis.get_ticklocs()
+        axis.set_ticks([at for at in ticks if max(0, low) <= at <= min(100, high)])

@@ -17,7 +17,7 @@ from zsrobust.evaluation.results import Row
 from zsrobust.reporting.figures.gallery import magnification
 from zsrobust.reporting.figures.series import Series, accuracy_series, main_average, strongest
 from zsrobust.reporting.html.blocks import Block, Grid, Paragraph, Pictures, Section
-from zsrobust.reporting.html.sections.gallery import pictures_of
+from zsrobust.reporting.html.sections.gallery import pictures_of, sample_titles
 from zsrobust.reporting.inputs import Group
 from zsrobust.reporting.names import display_names
 from zsrobust.reporting.tables import TextTable
@@ -58,7 +58,6 @@ def failures_section(group: Group) -> Section | None:
     if series:
         tables = (f"{group.prefix}{name}.csv" for name in ("confusions", "classes"))
         blocks.append(Paragraph("Every model, set and attack:", files=tuple(tables)))
-    blocks += _fallen(group, condition)
     if not blocks:
         return None
     return Section("Failures", f"{group.prefix}failures", blocks)
@@ -162,8 +161,9 @@ def _ends(classes: list[tuple[float, float, int, str, str]]) -> TextTable:
     return TextTable(["class", "data set", "n", "clean", "robust"], groups, notes)
 
 
-def _fallen(group: Group, condition: str) -> Iterator[Block]:
-    """Saved samples that fell, of every model and set in turn."""
+def misclassified_section(group: Group) -> Section | None:
+    """Saved samples that fell, of every model and set in turn; None where there is none."""
+    condition = strongest(group.results)
     galleries = [
         gallery
         for run in group.runs
@@ -180,11 +180,21 @@ def _fallen(group: Group, condition: str) -> Iterator[Block]:
         for gallery in galleries
     ]
     turns = [pair for turn in zip_longest(*fallen) for pair in turn if pair is not None]
-    if turns:
-        yield Paragraph(
-            f"Samples of --save_adversarial that are misclassified under {condition}. In the "
-            "perturbation grey is zero."
-        )
-    for gallery, item in turns[:PICTURES]:
-        factor = magnification(gallery)
-        yield Pictures(f"{item.label} ({item.dataset})", pictures_of(item, gallery, factor))
+    turns = turns[:PICTURES]
+    if not turns:
+        return None
+    models = [item.views[-1].against for _, item in turns]
+    names = display_names(group.results, list(group.parts)) if len(set(models)) > 1 else {}
+    titles = sample_titles(
+        [(item, names.get(model, "")) for (_, item), model in zip(turns, models, strict=True)]
+    )
+    words = (
+        f"Samples of --save_adversarial that are misclassified under {condition}. In the "
+        "perturbation grey is zero."
+    )
+    rows = [
+        Pictures(title, pictures_of(item, gallery, magnification(gallery)))
+        for title, (gallery, item) in zip(titles, turns, strict=True)
+    ]
+    name = f"{group.prefix}misclassified"
+    return Section("Misclassified samples", name, [Paragraph(words), *rows])

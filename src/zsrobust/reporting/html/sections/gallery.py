@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,15 +39,31 @@ def gallery_section(gallery: Gallery, title: str, name: str, *, most: int = MOST
         )
     ]
     size = 0
-    for item in gallery.items:
+    titles = sample_titles([(item, "") for item in gallery.items])
+    for item, heading in zip(gallery.items, titles, strict=True):
         pictures = pictures_of(item, gallery, factor)
         size += sum(len(picture.source) for picture in pictures)
         if size > most:
             left_out = len(gallery.items) - (len(blocks) - 1)
             blocks.append(Paragraph(f"{left_out} samples are left out, to keep this page small."))
             break
-        blocks.append(Pictures(f"{item.label} ({item.dataset})", pictures))
+        blocks.append(Pictures(heading, pictures))
     return Section(title, name, blocks)
+
+
+def sample_titles(samples: Sequence[tuple[Item, str]]) -> list[str]:
+    """Label, data set and model of each, with its id where that is another's, too.
+
+    Args:
+        samples: each with the name of the model; empty to leave it out.
+    """
+    short = [
+        f"{item.label} ({item.dataset}){f', {model}' if model else ''}" for item, model in samples
+    ]
+    return [
+        title if short.count(title) == 1 else f"{title}, sample {item.sample_id}"
+        for title, (item, _) in zip(short, samples, strict=True)
+    ]
 
 
 def gallery_chart(gallery: Gallery, name: str) -> Chart:
@@ -63,7 +80,7 @@ def pictures_of(item: Item, gallery: Gallery, factor: int) -> list[Picture]:
         alt = f"{item.label} of {item.dataset}, {heading}"
         pictures.append(Picture(_address(view.pixels), alt, heading, _said(view, gallery)))
         if against:
-            caption = f"perturbation, times {factor}"
+            caption = f"perturbation ×\N{NO-BREAK SPACE}{factor}"
             alt = f"the perturbation of {item.label}, {heading}, times {factor}"
             pictures.append(Picture(_address(change(item.views[0], view, factor)), alt, caption))
     return pictures
