@@ -108,6 +108,34 @@ def test_names_are_escaped():
     assert r"TeCoA (x y \& 5\%)" in text
 
 
+def test_a_start_that_all_share_is_named_in_the_caption():
+    begun = {"start": {"name": "start", "method": "tecoa", "weights": "w"}}
+    models = {
+        "clip": {"weights": "c"},
+        "start": {"weights": "w"},
+        "a": {"weights": "a", **begun},
+        "b": {"weights": "b", **begun},
+        "c": {"weights": "d"},
+    }
+
+    def names(rows):
+        text = paper_table(Results({"models": models}, {}, rows))
+        named = "from start." in re.search(r"\\caption\{(.*)\}", text)[1]
+        return [line[0] for line in parsed(text)[5:] if len(line) > 1], named
+
+    rows = [
+        row("birds", "clip", 180, 0),
+        row("birds", "start", 150, 60, method="tecoa"),
+        row("birds", "a", 140, 50, method="tecoa, then tecoa"),
+        row("birds", "b", 130, 70, method="tecoa, then fare"),
+    ]
+    assert names(rows) == (["Original", "start", "TeCoA", "FARE"], True)
+    # With another that began elsewhere, each says where.
+    rows.append(row("birds", "c", 130, 70, method="pmg_aft[paper]"))
+    each = ["Original", "start", "TeCoA from start", "FARE from start", "PMG-AFT"]
+    assert names(rows) == (each, False)
+
+
 def collapsed(row):
     """The same row of a model that answers one class."""
     return replace(row, chance_acc=0.2, top_class="x", top_predicted=1.0, top_labelled=0.2)

@@ -31,6 +31,8 @@ def test_both_averages_of_every_method_with_the_samples_behind_them():
     assert lines[1][3].startswith("62.5 (")
     # Wilson's interval of 20 of 100 by the formula.
     assert lines[3][4] == "20.0 (13.3-28.9)"
+    (alone,) = summary_table(Results({}, {}, rows[1:2])).groups
+    assert [line[0] for line in alone] == ["birds"]
 
 
 def test_seeds_are_averaged_and_one_without_an_attack_leaves_its_place_empty():

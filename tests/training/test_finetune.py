@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from zsrobust.config.schema import Optimizer, TrainingAttack, to_plain
 from zsrobust.models.loading import load
+from zsrobust.models.weights import fingerprint
 from zsrobust.objectives import PMGAFT, FTClean, TeCoA
 from zsrobust.training import trainer
 from zsrobust.training.finetune import finetune
@@ -348,6 +349,12 @@ def test_a_second_fine_tuning_names_both(config):
     model = load(str(second.folder))
     assert model.method == "pmg_aft[authors_code], then pmg_aft[authors_code]"
     assert model.source == config().model
+    assert model.record["start"] == {
+        "name": str(first.folder),
+        "method": "pmg_aft[authors_code]",
+        "weights": fingerprint(load(str(first.folder)).encoder),
+    }
+    assert "start" not in load(str(first.folder)).record
     assert model.default_templates == ("one {}",)
     assert load(str(first.folder)).loader_resize == "authors_code"
 

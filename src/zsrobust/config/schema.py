@@ -286,7 +286,8 @@ class EvaluateConfig:
             or of these images alone.
         draws: number of further draws by which the images of a randomised test-time defence are
             judged; 0 for the image's own draw alone.
-        baseline: also evaluate the original of each fine-tuned model.
+        baseline: also evaluate the original of each fine-tuned model, and the fine-tuned model that
+            its run began from.
         sanity: also run sanity checks of every model's robust accuracy.
         save_adversarial: number of clean and adversarial image pairs saved for each model, data set
             and attack, half of them successful attacks. Does not affect results.

@@ -196,11 +196,15 @@ class Probing:
 
 def same_protocol(known: CLIPModel, original: CLIPModel) -> bool:
     """Whether ``known`` is that original, unchanged, and sees images and names as it does."""
+    return known.method == "original" and sees_alike(known, original)
+
+
+def sees_alike(known: CLIPModel, other: CLIPModel) -> bool:
+    """Whether both see images and names in one way."""
     return (
-        known.method == "original"
-        and all(
-            getattr(known, key) == getattr(original, key)
+        all(
+            getattr(known, key) == getattr(other, key)
             for key in ("loader_resize", "default_templates")
         )
-        and known.preprocessing.protocol == original.preprocessing.protocol
+        and known.preprocessing.protocol == other.preprocessing.protocol
     )

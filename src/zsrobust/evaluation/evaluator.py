@@ -206,6 +206,7 @@ def _protocol(config: EvaluateConfig, cells: list[Cell]) -> dict[str, Any]:
             "preprocessing": cell.model.preprocessing.describe(),
             "seen": sorted(cell.model.seen),
             "recipe": cell.model.recipe,
+            **({"start": start} if (start := cell.model.record.get("start")) else {}),
             **({"unfinished": cell.model.unfinished} if cell.model.unfinished else {}),
             **({"code": dict(cell.model.code)} if cell.model.code else {}),
             **classifier.further_settings(),

@@ -15,9 +15,10 @@ from zsrobust.data.published.prompts import prompts_of
 from zsrobust.data.registry import opening
 from zsrobust.data.suites import expand
 from zsrobust.data.verify import readable, say_notes, with_content_stamp
-from zsrobust.evaluation.compute import same_protocol
+from zsrobust.evaluation.compute import sees_alike
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.loading import load
+from zsrobust.models.weights import fingerprint
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.own_code import module_code
 from zsrobust.utils.progress import Steps
@@ -43,32 +44,66 @@ class Given:
 def models_of(config: EvaluateConfig, given: Given, device: torch.device) -> list[CLIPModel]:
     """The models asked for, after the undefended original of each one that was fine-tuned.
 
-    An original sees pixels and prompts as the fine-tuned model does; under two protocols it is two
-    classifiers. The same model without its test-time defence comes before one that has one.
+    After the originals comes what a fine-tuning began from where that was fine-tuned itself. Both
+    see pixels and prompts as the fine-tuned model does; under two protocols one is two classifiers.
+    The same model without its test-time defence comes before one that has one.
     """
     asked = [_model(name, given.models.get(name, name), config, device) for name in config.model]
     if config.baseline:
         undefended = [model.defence.undefended for model in asked if model.defence]
         asked = [*(model for model in undefended if model.name not in config.model), *asked]
     models = {model.name: model for model in asked}
-    originals: dict[str, CLIPModel] = {}
+    before: dict[str, CLIPModel] = {}
     for model in asked if config.baseline else []:
         if model.defence or model.method == "original":
             continue
-        protocol = model.preprocessing.protocol
-        original = replace(
-            load(model.source, preprocessing=protocol, device=device),
-            loader_resize=model.loader_resize,
-            default_templates=model.default_templates,
+        for found in (_seen_as(model, model.source, device), _start(model, device)):
+            if found is None or any(_alike(one, found) for one in (*before.values(), *asked)):
+                continue
+            if found.name in {**models, **before}:
+                found.name = f"{found.name} (as {model.name})"
+            before[found.name] = found
+    originals_first = sorted(before.values(), key=lambda one: one.method != "original")
+    return [*originals_first, *models.values()]
+
+
+def _seen_as(model: CLIPModel, name: str, device: torch.device) -> CLIPModel:
+    """The model of that name, with the pixels and prompts of ``model``."""
+    return replace(
+        load(name, preprocessing=model.preprocessing.protocol, device=device),
+        name=name,
+        loader_resize=model.loader_resize,
+        default_templates=model.default_templates,
+    )
+
+
+def _start(model: CLIPModel, device: torch.device) -> CLIPModel | None:
+    """The fine-tuned model that ``model`` was fine-tuned from; None where it is not to be had."""
+    start = model.record.get("start")
+    if not start:
+        return None
+    try:
+        found = _seen_as(model, start["name"], device)
+    except RequestError as reason:
+        Steps("", 1).say(f"note: {model.name} is evaluated without its starting model: {reason}")
+        return None
+    if fingerprint(found.encoder) != start["weights"]:
+        Steps("", 1).say(
+            f"note: {model.name} is evaluated without its starting model: {found.name} has other "
+            "weights now"
         )
-        for known in (*originals.values(), *asked):
-            if known.source == model.source and same_protocol(known, original):
-                break
-        else:
-            if original.name in {**models, **originals}:
-                original.name = f"{model.source} (as {model.name})"
-            originals[original.name] = original
-    return [*originals.values(), *models.values()]
+        return None
+    return found
+
+
+def _alike(known: CLIPModel, found: CLIPModel) -> bool:
+    """Whether both are one classifier."""
+    return (
+        (known.source, known.method) == (found.source, found.method)
+        and known.defence is None
+        and sees_alike(known, found)
+        and (known.method == "original" or fingerprint(known.encoder) == fingerprint(found.encoder))
+    )
 
 
 def _model(

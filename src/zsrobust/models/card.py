@@ -13,6 +13,8 @@ TENSORS = "model.safetensors"
 TEXT = "text.safetensors"
 """Only there where the text tower was fine-tuned, too."""
 SCHEMA = 1
+THEN = ", then "
+"""Between the methods of a model that was fine-tuned again."""
 # What a run adds of itself, none of it needed to load the model; and of what type it is.
 RECORD: dict[str, type] = {
     "step": int,
@@ -21,6 +23,7 @@ RECORD: dict[str, type] = {
     "training_set": dict,
     "settings": dict,
     "held_out": dict,
+    "start": dict,
 }
 
 

@@ -6,13 +6,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from zsrobust.evaluation.results import Finding, Results, failed
+from zsrobust.evaluation.starts import below_start
 from zsrobust.utils.units import Eps
 
 FEW = 30
 
 
 def warnings(results: Results) -> list[str]:
-    """A line for every failed check of an evaluation, and every skipped one of its results."""
+    """A line for every failed check of an evaluation, and every skipped one of its results.
+
+    And one for every model that is below the fine-tuned one that it was made from.
+    """
     reports = [
         (f"{report.model} on {report.dataset}: ", report.findings) for report in results.sanity
     ]
@@ -26,6 +30,7 @@ def warnings(results: Results) -> list[str]:
         for finding in results.findings
         if finding.skipped
     ]
+    lines += [f"warning: {sentence}" for sentence in below_start(results)]
     return lines + [
         f"warning: {report.model} on {report.dataset} could not be checked: {report.refused}"
         for report in results.sanity

@@ -9,7 +9,9 @@ from zsrobust.data.published.sets import published_sets
 from zsrobust.evaluation.checks.collapse import collapsed_models
 from zsrobust.evaluation.checks.diagnostics import synthetic_sets
 from zsrobust.evaluation.results import Results
+from zsrobust.evaluation.starts import starts
 from zsrobust.reporting.figures.series import Place, Point, Series, accuracy_series
+from zsrobust.reporting.names import FROM
 from zsrobust.reporting.tables import latex
 
 REHEARSAL = "a rehearsal, no results"
@@ -64,8 +66,10 @@ def paper_table(results: Results, label: str = "tab:zsrobust") -> str:
     several = sum(among_tuned) > 1
     candidates = among_tuned if several else standing
     cells = [_column(column, candidates) for column in columns]
+    start = _common_start(results)
+    caption = _caption(results, attacks, methods, several, any(collapsed), start)
     rows = [
-        f"{latex(_method(method))}{COLLAPSED if fallen else ''} & {' & '.join(row)} \\\\"
+        f"{latex(_method(method, start))}{COLLAPSED if fallen else ''} & {' & '.join(row)} \\\\"
         for method, fallen, *row in zip(methods, collapsed, *cells, strict=True)
     ]
     if 0 < sum(tuned) < len(rows):
@@ -76,7 +80,7 @@ def paper_table(results: Results, label: str = "tab:zsrobust") -> str:
         r"% \usepackage{booktabs}",
         rf"\begin{{{environment}}}[t]",
         r"\centering",
-        rf"\caption{{{latex(_caption(results, attacks, methods, several, any(collapsed)))}}}",
+        rf"\caption{{{latex(caption)}}}",
         rf"\label{{{label}}}",
         rf"\begin{{tabular}}{{l{len(places) * f' {each}'}}}",
         r"\toprule",
@@ -153,9 +157,18 @@ def _set_title(results: Results, name: str) -> str:
     return plain[:1].upper() + plain[1:]
 
 
-def _method(method: Series) -> str:
-    """Such as ``PMG-AFT (authors code)``."""
-    name = re.sub(r"\[(.*?)\]", lambda found: f" ({found[1].replace('_', ' ')})", method.label)
+def _common_start(results: Results) -> str:
+    """The fine-tuned model from which every other one was fine-tuned; empty where there is none."""
+    models, begun = results.protocol.get("models", {}), starts(results)
+    tuned = {row.model for row in results.rows if row.method != "original"}
+    names = {models[one]["start"]["name"] for one in begun}
+    return names.pop() if len(names) == 1 and tuned == {*begun, *begun.values()} else ""
+
+
+def _method(method: Series, start: str) -> str:
+    """Such as ``PMG-AFT (authors code)``, without the start that the caption names."""
+    label = method.label.replace(f"{FROM}{start}", "") if start else method.label
+    name = re.sub(r"\[(.*?)\]", lambda found: f" ({found[1].replace('_', ' ')})", label)
     return "Original" if name == "original" else name
 
 
@@ -174,6 +187,7 @@ def _caption(
     methods: Sequence[Series],
     several: bool,
     collapsed: bool,
+    start: str,
 ) -> str:
     norms = {row.norm for row in results.rows}
     under = ", ".join(map(_attack, attacks))
@@ -192,12 +206,15 @@ def _caption(
         )
     if seen:
         lines.append(f"Fine-tuned on: {', '.join(seen)}.")
+    if start:
+        lines.append(f"Methods were fine-tuned from {start}.")
     seeds = {len(method.models) for method in methods if method.method != "original"}
     if seeds == {1}:
         lines.append("One training run per method.")
     elif seeds:
         lines.append(f"Means over {'/'.join(map(str, sorted(seeds)))} seeds.")
-    lines.append("Best fine-tuned method in bold." if several else "Best in bold.")
+    of = "fine-tuned models" if several else "all"
+    lines.append(f"Bold: the highest value of {of}, whether or not differences are significant.")
     if collapsed:
         lines.append("*: has collapsed, and is not compared.")
     if any(row.sampling for row in results.rows):

@@ -19,6 +19,7 @@ def summary_table(results: Results) -> TextTable:
     """
     attacks = list(dict.fromkeys(row.condition for row in results.rows))
     found = {condition: accuracy_series(results, condition) for condition in attacks}
+    sets = list(dict.fromkeys(row.dataset for row in results.rows))
     groups = []
     for over in ("all", "unseen"):
         of = {
@@ -32,11 +33,13 @@ def summary_table(results: Results) -> TextTable:
         # Not every attack is one on every set, or on every model.
         widest = max(of, key=lambda condition: (of[condition].n, len(found[condition][1])))
         whole = of[widest]
+        # An average over one set alone is that set.
+        name = whole.name if len(sets) > 1 else sets[0]
         groups.append(
             [
                 [
                     *(
-                        whole.name,
+                        name,
                         method.legend,
                         str(whole.n),
                         method.clean[whole.name].in_per_cent(),

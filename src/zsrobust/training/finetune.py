@@ -23,6 +23,7 @@ from zsrobust.data.split import hold_out
 from zsrobust.data.suites import single
 from zsrobust.data.verify import readable, with_content_stamp
 from zsrobust.models import text_side
+from zsrobust.models.card import THEN
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.loading import load
 from zsrobust.models.trained_text import TrainedText, text_tower_of
@@ -265,7 +266,7 @@ def _tuned(model: CLIPModel, data: ImageSet, config: FinetuneConfig) -> CLIPMode
         model,
         adapter=config.adapter,
         seen=model.seen | {data.name, data.origin} - {""},
-        method=label if model.method == "original" else f"{model.method}, then {label}",
+        method=label if model.method == "original" else f"{model.method}{THEN}{label}",
         recipe=recipe_hash(config),
         loader_resize=config.loader_resize,
         default_templates=expand_templates(config.templates or model.default_templates),

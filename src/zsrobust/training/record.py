@@ -8,8 +8,11 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from torch import nn
+
 from zsrobust.attacks import PGD
 from zsrobust.config.schema import FinetuneConfig, to_plain
+from zsrobust.models.card import THEN
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.weights import fingerprint
 from zsrobust.training.feed import Feed
@@ -63,6 +66,20 @@ def run_record(
         "settings": settings,
         "held_out": held_out if found.n else {},
     }
+
+
+def start_of(name: str, method: str, original: nn.Module) -> dict[str, dict[str, str]]:
+    """The fine-tuned model that a run began from, under ``start``; nothing for an original.
+
+    Args:
+        name: of the model that the run began from.
+        method: of the run's model, which tells that of its start.
+        original: the encoder before the first step.
+    """
+    before = method.rpartition(THEN)[0]
+    if not before:
+        return {}
+    return {"start": {"name": name, "method": before, "weights": fingerprint(original)}}
 
 
 def described(attack: PGD) -> str:

@@ -29,7 +29,7 @@ from zsrobust.training.held_out import HeldOut, evaluate_held_out
 from zsrobust.training.introduction import introduction
 from zsrobust.training.metrics import MetricsLog, held_out_figures, shown
 from zsrobust.training.non_finite import NonFiniteSteps
-from zsrobust.training.record import described, hashes_of_inputs, run_record
+from zsrobust.training.record import described, hashes_of_inputs, run_record, start_of
 from zsrobust.training.step import TrainingStep, learning_rate
 from zsrobust.utils.distributed import on_first
 from zsrobust.utils.environment import environment, record
@@ -289,6 +289,7 @@ class Trainer:
         self.best = found
         about = {
             **run_record(self.config, self.feed, self.warmup_steps, self.selection_attack, found),
+            **start_of(self.config.model, self.model.method, self.step.original),
             "step": self.done,
             "total_steps": self.total_steps,
             "finished": False,

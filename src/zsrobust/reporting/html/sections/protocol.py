@@ -134,7 +134,8 @@ def _models(results: Results) -> TextTable:
     shown = display_names(results, list(dict.fromkeys(row.model for row in results.rows)))
     rows = [
         [
-            *(shown[name], name, about["method"], about["source"], about["weights"]),
+            *(shown[name], name, about["method"]),
+            *(about.get("start", {}).get("name", about["source"]), about["weights"]),
             _number(about["logit_scale"]),
             describe_preprocessing(about["preprocessing"]),
             ", ".join(map(str, about["seen"])) or ("not recorded" if "@" in name else "-"),

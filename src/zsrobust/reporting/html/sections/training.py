@@ -12,7 +12,7 @@ from zsrobust.reporting.figures.curves import curves_figure
 from zsrobust.reporting.figures.distance import distance_figure
 from zsrobust.reporting.html.blocks import Block, Chart, Code, Grid, Paragraph, Section
 from zsrobust.reporting.inputs import TrainingRun
-from zsrobust.reporting.names import method_title
+from zsrobust.reporting.names import method_from
 from zsrobust.reporting.tables import TextTable
 
 
@@ -23,8 +23,7 @@ def training_section(runs: Sequence[TrainingRun]) -> Section:
         runs: one or more.
     """
     distances = "; ".join(
-        f"{method_title(run.moved.method)} {run.moved.distance:.2%} at step {run.moved.step}"
-        for run in runs
+        f"{_title(run)} {run.moved.distance:.2%} at step {run.moved.step}" for run in runs
     )
     folders = [run.folder for run in runs]
     curves = [
@@ -34,8 +33,8 @@ def training_section(runs: Sequence[TrainingRun]) -> Section:
     charts = [
         Chart(
             "distance",
-            "Relative L2 distance in parameter space from the original: of the evaluated model, "
-            "and its growth over training",
+            "Relative L2 distance in parameter space from the starting model: of the evaluated "
+            "model, and its growth over training",
             f"Bars and curves a method: {distances}.",
             distance_figure(folders),
             distance_figure(folders, narrow=True),
@@ -78,6 +77,15 @@ def runs_section(runs: Sequence[TrainingRun]) -> Section:
     return Section("Fine-tuning runs", "fine-tuning-runs", blocks)
 
 
+def _start(run: TrainingRun) -> dict[str, str]:
+    """The fine-tuned model that the run began from, if it did."""
+    return dict(run.card.get("start", {}))
+
+
+def _title(run: TrainingRun) -> str:
+    return method_from(run.moved.method, _start(run))
+
+
 def _labels(runs: Sequence[TrainingRun]) -> list[str]:
     """The method, with the folder where several recipes of it would be called the same."""
     recipes = {(run.moved.method, run.card["source"], run.card["recipe"]) for run in runs}
@@ -86,7 +94,7 @@ def _labels(runs: Sequence[TrainingRun]) -> list[str]:
     labels = []
     for run in runs:
         key = (run.moved.method, run.card["source"], run.card["recipe"])
-        title = method_title(run.moved.method)
+        title = _title(run)
         if many[run.moved.method] > 1:
             labels.append(f"{title} ({run.folder.name})")
         else:
@@ -98,19 +106,24 @@ def _held_out(run: TrainingRun) -> str:
     held_out = run.card.get("held_out", {})
     found = [held_out[key] for key in ("clean_acc", "robust_acc") if key in held_out]
     figures = " and ".join(f"{float(value):.1%}" for value in found)
-    return f"{method_title(run.moved.method)} {figures or 'not recorded'}"
+    return f"{_title(run)} {figures or 'not recorded'}"
 
 
 def _table(runs: Sequence[TrainingRun]) -> TextTable:
     columns = ["method", "model", "from", "step", "distance, %", "held-out clean, %"]
-    columns += ["held-out attacked, %", "seed", "attack", "seen", "recipe", "weights"]
+    columns += ["held-out attacked, %", "seed", "attack", "seen", "recipe", "SHA-256 of the file"]
     rows = []
     for run in runs:
         held_out = run.card.get("held_out", {})
         attack = run.request.get("attack") or {}
         rows.append(
             [
-                *(method_title(run.moved.method), str(run.folder), run.card["source"], _step(run)),
+                *(
+                    _title(run),
+                    str(run.folder),
+                    _start(run).get("name", run.card["source"]),
+                    _step(run),
+                ),
                 f"{100 * run.moved.distance:.3g}",
                 *(_percent(held_out.get(key)) for key in ("clean_acc", "robust_acc")),
                 str(run.request.get("seed", "-")),
