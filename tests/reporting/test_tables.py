@@ -1,5 +1,6 @@
 import csv
 import io
+import re
 from dataclasses import replace
 
 import pytest
@@ -147,6 +148,22 @@ def test_csv_and_latex_hold_every_cell_as_it_is():
     )
     assert r"{[}z] \textpm{} & 2 \\" in lines
     assert r"\par a\_note" in lines
+
+
+def test_a_table_that_is_wider_than_a_page_has_its_rows_side_by_side_in_latex():
+    columns = [f"heading {i}" for i in range(9)]
+    rows = [[f"{'a long cell of words ' * 2}{run}{i}" for i in range(9)] for run in "xyz"]
+    lines = TextTable(columns, [rows]).as_latex("Runs").splitlines()
+    (sides,) = re.findall(r"begin\{tabular\}\{(.*)\}", "\n".join(lines))
+    widths = [float(width) for width in re.findall(r"p\{([\d.]+)\\linewidth\}", sides)]
+    assert 0.5 < sum(widths) < 0.8
+    found = [line.removesuffix(r" \\").split(" & ") for line in lines if " & " in line]
+    assert {len(cells) for cells in found} == {1 + len(widths)}
+    shown = [cell for line in found for cell in line[1:] if cell.strip()]
+    assert sorted(shown) == sorted(cell for row in rows for cell in row)
+    assert [line[0] for line in found] == 2 * columns
+    narrow = TextTable(columns[:2], [[row[:2] for row in rows]]).as_latex("Runs")
+    assert r"\begin{tabular}{p{5cm}p{5cm}}" in narrow
 
 
 def test_no_name_is_a_formula_in_a_spreadsheet():

@@ -29,6 +29,10 @@ LONG = 28
 """Letters from which on a cell may be broken into lines."""
 SENTENCE = 60
 """Letters from which on a cell holds more than a name."""
+PAGE = 100
+"""Letters of a line from which on a table does not fit a page in LaTeX."""
+BESIDE = 2
+"""Rows of such a table that are set side by side."""
 # 12, <0.001, 3.11.7, 84.7 (83.4-85.6), +7.8 (+6.4 to +8.9), 5.0 ± 0.3, 12.0* [of 3], 30 [n 200],
 # 12.0 / 84.7
 _FIGURE = re.compile(r"[-+<]?\d[-+±.,()\d\s]*(to [-+.\d]+\))?[*†‡]*( \[(of|n) \d+\])?( / [-.\d]+)?")
@@ -141,15 +145,39 @@ class TextTable:
         return text.getvalue()
 
     def as_latex(self, caption: str) -> str:
-        """As a LaTeX table of package booktabs, a rule between groups and the notes below."""
-        sides = "".join(_SIDES[kind] for kind in self.kinds)
+        """As a LaTeX table of package booktabs, a rule between groups and the notes below.
+
+        Where several columns of text are too wide for a page, rows are set as columns, ``BESIDE``
+        of them side by side.
+        """
+        kinds = self.kinds
+        if kinds.count("long") > 1 and self._letters > PAGE:
+            beside = min(BESIDE, len(self.rows))
+            sides = "l" + beside * rf"p{{{0.7 / beside:.2f}\linewidth}}"
+            groups = self._turned(beside)
+        else:
+            sides = "".join(_SIDES[kind] for kind in kinds)
+            groups = [[self.columns], *self.groups]
         lines = [r"\begin{table}", r"\centering", rf"\caption{{{latex(caption)}}}"]
-        lines += [rf"\begin{{tabular}}{{{sides}}}", r"\toprule", _latex_row(self.columns)]
-        for group in self.groups:
-            lines += [r"\midrule", *map(_latex_row, group)]
+        lines += [rf"\begin{{tabular}}{{{sides}}}"]
+        for rule, group in zip([r"\toprule", *len(groups) * [r"\midrule"]], groups, strict=False):
+            lines += [rule, *map(_latex_row, group)]
         lines += [r"\bottomrule", r"\end{tabular}"]
         lines += [rf"\par {latex(note)}" for note in self.notes]
         return "\n".join([*lines, r"\end{table}"]) + "\n"
+
+    @property
+    def _letters(self) -> int:
+        """The width of a line, with long text broken."""
+        columns = zip(self.columns, *self.rows, strict=True)
+        return sum(min(LONG, max(map(len, column))) + 2 for column in columns)
+
+    def _turned(self, beside: int) -> list[list[list[str]]]:
+        """Groups of ``beside`` rows each, as columns behind the headings."""
+        rows, empty = self.rows, [""] * len(self.columns)
+        parts = [rows[first : first + beside] for first in range(0, len(rows), beside)]
+        filled = [[*part, *[empty] * (beside - len(part))] for part in parts]
+        return [[list(line) for line in zip(self.columns, *part, strict=True)] for part in filled]
 
 
 def _no_formula(cell: str) -> str:
