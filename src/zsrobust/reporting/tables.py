@@ -153,7 +153,7 @@ class TextTable:
         kinds = self.kinds
         if kinds.count("long") > 1 and self._letters > PAGE:
             beside = min(BESIDE, len(self.rows))
-            sides = "l" + beside * rf"p{{{0.7 / beside:.2f}\linewidth}}"
+            sides = "l" + beside * rf"p{{{0.6 / beside:.2f}\linewidth}}"
             groups = self._turned(beside)
         else:
             sides = "".join(_SIDES[kind] for kind in kinds)
