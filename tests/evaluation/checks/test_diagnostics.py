@@ -206,5 +206,15 @@ def test_a_model_s_own_images_are_no_black_box():
     assert wrong(rows[0], row("transfer(autoattack, other)", 100)) == ["white box beats black box"]
 
 
+def test_where_neither_noise_nor_attack_does_harm_nothing_is_told():
+    def of_noise(*rows):
+        return [one for one in diagnose(results(*rows)) if one.check == "attack beats noise"]
+
+    (found,) = of_noise(row("pgd-10", 800), row("noise-10", 800))
+    assert (found.passed, found.skipped) == (True, True)
+    (found,) = of_noise(row("pgd-10", 300), row("noise-10", 800))
+    assert (found.passed, found.skipped) == (True, False)
+
+
 def test_where_everything_falls_noise_may_as_well():
     assert wrong(row("pgd-10", 0, eps=0.5), row("noise-10", 0, eps=0.5)) == []

@@ -18,6 +18,7 @@ from zsrobust.evaluation.checks.row_groups import (
     radius,
     row_groups,
     significantly_above,
+    skipped,
     standing,
     where,
 )
@@ -168,15 +169,16 @@ def attack_beats_noise(results: Results) -> list[Finding]:
     """An attack fells more samples than random noise of the same size.
 
     Fails only where the noise itself brings the accuracy below the clean one's 95 % interval:
-    where neither does any harm there is nothing to tell.
+    where neither does any harm there is nothing to tell, and it is skipped.
     """
-    compared, wrong = 0, []
+    compared, untold, wrong = 0, 0, []
     for rows in row_groups(results, "norm", "eps"):
         noises = [row for row in rows if is_noise(row)]
         for noise in noises:
             for attack in _white_box(results, rows):
                 compared += 1
                 harm = noise.robust_acc < noise.ci95_clean[0]
+                untold += not harm and noise.robust_acc <= attack.robust_acc
                 if harm and attack.robust_acc > 0 and noise.robust_acc <= attack.robust_acc:
                     wrong.append(
                         Finding(
@@ -192,6 +194,9 @@ def attack_beats_noise(results: Results) -> list[Finding]:
                             "which.",
                         )
                     )
+    if 0 < untold == compared:
+        sentence = "neither an attack nor random noise of the same size does any harm"
+        return [skipped("attack beats noise", untold, sentence)]
     return wrong or passed(
         "attack beats noise", compared, "no attack is as harmless as random noise"
     )

@@ -58,6 +58,15 @@ def passed(check: str, compared: int, sentence: str) -> list[Finding]:
     return [Finding(check, True, f"{times}: {sentence}", {"comparisons": compared}, "As it must.")]
 
 
+def skipped(check: str, untold: int, sentence: str) -> Finding:
+    """The finding of a check to which ``untold`` comparisons, all that there are, say nothing."""
+    times = f"{untold} comparison{'s' if untold > 1 else ''}"
+    means = "There is nothing to tell: an attack without effect is not told from a robust model."
+    return Finding(
+        check, True, f"{times}: {sentence}", {"comparisons": untold}, means, skipped=True
+    )
+
+
 def no_gradient(check: str, of: str = "the model") -> Finding:
     """The finding of a check that needs a gradient, on a model without one."""
     return Finding(
