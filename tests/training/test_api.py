@@ -11,11 +11,11 @@ import torch
 import yaml
 
 import zsrobust
-from zsrobust.objectives import PMGAFT, objective_class, register_objective
+from zsrobust.objectives import OBJECTIVES, PMGAFT, objective_class, register_objective
 from zsrobust.training import trainer
 from zsrobust.utils.errors import RequestError
 
-IMPORTS = "import torch\nfrom zsrobust.objectives import register_objective\n", ""
+IMPORTS = "import torch\nfrom zsrobust.objectives import register_objective\n\n\n"
 
 
 class Colours:
@@ -35,6 +35,17 @@ class Colours:
 
     def __getitem__(self, index):
         return torch.from_numpy(self.pixels[index]).permute(2, 0, 1) / 255, self.targets[index]
+
+
+@pytest.fixture(autouse=True)
+def registered():
+    """Losses of the user's own, gone after each test."""
+    before = dict(OBJECTIVES)
+    for loss in (a_loss, unasked_view, misspelt):
+        register_objective(loss.__name__)(loss)
+    yield
+    OBJECTIVES.clear()
+    OBJECTIVES.update(before)
 
 
 @pytest.fixture
@@ -83,35 +94,34 @@ def test_an_objective_that_is_given_replaces_the_recipes(tuned):
     assert (config["objective"]["preset"], config["objective"]["alpha"]) == ("paper", 2.0)
 
 
-@register_objective("api_test_loss")
 def a_loss(step, weight=2.0):
     logits = step.classifier.logits(step.student["adversarial"])
     return weight * torch.nn.functional.cross_entropy(logits, step.labels)
 
 
 @pytest.mark.parametrize("recipe", ["tecoa", "pmg_aft"])
-@pytest.mark.parametrize("objective", ["api_test_loss", a_loss, objective_class("api_test_loss")()])
+@pytest.mark.parametrize("objective", ["a_loss", a_loss, "an instance"])
 def test_a_loss_of_ones_own_is_named_or_given(tuned, recipe, objective):
+    objective = objective_class("a_loss")() if objective == "an instance" else objective
     folder = Path(tuned(recipe, objective=objective, steps=1).folder)
     config = yaml.safe_load((folder / "config.yaml").read_text())
-    assert (config["method"], config["objective"]["weight"]) == ("api_test_loss", 2.0)
+    assert (config["method"], config["objective"]["weight"]) == ("a_loss", 2.0)
 
 
 def test_a_loss_in_a_file_or_a_class_is_named_or_given(tuned, tmp_path):
     file = tmp_path / "losses.py"
-    file.write_text(inspect.getsource(a_loss).replace("api_test_loss", "in_a_file").join(IMPORTS))
+    source = f'@register_objective("in_a_file")\n{inspect.getsource(a_loss)}'
+    file.write_text(IMPORTS + source)
     folder = Path(tuned(objective=f"{file}:in_a_file", steps=1, out=str(tmp_path / "a")).folder)
     assert yaml.safe_load((folder / "config.yaml").read_text())["method"] == f"{file}:in_a_file"
     folder = Path(tuned(objective=PMGAFT, steps=1, out=str(tmp_path / "b")).folder)
     assert yaml.safe_load((folder / "config.yaml").read_text())["method"] == "pmg_aft"
 
 
-@register_objective("unasked_view")
 def unasked_view(step):
     return 1 - torch.cosine_similarity(step.student["clean"], step.student["adversarial"])
 
 
-@register_objective("misspelt")
 def misspelt(step):
     return step.labells
 

@@ -6,7 +6,9 @@ import inspect
 import re
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field, fields, make_dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -25,6 +27,22 @@ if TYPE_CHECKING:
 
 CHUNK = 100
 """Samples at a time of attacks whose random numbers are drawn for all of them at once."""
+
+_MOVED: ContextVar[dict[str, float] | None] = ContextVar("moved", default=None)
+
+
+@contextmanager
+def moved_outside() -> Iterator[dict[str, float]]:
+    """Inside, how far functions move images that their threat model does not hold, by attack.
+
+    What was returned is projected; the distance is the largest before that, in the norm.
+    """
+    found: dict[str, float] = {}
+    token = _MOVED.set(found)
+    try:
+        yield found
+    finally:
+        _MOVED.reset(token)
 
 
 @dataclass(frozen=True)
@@ -317,7 +335,12 @@ class FunctionAttack(Attack):
         require(floating, f"the type of what attack {self.name} returns", found.dtype, "a float")
         if found.isnan().any():
             raise Diverged(f"attack {self.name} returns a pixel that is NaN")
-        return self.threat.project(images, found.detach().to(images.dtype))
+        found = found.detach().to(images.dtype)
+        farthest, moved = float(self.threat.distance(images, found).max()), _MOVED.get()
+        # An attack that steps exactly to the radius rounds a little beyond it.
+        if moved is not None and farthest > 1.001 * self.threat.eps + 1e-5:
+            moved[self.name] = max(farthest, moved.get(self.name, 0.0))
+        return self.threat.project(images, found)
 
 
 def _of_function(function: Callable[..., Tensor], name: str) -> Registered:

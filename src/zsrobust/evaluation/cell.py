@@ -15,6 +15,7 @@ import torch
 
 from zsrobust._version import __version__
 from zsrobust.attacks import Attack, LibraryAttack, Transfer
+from zsrobust.attacks.base import moved_outside
 from zsrobust.data.image_set import ImageSet
 from zsrobust.evaluation.draws import Draws, Judge
 from zsrobust.evaluation.forecast import Work
@@ -26,8 +27,11 @@ from zsrobust.evaluation.statistics import Predictions, count_predictions
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.text_side import vectors_digest
 from zsrobust.models.weights import fingerprint
+from zsrobust.utils.files import write_text
 
 GRADIENTS = 32
+MOVED = "-moved.json"
+"""How names of files end that say how far an attack left the radius."""
 
 
 # Samples computed and cached at a time: the most work a kill can lose. Library attacks draw
@@ -254,10 +258,22 @@ class Cell:
         outcomes = self.on_disk(name)
         if outcomes is None:
             progress.begin(work, name, samples)
-            outcomes = compute()
+            with moved_outside() as moved:
+                outcomes = compute()
+            if moved:
+                # Before the outcomes, as draws are.
+                write_text(self.parts / f"{name}{MOVED}", json.dumps(moved))
             outcomes.write(self.parts / f"{name}.parquet")
         progress.finish(work, name, outcomes.fell_to)
         return outcomes
+
+    def moved_outside(self, attack: Attack) -> dict[str, float]:
+        """How far ``attack`` and its parts moved images beyond the radius, by name, if at all."""
+        found: dict[str, float] = {}
+        for path in (self.parts / self.key(self.on_all(attack))).glob(f"*{MOVED}"):
+            for name, length in json.loads(path.read_text(encoding="utf-8")).items():
+                found[name] = max(length, found.get(name, 0.0))
+        return found
 
     def on_disk(self, name: str) -> Outcomes | None:
         """The outcomes under ``name``, None where there is nothing whole."""

@@ -29,7 +29,7 @@ from zsrobust.evaluation.compute import Probing, compute_chunks, compute_rows
 from zsrobust.evaluation.cost import bytes_of
 from zsrobust.evaluation.inputs import Given, expanded, models_of, sets_of
 from zsrobust.evaluation.measurement import Measurement
-from zsrobust.evaluation.results import Results
+from zsrobust.evaluation.results import PROJECTED, Finding, Results
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.folding import folded
 from zsrobust.models.weights import fingerprint
@@ -39,6 +39,8 @@ from zsrobust.utils.environment import environment
 from zsrobust.utils.errors import RequestError, ZSRobustError
 from zsrobust.utils.files import require_room
 from zsrobust.utils.own_code import said
+from zsrobust.utils.progress import Steps
+from zsrobust.utils.units import format_radius
 from zsrobust.utils.watchdog import watched
 
 
@@ -116,7 +118,11 @@ def cells_of(
 
 def _finished(results: Results, cells: list[Cell], config: EvaluateConfig, folder: Path) -> Results:
     """The results with what the checks find, on disk before the checks that take long begin."""
-    results = replace(results, findings=diagnose(results))
+    outside = [one for one in results.findings if one.check == PROJECTED]
+    if not outside and (outside := _projected(cells)):
+        for one in outside:
+            Steps("", 1).say(one.sentence)
+    results = replace(results, findings=[*diagnose(results), *outside])
     results.write(folder / "results.json")
     if config.sanity and not results.sanity:
         results = replace(results, sanity=check_cells(cells, config))
@@ -125,6 +131,29 @@ def _finished(results: Results, cells: list[Cell], config: EvaluateConfig, folde
     if config.save_adversarial:
         save_adversarial(cells, folder, config.save_adversarial, config.seed)
     return results
+
+
+def _projected(cells: list[Cell]) -> list[Finding]:
+    """A finding for each attack of the user's own that left its radius, which changes no number."""
+    farthest: dict[tuple[str, str, float], float] = {}
+    for cell in cells:
+        for attack in cell.attacks:
+            for name, length in cell.moved_outside(attack).items():
+                at = name, attack.threat.norm, float(attack.threat.eps)
+                farthest[at] = max(length, farthest.get(at, 0.0))
+    return [
+        Finding(
+            PROJECTED,
+            True,
+            f"{name} moved {'pixels' if norm == 'linf' else 'images'} by up to "
+            f"{format_radius(norm, round(255 * length) / 255 if norm == 'linf' else length)}; "
+            f"projected to {format_radius(norm, eps)}",
+            {"moved": length, "eps": eps},
+            "Accuracies are those of the projected images. An attack that is made for the radius, "
+            "and projects after every step, mostly finds more.",
+        )
+        for (name, norm, eps), length in farthest.items()
+    ]
 
 
 def answered(finished: Path, cells: list[Cell]) -> Results | None:

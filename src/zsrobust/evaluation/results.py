@@ -44,6 +44,10 @@ class Finding:
         return "skipped" if self.skipped else "passed" if self.passed else "FAILED"
 
 
+PROJECTED = "attack within its radius"
+"""The check of what an attack returned before it was projected, which outcomes do not say."""
+
+
 def failed(findings: list[Finding]) -> list[Finding]:
     """Those that did not pass."""
     return [finding for finding in findings if not finding.passed]
