@@ -160,16 +160,24 @@ def test_another_resize_than_the_models_own_is_said(tuned, monkeypatch, capfd, a
     assert ("loader_resize squash keeps the model's own" in said) == noted
 
 
-def test_what_a_run_folder_could_not_bring_back_is_refused(tuned, small_clip):
+def test_what_a_run_folder_could_not_bring_back_is_refused(tuned, small_clip, tmp_path):
     changed = zsrobust.load(small_clip)
     with torch.no_grad():
         next(changed.encoder.parameters()).add_(1)
     own = zsrobust.CLIPModel.from_encoder(
         "mine", torch.nn.Flatten(), lambda prompts: torch.rand(len(prompts), 3072), image_size=32
     )
-    for model, why in ((changed, "has other weights"), (own, "is in memory alone")):
-        with pytest.raises(RequestError, match=f"{why}.* BASE@FILE"):
+    renamed = replace(zsrobust.load(small_clip), name="nowhere")
+    for model, why in (
+        (changed, "has other weights.* BASE@FILE"),
+        (renamed, "is in memory alone.* BASE@FILE"),
+        (own, r"made of two encoders.* local-dir:FOLDER .* a loop of your own"),
+    ):
+        with pytest.raises(RequestError, match=why):
             tuned(model=model)
+    # As advised.
+    torch.save(changed.encoder.state_dict(), tmp_path / "changed.pt")
+    assert tuned(model=f"{small_clip}@{tmp_path}/changed.pt", steps=1)
     with pytest.raises(RequestError, match="data is a int"):
         tuned(data=3)
     recipe = zsrobust.recipe("tecoa", model=small_clip, data="digits")

@@ -12,6 +12,7 @@ from zsrobust.data.image_set import ImageSet
 from zsrobust.data.torch_dataset import MapStyle, image_set
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.loading import load
+from zsrobust.models.text_side import FunctionText
 from zsrobust.models.weights import fingerprint
 from zsrobust.objectives import OBJECTIVES, Objective, objective_class
 from zsrobust.training.finetune import Run
@@ -110,7 +111,17 @@ def _named(model: CLIPModel) -> dict[str, str]:
     Raises:
         RequestError: if that is another model.
     """
-    advice = "save its weights and give the name of the file, as BASE@FILE"
+    if isinstance(model.text, FunctionText):
+        raise RequestError(
+            f"model {model.name} is made of two encoders in memory, so that its run could not be "
+            "loaded again: save a model of open_clip or transformers and name its folder, as "
+            "local-dir:FOLDER or transformers:FOLDER; train any other in a loop of your own, with "
+            "attacks and objectives of zsrobust"
+        )
+    advice = (
+        "save model.encoder.state_dict() by torch.save and give BASE@FILE, where BASE is the name "
+        "that it was loaded by"
+    )
     try:
         again = load(model.name, preprocessing=model.preprocessing.protocol)
     except RequestError as error:
