@@ -336,7 +336,8 @@ class FunctionAttack(Attack):
         if found.isnan().any():
             raise Diverged(f"attack {self.name} returns a pixel that is NaN")
         found = found.detach().to(images.dtype)
-        farthest, moved = float(self.threat.distance(images, found).max()), _MOVED.get()
+        farthest = float(self.threat.distance(images.detach(), found).max())
+        moved = _MOVED.get()
         # An attack that steps exactly to the radius rounds a little beyond it.
         if moved is not None and farthest > 1.001 * self.threat.eps + 1e-5:
             moved[self.name] = max(farthest, moved.get(self.name, 0.0))
