@@ -89,8 +89,8 @@ def defences() -> str:
     """A row for each defended model, behind the model that it defends."""
     found = json.loads((DOCS / "replication" / "defences.json").read_text("utf-8"))
     lines = [
-        "| model | data set | radius | clean | static | every attack | strongest attack | passes |",
-        "| --- | --- | --: | --: | --: | --: | --- | --: |",
+        "| model | on | clean | static | every attack | strongest attack | passes |",
+        "| --- | --- | --: | --: | --: | --- | --: |",
     ]
     undefended = {(row["model"], row["dataset"]): row for row in found if not row["defence"]}
     for (base, dataset), plain in undefended.items():
@@ -106,8 +106,7 @@ def defences() -> str:
             passes = [defence.get("forward_passes", 1), defence.get("backward_passes", 0)]
             cells = [
                 f"`{row['model']}`",
-                dataset,
-                format_radius(row["norm"], row["eps"]),
+                f"{dataset}, {format_radius(row['norm'], row['eps'])}",
                 *(figures if defence else [figures[0], "", figures[2]]),
                 f"{100 * attacks[lowest]['robust_acc']:.1f} by `{lowest}`",
                 " + ".join(str(count) for count in passes if count),
