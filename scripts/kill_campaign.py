@@ -142,7 +142,13 @@ def chance(aim: str, folder: Path, seconds: float, rng: random.Random) -> Callab
 
 def temporary(folder: Path) -> list[Path]:
     """Unfinished files and folders."""
-    return [path for path in folder.rglob(".*") if path.suffix in (".tmp", ".old")]
+    # Unlike Path.rglob, os.walk passes over a folder that is renamed while it is read.
+    return [
+        Path(where, name)
+        for where, folders, files in os.walk(folder)
+        for name in (*folders, *files)
+        if name.startswith(".") and name.endswith((".tmp", ".old"))
+    ]
 
 
 def phase(folder: Path) -> str:
