@@ -8,14 +8,11 @@ is another attack on a stand-in of the classifier under test.
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from zsrobust.attacks.base import Attack
-from zsrobust.attacks.threat_model import ThreatModel
+from zsrobust.attacks.stand_in import OnStandIn
 from zsrobust.utils.lazy import Tensor, torch
 from zsrobust.utils.validation import require
 
@@ -27,64 +24,7 @@ EOT_KEYS = 1_000_000
 
 
 @dataclass(frozen=True)
-class Adaptive(Attack):
-    """Another attack, on a stand-in of the classifier under test.
-
-    Attributes:
-        attack: what is done to the stand-in.
-    """
-
-    attack: Attack
-
-    @property
-    def threat(self) -> ThreatModel:
-        """That of the attack on the stand-in."""
-        return self.attack.threat
-
-    @property
-    def chunk(self) -> int | None:
-        """That of the attack on the stand-in."""
-        return self.attack.chunk
-
-    @property
-    def black_box(self) -> bool:
-        """Whether the attack on the stand-in uses no gradient."""
-        return self.attack.black_box
-
-    @property
-    def needs_gradient(self) -> bool:
-        """Whether the attack on the stand-in takes the gradient of the model under attack."""
-        return self.attack.needs_gradient
-
-    def describe(self) -> dict[str, object]:
-        """Every parameter that changes a number, for the results file."""
-        own = {key: value for key, value in vars(self).items() if key != "attack"}
-        about = {"name": self.name, "threat": asdict(self.threat), "chunk": self.chunk}
-        return {**about, **own, "attack": self.attack.describe()}
-
-    def for_classes(self, classes: int) -> tuple[Attack | None, str]:
-        """The same with the attack on the stand-in for so many classes."""
-        attack, note = self.attack.for_classes(classes)
-        return attack and replace(self, attack=attack), self._about(self.attack, note)
-
-    @abstractmethod
-    def stand_in(self, classifier: ZeroShotClassifier) -> ZeroShotClassifier:
-        """What is attacked in the place of ``classifier``."""
-
-    def perturb(
-        self,
-        classifier: ZeroShotClassifier,
-        images: Tensor,
-        labels: Tensor,
-        sample_ids: Sequence[str],
-        epoch: int,
-    ) -> Tensor:
-        """What the attack makes of the stand-in."""
-        return self.attack(self.stand_in(classifier), images, labels, sample_ids, epoch)
-
-
-@dataclass(frozen=True)
-class EOT(Adaptive):
+class EOT(OnStandIn):
     """``eot-K(A)``: A on the mean logits over K draws of a defence's random numbers.
 
     The draws are none of those that the images are judged by. With ``draws`` = 20 and A = APGD-CE
@@ -133,7 +73,7 @@ class EOT(Adaptive):
 
 
 @dataclass(frozen=True)
-class BPDA(Adaptive):
+class BPDA(OnStandIn):
     """``bpda(A)``: A with the logits behind the defence and the gradient of the undefended model.
 
     As if the defence changed nothing: for those that have no gradient, or one that misleads.

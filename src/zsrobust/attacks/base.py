@@ -138,12 +138,6 @@ class Attack(ABC):
             return self.with_target_classes(classes - 1), note
         return self, ""
 
-    def _about(self, inner: Attack, note: str) -> str:
-        """A note on the attack that this one runs, under this one's name."""
-        if not note or note.startswith(f"{inner.name} "):
-            return note and self.name + note.removeprefix(inner.name)
-        return f"{self.name}: {note}"
-
     @property
     def target_classes(self) -> int:
         """How many other classes a targeted attack tries; 0 for an untargeted one."""

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from zsrobust.attacks.base import Attack
-from zsrobust.attacks.threat_model import ThreatModel
+from zsrobust.attacks.stand_in import OnStandIn
 from zsrobust.models.name_forms import split_arguments
 from zsrobust.utils.errors import RequestError
-from zsrobust.utils.lazy import Tensor
 
 if TYPE_CHECKING:
     from zsrobust.models.zero_shot import ZeroShotClassifier
@@ -42,7 +39,7 @@ def read_transfer(name: str) -> tuple[str, str] | None:
 
 
 @dataclass(frozen=True)
-class Transfer(Attack):
+class Transfer(OnStandIn):
     """Attack a surrogate and hand its adversarial images to the classifier under test.
 
     The classifier itself is never asked. A white-box attack that finds less than this one has
@@ -54,7 +51,6 @@ class Transfer(Attack):
         surrogate_name: its name in results; ``undefended`` for the model under test itself.
     """
 
-    attack: Attack
     surrogate: ZeroShotClassifier
     surrogate_name: str
 
@@ -64,29 +60,19 @@ class Transfer(Attack):
         return f"transfer({self.attack.name}, {self.surrogate_name})"
 
     @property
-    def threat(self) -> ThreatModel:
-        """That of the attack on the surrogate."""
-        return self.attack.threat
-
-    @property
     def black_box(self) -> bool:
         """True: the model that the images are meant for is never queried."""
         return True
 
     @property
-    def chunk(self) -> int | None:
-        """That of the attack on the surrogate."""
-        return self.attack.chunk
+    def needs_gradient(self) -> bool:
+        """False, as above."""
+        return False
 
     @property
     def passes(self) -> int:
         """Those of the attack, all through the surrogate."""
         return self.attack.passes
-
-    @property
-    def gradients(self) -> int:
-        """Those of the attack."""
-        return self.attack.gradients
 
     def describe(self) -> dict[str, object]:
         """Every parameter that changes a number, for the results file; weights as a hash."""
@@ -110,20 +96,8 @@ class Transfer(Attack):
             },
         }
 
-    def for_classes(self, classes: int) -> tuple[Attack | None, str]:
-        """The same with the attack on the surrogate for so many classes."""
-        attack, note = self.attack.for_classes(classes)
-        return attack and replace(self, attack=attack), self._about(self.attack, note)
-
-    def perturb(
-        self,
-        classifier: ZeroShotClassifier,
-        images: Tensor,
-        labels: Tensor,
-        sample_ids: Sequence[str],
-        epoch: int,
-    ) -> Tensor:
-        """The surrogate's adversarial images.
+    def stand_in(self, classifier: ZeroShotClassifier) -> ZeroShotClassifier:
+        """The surrogate.
 
         Raises:
             RequestError: if the two classifiers have different classes.
@@ -133,7 +107,7 @@ class Transfer(Attack):
                 f"{self.name}: the surrogate has other classes than the model under test; "
                 "build both with the same class names"
             )
-        return self.attack(self.surrogate, images, labels, sample_ids, epoch)
+        return self.surrogate
 
     @property
     def _preprocessing(self) -> dict[str, object] | str:

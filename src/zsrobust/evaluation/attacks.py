@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from zsrobust.attacks import Attack, ThreatModel, Transfer, make_attack
-from zsrobust.attacks.adaptive import Adaptive
 from zsrobust.attacks.pgd import input_gradient
+from zsrobust.attacks.stand_in import OnStandIn
 from zsrobust.attacks.transfer import UNDEFENDED, read_transfer
 from zsrobust.config.schema import EvaluateConfig, PGDOptions
 from zsrobust.utils.errors import NoGradient, RequestError
@@ -189,7 +189,7 @@ def _has_gradient(classifier: ZeroShotClassifier, resolution: int) -> bool:
 
 def _parts(attack: Attack) -> list[Attack]:
     """The attacks that it consists of."""
-    if isinstance(attack, Adaptive):
+    if isinstance(attack, OnStandIn):
         return _parts(attack.attack)
     parts: tuple[Attack, ...] = getattr(attack, "parts", ())
     return [one for part in parts for one in _parts(part)] or [attack]
