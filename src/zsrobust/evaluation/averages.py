@@ -1,20 +1,98 @@
-"""The mean of a model's results over data sets."""
+"""The mean of a model's results over data sets, and which sets a named one is over."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
 from zsrobust.evaluation.statistics import Interval
+from zsrobust.utils.errors import RequestError
 from zsrobust.utils.units import format_radius
+
+
+class _OfSet(Protocol):
+    @property
+    def dataset(self) -> str: ...
+
+
+OfSet = TypeVar("OfSet", bound=_OfSet)
+
+
+@dataclass(frozen=True)
+class Averaged:
+    """Which sets an average is over.
+
+    Attributes:
+        name: of the average.
+        entries: one or more, each one set or more; every entry counts once, and the sets of one
+            share its weight equally. No set is there twice.
+    """
+
+    name: str
+    entries: tuple[tuple[str, ...], ...]
+
+    @classmethod
+    def of_plain(cls, name: str, plain: Any) -> Averaged:
+        """From a list of sets, and of lists of sets that count once.
+
+        Raises:
+            RequestError: if it is no such list, or empty, or names a set twice.
+        """
+        entries = plain if isinstance(plain, list) else [None]
+        entries = [[one] if isinstance(one, str) else one for one in entries]
+        if not entries or not all(
+            isinstance(one, list) and one and all(isinstance(name, str) for name in one)
+            for one in entries
+        ):
+            raise RequestError(
+                f"the average {name!r} is over {plain!r}: list sets, and lists of sets that count "
+                "once together, none of them empty"
+            )
+        found = cls(str(name), tuple(map(tuple, entries)))
+        twice = [one for one in dict.fromkeys(found.sets) if found.sets.count(one) > 1]
+        if twice:
+            raise RequestError(f"the average {name!r} has {', '.join(twice)} twice: name it once")
+        return found
+
+    @property
+    def plain(self) -> list[str | list[str]]:
+        """What :meth:`of_plain` reads."""
+        return [[*one] if len(one) > 1 else one[0] for one in self.entries]
+
+    @property
+    def sets(self) -> list[str]:
+        """The sets in order."""
+        return [name for one in self.entries for name in one]
+
+    @property
+    def weights(self) -> list[float]:
+        """Of the sets in order; they add up to the number of entries."""
+        return [1 / len(one) for one in self.entries for _ in one]
+
+    def of(self, rows: Sequence[OfSet]) -> list[OfSet]:
+        """Those of its sets in order.
+
+        Raises:
+            RequestError: if there are none of a set.
+        """
+        found = {row.dataset: row for row in rows}
+        if lacking := [name for name in self.sets if name not in found]:
+            raise RequestError(
+                f"there is no result on {', '.join(lacking)}, which the average {self.name!r} "
+                "is over"
+            )
+        return [found[name] for name in self.sets]
 
 
 @dataclass(frozen=True)
 class Average:
-    """Plain means over data sets of one model under one attack; fields as in ``Row``.
+    """Means over data sets of one model under one attack; fields as in ``Row``.
 
     Attributes:
-        over: ``all`` sets, or those ``unseen`` by every model of the evaluation.
-        datasets: how many sets the attack is defined on.
+        over: ``all`` sets, or those ``unseen`` by every model of the evaluation, each counting
+            once; or the name of :class:`Averaged`.
+        datasets: how many sets the attack is defined on; of a named one, how many entries count.
         changed: whether the attack was changed for one of them, for lack of classes.
         adaptive: as in ``Row``.
         sampled: whether the robust accuracy of one of them is estimated from a part of the samples.
@@ -33,6 +111,12 @@ class Average:
     ci95_robust: Interval
     adaptive: bool = True
     sampled: bool = False
+
+    @property
+    def title(self) -> str:
+        """Such as ``average of 5 unseen``, or ``average of 14 (sets of the paper)``."""
+        over = self.over if self.over in ("all", "unseen") else f"({self.over})"
+        return f"average of {self.datasets} {over}"
 
     @property
     def condition(self) -> str:

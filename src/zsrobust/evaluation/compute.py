@@ -21,8 +21,9 @@ from zsrobust.evaluation.checks.black_box import probe_cell, probe_passes
 from zsrobust.evaluation.checks.diagnostics import lengths_fit
 from zsrobust.evaluation.defences import DefenceRow, Seen, summarise
 from zsrobust.evaluation.outcomes import Outcomes, table
+from zsrobust.evaluation.probes import BlackBoxProbe
 from zsrobust.evaluation.progress import EvaluationProgress
-from zsrobust.evaluation.results import BlackBoxProbe, Results, Row, failed
+from zsrobust.evaluation.results import Results, Row, failed
 from zsrobust.evaluation.two_phase.run import Process, foresee, run_in_two_phases
 from zsrobust.models.clip import CLIPModel
 from zsrobust.models.loading import load

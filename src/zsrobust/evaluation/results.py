@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zsrobust.evaluation.averages import Average
+from zsrobust.evaluation.averages import Average, Averaged
 from zsrobust.evaluation.defences import DefenceRow
+from zsrobust.evaluation.probes import BlackBoxProbe
 from zsrobust.evaluation.row_table import RowTable
-from zsrobust.evaluation.statistics import Interval, average_interval, wilson_interval
+from zsrobust.evaluation.statistics import (
+    Interval,
+    average_interval,
+    weighted_mean,
+    wilson_interval,
+)
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.files import write_text
 from zsrobust.utils.units import format_radius
@@ -185,75 +191,6 @@ class SanityReport:
     refused: str = ""
 
 
-@dataclass(frozen=True)
-class BlackBoxAttack:
-    """An attack without gradients, against the best with them on the same samples.
-
-    Attributes:
-        name: the attack.
-        asked: samples it was tried on; those misclassified before only where they may decide.
-        further, less_far: on how many it took more, and not more, of the true class's lead.
-        fallen: how many it fooled the model on.
-    """
-
-    name: str
-    asked: int
-    further: int
-    less_far: int
-    fallen: int
-
-
-@dataclass(frozen=True)
-class Dependence:
-    """What answers depend on besides the image, by the answers of a copy never asked before.
-
-    Attributes:
-        kind: ``random``, ``batch`` (the other images of the batch) or ``state`` (what was asked
-            before); empty for none.
-        clean: clean images that it answers otherwise than was counted.
-        adversarial, shown: perturbed images that it answers otherwise than the model by then,
-            and how many it was shown: adversarial ones, or noise where fewer than 7 stand.
-    """
-
-    kind: str
-    clean: int
-    adversarial: int
-    shown: int
-
-
-@dataclass(frozen=True)
-class BlackBoxProbe:
-    """A few samples that one model has right on one data set, attacked without gradients.
-
-    Attributes:
-        model, dataset, norm, eps: as in :class:`Row`.
-        n: samples.
-        compared_with: the evaluation's attacks with gradients.
-        fallen: samples misclassified under one of them.
-        attacks: those without; none where too few samples stood the others.
-        dependence: what answers depend on besides the image.
-        parameters: of the probe.
-    """
-
-    model: str
-    dataset: str
-    norm: str
-    eps: float
-    n: int
-    compared_with: list[str]
-    fallen: int
-    attacks: list[BlackBoxAttack]
-    dependence: Dependence
-    parameters: dict[str, float]
-
-    @classmethod
-    def of_plain(cls, plain: dict[str, Any]) -> BlackBoxProbe:
-        """From the types of JSON."""
-        attacks = [BlackBoxAttack(**attack) for attack in plain["attacks"]]
-        dependence = Dependence(**plain["dependence"])
-        return cls(**{**plain, "attacks": attacks, "dependence": dependence})
-
-
 @dataclass(frozen=True, repr=False)
 class Results(RowTable[Row]):
     """An evaluation: a sequence of its rows, printed as a table.
@@ -294,16 +231,27 @@ class Results(RowTable[Row]):
         model's average is over the same sets.
         """
         seen = {row.dataset for row in self.rows if row.seen}
-        groups: dict[tuple[str, str, float], list[Row]] = {}
-        for row in self.rows:
-            groups.setdefault((row.model, row.attack, row.eps), []).append(row)
         averages = []
-        for rows in groups.values():
+        for rows in self._by_condition():
             unseen = [row for row in rows if row.dataset not in seen]
             averages.append(_average("all", rows))
             if unseen:
                 averages.append(_average("unseen", unseen))
         return averages
+
+    def averages_over(self, sets: Averaged) -> list[Average]:
+        """The average of each model under each attack.
+
+        Raises:
+            RequestError: if there are no results on one of the sets.
+        """
+        return [_average(sets.name, sets.of(rows), sets) for rows in self._by_condition()]
+
+    def _by_condition(self) -> Collection[list[Row]]:
+        groups: dict[tuple[str, str, float], list[Row]] = {}
+        for row in self.rows:
+            groups.setdefault((row.model, row.attack, row.eps), []).append(row)
+        return groups.values()
 
     @property
     def shown_averages(self) -> list[Average]:
@@ -373,20 +321,21 @@ def _findings(plain: list[dict[str, Any]]) -> list[Finding]:
     return [Finding(**finding) for finding in plain]
 
 
-def _average(over: str, rows: Sequence[Row]) -> Average:
+def _average(over: str, rows: Sequence[Row], sets: Averaged | None = None) -> Average:
     clean, robust = [row.clean_acc for row in rows], [row.robust_acc for row in rows]
+    weights = sets.weights if sets else [1.0] * len(rows)
     return Average(
         over=over,
-        datasets=len(rows),
+        datasets=len(sets.entries) if sets else len(rows),
         changed=any(row.note for row in rows),
         model=rows[0].model,
         attack=rows[0].attack,
         norm=rows[0].norm,
         eps=rows[0].eps,
-        clean_acc=sum(clean) / len(rows),
-        robust_acc=sum(robust) / len(rows),
-        ci95_clean=average_interval(clean, [row.ci95_clean for row in rows]),
-        ci95_robust=average_interval(robust, [row.ci95_robust for row in rows]),
+        clean_acc=weighted_mean(clean, weights),
+        robust_acc=weighted_mean(robust, weights),
+        ci95_clean=average_interval(clean, [row.ci95_clean for row in rows], weights),
+        ci95_robust=average_interval(robust, [row.ci95_robust for row in rows], weights),
         adaptive=rows[0].adaptive,
         sampled=any(row.sampling for row in rows),
     )

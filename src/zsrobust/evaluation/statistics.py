@@ -28,16 +28,31 @@ def wilson_interval(correct: int, n: int) -> Interval:
     return float(found.low), float(found.high)
 
 
-def average_interval(accuracies: Sequence[float], intervals: Sequence[Interval]) -> Interval:
-    """95 % interval of the plain mean of independent accuracies, from the interval of each.
+def weighted_mean(values: Sequence[float], weights: Sequence[float]) -> float:
+    """The mean of ``values`` with ``weights`` above 0, in proportion to each other."""
+    return sum(w * value for w, value in zip(weights, values, strict=True)) / sum(weights)
+
+
+def average_interval(
+    accuracies: Sequence[float],
+    intervals: Sequence[Interval],
+    weights: Sequence[float] | None = None,
+) -> Interval:
+    """95 % interval of the mean of independent accuracies, from the interval of each.
 
     The MOVER method (Zou and Donner, "Construction of confidence limits about effect measures",
     Statistics in Medicine 2008): distances to the limits add up as variances do.
+
+    Args:
+        accuracies: in [0, 1].
+        intervals: of each.
+        weights: of each, above 0, in proportion to each other; None for equal ones.
     """
-    k = len(accuracies)
-    mean = sum(accuracies) / k
-    below = math.hypot(*(p - low for p, (low, _) in zip(accuracies, intervals, strict=True))) / k
-    above = math.hypot(*(high - p for p, (_, high) in zip(accuracies, intervals, strict=True))) / k
+    weights = weights or [1.0] * len(accuracies)
+    each = list(zip(weights, accuracies, intervals, strict=True))
+    mean = weighted_mean(accuracies, weights)
+    below = math.hypot(*(w * (p - low) for w, p, (low, _) in each)) / sum(weights)
+    above = math.hypot(*(w * (high - p) for w, p, (_, high) in each)) / sum(weights)
     return mean - below, mean + above
 
 

@@ -39,7 +39,8 @@ from zsrobust.evaluation.checks.state_checks import (
     changed,
 )
 from zsrobust.evaluation.outcomes import TIE
-from zsrobust.evaluation.results import BlackBoxAttack, BlackBoxProbe, Dependence, Finding, Results
+from zsrobust.evaluation.probes import BlackBoxAttack, BlackBoxProbe, Dependence
+from zsrobust.evaluation.results import Finding, Results
 from zsrobust.models.zero_shot import ZeroShotClassifier
 from zsrobust.utils.errors import ZSRobustError
 from zsrobust.utils.files import write_text

@@ -41,8 +41,10 @@ class Difference:
         return self.second - self.first
 
 
-def paired_difference(first: Sequence[Outcome], second: Sequence[Outcome]) -> Difference:
-    """Difference of the plain means of accuracies over one or more sets, samples paired.
+def paired_difference(
+    first: Sequence[Outcome], second: Sequence[Outcome], weights: Sequence[float] | None = None
+) -> Difference:
+    """Difference of the means of accuracies over one or more sets, samples paired.
 
     The interval is a percentile bootstrap of 10,000 draws over pairs within each set. Each of the
     four kinds of pairs (both right, either, neither) counts half a pair more than was seen (Agresti
@@ -57,32 +59,34 @@ def paired_difference(first: Sequence[Outcome], second: Sequence[Outcome]) -> Di
     Args:
         first, second: for each set, whether each sample is right, (N,) booleans, N >= 1, the same
             samples in the same order.
+        weights: of each set, above 0, in proportion to each other; None for equal ones.
     """
+    weights = weights or [1.0] * len(first)
     random = np.random.default_rng(BOOTSTRAP_SEED)
     draws, by_chance, exact = np.zeros(DRAWS), np.zeros(DRAWS), 1.0
-    for a, b in zip(first, second, strict=True):
+    for weight, a, b in zip(weights, first, second, strict=True):
         n = len(a)
         gained, lost = int((b & ~a).sum()), int((a & ~b).sum())
         kinds = np.array([gained, lost, (a & b).sum(), (~a & ~b).sum()]) + 0.5
         counts = random.multinomial(n, kinds / kinds.sum(), DRAWS)
-        draws += (counts[:, 0] - counts[:, 1]) / n
+        draws += weight * (counts[:, 0] - counts[:, 1]) / n
         disagree = gained + lost
-        by_chance += (2 * random.binomial(disagree, 0.5, DRAWS) - disagree) / n
+        by_chance += weight * (2 * random.binomial(disagree, 0.5, DRAWS) - disagree) / n
         from scipy.stats import binomtest
 
         exact = binomtest(gained, disagree).pvalue if disagree else 1.0
-    sets = len(first)
     accuracies = [
-        float(np.mean([right.mean() for right in outcomes])) for outcomes in (first, second)
+        float(np.average([right.mean() for right in outcomes], weights=weights))
+        for outcomes in (first, second)
     ]
-    observed = abs(accuracies[1] - accuracies[0]) * sets
+    observed = abs(accuracies[1] - accuracies[0]) * sum(weights)
     # Sums of fractions that are equal on paper differ in the last bits.
     as_large = int((np.abs(by_chance) >= observed - 1e-12).sum())
     return Difference(
         first=accuracies[0],
         second=accuracies[1],
-        interval=percentile_interval(draws / sets),
-        p=float(exact) if sets == 1 else (1 + as_large) / (1 + DRAWS),
+        interval=percentile_interval(draws / sum(weights)),
+        p=float(exact) if len(first) == 1 else (1 + as_large) / (1 + DRAWS),
     )
 
 
@@ -166,24 +170,29 @@ def samples_of_two(a: EvaluatedRun, row_a: Row, b: EvaluatedRun, row_b: Row) -> 
     )
 
 
-def difference_of(sets: Sequence[SamplesOfTwo]) -> Difference:
-    """Difference of the plain means of accuracies over one or more sets.
+def difference_of(
+    sets: Sequence[SamplesOfTwo], weights: Sequence[float] | None = None
+) -> Difference:
+    """Difference of the means of accuracies over one or more sets, ``weights`` of each as above.
 
     Where one is an estimate, its interval joins those of all sets as in ``average_interval``, and
     p is one minus the level of confidence at which it begins to hold zero.
     """
+    weights = weights or [1.0] * len(sets)
     plain = [one for one in sets if isinstance(one, tuple)]
     if len(plain) == len(sets):
-        return paired_difference(*(list(of) for of in zip(*plain, strict=True)))
+        of_first, of_second = zip(*plain, strict=True)
+        return paired_difference(of_first, of_second, weights)
     found = [_all_attacked(*one) if isinstance(one, tuple) else one for one in sets]
     first, second = (
-        float(np.mean([getattr(one, of).value for one in found])) for of in ("first", "second")
+        float(np.average([getattr(one, of).value for one in found], weights=weights))
+        for of in ("first", "second")
     )
 
     def interval(level: float) -> Interval:
-        below, above = zip(*(one.distances(level) for one in found), strict=True)
-        middle = second - first
-        return middle - hypot(*below) / len(found), middle + hypot(*above) / len(found)
+        distances = np.array([one.distances(level) for one in found])
+        below, above = (hypot(*(side * weights)) / sum(weights) for side in distances.T)
+        return second - first - below, second - first + above
 
     def holds_zero(level: float) -> bool:
         low, high = interval(level)

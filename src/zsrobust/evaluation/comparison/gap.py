@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from zsrobust.evaluation.averages import Averaged
 from zsrobust.evaluation.comparison.differences import (
     SamplesOfTwo,
     difference_of,
@@ -51,24 +52,34 @@ class Gap:
         return f"{100 * self.difference:+.1f} ({low:+.1f} to {high:+.1f})"
 
 
-def average_rows(run: EvaluatedRun, condition: str, models: Sequence[str]) -> dict[str, list[Row]]:
-    """Each model's rows that an average is over: of sets unseen by all, or of all where none is.
+def average_rows(
+    run: EvaluatedRun, condition: str, models: Sequence[str], sets: Averaged | None = None
+) -> dict[str, list[Row]]:
+    """Each model's rows that an average is over: of ``sets`` in their order.
+
+    Without them of the sets that are unseen by all, or of all where none is.
 
     Raises:
-        RequestError: if a model or the attack is not in the evaluation.
+        RequestError: if a model, the attack or a set is not in the evaluation.
     """
     rows = [row for row in run.results.rows if row.condition == condition]
     seen = {row.dataset for row in rows if row.seen}
     unseen = [row for row in rows if row.dataset not in seen]
-    of = {model: [row for row in unseen or rows if row.model == model] for model in models}
+    chosen = rows if sets else unseen or rows
+    of = {model: [row for row in chosen if row.model == model] for model in models}
     for model, found in of.items():
         if not found:
             raise RequestError(f"{run.folder} holds no result of {model} under {condition}")
-    return of
+    return {model: sets.of(found) for model, found in of.items()} if sets else of
 
 
-def gaps(run: EvaluatedRun, condition: str, pairs: Sequence[tuple[str, str]]) -> tuple[Gap, Gap]:
-    """The clean and the robust gap on the average over sets.
+def gaps(
+    run: EvaluatedRun,
+    condition: str,
+    pairs: Sequence[tuple[str, str]],
+    sets: Averaged | None = None,
+) -> tuple[Gap, Gap]:
+    """The clean and the robust gap on the average of :func:`average_rows`.
 
     Within a seed samples are paired; over seeds the interval is ``seeds_interval``'s.
 
@@ -76,22 +87,24 @@ def gaps(run: EvaluatedRun, condition: str, pairs: Sequence[tuple[str, str]]) ->
         run: the evaluation.
         condition: attack and radius, such as ``pgd-10 1/255``.
         pairs: names of the first and the second method's model, a pair a seed.
+        sets: of the average; None for those unseen, or for all where none is.
 
     Raises:
-        RequestError: if a model or the attack is not in the evaluation.
+        RequestError: if a model, the attack or a set is not in the evaluation.
     """
-    of = average_rows(run, condition, [model for pair in pairs for model in pair])
+    of = average_rows(run, condition, [model for pair in pairs for model in pair], sets)
+    weights = sets.weights if sets else None
     clean: list[list[SamplesOfTwo]] = []
     robust: list[list[SamplesOfTwo]] = []
     for first, second in pairs:
         rows = list(zip(of[first], of[second], strict=True))
         clean.append([(run.right(one)[1], run.right(other)[1]) for one, other in rows])
         robust.append([samples_of_two(run, one, run, other) for one, other in rows])
-    return _gap(clean), _gap(robust)
+    return _gap(clean, weights), _gap(robust, weights)
 
 
-def _gap(seeds: Sequence[Sequence[SamplesOfTwo]]) -> Gap:
-    found = [difference_of(sets) for sets in seeds]
+def _gap(seeds: Sequence[Sequence[SamplesOfTwo]], weights: Sequence[float] | None) -> Gap:
+    found = [difference_of(sets, weights) for sets in seeds]
     return Gap(
         first=float(np.mean([one.first for one in found])),
         second=float(np.mean([one.second for one in found])),

@@ -8,7 +8,8 @@ from typing import Any
 
 from zsrobust.evaluation.comparison.protocol import same_protocol
 from zsrobust.evaluation.defences import DefenceRow
-from zsrobust.evaluation.results import BlackBoxProbe, Results, Row
+from zsrobust.evaluation.probes import BlackBoxProbe
+from zsrobust.evaluation.results import Results, Row
 
 Place = tuple[str, str, str]
 
