@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from zsrobust.cli.main import main
+from zsrobust.evaluation.averages import Averaged
 from zsrobust.evaluation.evaluated_run import EvaluatedRun
 from zsrobust.sweep import search
 from zsrobust.sweep.jobs import Training
@@ -94,6 +95,13 @@ def test_every_table_comes_from_runs_and_again_from_the_saved_files(
     }
     # On the CPU the same seeds give the same weights, and so the same tables.
     assert on.text == found.text
+
+    # Averages are saved beside the lines, and shown without the plan.
+    averaged = replace(toy_study("saved"), averages=[Averaged("both", (("one",), ("other",)))])
+    text = show_study(saved, averaged).text
+    assert "## ablations, by average\n" in text
+    assert "Average of 2 (both)" in text
+    assert show_study(saved).text == text
 
     study = toy_study("saved")
     study.evaluations["pgd"] = replace(study.evaluations["pgd"], samples=3)

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from zsrobust.evaluation.averages import Averaged
 from zsrobust.evaluation.comparison.gap import Gap, average_rows, gaps
 from zsrobust.evaluation.evaluated_run import EvaluatedRun
 
@@ -18,8 +19,8 @@ class Claim:
 
     Attributes:
         condition: attack and radius.
-        over: ``unseen`` sets, or ``all`` where every set was seen.
-        sets, n: how many sets and samples the averages are over.
+        over: ``unseen`` sets, or ``all`` where every set was seen; or the name of an average.
+        sets, n: how many sets and samples the averages are over; of a named one, how many entries.
         seeds: training runs of each method; intervals are over samples, and over these too where
             there are several.
         original_clean, original_robust: averages of the original, in [0, 1].
@@ -27,7 +28,7 @@ class Claim:
     """
 
     condition: str
-    over: Literal["unseen", "all"]
+    over: str
     sets: int
     n: int
     seeds: int
@@ -46,7 +47,11 @@ class Claim:
 
 
 def find_claim(
-    run: EvaluatedRun, condition: str, original: str, pairs: Sequence[tuple[str, str]]
+    run: EvaluatedRun,
+    condition: str,
+    original: str,
+    pairs: Sequence[tuple[str, str]],
+    sets: Averaged | None = None,
 ) -> Claim:
     """Compare on the average over unseen sets; over all where there is no unseen one.
 
@@ -55,21 +60,24 @@ def find_claim(
         condition: attack and radius, such as ``pgd-10 1/255``.
         original: name of the undefended model.
         pairs: names of TeCoA's and PMG-AFT's model, a pair a seed.
+        sets: of another average.
 
     Raises:
-        RequestError: if a model or the attack is not in the evaluation.
+        RequestError: if a model, the attack or a set is not in the evaluation.
     """
-    rows = average_rows(run, condition, [original])[original]
+    rows = average_rows(run, condition, [original], sets)[original]
     seen = {row.dataset for row in run.results.rows if row.seen}
-    clean, robust = gaps(run, condition, pairs)
+    usual = "all" if rows[0].dataset in seen else "unseen"
+    clean, robust = gaps(run, condition, pairs, sets)
+    weights = sets.weights if sets else None
     return Claim(
         condition=condition,
-        over="all" if rows[0].dataset in seen else "unseen",
-        sets=len(rows),
+        over=sets.name if sets else usual,
+        sets=len(sets.entries) if sets else len(rows),
         n=sum(row.n for row in rows),
         seeds=len(pairs),
-        original_clean=float(np.mean([row.clean_acc for row in rows])),
-        original_robust=float(np.mean([row.robust_acc for row in rows])),
+        original_clean=float(np.average([row.clean_acc for row in rows], weights=weights)),
+        original_robust=float(np.average([row.robust_acc for row in rows], weights=weights)),
         clean=clean,
         robust=robust,
     )
@@ -78,7 +86,9 @@ def find_claim(
 def sentence(claim: Claim) -> str:
     """What was found, in one sentence; accuracies in per cent, differences in points."""
     where = f"the average of {claim.sets} {'unseen ' if claim.over == 'unseen' else ''}sets"
-    if claim.sets == 1:
+    if claim.over not in ("all", "unseen"):
+        where = f"the average of {claim.sets}, {claim.over}"
+    elif claim.sets == 1:
         where = "the one unseen set" if claim.over == "unseen" else "the one set"
     seeds = f", mean of {claim.seeds} seeds" if claim.seeds > 1 else ""
     return (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property, reduce
 from operator import and_
 from pathlib import Path
 from typing import Any
@@ -130,12 +130,18 @@ class EvaluatedRun:
         Raises:
             RequestError: if they are not as many as the row counts.
         """
-        keys = ("model", "dataset", "split", "attack", "eps", "key")
+        keys = ("dataset", "split", "attack", "eps", "key")
         fits = reduce(and_, (pc.field(key) == getattr(row, key) for key in keys))
-        part: dict[str, list[Any]] = self.outcomes.filter(fits).sort_by("sample_id").to_pydict()
+        of_model = self._by_model[row.model]
+        part: dict[str, list[Any]] = of_model.filter(fits).sort_by("sample_id").to_pydict()
         if len(part["sample_id"]) != row.n:
             raise RequestError(
                 f"{self.folder / 'outcomes.parquet'} holds {len(part['sample_id'])} samples of "
                 f"{row.model} on {row.dataset}, results.json {row.n}: evaluate again"
             )
         return part
+
+    @cached_property
+    def _by_model(self) -> dict[str, pa.Table]:
+        """The outcomes of each model, so that those of all are not searched for every row."""
+        return {name: self.outcomes.filter(pc.field("model") == name) for name in self.models}

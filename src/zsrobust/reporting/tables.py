@@ -24,7 +24,7 @@ from zsrobust.evaluation.checks.collapse import chance_notes
 from zsrobust.evaluation.results import Results, Row
 from zsrobust.models.names import short_names
 
-TEXT_COLUMNS = ("data set", "model", "attack", "photograph")
+TEXT_COLUMNS = ("data set", "average", "model", "attack", "photograph")
 LONG = 28
 """Letters from which on a cell may be broken into lines."""
 SENTENCE = 60
@@ -292,7 +292,7 @@ def _averages(results: Results, over: str) -> dict[str, list[Average]]:
 
 
 def _average_name(averages: Sequence[Average]) -> str:
-    return f"average of {averages[0].datasets} {averages[0].over}"
+    return averages[0].title
 
 
 def _name(row: Row) -> str:

@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from zsrobust.evaluation.averages import Averaged
 from zsrobust.evaluation.checks.collapse import collapse_warnings
 from zsrobust.evaluation.comparison.gap import gaps
 from zsrobust.evaluation.evaluated_run import EvaluatedRun
 from zsrobust.evaluation.results import Results
-from zsrobust.reporting.figures.series import Place, Series, accuracy_series, main_average
+from zsrobust.reporting.figures.series import (
+    Place,
+    Series,
+    accuracy_series,
+    averages_under,
+    main_average,
+)
 from zsrobust.reporting.figures.tradeoff import Point
 from zsrobust.reporting.tables import TextTable
 from zsrobust.sweep.plan import Sweep, run_name
@@ -53,66 +60,124 @@ def lines_of(sweep: Sweep, models: Sequence[str], titles: Mapping[str, str]) -> 
 
 
 def comparison_table(
-    run: EvaluatedRun, lines: Sequence[Line], reference: str | None = None
+    run: EvaluatedRun,
+    lines: Sequence[Line],
+    reference: str | None = None,
+    sets: Averaged | None = None,
 ) -> TextTable:
     """A line a system: its budget, its accuracies, and their differences to the reference.
-
-    Accuracies are on the average over unseen sets, or over all where none is unseen.
 
     Args:
         run: the evaluation.
         lines: the systems.
         reference: title of the system that differences are to; only systems with as many seeds
             have them. None for no differences.
+        sets: of the average that accuracies are on; None for unseen sets, or for all where none is
+            unseen.
+
+    Raises:
+        RequestError: if there are no results on one of ``sets``.
     """
+    place, columns, figures = _figures(run, lines, reference, sets)
+    cells = [
+        [line.title, *(line.budget.get(key, "") for key in BUDGET), str(len(line.models)), *found]
+        for line, found in zip(lines, figures, strict=True)
+    ]
+    over = f"{place.name[0].upper()}{place.name[1:]}{'' if sets else ' sets'}"
+    notes = [f"{over}, {_how_measured(reference)}", *([_which(sets)] if sets else [])]
+    shown = [model for line in lines for model in line.models]
+    collapsed = [f"warning: {line}" for line in collapse_warnings(run.results, shown)]
+    return TextTable(["model", *BUDGET, "seeds", *columns], [cells], [*notes, *collapsed])
+
+
+def average_table(
+    run: EvaluatedRun, lines: Sequence[Line], reference: str, averages: Sequence[Averaged]
+) -> TextTable:
+    """A group an average and in it a line a system, as in :func:`comparison_table`.
+
+    Args:
+        run: the evaluation.
+        lines: the systems.
+        reference: title of the system that differences are to.
+        averages: one or more.
+
+    Raises:
+        RequestError: if there are no results on a set of one.
+    """
+    groups = []
+    for one in averages:
+        _, (n, *columns), figures = _figures(run, lines, reference, one)
+        over = f"of {len(one.entries)} ({one.name})"
+        groups.append(
+            [
+                [over, found[0], line.title, *found[1:]]
+                for line, found in zip(lines, figures, strict=True)
+            ]
+        )
+    measured = _how_measured(reference)
+    notes = [measured[0].upper() + measured[1:], *map(_which, averages)]
+    return TextTable(["average", n, "model", *columns], groups, notes)
+
+
+def _figures(
+    run: EvaluatedRun, lines: Sequence[Line], reference: str | None, sets: Averaged | None
+) -> tuple[Place, list[str], list[list[str]]]:
+    """The average, the columns of its figures, and the cells of each line."""
     attacks = list(dict.fromkeys(row.condition for row in run.results.rows))
-    columns = ["model", *BUDGET, "seeds", "n", "clean", *attacks]
+    columns = ["n", "clean", *attacks]
     to = next((line for line in lines if line.title == reference), lines[0]) if reference else None
     if to is not None:
         columns += [f"{name} against {to.title}" for name in ("clean", *attacks)]
-    found = {attack: _series(run.results, attack, lines) for attack in attacks}
+    found = {attack: _series(run.results, attack, lines, sets) for attack in attacks}
     place = found[attacks[0]][0]
     cells = []
     for line in lines:
         series = [of[line.title] for _, of in found.values()]
-        row = [line.title, *(line.budget.get(key, "") for key in BUDGET), str(len(line.models))]
-        row += [str(place.n), series[0].clean[place.name].in_per_cent()]
+        row = [str(place.n), series[0].clean[place.name].in_per_cent()]
         row += [one.robust[place.name].in_per_cent() for one in series]
         if to is not None:
-            row += _differences(run, attacks, to, line)
+            row += _differences(run, attacks, to, line, sets)
         cells.append(row)
-    note = (
-        f"{place.name.capitalize()} sets, per cent; 95 % intervals over samples, or over seeds "
-        "where that is wider."
-    )
-    if to is not None:
-        note += " Differences in points, samples paired within a seed."
-    shown = [model for line in lines for model in line.models]
-    collapsed = [f"warning: {line}" for line in collapse_warnings(run.results, shown)]
-    return TextTable(columns, [cells], [note, *collapsed])
+    return place, columns, cells
 
 
-def _differences(run: EvaluatedRun, attacks: Sequence[str], to: Line, line: Line) -> list[str]:
+def _how_measured(reference: str | None) -> str:
+    how = "per cent; 95 % intervals over samples, or over seeds where that is wider."
+    return how + (" Differences in points, samples paired within a seed." if reference else "")
+
+
+def _which(sets: Averaged) -> str:
+    """The sets of an average as a sentence."""
+    entries = [", ".join(one) if len(one) == 1 else f"({', '.join(one)})" for one in sets.entries]
+    grouped = "; sets in brackets count once together" if len(sets.sets) > len(entries) else ""
+    return f"The average of {len(entries)} ({sets.name}) is over {', '.join(entries)}{grouped}."
+
+
+def _differences(
+    run: EvaluatedRun, attacks: Sequence[str], to: Line, line: Line, sets: Averaged | None
+) -> list[str]:
     if line == to or len(line.models) != len(to.models):
         return [""] * (1 + len(attacks))
     pairs = list(zip(to.models, line.models, strict=True))
-    found = [gaps(run, attack, pairs) for attack in attacks]
+    found = [gaps(run, attack, pairs, sets) for attack in attacks]
     return [found[0][0].in_points(), *(robust.in_points() for _, robust in found)]
 
 
 def comparison_points(
-    results: Results, attack: str, lines: Sequence[Line]
+    results: Results, attack: str, lines: Sequence[Line], sets: Averaged | None = None
 ) -> tuple[Place, list[Point]]:
-    """The systems in the plane of clean and robust accuracy under an attack, and over what."""
-    place, series = _series(results, attack, lines)
+    """The systems in the plane of clean and robust accuracy under an attack, and over what.
+
+    Raises:
+        RequestError: if there are no results on one of ``sets``.
+    """
+    place, series = _series(results, attack, lines, sets)
     points = []
     for title, one in series.items():
         seeds = [
             (average.clean_acc, average.robust_acc)
-            for average in results.averages
-            if average.model in one.models
-            and average.condition == attack
-            and average.over == place.over
+            for average in averages_under(results, attack, sets)
+            if average.model in one.models and average.over == place.over
         ]
         clean, robust = one.clean[place.name], one.robust[place.name]
         points.append(
@@ -130,9 +195,9 @@ def comparison_points(
 
 
 def _series(
-    results: Results, attack: str, lines: Sequence[Line]
+    results: Results, attack: str, lines: Sequence[Line], sets: Averaged | None
 ) -> tuple[Place, dict[str, Series]]:
     """The average that says most, and each line's series by its title."""
-    places, series = accuracy_series(results, attack)
+    places, series = accuracy_series(results, attack, sets)
     found = {model: one for one in series for model in one.models}
     return main_average(places), {line.title: found[line.models[0]] for line in lines}

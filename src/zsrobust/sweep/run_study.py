@@ -8,11 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 from zsrobust.data.published.prompts import prompts_of
 from zsrobust.data.registry import opening
 from zsrobust.data.suites import expand, single
 from zsrobust.demo.claim import find_claim, sentence
+from zsrobust.evaluation.averages import Averaged
 from zsrobust.evaluation.checks.diagnostics import synthetic_sets
 from zsrobust.evaluation.evaluated_run import EvaluatedRun
 from zsrobust.models.loading import load
@@ -23,7 +25,13 @@ from zsrobust.reporting.figures.tradeoff import tradeoff_figure
 from zsrobust.reporting.paper import REHEARSAL
 from zsrobust.reporting.report import write_report
 from zsrobust.reporting.tables import TextTable
-from zsrobust.sweep.comparison import Line, comparison_points, comparison_table, lines_of
+from zsrobust.sweep.comparison import (
+    Line,
+    average_table,
+    comparison_points,
+    comparison_table,
+    lines_of,
+)
 from zsrobust.sweep.gather import gather
 from zsrobust.sweep.jobs import Evaluation, Job, Training, work
 from zsrobust.sweep.on_ray import Cluster, work_on_ray
@@ -72,11 +80,18 @@ class _Comparison:
         reference: title of the system that the others are compared with.
         lines: the systems.
         claims: titles of those that are claimed to be better than the reference.
+        averages: as in :class:`Study`.
     """
 
     reference: str
     lines: Sequence[Line]
     claims: Sequence[str]
+    averages: Sequence[Averaged]
+
+    @property
+    def main(self) -> Averaged | None:
+        """The average that tables and figures show; None for the usual one."""
+        return self.averages[0] if self.averages else None
 
 
 def run_study(study: Study, cluster: Cluster | None = None) -> Shown:
@@ -115,7 +130,7 @@ def save_results(study: Study) -> dict[str, int]:
     study.search.save()
     stages = study.stages()
     missing = {name: _gather(stage, saved / name) for name, stage in stages.items()}
-    comparisons = {}
+    comparisons: dict[str, dict[str, Any]] = {}
     for name, stage in stages.items():
         if (saved / name).is_dir():
             models = EvaluatedRun.read(saved / name).models
@@ -123,6 +138,8 @@ def save_results(study: Study) -> dict[str, int]:
             comparisons[name] = {"reference": stage.reference, "lines": lines}
             if study.claims:
                 comparisons[name]["claims"] = [study.systems[one].title for one in study.claims]
+            if study.averages:
+                comparisons[name]["averages"] = {one.name: one.plain for one in study.averages}
     if comparisons:
         write_text(saved / COMPARISONS, json.dumps(comparisons, indent=1) + "\n")
     if WITH_CURVES in stages:
@@ -153,7 +170,10 @@ def show_study(out: Path, study: Study | None = None) -> Shown:
     claims: list[str] = []
     for name, about in comparisons.items():
         title = name.replace("-", " ")
-        tables[title] = comparison_table(evaluated[name], about.lines, about.reference)
+        asked = evaluated[name], about.lines, about.reference
+        tables[title] = comparison_table(*asked, about.main)
+        if about.averages:
+            tables[f"{title}, by average"] = average_table(*asked, about.averages)
         claims += [f"- {title}, {line}\n" for line in _claims(evaluated[name], about)]
     with watermark(REHEARSAL if rehearsed else ""):
         figures = _figures(out, comparisons, evaluated)
@@ -174,8 +194,10 @@ def _figures(
     for name, about in comparisons.items():
         run, lines = evaluated[name], about.lines
         if sum(bool(line.budget) for line in lines) <= MOST_IN_A_FIGURE:
-            figures += save_figure(accuracy_figure(run.results), out / f"accuracy-{name}")
-        figures += _planes(run, lines, out / f"tradeoff-{name}")
+            figures += save_figure(
+                accuracy_figure(run.results, sets=about.main), out / f"accuracy-{name}"
+            )
+        figures += _planes(run, about, out / f"tradeoff-{name}")
     if WITH_CURVES in comparisons:
         lines = comparisons[WITH_CURVES].lines
         # Seed by seed: a method has the colour that it has in the other figures.
@@ -199,7 +221,7 @@ def _claims(run: EvaluatedRun, about: _Comparison) -> list[str]:
             continue
         pairs = list(zip(reference.models, system.models, strict=False))
         for attack in dict.fromkeys(row.condition for row in run.results.rows):
-            claim = find_claim(run, attack, original.models[0], pairs)
+            claim = find_claim(run, attack, original.models[0], pairs, about.main)
             sentences.append(f"{title}: {sentence(claim)}")
     return sentences
 
@@ -279,6 +301,7 @@ def _read_comparisons(path: Path) -> dict[str, _Comparison]:
                 about["reference"],
                 [Line(**line) for line in about["lines"]],
                 about.get("claims", ()),
+                [Averaged.of_plain(*one) for one in about.get("averages", {}).items()],
             )
             for name, about in json.loads(path.read_text(encoding="utf-8")).items()
         }
@@ -286,12 +309,12 @@ def _read_comparisons(path: Path) -> dict[str, _Comparison]:
         raise RequestError(f"{path} is damaged: {error}") from None
 
 
-def _planes(run: EvaluatedRun, lines: Sequence[Line], stem: Path) -> list[Path]:
+def _planes(run: EvaluatedRun, about: _Comparison, stem: Path) -> list[Path]:
     """Clean against robust accuracy under each attack."""
     figures = []
     attacks = list(dict.fromkeys(row.condition for row in run.results.rows))
     for attack in attacks:
-        place, points = comparison_points(run.results, attack, lines)
+        place, points = comparison_points(run.results, attack, about.lines, about.main)
         figure = tradeoff_figure(points, condition=f"{attack}, {place.name}")
         name = stem.name if len(attacks) == 1 else f"{stem.name}-{attack.replace('/', '-')}"
         figures += save_figure(figure, stem.with_name(name))

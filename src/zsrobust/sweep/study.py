@@ -10,6 +10,8 @@ Keys of a plan::
     systems: {NAME: {title: ..., search_from: ..., recipe: ..., ...}}  and options of finetune
     comparisons: {NAME: {...}}  each as :class:`Comparison`
     claims: [NAME, ...]   systems that are claimed to beat each comparison's reference
+    averages: {NAME: [SET, [SET, SET], ...]}  sets, and groups of sets that count once; the first is
+                          shown in place of that of unseen sets, all of them in a further table
     rehearsal: {...}      what of all this a rehearsal changes
 
 ``{root}`` in data is the folder of the data sets, ``further:{root}`` for every set of the
@@ -30,8 +32,10 @@ import yaml
 from zsrobust.config.parsing import recipe
 from zsrobust.config.schema import EvaluateConfig, FinetuneConfig, Optimizer, TrainingAttack
 from zsrobust.data.published.sets import paper_sets, published_sets
+from zsrobust.evaluation.averages import Averaged
 from zsrobust.models.adapters.options import Adapter
 from zsrobust.objectives import Term, objective_class
+from zsrobust.sweep.averages import read_averages
 from zsrobust.sweep.jobs import Job, Training
 from zsrobust.sweep.plan import Derived, Sweep
 from zsrobust.sweep.search import Search, System, best_rate, with_steps
@@ -95,6 +99,7 @@ class Study:
         out: the folder.
         claims: names of systems that are claimed to be better than the reference.
         search_steps: steps of each run of the search; None for each system's own.
+        averages: what accuracies are averaged over; none for unseen sets, or all where none is.
     """
 
     systems: Mapping[str, System]
@@ -104,6 +109,7 @@ class Study:
     out: Path
     claims: Sequence[str] = ()
     search_steps: int | None = None
+    averages: Sequence[Averaged] = ()
 
     @cached_property
     def search(self) -> Search:
@@ -302,6 +308,7 @@ def load_study(
         out,
         plan.get("claims", ()),
         plan.get("search_steps"),
+        read_averages(plan.get("averages") or {}, [] if partial else evaluations.values()),
     )
 
 

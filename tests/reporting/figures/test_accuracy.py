@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 
+from zsrobust.evaluation.averages import Averaged
 from zsrobust.reporting.figures.accuracy import accuracy_figure
 from zsrobust.utils.errors import RequestError
 
@@ -131,3 +132,23 @@ def test_the_legend_lies_within_the_figure(results, letters):
     box = legend.get_window_extent()
     assert 0 <= box.x0 < box.x1 <= figure.bbox.width
     assert box.y0 >= max(axes.get_window_extent().y1 for axes in figure.axes)
+
+
+def test_a_named_average_stands_between_the_sets_that_count_and_those_that_do_not(results):
+    lines = [
+        (name, "clip", "original", name == "c", PGD, 100, clean, clean // 2)
+        for name, clean in {"a": 80, "b": 60, "c": 40, "d": 20, "e": 10}.items()
+    ]
+    sets = Averaged("mine", (("d",), ("b", "a")))
+    figure = accuracy_figure(results(lines), sets=sets)
+    rows = places(figure)
+    assert list(rows) == [
+        *("d, n 100", "b (counts 1/2), n 100", "a (counts 1/2), n 100", "average of 2 (mine)"),
+        *("c (seen, not counted), n 100", "e (not counted), n 100"),
+    ]
+    heights = np.diff(list(rows.values()))
+    assert min(heights[2:4]) > max(heights[0], heights[1], heights[4])
+    points = shown(figure.axes[0])["original"]
+    assert at(points, rows["average of 2 (mine)"])[0] == pytest.approx((20 + (60 + 80) / 2) / 2)
+    for name, clean in {"a (counts 1/2)": 80, "c (seen, not counted)": 40}.items():
+        assert at(points, rows[f"{name}, n 100"])[0] == pytest.approx(clean)

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from zsrobust.evaluation.averages import Averaged
 from zsrobust.evaluation.results import Results
 from zsrobust.reporting.figures.series import (
     Place,
@@ -39,31 +40,39 @@ LETTERS = 30
 """Of the name of a set, at most."""
 GAP = 0.6
 """Rows left between the sets and their averages."""
+UNCOUNTED = "#707070"
+"""Colour of the names of sets that do not count in the average shown."""
 NARROW_ROW, LABEL = 0.55, 0.3
 """Inches a set on a phone, where its name stands above its points, and the share of the name."""
 
 
 def accuracy_figure(
-    results: Results, condition: str | None = None, *, narrow: bool = False
+    results: Results,
+    condition: str | None = None,
+    *,
+    narrow: bool = False,
+    sets: Averaged | None = None,
 ) -> Figure:
     """A row a set and, set apart, the averages; clean accuracy left, robust accuracy right.
 
-    A point is an accuracy in per cent and its whisker the 95 % interval: Wilson's for a set and
-    MOVER's for an average; ``seeds_interval`` where a method has several seeds.
+    Below a named average are the sets that do not count in it. A point is an accuracy in per cent
+    and its whisker the 95 % interval: Wilson's for a set and MOVER's for an average;
+    ``seeds_interval`` where a method has several seeds.
 
     Args:
         results: of an evaluation.
         condition: the attack, such as ``pgd-10 1/255``; by default the one that leaves least.
         narrow: for a phone, each set's name above its points.
+        sets: of the one average to show; None for that of all and that of unseen sets.
 
     Raises:
-        RequestError: if no row has that attack.
+        RequestError: if no row has that attack, or there are no results on one of ``sets``.
     """
     condition = condition or strongest(results)
-    places, series = accuracy_series(results, condition)
-    sets = [place for place in places if not place.average]
-    places = places if len(sets) > 1 else sets
-    heights = np.array([index + GAP * place.average for index, place in enumerate(places)])
+    places, series = accuracy_series(results, condition, sets)
+    alone = [place for place in places if not place.average]
+    places = places if len(alone) > 1 else alone
+    heights = np.array([index + GAP * place.part for index, place in enumerate(places)])
     rows = float(heights[-1]) + 1
     row = NARROW_ROW if narrow else min(ROW, max(LEAST_ROW, PAGE / rows))
     figure = new_figure(1.1 + rows * row, NARROW if narrow else WIDTH)
@@ -92,6 +101,7 @@ def accuracy_figure(
     panels[0].set_yticks(ticks, [_words(place) for place in places])
     for label, place in zip(panels[0].get_yticklabels(), places, strict=True):
         label.set_fontweight("bold" if place.average else "normal")
+        label.set_color("black" if place.weight else UNCOUNTED)
         if narrow:
             label.set(ha="left", va="bottom")
     if narrow:
@@ -111,15 +121,19 @@ def _words(place: Place) -> str:
     if place.average:
         return place.name
     name = place.name if len(place.name) <= LETTERS else f"{place.name[: LETTERS - 1]}…"
-    return f"{name}{' (seen)' if place.seen else ''}, n {place.n}"
+    marks = ["seen"] * place.seen
+    if place.weight != 1:
+        marks.append(f"counts 1/{round(1 / place.weight)}" if place.weight else "not counted")
+    marked = f" ({', '.join(marks)})" if marks else ""
+    return f"{name}{marked}, n {place.n}"
 
 
 def _stripes(panel: Axes, places: Sequence[Place], heights: np.ndarray) -> None:
-    """Every other row in faint grey, lines at round accuracies, and a line above the averages."""
+    """Every other row in faint grey, lines at round accuracies, and a line between the parts."""
     for index, (place, y) in enumerate(zip(places, heights, strict=True)):
         if index % 2 == 0:
             panel.axhspan(y - 0.5, y + 0.5, color="#f5f5f5", linewidth=0, zorder=0)
-        if place.average and not places[index - 1].average:
+        if index and place.part != places[index - 1].part:
             panel.axhline(y - 0.5 - GAP / 2, color="#808080", linewidth=0.8)
     panel.grid(axis="x", color=FAINT, linewidth=0.6)
     panel.tick_params(axis="y", length=0)

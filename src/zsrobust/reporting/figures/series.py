@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from zsrobust.evaluation.averages import Average
+from zsrobust.evaluation.averages import Average, Averaged
 from zsrobust.evaluation.results import Results, Row
 from zsrobust.evaluation.statistics import Interval, seeds_interval
 from zsrobust.reporting.names import display_names
@@ -19,21 +19,29 @@ class Place:
     """A line of the figure.
 
     Attributes:
-        name: the data set's, or ``average of K all`` or ``unseen``.
+        name: the data set's, or an average's, such as ``average of 5 unseen``.
         n: samples; of an average, those of its sets together.
         seen: whether a model of the evaluation was trained on it.
-        over: of an average, ``all`` or ``unseen``; empty for a data set.
+        over: of an average, as in :class:`zsrobust.evaluation.averages.Average`; empty for a data
+            set.
+        weight: what a set counts in a named average, in [0, 1]; 1 where none is shown.
     """
 
     name: str
     n: int
     seen: bool
     over: str = ""
+    weight: float = 1.0
 
     @property
     def average(self) -> bool:
         """Whether it is an average over sets."""
         return self.over != ""
+
+    @property
+    def part(self) -> int:
+        """Of the figure: 0 for sets, 1 for averages, 2 for sets that count in none."""
+        return 1 if self.average else 0 if self.weight else 2
 
 
 @dataclass(frozen=True)
@@ -78,31 +86,44 @@ class Series:
         return f"{self.label}, {len(self.models)} seeds" if several else self.label
 
 
-def accuracy_series(results: Results, condition: str) -> tuple[list[Place], list[Series]]:
+def accuracy_series(
+    results: Results, condition: str, sets: Averaged | None = None
+) -> tuple[list[Place], list[Series]]:
     """The lines and the series of one attack and radius, such as ``pgd-10 1/255``.
 
+    Args:
+        results: of an evaluation.
+        condition: the attack and radius.
+        sets: of the one average to show; None for those of ``Results.shown_averages``.
+
     Raises:
-        RequestError: if no row has that attack.
+        RequestError: if no row has that attack, or there are no results on one of ``sets``.
     """
     rows = [row for row in results.rows if row.condition == condition]
     if not rows:
         there = ", ".join(dict.fromkeys(row.condition for row in results.rows))
         raise RequestError(f"there is no result for {condition}: there are {there}")
-    averages = [one for one in results.shown_averages if one.condition == condition]
+    averages = averages_under(results, condition, sets)
     seen = {row.dataset for row in results.rows if row.seen}
     places = {row.dataset: Place(row.dataset, row.n, row.dataset in seen) for row in rows}
+    if sets:
+        counted = dict(zip(sets.sets, sets.weights, strict=True))
+        order = [*counted, *(name for name in places if name not in counted)]
+        places = {name: replace(places[name], weight=counted.get(name, 0)) for name in order}
     for one in averages:
         n = sum(
             row.n
             for row in rows
-            if row.model == one.model and not (one.over == "unseen" and row.dataset in seen)
+            if row.model == one.model
+            and places[row.dataset].weight
+            and not (one.over == "unseen" and row.dataset in seen)
         )
-        places[_name(one)] = Place(_name(one), n, False, one.over)
+        places[one.title] = Place(one.title, n, False, one.over)
     found: dict[str, dict[str, Row | Average]] = {}
     for row in rows:
         found.setdefault(row.model, {})[row.dataset] = row
     for one in averages:
-        found[one.model][_name(one)] = one
+        found[one.model][one.title] = one
     groups = _groups(results, list(found))
     labels = display_names(results, [group[0] for group in groups])
     series = [
@@ -115,13 +136,21 @@ def accuracy_series(results: Results, condition: str) -> tuple[list[Place], list
         )
         for group in groups
     ]
-    return sorted(places.values(), key=lambda place: place.average), series
+    return sorted(places.values(), key=lambda place: place.part), series
+
+
+def averages_under(results: Results, condition: str, sets: Averaged | None = None) -> list[Average]:
+    """The averages to show of one attack and radius: over ``sets``, or ``shown_averages``."""
+    if sets is None:
+        return [one for one in results.shown_averages if one.condition == condition]
+    rows = [row for row in results.rows if row.condition == condition]
+    return replace(results, rows=rows).averages_over(sets)
 
 
 def main_average(places: Sequence[Place]) -> Place:
-    """The average that says most: that of unseen sets, or of all where none is unseen."""
-    averages = {place.over: place for place in places if place.average}
-    return averages.get("unseen") or averages["all"]
+    """The average that says most: a named one, or that of unseen sets, or else of all."""
+    averages = [place for place in places if place.average]
+    return next((place for place in averages if place.over == "unseen"), averages[0])
 
 
 def strongest(results: Results) -> str:
@@ -130,10 +159,6 @@ def strongest(results: Results) -> str:
     for row in results.rows:
         condition.setdefault(row.condition, []).append(row.robust_acc)
     return min(condition, key=lambda name: float(np.mean(condition[name])))
-
-
-def _name(average: Average) -> str:
-    return f"average of {average.datasets} {average.over}"
 
 
 def _method(results: Results, model: str) -> str:

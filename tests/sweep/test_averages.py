@@ -1,0 +1,176 @@
+"""Averages that a plan fixes beforehand: refused where they cannot be, shown from saved results."""
+
+import json
+from dataclasses import replace
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from zsrobust.config.schema import EvaluateConfig
+from zsrobust.evaluation.outcomes import Outcomes, table
+from zsrobust.evaluation.results import Results, Row
+from zsrobust.sweep.averages import read_averages
+from zsrobust.sweep.run_study import show_study
+from zsrobust.sweep.study import load_study, plan_path
+from zsrobust.utils.errors import RequestError
+
+N = 200
+RIGHT = {
+    "original": {"seen": (190, 4), "a": (180, 2), "b": (100, 0), "c": (60, 6), "d": (150, 20)},
+    "t-0": {"seen": (160, 90), "a": (120, 60), "b": (80, 30), "c": (40, 10), "d": (100, 50)},
+    "t-1": {"seen": (164, 94), "a": (124, 68), "b": (84, 30), "c": (36, 10), "d": (100, 54)},
+    "p-0": {"seen": (170, 90), "a": (140, 80), "b": (90, 50), "c": (30, 4), "d": (120, 60)},
+    "p-1": {"seen": (170, 98), "a": (144, 88), "b": (94, 53), "c": (26, 4), "d": (120, 64)},
+}
+"""By model and set: how many of ``N`` are right, and stay so."""
+MAIN = "sets of Interest"
+AVERAGES = {MAIN: ["b", ["a", "c"]], "the seen one": ["seen", "d"]}
+
+
+def _outcomes(right):
+    wrong = N - right
+    ids = [f"{index:04d}" for index in range(N)]
+    fell_to = [""] * right + ["clean"] * wrong
+    return Outcomes(ids, [0] * N, [0] * right + [1] * wrong, [0.0] * N, [1.0] * N, fell_to)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A study as it is saved, with ``about`` beside its only comparison's lines."""
+
+    def make(**about):
+        rows, tables = [], []
+        for model, sets in RIGHT.items():
+            for dataset, (clean, robust) in sets.items():
+                row = Row.counted(
+                    **{"dataset": dataset, "split": "test", "model": model, "norm": "linf"},
+                    **{"method": model.partition("-")[0], "seen": dataset == "seen", "n": N},
+                    **{"resolution": 32, "attack": "pgd-10", "eps": 4 / 255, "clean": clean},
+                    **{"key": f"{model} {dataset}", "robust": robust},
+                )
+                rows.append(row)
+                tables.append(table(row, _outcomes(clean), _outcomes(robust)))
+        models = {
+            name: {"source": "x", "recipe": "" if name == "original" else name.partition("-")[0]}
+            for name in RIGHT
+        }
+        folder = tmp_path / "results" / "equal-steps"
+        folder.mkdir(parents=True)
+        Results({"models": models}, {}, rows).write(folder / "results.json")
+        pq.write_table(pa.concat_tables(tables), folder / "outcomes.parquet")
+        lines = [
+            {"title": title, "models": [name for name in RIGHT if name.startswith(start)]}
+            for title, start in (("original", "o"), ("TeCoA", "t"), ("PMG-AFT", "p"))
+        ]
+        comparison = {"reference": "TeCoA", "lines": lines, "claims": ["PMG-AFT"], **about}
+        file = tmp_path / "results" / "comparisons.json"
+        file.write_text(json.dumps({"equal-steps": comparison}))
+        return tmp_path
+
+    return make
+
+
+def cells(text, heading):
+    """The rows of the table below a heading."""
+    part = text.partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    rows = [line for line in part.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[2:]]
+
+
+def mean(model, weights, kind):
+    """In per cent, over the model's two seeds."""
+    of = [sets for name, sets in RIGHT.items() if name.startswith(model)]
+    total = sum(w * sets[name][kind] / N for sets in of for name, w in weights.items())
+    return 100 * total / len(of) / sum(weights.values())
+
+
+def test_tables_and_claims_are_of_the_averages_that_were_saved(saved):
+    found = show_study(saved(averages=AVERAGES))
+    main, other = {"b": 1, "a": 0.5, "c": 0.5}, {"seen": 1, "d": 1}
+    (_, _, row) = cells(found.text, "equal steps")
+    assert row[5] == str(3 * N)
+    assert row[6].startswith(f"{mean('p', main, 0):.1f} (")
+    assert row[7].startswith(f"{mean('p', main, 1):.1f} (")
+    assert row[8].startswith(f"{mean('p', main, 0) - mean('t', main, 0):+.1f} (")
+    assert row[9].startswith(f"{mean('p', main, 1) - mean('t', main, 1):+.1f} (")
+    # The plain mean of the unseen sets is another number.
+    plain = dict.fromkeys("abcd", 1)
+    assert f"{mean('p', plain, 0):.1f}" != f"{mean('p', main, 0):.1f}"
+    for words in (f"Average of 2 ({MAIN}), per cent", "is over b, (a, c); sets in brackets"):
+        assert words in found.text
+
+    rows = cells(found.text, "equal steps, by average")
+    assert [(row[0], row[1], row[2]) for row in rows] == [
+        (over, str(n), title)
+        for over, n in ((f"of 2 ({MAIN})", 3 * N), ("of 2 (the seen one)", 2 * N))
+        for title in ("original", "TeCoA", "PMG-AFT")
+    ]
+    assert rows[2][3:] == row[6:]
+    assert rows[5][3].startswith(f"{mean('p', other, 0):.1f} (")
+    assert rows[5][6].startswith(f"{mean('p', other, 1) - mean('t', other, 1):+.1f} (")
+    original = mean("original", main, 0), mean("original", main, 1)
+    assert "On the average of 2, sets of Interest (n 600, mean of 2 seeds)" in found.text
+    assert "from {:.1f}% to {:.1f}%".format(*original) in found.text
+
+
+def test_without_averages_nothing_is_new(saved):
+    text = show_study(saved()).text
+    assert "by average" not in text
+    assert "Average of 4 unseen sets, per cent" in text
+    assert "On the average of 4 unseen sets" in text
+
+
+def test_results_without_a_set_of_an_average_are_refused(saved):
+    with pytest.raises(RequestError, match="no result on nowhere, which the average 'some'"):
+        show_study(saved(averages={"some": ["a", "nowhere"]}))
+
+
+@pytest.fixture
+def plan(tmp_path):
+    """The study of the plan ``glyphs`` with averages."""
+
+    def make(averages, **options):
+        content = yaml.safe_load(plan_path("glyphs").read_text("utf-8"))
+        path = tmp_path / "plan.yaml"
+        path.write_text(yaml.safe_dump({**content, "averages": averages}, sort_keys=False))
+        return load_study(path, tmp_path / "out", **options)
+
+    return make
+
+
+def test_a_plan_says_its_averages(plan):
+    assert plan(None).averages == []
+    study = plan({"one": ["greek", ["zodiac", "crosses"]], "two": ["greek"]})
+    assert [one.name for one in study.averages] == ["one", "two"]
+    assert study.averages[0].entries == (("greek",), ("zodiac", "crosses"))
+
+
+@pytest.mark.parametrize(
+    ("averages", "words"),
+    [
+        ({"some": ["nowhere"]}, "'some' is over nowhere, which the plan does not evaluate"),
+        ({"some": []}, r"'some' is over \[\]"),
+        ({"some": [["greek", "greek"]]}, "'some' has greek twice"),
+    ],
+)
+def test_averages_that_cannot_be_are_refused_with_the_plan(plan, averages, words):
+    with pytest.raises(RequestError, match=words):
+        plan(averages)
+
+
+def test_every_evaluation_has_the_sets_by_the_names_of_results(photos):
+    evaluation = EvaluateConfig(
+        model=["x"],
+        data=[
+            f"imagefolder:{photos('one', 2, 1)}",
+            f"imagefolder:{photos('two', 2, 1)},name=mine",
+            "dtd:/nowhere",
+        ],
+    )
+    averages = {"some": ["one", ["mine", "dtd"]]}
+    assert len(read_averages(averages, [evaluation])) == 1
+    fewer = replace(evaluation, data=evaluation.data[1:])
+    with pytest.raises(RequestError, match=r"over one, which .* it evaluates mine, dtd"):
+        read_averages(averages, [evaluation, fewer])
