@@ -150,7 +150,7 @@ def test_a_plan_says_its_averages(plan):
 @pytest.mark.parametrize(
     ("averages", "words"),
     [
-        ({"some": ["nowhere"]}, "'some' is over nowhere, which the plan does not evaluate"),
+        ({"some": ["nowhere"]}, "'some' is over nowhere, which the plan does not evaluate by pgd"),
         ({"some": []}, r"'some' is over \[\]"),
         ({"some": [["greek", "greek"]]}, "'some' has greek twice"),
     ],
@@ -160,7 +160,7 @@ def test_averages_that_cannot_be_are_refused_with_the_plan(plan, averages, words
         plan(averages)
 
 
-def test_every_evaluation_has_the_sets_by_the_names_of_results(photos):
+def test_every_evaluation_has_the_first_average_and_one_each_other(photos):
     evaluation = EvaluateConfig(
         model=["x"],
         data=[
@@ -169,8 +169,16 @@ def test_every_evaluation_has_the_sets_by_the_names_of_results(photos):
             "dtd:/nowhere",
         ],
     )
-    averages = {"some": ["one", ["mine", "dtd"]]}
-    assert len(read_averages(averages, [evaluation])) == 1
-    fewer = replace(evaluation, data=evaluation.data[1:])
-    with pytest.raises(RequestError, match=r"over one, which .* it evaluates mine, dtd"):
-        read_averages(averages, [evaluation, fewer])
+    both = {"pgd": evaluation, "fewer": replace(evaluation, data=evaluation.data[1:])}
+    every, some = ["one", ["mine", "dtd"]], ["dtd", "mine"]
+    assert len(read_averages({"some": some, "every": every}, both)) == 2
+    with pytest.raises(RequestError, match=r"'every' is over one, .* by fewer: .* mine, dtd"):
+        read_averages({"every": every, "some": some}, both)
+    with pytest.raises(RequestError, match=r"'more' is over svhn, .* by pgd: .* one, mine, dtd"):
+        read_averages({"some": some, "more": [*every, "svhn"]}, both)
+
+
+def test_a_further_average_is_left_out_of_results_without_its_sets_and_named(saved):
+    text = show_study(saved(averages={**AVERAGES, "more": ["a", "svhn"], "all": ["svhn"]})).text
+    assert len(cells(text, "equal steps, by average")) == 6
+    assert "Left out, since not all of their sets are evaluated: more, all." in text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from zsrobust.config.schema import EvaluateConfig
@@ -14,25 +14,33 @@ from zsrobust.evaluation.averages import Averaged
 from zsrobust.utils.errors import RequestError
 
 
-def read_averages(plan: Mapping[str, Any], evaluations: Iterable[EvaluateConfig]) -> list[Averaged]:
-    """The averages of a plan, as in :meth:`Averaged.of_plain`, by name.
+def read_averages(
+    plan: Mapping[str, Any], evaluations: Mapping[str, EvaluateConfig]
+) -> list[Averaged]:
+    """The averages of a plan, each as in :meth:`Averaged.of_plain`.
 
     Args:
         plan: by name.
-        evaluations: those that are to have every set of every average.
+        evaluations: by name; every one must have all sets of the first average, and one of them
+            all sets of each further average. None of them to check nothing.
 
     Raises:
-        RequestError: if one is no list of sets, or an evaluation lacks one of them.
+        RequestError: if an average is no list of sets, or lacks sets.
     """
     averages = [Averaged.of_plain(*one) for one in plan.items()]
-    for evaluation in evaluations if averages else ():
-        there = [_name(spec) for spec in expand(evaluation.data)]
-        for average in averages:
-            if lacking := [name for name in average.sets if name not in there]:
-                raise RequestError(
-                    f"the average {average.name!r} is over {', '.join(lacking)}, which the plan "
-                    f"does not evaluate: it evaluates {', '.join(there)}"
-                )
+    found = evaluations.items() if averages else ()
+    there = {name: [_name(spec) for spec in expand(one.data)] for name, one in found}
+    for index, average in enumerate(averages if there else ()):
+        lacking = {
+            name: [one for one in average.sets if one not in sets] for name, sets in there.items()
+        }
+        # Of the first average the evaluation that lacks most, of others the one that lacks least.
+        name = (min if index else max)(lacking, key=lambda name: len(lacking[name]))
+        if lacking[name]:
+            raise RequestError(
+                f"the average {average.name!r} is over {', '.join(lacking[name])}, which the plan "
+                f"does not evaluate by {name}: it evaluates {', '.join(there[name])}"
+            )
     return averages
 
 

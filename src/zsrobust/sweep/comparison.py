@@ -95,6 +95,8 @@ def average_table(
 ) -> TextTable:
     """A group an average and in it a line a system, as in :func:`comparison_table`.
 
+    A note names the averages that are left out since not all of their sets are evaluated.
+
     Args:
         run: the evaluation.
         lines: the systems.
@@ -102,10 +104,13 @@ def average_table(
         averages: one or more.
 
     Raises:
-        RequestError: if there are no results on a set of one.
+        RequestError: if there are no results on a set of the first.
     """
+    there = {row.dataset for row in run.results.rows}
+    shown = [one for one in averages if one == averages[0] or there.issuperset(one.sets)]
+    left_out = [one.name for one in averages if one not in shown]
     groups = []
-    for one in averages:
+    for one in shown:
         _, (n, *columns), figures = _figures(run, lines, reference, one)
         over = f"of {len(one.entries)} ({one.name})"
         groups.append(
@@ -115,7 +120,9 @@ def average_table(
             ]
         )
     measured = _how_measured(reference)
-    notes = [measured[0].upper() + measured[1:], *map(_which, averages)]
+    notes = [measured[0].upper() + measured[1:], *map(_which, shown)]
+    if left_out:
+        notes.append(f"Left out, since not all of their sets are evaluated: {', '.join(left_out)}.")
     return TextTable(["average", n, "model", *columns], groups, notes)
 
 

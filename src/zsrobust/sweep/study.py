@@ -11,7 +11,8 @@ Keys of a plan::
     comparisons: {NAME: {...}}  each as :class:`Comparison`
     claims: [NAME, ...]   systems that are claimed to beat each comparison's reference
     averages: {NAME: [SET, [SET, SET], ...]}  sets, and groups of sets that count once; the first is
-                          shown in place of that of unseen sets, all of them in a further table
+                          shown in place of that of unseen sets, and a further table shows all
+                          whose sets a comparison has
     rehearsal: {...}      what of all this a rehearsal changes
 
 ``{root}`` in data is the folder of the data sets, ``further:{root}`` for every set of the
@@ -308,7 +309,7 @@ def load_study(
         out,
         plan.get("claims", ()),
         plan.get("search_steps"),
-        read_averages(plan.get("averages") or {}, [] if partial else evaluations.values()),
+        read_averages(plan.get("averages") or {}, {} if partial else evaluations),
     )
 
 
