@@ -73,10 +73,21 @@ class EvaluatedRun:
         Raises:
             RequestError: if they are not as many as the row counts.
         """
-        part = self.columns(row)
         keys = ("label", "clean_prediction", "adversarial_prediction")
+        part = self.columns(row, ("sample_id", *keys))
         labels, clean, after = (np.array(part[key], dtype=np.int64) for key in keys)
         return part["sample_id"], labels, clean, after
+
+    def correct(self, row: Row) -> tuple[Outcome, Outcome]:
+        """What :meth:`right` returns without the samples; kept, for further averages over them.
+
+        Raises:
+            RequestError: if they are not as many as the row counts.
+        """
+        place = row.model, row.dataset, row.split, row.attack, row.eps, row.key
+        if place not in self._kept:
+            self._kept[place] = self.right(row)[1:]
+        return self._kept[place]
 
     def right(self, row: Row) -> tuple[list[str], Outcome, Outcome]:
         """The N samples behind ``row``, by id and label as text, in order of their ids.
@@ -98,13 +109,12 @@ class EvaluatedRun:
         Raises:
             RequestError: if the outcomes are not those of the rows.
         """
-        found = [self.columns(row) for row in rows]
+        keys = ("stratum", "drawn_parts", "fell_to")
+        found = [self.columns(row, keys) for row in rows]
         sampling = rows[0].sampling
         assert sampling is not None
         parts = list(sampling.tested)
-        stratum, drawn = (
-            np.array(found[0][key], dtype=float) for key in ("stratum", "drawn_parts")
-        )
+        stratum, drawn = (np.array(found[0][key], dtype=float) for key in keys[:2])
         fell_at = np.array(
             [
                 [parts.index(name) if name in parts else len(parts) for name in part["fell_to"]]
@@ -124,22 +134,27 @@ class EvaluatedRun:
             strata.append(Stratum(pattern, len(places), tested, fell_at[:, places[: tested[0]]]))
         return tuple(strata)
 
-    def columns(self, row: Row) -> dict[str, list[Any]]:
-        """The columns of the N samples behind ``row``, in order of their ids.
+    def columns(self, row: Row, names: Sequence[str] | None = None) -> dict[str, list[Any]]:
+        """The columns ``names``, or all, of the N samples behind ``row``, in order of their ids.
 
         Raises:
             RequestError: if they are not as many as the row counts.
         """
         keys = ("dataset", "split", "attack", "eps", "key")
         fits = reduce(and_, (pc.field(key) == getattr(row, key) for key in keys))
-        of_model = self._by_model[row.model]
-        part: dict[str, list[Any]] = of_model.filter(fits).sort_by("sample_id").to_pydict()
-        if len(part["sample_id"]) != row.n:
+        part = self._by_model[row.model].filter(fits).sort_by("sample_id")
+        if len(part) != row.n:
             raise RequestError(
-                f"{self.folder / 'outcomes.parquet'} holds {len(part['sample_id'])} samples of "
+                f"{self.folder / 'outcomes.parquet'} holds {len(part)} samples of "
                 f"{row.model} on {row.dataset}, results.json {row.n}: evaluate again"
             )
-        return part
+        found: dict[str, list[Any]] = part.select(names or part.column_names).to_pydict()
+        return found
+
+    @cached_property
+    def _kept(self) -> dict[tuple[Any, ...], tuple[Outcome, Outcome]]:
+        """What :meth:`correct` found."""
+        return {}
 
     @cached_property
     def _by_model(self) -> dict[str, pa.Table]:

@@ -72,9 +72,10 @@ def paired_difference(
         draws += weight * (counts[:, 0] - counts[:, 1]) / n
         disagree = gained + lost
         by_chance += weight * (2 * random.binomial(disagree, 0.5, DRAWS) - disagree) / n
-        from scipy.stats import binomtest
+        if len(first) == 1 and disagree:
+            from scipy.stats import binomtest
 
-        exact = binomtest(gained, disagree).pvalue if disagree else 1.0
+            exact = float(binomtest(gained, disagree).pvalue)
     accuracies = [
         float(np.average([right.mean() for right in outcomes], weights=weights))
         for outcomes in (first, second)
@@ -86,7 +87,7 @@ def paired_difference(
         first=accuracies[0],
         second=accuracies[1],
         interval=percentile_interval(draws / sum(weights)),
-        p=float(exact) if len(first) == 1 else (1 + as_large) / (1 + DRAWS),
+        p=exact if len(first) == 1 else (1 + as_large) / (1 + DRAWS),
     )
 
 
@@ -155,7 +156,7 @@ SamplesOfTwo = tuple[Outcome, Outcome] | Estimated
 def samples_of_two(a: EvaluatedRun, row_a: Row, b: EvaluatedRun, row_b: Row) -> SamplesOfTwo:
     """What two rows of the same set, samples and attack stand for."""
     if row_a.sampling is None and row_b.sampling is None:
-        return a.right(row_a)[2], b.right(row_b)[2]
+        return a.correct(row_a)[1], b.correct(row_b)[1]
     first, second = (_strata(run, row) for run, row in ((a, row_a), (b, row_b)))
     designs = {row.sampling and row.sampling.design for row in (row_a, row_b)}
     together = None
@@ -210,7 +211,7 @@ P_SEARCH = 20
 
 
 def _strata(run: EvaluatedRun, row: Row) -> Sequence[Stratum]:
-    return run.strata([row]) if row.sampling else _attacked_strata(run.right(row)[2])
+    return run.strata([row]) if row.sampling else _attacked_strata(run.correct(row)[1])
 
 
 def _all_attacked(first: Outcome, second: Outcome) -> Estimated:

@@ -98,7 +98,7 @@ def gaps(
     robust: list[list[SamplesOfTwo]] = []
     for first, second in pairs:
         rows = list(zip(of[first], of[second], strict=True))
-        clean.append([(run.right(one)[1], run.right(other)[1]) for one, other in rows])
+        clean.append([(run.correct(one)[0], run.correct(other)[0]) for one, other in rows])
         robust.append([samples_of_two(run, one, run, other) for one, other in rows])
     return _gap(clean, weights), _gap(robust, weights)
 
