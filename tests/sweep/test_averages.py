@@ -9,9 +9,11 @@ import pytest
 import yaml
 
 from zsrobust.config.schema import EvaluateConfig
+from zsrobust.evaluation.averages import Averaged
 from zsrobust.evaluation.outcomes import Outcomes, table
 from zsrobust.evaluation.results import Results, Row
 from zsrobust.sweep.averages import read_averages
+from zsrobust.sweep.comparison import Line, comparison_points
 from zsrobust.sweep.run_study import show_study
 from zsrobust.sweep.study import load_study, plan_path
 from zsrobust.utils.errors import RequestError
@@ -113,6 +115,24 @@ def test_tables_and_claims_are_of_the_averages_that_were_saved(saved):
     original = mean("original", main, 0), mean("original", main, 1)
     assert "On the average of 2, sets of Interest (n 600, mean of 2 seeds)" in found.text
     assert "from {:.1f}% to {:.1f}%".format(*original) in found.text
+
+
+def test_figures_are_of_the_first_average(saved):
+    folder = saved(averages=AVERAGES)
+    figures = [path for path in show_study(folder).figures if path.suffix == ".svg"]
+    assert [path.stem for path in figures] == ["accuracy-equal-steps", "tradeoff-equal-steps"]
+    for path in figures:
+        assert f"average of 2 ({MAIN})" in path.read_text("utf-8")
+    results = Results.read(folder / "results" / "equal-steps" / "results.json")
+    lines = [Line("PMG-AFT", ["p-0", "p-1"])]
+    sets = Averaged.of_plain(MAIN, AVERAGES[MAIN])
+    place, (point,) = comparison_points(results, "pgd-10 4/255", lines, sets)
+    assert (place.name, place.n) == (f"average of 2 ({MAIN})", 3 * N)
+    weights = {"b": 1, "a": 0.5, "c": 0.5}
+    assert 100 * point.clean == pytest.approx(mean("p", weights, 0))
+    for seed, (clean, robust) in enumerate(point.seeds):
+        assert 100 * clean == pytest.approx(mean(f"p-{seed}", weights, 0))
+        assert 100 * robust == pytest.approx(mean(f"p-{seed}", weights, 1))
 
 
 def test_without_averages_nothing_is_new(saved):
