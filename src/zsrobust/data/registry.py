@@ -16,6 +16,7 @@ from zsrobust.data.published.opening import open_published
 from zsrobust.data.published.prompts import PROMPTS, with_prompts
 from zsrobust.data.published.sets import published_sets, synthetic
 from zsrobust.data.specification import Specification, exists, parse_specification
+from zsrobust.data.split import keep_classes
 from zsrobust.data.suites import SUITES
 from zsrobust.data.unknown_kind import unknown_kind
 from zsrobust.utils.errors import RequestError
@@ -144,7 +145,8 @@ def _published(kind: str) -> Kind:
 def open_set(spec: str, role: Role) -> ImageSet:
     """The set of a specification ``KIND[:PATH][,key=value...]``, without decoding images.
 
-    Keys: ``split``, by default the one that ``role`` asks for; ``names``, a class-name file
+    Keys: ``split``, by default the one that ``role`` asks for; ``classes``, how many classes to
+    keep, see :func:`zsrobust.data.split.keep_classes`; ``names``, a class-name file
     (imagefolder and sets of your own); ``name``, the set's name in results; ``resolution``, the
     attack resolution in pixels; ``templates``, a file of prompts; ``prompts``, a preset of names
     and templates (published sets only); ``image`` and ``label``, where huggingface and webdataset
@@ -221,6 +223,8 @@ def _with_options(opened: ImageSet, parsed: Specification) -> ImageSet:
             f"data {parsed.text!r} has one class alone ({opened.class_names[0]}): there must be "
             "another to tell it from"
         )
+    if parsed.classes is not None:
+        opened = keep_classes(opened, parsed.classes)
     return replace(
         opened,
         name=parsed.name or opened.name,

@@ -11,7 +11,10 @@ from zsrobust.data.text_file import read_text
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.validation import check_values, require_template
 
-KEYS = ("split", "names", "name", "resolution", "templates", "prompts", "image", "label")
+KEYS = (
+    *("split", "classes", "names", "name", "resolution", "templates", "prompts"),
+    *("image", "label"),
+)
 
 MOST_RESOLUTION = 4096
 
@@ -31,6 +34,8 @@ class Specification:
         kind: the word before the path, not yet checked.
         path: the folder of the data.
         split: the split asked for, not yet checked.
+        classes: how many classes to keep, in the fixed order of ``split.keep_classes``: the first
+            ones, or the last ones where below 0.
         names: class-name file.
         name: name of the set in results.
         resolution: attack resolution in pixels, 1 or more.
@@ -43,6 +48,7 @@ class Specification:
     kind: str
     path: Path | None = None
     split: str | None = None
+    classes: int | None = None
     names: Path | None = None
     name: str | None = None
     resolution: int | None = None
@@ -91,6 +97,7 @@ def parse_specification(text: str) -> Specification:
         kind=kind,
         path=_at_home(path) if path else None,
         split=values.get("split"),
+        classes=_classes(text, values["classes"]) if "classes" in values else None,
         names=_at_home(values["names"]) if "names" in values else None,
         name=values.get("name"),
         resolution=_resolution(text, values["resolution"]) if "resolution" in values else None,
@@ -144,6 +151,15 @@ def exists(path: str | Path) -> bool:
     # No file can be called so, or there is no such user.
     except (OSError, ValueError, RuntimeError):
         return False
+
+
+def _classes(text: str, value: str) -> int:
+    if not re.fullmatch(r"-?[1-9][0-9]{0,5}", value):
+        raise RequestError(
+            f"data {text!r} has classes {value!r}: write how many to keep, such as 90, or -10 for "
+            "the ten that classes=90 leaves out of a hundred"
+        )
+    return int(value)
 
 
 def _resolution(text: str, value: str) -> int:

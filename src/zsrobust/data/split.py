@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import zip_longest
 
 from zsrobust.data.image_set import ImageSet
@@ -86,6 +87,31 @@ def take(image_set: ImageSet, n: int, seed: int) -> ImageSet:
     rounds = zip_longest(*_by_class(image_set, seed, "take").values())
     drawn = [index for one_a_class in rounds for index in one_a_class if index is not None]
     return image_set.subset(sorted(drawn[:n]))
+
+
+def keep_classes(image_set: ImageSet, count: int) -> ImageSet:
+    """The samples of the first ``count`` classes, or of the last ``-count`` where it is negative.
+
+    First and last in a fixed pseudo-random order of the labels, so that of C classes ``count`` and
+    ``count - C`` share none and leave none out. Classes keep the order of ``image_set``.
+
+    Raises:
+        RequestError: if fewer than two classes are kept, or the set has fewer than asked for.
+    """
+    classes = len(image_set.class_names)
+    if not 2 <= abs(count) <= classes:
+        raise RequestError(
+            f"{image_set.name} has {classes} classes: keep 2 to {classes} of them, not {count}"
+        )
+    order = keyed_order([str(label) for label in range(classes)], 0, "classes")
+    kept = sorted(order[:count] if count > 0 else order[count:])
+    new_label = {label: index for index, label in enumerate(kept)}
+    part = image_set.subset([i for i, label in enumerate(image_set.labels) if label in new_label])
+    return replace(
+        part,
+        class_names=tuple(image_set.class_names[label] for label in kept),
+        labels=tuple(new_label[label] for label in part.labels),
+    )
 
 
 def _by_class(image_set: ImageSet, seed: int, purpose: str) -> dict[int, list[int]]:

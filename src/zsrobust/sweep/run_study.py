@@ -43,6 +43,11 @@ from zsrobust.utils.progress import Steps
 
 TABLES = "tables.md"
 COMPARISONS = "comparisons.json"
+SCORES = {
+    "tuning.json": "learning rates",
+    "confirmed.json": "learning rates, at full length",
+}
+"""Titles of the tables of a study's searches, by where their scores are saved."""
 WITH_CURVES = "equal-steps"
 """The comparison whose runs are also shown while training."""
 CURVES = "curves"
@@ -107,7 +112,7 @@ def run_study(study: Study, cluster: Cluster | None = None) -> Shown:
         RunError: if a run fails otherwise than by diverging.
         KeyboardInterrupt: on Ctrl-C; the same call resumes there.
     """
-    _check(study.jobs())
+    _check([*study.jobs(), *study.later_jobs()])
     say = Steps("", 1).say
     if cluster is None:
         work(study.jobs, say, study.later_jobs)
@@ -128,6 +133,8 @@ def save_results(study: Study) -> dict[str, int]:
         return {}
     saved = study.out / RESULTS
     study.search.save()
+    if study.confirmation is not None:
+        study.confirmation.save()
     stages = study.stages()
     missing = {name: _gather(stage, saved / name) for name, stage in stages.items()}
     comparisons: dict[str, dict[str, Any]] = {}
@@ -165,8 +172,9 @@ def show_study(out: Path, study: Study | None = None) -> Shown:
     evaluated = {name: EvaluatedRun.read(saved / name) for name in comparisons}
     rehearsed = any(synthetic_sets(run.results) for run in evaluated.values())
     tables: dict[str, TextTable] = {}
-    if scores := read_scores(saved / "tuning.json"):
-        tables["learning rates"] = scores_table(list(scores.values()))
+    for name, title in SCORES.items():
+        if scores := read_scores(saved / name):
+            tables[title] = scores_table(list(scores.values()))
     claims: list[str] = []
     for name, about in comparisons.items():
         title = name.replace("-", " ")
@@ -256,7 +264,8 @@ def _check(jobs: Sequence[Job]) -> None:
     for trained in [job.config for job in jobs if isinstance(job, Training)][:1]:
         models.append(load(trained.model))
         opening(single(trained.data), "train")()
-    for evaluated in [job.config for job in jobs if isinstance(job, Evaluation)][:1]:
+    asked = {tuple(job.config.data): job.config for job in jobs if isinstance(job, Evaluation)}
+    for evaluated in asked.values():
         for spec in expand(evaluated.data):
             images = opening(spec, "test")()
             for model in models:

@@ -15,17 +15,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from statistics import mean
 from typing import TypeAlias
 
-from zsrobust.config.schema import FinetuneConfig
-from zsrobust.sweep.jobs import Training
+from zsrobust.config.schema import EvaluateConfig, FinetuneConfig
+from zsrobust.sweep.jobs import Evaluation, Job, Training
 from zsrobust.sweep.plan import run_of
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.files import write_text
 
 DIVERGED = -1.0
+SELECTION = "selection"
+"""Folder of the evaluations on the sets that the plan selects on."""
 FARTHEST = 6
-"""Half-decades from the start after which the search ends, whatever it found."""
 
 Scores: TypeAlias = dict[float, float]
 """By learning rate, the score on held-out images, in [0, 1]; DIVERGED where the run diverged."""
@@ -61,6 +63,11 @@ class System:
         """Its fine-tuning at a learning rate."""
         return replace(self.config, optimizer=replace(self.config.optimizer, lr=lr))
 
+    @property
+    def at_start(self) -> float:
+        """The rate that its search begins with, or the one that it keeps."""
+        return self.config.optimizer.lr if self.search_from is None else self.search_from
+
     def recipe_at(self, lr: float) -> str:
         """What its runs at a learning rate are called, but for the seed."""
         return self.name if self.search_from is None else f"{self.name}-lr-{lr:g}"
@@ -77,6 +84,9 @@ class Search:
         saved: file of the scores. A saved score counts before that of a run, so that a run that
             is repeated elsewhere reopens no search by its rounding.
         steps: of every run, its warm-up in proportion; None for each system's own.
+        select: further sets to select on and how they are attacked, once; model and folder are the
+            search's to say. None for held-out images alone.
+        farthest: half-decades from the start after which it ends, whatever it found.
     """
 
     systems: Mapping[str, System]
@@ -84,15 +94,17 @@ class Search:
     out: Path
     saved: Path
     steps: int | None = None
+    select: EvaluateConfig | None = None
+    farthest: int = FARTHEST
 
-    def jobs(self) -> list[Training]:
-        """The runs whose scores are needed next; none at the end."""
-        scores = self.scores()
-        return [
-            self._training(self.systems[name], lr)
-            for name, found in scores.items()
-            for lr in next_rates(found, self._start(name))
-        ]
+    def jobs(self) -> list[Job]:
+        """The runs whose scores are needed next, each before its evaluation; none at the end."""
+        jobs: list[Job] = []
+        for name, found in self.scores().items():
+            for lr in self._next(name, found):
+                training = self._training(self.systems[name], lr)
+                jobs += [training, *self._evaluations(training)]
+        return jobs
 
     def scores(self) -> dict[str, Scores]:
         """By name of the system, what every rate tried so far scored."""
@@ -101,12 +113,28 @@ class Search:
     def rates(self) -> dict[str, float] | None:
         """Every system's learning rate; None before all searches have ended."""
         scores = self.scores()
-        if any(next_rates(found, self._start(name)) for name, found in scores.items()):
+        if any(self._next(name, found) for name, found in scores.items()):
             return None
         return {
             name: best_rate(scores[name]) if name in scores else system.config.optimizer.lr
             for name, system in self.systems.items()
         }
+
+    def best_so_far(self) -> dict[str, float]:
+        """Every system's best rate of those tried, or else the one that its search begins with."""
+        scores = self.scores()
+        return {
+            name: best_rate(scores[name]) if scores.get(name) else system.at_start
+            for name, system in self.systems.items()
+        }
+
+    def around(self, rates: Mapping[str, float], saved: Path) -> Search:
+        """The search that confirms ``rates``, each beside its two neighbours, in whole runs."""
+        systems = {
+            name: replace(self.systems[name], search_from=rates[name]) for name in self._searched
+        }
+        systems = {**self.systems, **systems}
+        return replace(self, systems=systems, saved=saved, steps=None, farthest=1)
 
     def save(self) -> None:
         """Write titles and scores, if anything is searched for.
@@ -129,14 +157,14 @@ class Search:
     def _searched(self) -> list[str]:
         return [name for name, one in self.systems.items() if one.search_from is not None]
 
-    def _start(self, name: str) -> float:
+    def _next(self, name: str, scores: Scores) -> list[float]:
         start = self.systems[name].search_from
         assert start is not None
-        return start
+        return next_rates(scores, start, self.farthest)
 
     def _scores(self, name: str) -> Scores:
         scores: Scores = {}
-        while rates := next_rates(scores, self._start(name)):
+        while rates := self._next(name, scores):
             now = {lr: self._score(self.systems[name], lr) for lr in rates}
             scores |= {lr: score for lr, score in now.items() if score is not None}
             if None in now.values():
@@ -153,11 +181,28 @@ class Search:
             return None
         if job.diverged:
             return DIVERGED
+        evaluations = self._evaluations(job)
+        if not all(one.is_done() for one in evaluations):
+            return None
+        from zsrobust.evaluation.results import Results
         from zsrobust.training.metrics import read_metrics
 
         rows = read_metrics(job.folder / "metrics.jsonl")
         last = next(row for row in reversed(rows) if row["kind"] == "held_out")
-        return float(last["clean_acc"] + last["robust_acc"]) / 2
+        found = [(last["clean_acc"], last["robust_acc"])]
+        for one in evaluations:
+            selected = Results.read(one.folder / "results.json").rows
+            found += [(row.clean_acc, row.robust_acc) for row in selected]
+        return float(mean((clean + robust) / 2 for clean, robust in found))
+
+    def _evaluations(self, training: Training) -> list[Evaluation]:
+        """On the sets to select on, if there are any."""
+        if self.select is None or training.diverged:
+            return []
+        run = training.folder
+        out = self.out / SELECTION / run.name
+        config = replace(self.select, model=[str(run)], out=str(out), baseline=False)
+        return [Evaluation(config, training)]
 
     def _training(self, system: System, lr: float) -> Training:
         name, config = system.recipe_at(lr), system.at(lr)
@@ -218,8 +263,13 @@ def index_of(lr: float) -> int:
     raise ValueError(f"{lr} is not on the grid of learning rates")
 
 
-def next_rates(scores: Mapping[float, float], start: float) -> list[float]:
-    """The rates to try now, given the scores of those that are known; none at the end."""
+def next_rates(
+    scores: Mapping[float, float], start: float, farthest: int = FARTHEST
+) -> list[float]:
+    """The rates to try now, given the scores of those that are known; none at the end.
+
+    ``farthest`` half-decades from the start it ends, whatever it found.
+    """
     first = index_of(start)
     tried = {index_of(lr): score for lr, score in scores.items()}
     begin = [index for index in (first, first - 1, first + 1) if index not in tried]
@@ -227,7 +277,7 @@ def next_rates(scores: Mapping[float, float], start: float) -> list[float]:
         return [rate(index) for index in begin]
     at = index_of(best_rate(scores))
     beyond = {min(tried): min(tried) - 1, max(tried): max(tried) + 1}.get(at)
-    if beyond is None or abs(beyond - first) > FARTHEST:
+    if beyond is None or abs(beyond - first) > farthest:
         return []
     return [rate(beyond)]
 

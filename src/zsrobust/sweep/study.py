@@ -7,6 +7,8 @@ Keys of a plan::
     seeds: [0, 1, 2]
     search_from: 0.001    where each search for a learning rate begins; left out, none is searched
     search_steps: 100     of each run of the search; left out, each system's own
+    confirm: true         run the best rate of a shorter search and its neighbours at full length
+    select: {...}         evaluation that a search selects by, beside held-out images; one attack
     systems: {NAME: {title: ..., search_from: ..., recipe: ..., ...}}  and options of finetune
     comparisons: {NAME: {...}}  each as :class:`Comparison`
     claims: [NAME, ...]   systems that are claimed to beat each comparison's reference
@@ -39,7 +41,7 @@ from zsrobust.objectives import Term, objective_class
 from zsrobust.sweep.averages import read_averages
 from zsrobust.sweep.jobs import Job, Training
 from zsrobust.sweep.plan import Derived, Sweep
-from zsrobust.sweep.search import Search, System, best_rate, with_steps
+from zsrobust.sweep.search import Search, System, with_steps
 from zsrobust.training.cost import passes_per_step, steps_for
 from zsrobust.utils.errors import RequestError
 
@@ -101,6 +103,9 @@ class Study:
         claims: names of systems that are claimed to be better than the reference.
         search_steps: steps of each run of the search; None for each system's own.
         averages: what accuracies are averaged over; none for unseen sets, or all where none is.
+        select: what the search selects by beside held-out images; None for nothing else.
+        confirm: whether the best rate of the search and its neighbours are run at full length,
+            and the best of those three counts.
     """
 
     systems: Mapping[str, System]
@@ -111,12 +116,27 @@ class Study:
     claims: Sequence[str] = ()
     search_steps: int | None = None
     averages: Sequence[Averaged] = ()
+    select: EvaluateConfig | None = None
+    confirm: bool = False
 
     @cached_property
     def search(self) -> Search:
         """For the learning rates of all systems."""
         saved = self.out / RESULTS / "tuning.json"
-        return Search(self.systems, self.seeds[0], self.out, saved, self.search_steps)
+        return Search(self.systems, self.seeds[0], self.out, saved, self.search_steps, self.select)
+
+    @property
+    def confirmation(self) -> Search | None:
+        """Of the rates that the search found; None before that, or where none is asked for."""
+        rates = self.search.rates() if self.confirm else None
+        if rates is None:
+            return None
+        return self.search.around(rates, self.search.saved.with_name("confirmed.json"))
+
+    @property
+    def last_search(self) -> Search:
+        """The one that decides on learning rates, as far as is known."""
+        return self.confirmation or self.search
 
     def jobs(self) -> list[Job]:
         """The runs of the search; once it has ended, those that saved results do not answer.
@@ -124,9 +144,8 @@ class Study:
         A model is evaluated in every way before the next one is trained, so that a study that is
         cut off is complete as far as it went.
         """
-        searching = self.search.jobs()
-        if searching:
-            return [*searching]
+        if searching := self.last_search.jobs():
+            return searching
         jobs: list[Job] = []
         for name, stage in self.stages().items():
             saved = evaluated_before(self.out / RESULTS / name, stage.sweep.evaluation)
@@ -135,20 +154,20 @@ class Study:
 
     def later_jobs(self) -> list[Job]:
         """While learning rates are searched for, what follows at the best ones so far."""
-        if not self.search.jobs():
+        search = self.last_search
+        if not search.jobs():
             return []
-        rates = {
-            name: best_rate(found) if found else self.systems[name].search_from or 0.0
-            for name, found in self.search.scores().items()
-        }
-        rates = {name: one.config.optimizer.lr for name, one in self.systems.items()} | rates
+        rates = search.best_so_far()
+        jobs: list[Job] = []
+        if self.confirm and self.confirmation is None:
+            jobs += search.around(rates, search.saved).jobs()
         stages = [self._stage(one, rates) for one in self.comparisons.values()]
-        return [job for stage in stages for job in stage.sweep.jobs()]
+        return jobs + [job for stage in stages for job in stage.sweep.jobs()]
 
     def stages(self) -> dict[str, Stage]:
         """The comparisons by name; none before all learning rates are known."""
-        rates = self.search.rates()
-        if rates is None:
+        rates = self.last_search.rates()
+        if rates is None or (self.confirm and self.confirmation is None):
             return {}
         return {name: self._stage(one, rates) for name, one in self.comparisons.items()}
 
@@ -160,7 +179,7 @@ class Study:
         if asked.best is not None:
             best = {
                 name: max(found.values(), default=0.0)
-                for name, found in self.search.scores().items()
+                for name, found in self.last_search.scores().items()
             }
             systems = sorted(systems, key=lambda one: -best[one.name])[: asked.best]
         names = {one.name: one.recipe_at(rates[one.name]) for one in self.systems.values()}
@@ -286,14 +305,12 @@ def load_study(
         title = about.pop("title")
         options[name] = _merged(base, about)
         systems[name] = System(name, title, _config(options[name]), start)
-    evaluations = {
-        name: EvaluateConfig(**about, model=[base["model"]])
-        for name, about in plan["evaluate"].items()
-    }
-    evaluations = {
-        name: replace(one, data=[*_all_located(one.data, root, partial)])
-        for name, one in evaluations.items()
-    }
+
+    def evaluation(about: Mapping[str, Any]) -> EvaluateConfig:
+        one = EvaluateConfig(**about, model=[base["model"]])
+        return replace(one, data=[*_all_located(one.data, root, partial)])
+
+    evaluations = {name: evaluation(about) for name, about in plan["evaluate"].items()}
     comparisons = {}
     for name, about in plan["comparisons"].items():
         changed = {
@@ -310,6 +327,9 @@ def load_study(
         plan.get("claims", ()),
         plan.get("search_steps"),
         read_averages(plan.get("averages") or {}, {} if partial else evaluations),
+        read_averages(plan.get("averages") or {}, [] if partial else evaluations.values()),
+        evaluation(plan["select"]) if "select" in plan else None,
+        plan.get("confirm", False),
     )
 
 
