@@ -20,6 +20,16 @@ def test_a_split_asked_for_wins_over_the_role(tiny_root: Path) -> None:
     assert open_set(f"tiny-imagenet:{tiny_root},split=val", "train").split == "val"
 
 
+def test_classes_are_trained_on_or_left_out() -> None:
+    whole = open_set("digits", "train")
+    kept, left_out = open_set("digits,classes=7", "train"), open_set("digits,classes=-3", "train")
+    assert len(kept) + len(left_out) == len(whole)
+    assert {*kept.class_names, *left_out.class_names} == {*whole.class_names}
+    assert not {*kept.class_names} & {*open_set("digits,classes=-3", "test").class_names}
+    index = left_out.sample_ids[0], whole.sample_ids.index(left_out.sample_ids[0])
+    assert left_out.read_rgb(0).tobytes() == whole.read_rgb(index[1]).tobytes()
+
+
 def test_digits_need_no_path() -> None:
     train, test = open_set("digits", "train"), open_set("digits", "test")
     assert (train.split, test.split) == ("train", "test")

@@ -20,7 +20,9 @@ def test_every_key(tmp_path: Path) -> None:
     templates.write_text("a photo of a {}.\n{} in a photo\n")
     parsed = parse_specification(
         f"imagefolder:/a,split=all,names=/n,1.txt,name=my pets,resolution=64,templates={templates}"
+        ",classes=-5"
     )
+    assert parsed.classes == -5
     assert parsed.path == Path("/a")
     assert parsed.split == "all"
     assert parsed.names == Path("/n,1.txt")
@@ -59,6 +61,8 @@ def test_home_is_expanded(monkeypatch) -> None:
         ("imagefolder:/x,names=/y,colour=red", "unknown key 'colour'"),
         ("digits,split=test,split=train", "gives split twice"),
         ("digits,name=", "gives no value for name"),
+        ("digits,classes=0", "classes '0'"),
+        ("digits,classes=5.5", "classes '5.5'"),
         ("digits,resolution=0", "resolution '0'"),
         ("digits,resolution=-1", "resolution '-1'"),
         ("digits,resolution=2.5", "resolution '2.5'"),

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from zsrobust.data.split import hold_out, keyed_order, take
+from zsrobust.data.split import hold_out, keep_classes, keyed_order, take
 from zsrobust.utils.errors import RequestError
 
 quick = settings(
@@ -115,3 +115,30 @@ def test_take_draws_at_random_by_seed(memory_set) -> None:
 def test_take_wants_at_least_one(memory_set) -> None:
     with pytest.raises(RequestError, match="ask for 1 or more"):
         take(memory_set([0, 1]), 0, 0)
+
+
+@quick
+@given(st.integers(4, 12), st.data())
+def test_classes_are_kept_or_left_out(memory_set, classes, data) -> None:
+    labels = data.draw(st.permutations([*range(classes)] * 2))
+    whole = memory_set(labels)
+    count = data.draw(st.integers(2, classes - 2))
+    kept, left_out = keep_classes(whole, count), keep_classes(whole, count - classes)
+    for part in (kept, left_out):
+        assert [part.class_names[label] for label in part.labels] == [
+            whole.class_names[whole.labels[whole.sample_ids.index(one)]] for one in part.sample_ids
+        ]
+        places = [whole.sample_ids.index(one) for one in part.sample_ids]
+        assert places == sorted(places)
+        assert set(part.labels) == set(range(len(part.class_names)))
+    assert (len(kept.class_names), len(left_out.class_names)) == (count, classes - count)
+    assert {*kept.class_names, *left_out.class_names} == {*whole.class_names}
+    assert len(kept) + len(left_out) == len(whole)
+    # A smaller count keeps some of the same classes, and which ones no order of samples changes.
+    assert {*keep_classes(whole, 2).class_names} <= {*kept.class_names}
+
+
+@pytest.mark.parametrize("count", [1, -1, 4, -4])
+def test_one_class_alone_or_more_than_there_are_is_refused(memory_set, count) -> None:
+    with pytest.raises(RequestError, match=f"has 3 classes: keep 2 to 3 of them, not {count}"):
+        keep_classes(memory_set([0, 1, 2]), count)

@@ -33,9 +33,9 @@ def toy_study(small_clip, photos, tmp_path):
     changes = plan["comparisons"]["ablations"]["changes"]
     plan["comparisons"]["ablations"]["changes"] = {"alpha=0": changes["alpha=0"]}
 
-    def make(out="out"):
+    def make(out="out", **changes):
         path = tmp_path / "plan.yaml"
-        path.write_text(yaml.safe_dump(plan, sort_keys=False))
+        path.write_text(yaml.safe_dump(plan | changes, sort_keys=False))
         return load_study(path, tmp_path / out)
 
     return make

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from zsrobust.cli.main import main
+from zsrobust.data.specification import parse_specification
 from zsrobust.evaluation.averages import Averaged
 from zsrobust.evaluation.evaluated_run import EvaluatedRun
 from zsrobust.sweep import search
@@ -109,6 +110,60 @@ def test_every_table_comes_from_runs_and_again_from_the_saved_files(
         run_study(study)
 
 
+@pytest.mark.slow
+def test_rates_are_selected_on_further_sets_and_confirmed(toy_study, photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(search, "FARTHEST", 1)
+    further = f"imagefolder:{photos('further', 3, 4)},classes=2"
+    select = {"data": [further], "attack": ["pgd-2"], "eps": ["4/255"]}
+    comparisons = {"equal-steps": {"reference": "tecoa", "seeds": 1}}
+    study = toy_study(search_steps=1, confirm=True, select=select, comparisons=comparisons)
+    found = run_study(study)
+    out = tmp_path / "out"
+
+    def score(run):
+        """The mean over held-out images and the further set, read from the run itself."""
+        last = read_metrics(out / "runs" / run / "metrics.jsonl")[-1]
+        (row,) = EvaluatedRun.read(out / "selection" / run).results.rows
+        assert row.dataset == "further"
+        parts = last["clean_acc"], last["robust_acc"], row.clean_acc, row.robust_acc
+        return sum(parts) / 4
+
+    for name in study.systems:
+        short, whole = {}, {}
+        for run in (out / "runs").glob(f"{name}-lr-*"):
+            rate, _, steps = run.name.partition("-lr-")[2].removesuffix("-seed-0").partition("-s")
+            (short if steps else whole)[float(rate)] = score(run.name)
+            expected = 1 if steps else 2
+            assert read_metrics(run / "metrics.jsonl")[-1]["step"] == expected
+        # The best rate of the short runs and its neighbours are run at full length.
+        at = search.index_of(best_rate(short))
+        assert set(whole) == {search.rate(at + away) for away in (-1, 0, 1)}
+        assert study.last_search.scores()[name] == pytest.approx(whole)
+        chosen = f"{name}-lr-{best_rate(whole):g}"
+        assert chosen in study.stages()["equal-steps"].sweep.recipes
+    assert "## learning rates, at full length\n" in found.text
+
+    saved = tmp_path / "saved"
+    saved.mkdir()
+    (out / "results").rename(saved / "results")
+    assert show_study(saved).text == found.text
+    assert (
+        run_study(
+            toy_study(
+                "saved",
+                **{
+                    "search_steps": 1,
+                    "confirm": True,
+                    "select": select,
+                    "comparisons": comparisons,
+                },
+            )
+        ).text
+        == found.text
+    )
+    assert not (saved / "runs").exists()
+
+
 def test_a_study_without_results_is_reported(tmp_path):
     with pytest.raises(RequestError, match="holds nothing to show yet"):
         show_study(tmp_path / "empty")
@@ -122,17 +177,8 @@ def test_damaged_results_are_refused(tmp_path, name):
         show_study(tmp_path)
 
 
-def folder_of_photographs(root):
-    for part in ("tiny-imagenet-200/train", "tiny-imagenet-200/val", "cifar10/test"):
-        (root / part).mkdir(parents=True)
-    for part in ("accordion", "yin_yang"):
-        (root / "caltech101" / "101_ObjectCategories" / part).mkdir(parents=True)
-
-
-@pytest.mark.parametrize("name", ["glyphs", "photos"])
-def test_ablations_change_one_option_each(name, tmp_path):
-    folder_of_photographs(tmp_path)
-    study = load_study(plan_path(name), tmp_path / "out", tmp_path)
+def test_ablations_change_one_option_each(tmp_path):
+    study = load_study(plan_path("glyphs"), tmp_path / "out")
     usual = study.systems["pmg_aft-paper"].config
     for change, config in study.comparisons["ablations"].changes.items():
         differing = [
@@ -165,7 +211,8 @@ def test_the_systems_of_the_paper_are_in_every_plan(name, tmp_path):
     }
     # What is trained against is what is evaluated.
     (radius,) = {one.config.attack.eps for one in study.systems.values()}
-    assert [one.eps for one in study.evaluations.values()] == [[radius], [radius]]
+    assert all(one.eps == [radius] for one in study.evaluations.values())
+    assert study.select is None or study.select.eps == [radius]
 
 
 def test_a_study_begins_with_three_rates_of_every_system(tmp_path):
@@ -178,17 +225,18 @@ def test_a_study_begins_with_three_rates_of_every_system(tmp_path):
 def test_photographs_are_found_in_their_folder(tmp_path):
     with pytest.raises(RequestError, match="holds no TinyImageNet"):
         load_study(plan_path("photos"), tmp_path / "out", tmp_path)
-    for part in ("tiny-imagenet-200/train", "tiny-imagenet-200/val"):
-        (tmp_path / "alone" / part).mkdir(parents=True)
-    with pytest.raises(RequestError, match="no set but the training set"):
-        load_study(plan_path("photos"), tmp_path / "out", tmp_path / "alone")
-    folder_of_photographs(tmp_path)
-    study = load_study(plan_path("photos"), tmp_path / "out", tmp_path)
-    data = study.evaluations["pgd"].data
-    kinds = [spec.partition(":")[0] for spec in data]
-    assert kinds == ["tiny-imagenet", "imagefolder", "caltech101"]
-    assert data[2].endswith(",split=all")
-    assert study.evaluations["autoattack"].data == data
+    for part in ("tiny-imagenet-200/train", "tiny-imagenet-200/val", "photo-suite/grocery"):
+        (tmp_path / part).mkdir(parents=True)
+    with pytest.raises(RequestError, match="lacks 16 of the 18 sets") as refused:
+        load_study(plan_path("photos"), tmp_path / "out", tmp_path)
+    assert f"{tmp_path / 'photo-suite' / 'pacs' / 'sketch'}" in str(refused.value)
+    assert "grocery" not in str(refused.value)
+    study = load_study(plan_path("photos"), tmp_path / "out", tmp_path, partial=True)
+    # No class is both trained on and selected on.
+    trained = parse_specification(next(iter(study.systems.values())).config.data)
+    (selected,) = map(parse_specification, study.select.data)
+    assert trained.path == selected.path == tmp_path / "tiny-imagenet-200"
+    assert trained.classes - selected.classes == 200
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,8 @@ class Search:
         steps: of every run, its warm-up in proportion; None for each system's own.
         select: further sets to select on and how they are attacked, once; model and folder are the
             search's to say. None for held-out images alone.
-        farthest: half-decades from the start after which it ends, whatever it found.
+        farthest: half-decades from the start after which it ends, whatever it found; None for
+            FARTHEST.
     """
 
     systems: Mapping[str, System]
@@ -95,7 +96,7 @@ class Search:
     saved: Path
     steps: int | None = None
     select: EvaluateConfig | None = None
-    farthest: int = FARTHEST
+    farthest: int | None = None
 
     def jobs(self) -> list[Job]:
         """The runs whose scores are needed next, each before its evaluation; none at the end."""
@@ -264,11 +265,11 @@ def index_of(lr: float) -> int:
 
 
 def next_rates(
-    scores: Mapping[float, float], start: float, farthest: int = FARTHEST
+    scores: Mapping[float, float], start: float, farthest: int | None = None
 ) -> list[float]:
     """The rates to try now, given the scores of those that are known; none at the end.
 
-    ``farthest`` half-decades from the start it ends, whatever it found.
+    ``farthest`` half-decades from the start it ends, whatever it found; None for FARTHEST.
     """
     first = index_of(start)
     tried = {index_of(lr): score for lr, score in scores.items()}
@@ -277,7 +278,7 @@ def next_rates(
         return [rate(index) for index in begin]
     at = index_of(best_rate(scores))
     beyond = {min(tried): min(tried) - 1, max(tried): max(tried) + 1}.get(at)
-    if beyond is None or abs(beyond - first) > farthest:
+    if beyond is None or abs(beyond - first) > (farthest or FARTHEST):
         return []
     return [rate(beyond)]
 

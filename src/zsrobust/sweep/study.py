@@ -35,6 +35,7 @@ import yaml
 from zsrobust.config.parsing import recipe
 from zsrobust.config.schema import EvaluateConfig, FinetuneConfig, Optimizer, TrainingAttack
 from zsrobust.data.published.sets import paper_sets, published_sets
+from zsrobust.data.specification import split_options
 from zsrobust.evaluation.averages import Averaged
 from zsrobust.models.adapters.options import Adapter
 from zsrobust.objectives import Term, objective_class
@@ -308,7 +309,7 @@ def load_study(
 
     def evaluation(about: Mapping[str, Any]) -> EvaluateConfig:
         one = EvaluateConfig(**about, model=[base["model"]])
-        return replace(one, data=[*_all_located(one.data, root, partial)])
+        return replace(one, data=_all_located(one.data, root, partial))
 
     evaluations = {name: evaluation(about) for name, about in plan["evaluate"].items()}
     comparisons = {}
@@ -356,10 +357,11 @@ def _merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any
     return {**base, **both}
 
 
-def _all_located(specs: Sequence[str], root: Path | None, partial: bool) -> Iterator[str]:
+def _all_located(specs: Sequence[str], root: Path | None, partial: bool) -> list[str]:
+    found: list[str] = []
     for spec in specs:
         if spec != FURTHER:
-            yield _located(spec, root, partial)
+            found.append(_located(spec, root, partial))
             continue
         assert root is not None
         further = [*_further(root, named={one.partition(":")[0] for one in specs})]
@@ -368,11 +370,20 @@ def _all_located(specs: Sequence[str], root: Path | None, partial: bool) -> Iter
                 f"{root} holds no set but the training set: put there a set that the model is not "
                 f"fine-tuned on, such as {', '.join(known.kind for known in paper_sets()[1:4])}"
             )
-        yield from further
+        found += further
+    folders = [split_options(spec)[0].partition(":")[2] for spec in found if root is not None]
+    absent = [folder for folder in folders if not Path(folder).is_dir()]
+    if absent and not partial:
+        raise RequestError(
+            f"{root} lacks {len(absent)} of the {len(found)} sets of the plan, which must lie in "
+            f"{', '.join(absent)}"
+        )
+    return found
 
 
 def _located(spec: str, root: Path | None, partial: bool) -> str:
-    kind, _, place = spec.partition(":")
+    head, options = split_options(spec)
+    kind, _, place = head.partition(":")
     if place != "{root}" or kind not in published_sets():
         return spec.format(root=root)
     assert root is not None
@@ -383,7 +394,7 @@ def _located(spec: str, root: Path | None, partial: bool) -> str:
             f"{root} holds no {known.title}, which the plan uses: it must lie in "
             f"{root / known.places[0]}"
         )
-    return f"{kind}:{found or root / kind}"
+    return f"{kind}:{found or root / kind}{options}"
 
 
 def _further(root: Path, named: set[str]) -> Iterator[str]:
