@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import ceil
 from typing import TYPE_CHECKING
 
 from zsrobust.config.schema import EvaluateConfig
 from zsrobust.evaluation.attacks import plain_attacks
 from zsrobust.evaluation.checks.black_box import probe_passes
-from zsrobust.evaluation.forecast import CHECKS, Forecast, Work
+from zsrobust.evaluation.forecast import (
+    CHECKS,
+    RIGHT,
+    STAND_FIRST,
+    UNDEFENDED_STAND,
+    Forecast,
+    Work,
+)
+from zsrobust.evaluation.two_phase.plan import pilot_size
 
 if TYPE_CHECKING:
     from zsrobust.evaluation.cell import Cell
@@ -31,7 +40,12 @@ def expected_cost(config: EvaluateConfig, sizes: Sequence[int], *, undefended: b
         for attack in (None, *attacks):
             parts = () if attack is None else tuple(getattr(attack, "parts", (attack,)))
             work = Work("", str(number), parts, undefended)
-            work.add(0, [n] * len(work.total))
+            later = 1.0
+            if config.half_width is not None:
+                # In two phases these meet a pilot of the samples that stand, and few more.
+                standing = n * RIGHT * (UNDEFENDED_STAND if undefended else STAND_FIRST)
+                later = min(1.0, pilot_size(ceil(standing)) / standing)
+            work.add(0, [n, *[later * n] * (len(work.total) - 1)])
             forecast.works.append(work)
         forecast.checks[number] = "", probe_passes(n)
     return forecast.left() or 0.0
