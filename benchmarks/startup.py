@@ -27,7 +27,7 @@ from zsrobust.data.suites import SUITES
 from zsrobust.export.formats import FORMATS
 from zsrobust.models.adapters.options import ADAPTERS
 from zsrobust.objectives import OBJECTIVES
-from zsrobust.sweep.study import plan_names
+from zsrobust.sweep.plan_file import plan_names
 
 FINETUNE = ["finetune", "--model", "glyph-clip", "--data", "glyph:training"]
 EVALUATE = ["evaluate", "--model", "glyph-clip", "--data", "digits"]

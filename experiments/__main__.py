@@ -14,8 +14,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from zsrobust.sweep.plan_file import load_study
 from zsrobust.sweep.run_study import run_study, show_study
-from zsrobust.sweep.study import load_study
 from zsrobust.utils.errors import ZSRobustError
 
 HERE = Path(__file__).parent

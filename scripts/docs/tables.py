@@ -20,7 +20,7 @@ from zsrobust.models.zoo import RADII, ZOO, entries
 from zsrobust.objectives import OBJECTIVES
 from zsrobust.reporting.tables import percent
 from zsrobust.sweep.dry_run import AUTOATTACK, PGD_10
-from zsrobust.sweep.study import load_study, plan_path
+from zsrobust.sweep.plan_file import load_study, plan_path
 from zsrobust.training.cost import passes_per_step
 from zsrobust.utils.units import format_radius
 

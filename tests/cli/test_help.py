@@ -7,7 +7,7 @@ import pytest
 from zsrobust.cli.commands import command_names
 from zsrobust.cli.main import main
 from zsrobust.config.parsing import parse_evaluate, parse_finetune
-from zsrobust.sweep.study import plan_names
+from zsrobust.sweep.plan_file import plan_names
 
 COMMANDS = command_names()
 BELOW = {"data": ("list", "prepare", "verify", "shard"), "reproduce": plan_names()}

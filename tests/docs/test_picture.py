@@ -16,7 +16,9 @@ def test_numbers_equal_the_tables():
         figures = [text.get_text() for text in axes.texts]
         titles = ["original", "FT-Clean", "TeCoA", "PMG-AFT (authors_code)"]
         assert len(figures) == 2 * len(titles) == 2 * len(METHODS)
-        table = page.read_text("utf-8").partition(f"| n | clean | {attack} |")[2].partition("\n\n")[0]
+        table = (
+            page.read_text("utf-8").partition(f"| n | clean | {attack} |")[2].partition("\n\n")[0]
+        )
         for title, clean, robust in zip(titles, figures[::2], figures[1::2], strict=True):
             (row,) = [line for line in table.splitlines() if line.startswith(f"| {title} |")]
             assert f"| {clean} (" in row

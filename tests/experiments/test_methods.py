@@ -11,8 +11,8 @@ from experiments import __main__ as command
 from zsrobust.evaluation.evaluated_run import EvaluatedRun
 from zsrobust.models.loading import load
 from zsrobust.sweep import search
+from zsrobust.sweep.plan_file import load_study
 from zsrobust.sweep.run_study import Shown, run_study
-from zsrobust.sweep.study import load_study
 from zsrobust.training.encoder import Student
 
 PLAN = Path(__file__).parents[2] / "experiments" / "methods.yaml"

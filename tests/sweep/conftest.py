@@ -1,7 +1,7 @@
 import pytest
 import yaml
 
-from zsrobust.sweep.study import load_study, plan_path
+from zsrobust.sweep.plan_file import load_study, plan_path
 
 
 @pytest.fixture

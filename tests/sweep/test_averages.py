@@ -12,10 +12,9 @@ from zsrobust.config.schema import EvaluateConfig
 from zsrobust.evaluation.averages import Averaged
 from zsrobust.evaluation.outcomes import Outcomes, table
 from zsrobust.evaluation.results import Results, Row
-from zsrobust.sweep.averages import read_averages
 from zsrobust.sweep.comparison import Line, comparison_points
+from zsrobust.sweep.plan_file import load_study, plan_path, read_averages
 from zsrobust.sweep.run_study import show_study
-from zsrobust.sweep.study import load_study, plan_path
 from zsrobust.utils.errors import RequestError
 
 N = 200

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from zsrobust.config.parsing import recipe
+from zsrobust.sweep.plan_file import load_study, plan_path
 from zsrobust.sweep.run_study import show_study
-from zsrobust.sweep.study import load_study, plan_path
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

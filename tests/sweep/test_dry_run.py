@@ -3,7 +3,7 @@
 import pytest
 
 from zsrobust.sweep.dry_run import dry_run, forward_operations
-from zsrobust.sweep.study import load_study, plan_path
+from zsrobust.sweep.plan_file import load_study, plan_path
 from zsrobust.utils.units import Eps
 
 MODEL = "ViT-B-32/openai"

@@ -13,9 +13,9 @@ import yaml
 from zsrobust.cli.main import main
 from zsrobust.data.published.sets import paper_sets
 from zsrobust.evaluation.results import Results
+from zsrobust.sweep.plan_file import plan_path
 from zsrobust.sweep.rehearsal import attacked_by_part, rehearse
 from zsrobust.sweep.run_study import show_study
-from zsrobust.sweep.study import plan_path
 
 slow = pytest.mark.slow
 

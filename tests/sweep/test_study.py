@@ -12,9 +12,9 @@ from zsrobust.evaluation.evaluated_run import EvaluatedRun
 from zsrobust.sweep import search
 from zsrobust.sweep.jobs import Training
 from zsrobust.sweep.plan import run_name
+from zsrobust.sweep.plan_file import load_study, plan_path
 from zsrobust.sweep.run_study import run_study, show_study
 from zsrobust.sweep.search import best_rate
-from zsrobust.sweep.study import load_study, plan_path
 from zsrobust.training.cost import passes_per_step
 from zsrobust.training.metrics import read_metrics
 from zsrobust.utils.errors import RequestError

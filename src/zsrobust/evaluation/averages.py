@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from zsrobust.evaluation.statistics import Interval
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.units import format_radius
+
+if TYPE_CHECKING:  # It takes numpy, which plans can be read without.
+    from zsrobust.evaluation.statistics import Interval
 
 
 class _OfSet(Protocol):

@@ -13,8 +13,9 @@ from zsrobust.data.published.sets import paper_sets
 from zsrobust.evaluation.evaluated_run import EvaluatedRun
 from zsrobust.models.loading import load
 from zsrobust.models.names import architecture_of
+from zsrobust.sweep.plan_file import load_study, plan_model
 from zsrobust.sweep.run_study import Shown, run_study
-from zsrobust.sweep.study import RESULTS, Study, load_study, plan_model
+from zsrobust.sweep.study import RESULTS, Study
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.files import atomic_folder, remove_unfinished, write_text
 from zsrobust.utils.progress import Steps, format_seconds

@@ -13,14 +13,8 @@ from zsrobust.cli.parser import Parser, asks_for_help
 from zsrobust.config.parsing import options_parser, parse_options
 from zsrobust.models.names import check_name
 from zsrobust.sweep.on_ray import Cluster, ClusterOptions
-from zsrobust.sweep.study import (
-    Study,
-    can_rehearse,
-    load_study,
-    needs_root,
-    plan_names,
-    plan_path,
-)
+from zsrobust.sweep.plan_file import can_rehearse, load_study, needs_root, plan_names, plan_path
+from zsrobust.sweep.study import Study
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.files import local_path
 from zsrobust.utils.validation import unknown
