@@ -15,6 +15,7 @@ from benchmarks.busy import busy
 from benchmarks.coverage import coverage
 from benchmarks.evaluation import pgd_evaluation
 from benchmarks.fine_tuning import ablation, fine_tuning
+from benchmarks.kept_memory import kept_memory
 from benchmarks.optimizations import optimizations
 from benchmarks.report import machine, markdown
 from benchmarks.scaling import AXES, scaling, scaling_figure
@@ -24,7 +25,8 @@ from zsrobust.utils.devices import full_precision
 
 BENCHMARKS = (
     *("fine-tuning", "ablation", "optimizations"),
-    *("pgd", "autoattack", "autoattack-passes", "scaling", "startup", "busy", "coverage"),
+    *("pgd", "autoattack", "autoattack-passes", "scaling", "startup", "busy"),
+    *("kept-memory", "coverage"),
 )
 MODEL = "ViT-B-32/random"
 BATCH = {"cpu": 32, "cuda": 256}
@@ -63,6 +65,8 @@ def _rows(benchmark: str, arguments: argparse.Namespace) -> Iterable[dict[str, o
         return startup(rounds, arguments.before)
     if benchmark == "busy":
         return busy(rounds)
+    if benchmark == "kept-memory":
+        return kept_memory(rounds)
     if benchmark == "coverage":
         return coverage()
     if benchmark == "optimizations":

@@ -6,22 +6,20 @@ Several processes do the same work in turn. They differ in how OpenMP's threads 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import signal
 import statistics
 import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from benchmarks.evaluation import DATA_SET, STEPS, embedded_subject
 from benchmarks.ours import our_step
 from benchmarks.setting import EPS, Setting
 from benchmarks.timing import Call, Timing
+from benchmarks.worker import answer, worker
 from zsrobust.attacks import ThreatModel, make_attack
 from zsrobust.data.registry import open_set
 from zsrobust.utils.devices import full_precision
@@ -31,12 +29,12 @@ BATCH = 64
 CALLS = {"TeCoA step": 3, "PGD-10 evaluation": 1}
 """Calls of each task in a round."""
 WORK = "from benchmarks.busy import work; work()"
-WORKERS: dict[str, tuple[str, dict[str, str]]] = {
-    "chosen by zsrobust": (WORK, {}),
+WORKERS = {
+    "chosen by zsrobust": WORK,
     # OpenMP reads its variables when torch is loaded.
-    "unset": (f"import torch; {WORK}", {}),
+    "unset": f"import torch; {WORK}",
 }
-"""What each process runs, and its variables."""
+"""What each process runs."""
 LOOP = """
 import os
 parent = os.getppid()
@@ -64,18 +62,18 @@ def busy(rounds: int, batch: int = BATCH) -> Iterator[dict[str, object]]:
     seconds: dict[tuple[str, str, int], list[float]] = defaultdict(list)
     with contextlib.ExitStack() as stack:
         workers = {
-            name: stack.enter_context(_worker(code, variables, batch))
-            for name, (code, variables) in WORKERS.items()
+            name: stack.enter_context(worker(code, batch, variables={}, without=VARIABLES))
+            for name, code in WORKERS.items()
         }
         for _ in range(rounds):
             for number in (0, 1, 2):
                 with busy_processes(number):
                     for task in CALLS:
-                        for name, worker in workers.items():
-                            found = worker.seconds(task)
+                        for name, ask in workers.items():
+                            found = ask(task)
                             seconds[task, name, number].append(found)
                             sys.stderr.write(f"{task}, {name}, {number} busy: {found:.3f} s\n")
-        policies = {name: worker.policy for name, worker in workers.items()}
+        policies = {name: ask("policy") for name, ask in workers.items()}
     for task in CALLS:
         unset = statistics.median(seconds[task, "unset", 0])
         for name, policy in policies.items():
@@ -111,48 +109,18 @@ def busy_processes(number: int) -> Iterator[list[subprocess.Popen[bytes]]]:
             process.wait()
 
 
-@dataclass(frozen=True)
-class _Worker:
-    """A process that runs ``work``."""
-
-    policy: str
-    seconds: Callable[[str], float]
-
-
-@contextlib.contextmanager
-def _worker(code: str, variables: dict[str, str], batch: int) -> Iterator[_Worker]:
-    others = {name: value for name, value in os.environ.items() if name not in VARIABLES}
-    with subprocess.Popen(
-        [sys.executable, "-c", code, str(batch)],
-        cwd=Path(__file__).parents[1],
-        env={**others, **variables},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-
-        def answer(line: str) -> object:
-            print(line, file=process.stdin, flush=True)
-            return json.loads(process.stdout.readline())
-
-        try:
-            yield _Worker(answer("policy"), answer)
-        finally:
-            process.kill()
-
-
 def work() -> None:
-    """Answer each line of stdin, the name of a task, with its seconds per call."""
-    # Ctrl-C reaches all processes of the terminal; the first one stops the others.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Answer the name of a task with its seconds per call, ``policy`` with the variables."""
     policy = " ".join(f"{name}={os.environ[name]}" for name in VARIABLES if name in os.environ)
     with full_precision():
         calls = tasks(int(sys.argv[1]))
         for call in calls.values():
             call()
-        for line in map(str.strip, sys.stdin):
-            answer = (policy or "unset") if line == "policy" else _seconds(calls[line], CALLS[line])
-            print(json.dumps(answer), flush=True)
+        answer(
+            lambda line: (
+                (policy or "unset") if line == "policy" else _seconds(calls[line], CALLS[line])
+            )
+        )
 
 
 def tasks(batch: int) -> dict[str, Call]:

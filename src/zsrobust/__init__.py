@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from zsrobust._version import __version__
+from zsrobust.utils.allocator import keep_freed_memory
 from zsrobust.utils.openmp import wait_briefly
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 # Before any module imports torch.
 wait_briefly()
+keep_freed_memory()
 
 _HOMES = {
     "CLIPModel": "zsrobust.models.clip",
