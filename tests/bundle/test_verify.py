@@ -1,5 +1,6 @@
 import json
 from itertools import product
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -9,6 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from zsrobust.bundle.archive import pack, unpack
+from zsrobust.bundle.claims import unpublished
 from zsrobust.bundle.create import write_bundle
 from zsrobust.bundle.verify import verify
 from zsrobust.evaluation.evaluated_run import EvaluatedRun
@@ -189,6 +191,20 @@ def test_a_part_of_a_published_set_is_not_for_a_leaderboard(bundle, repacked):
     verified = found(part)
     assert verified.contradictions == []
     assert verified.unfit == ["cifar10 is 40 of the 10000 images of CIFAR-10's split test"]
+
+
+@pytest.mark.parametrize(
+    ("classes", "said"),
+    [
+        (9, ("unfit", "part is 9 of the 10 classes of CIFAR-10")),
+        (11, ("contradiction", "part has 11 classes, CIFAR-10 10")),
+    ],
+)
+def test_some_classes_of_a_published_set_are_a_part_of_it(classes, said):
+    of = {"origin": "cifar10", "split": "test", "n": 10_000, "skipped": 0}
+    data = {"part": {**of, "class_names": list("abcdefghijk")[:classes]}}
+    results = SimpleNamespace(protocol={"data": data, "samples": None})
+    assert list(unpublished(results)) == [said]
 
 
 def written(run, out):

@@ -62,8 +62,10 @@ def unpublished(results: Results) -> Iterator[tuple[Verdict, str]]:
             sentence = f"{name} is not of a published split of {known.title}, but of {split!r}"
             yield "unchecked", sentence
             continue
-        if classes != known.classes:
+        if classes > known.classes:
             yield "contradiction", f"{name} has {classes} classes, {known.title} {known.classes}"
+        elif classes < known.classes:
+            yield "unfit", f"{name} is {classes} of the {known.classes} classes of {known.title}"
         if n > published:
             yield "contradiction", f"{name} has {n} images, {of} {published}"
         elif n < published:

@@ -17,13 +17,12 @@ Keys of a plan::
                           whose sets a comparison has
     rehearsal: {...}      what of all this a rehearsal changes
 
-``{root}`` in data is the folder of the data sets, ``further:{root}`` for every set of the
-paper there but those that are named.
+``{root}`` in data is the folder of the data sets.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -33,7 +32,7 @@ import yaml
 
 from zsrobust.config.parsing import recipe
 from zsrobust.config.schema import EvaluateConfig, FinetuneConfig, Optimizer, TrainingAttack
-from zsrobust.data.published.sets import paper_sets, published_sets
+from zsrobust.data.published.sets import published_sets
 from zsrobust.data.specification import parse_specification, split_options
 from zsrobust.data.suites import expand
 from zsrobust.evaluation.averages import Averaged
@@ -42,8 +41,6 @@ from zsrobust.objectives import Term, objective_class
 from zsrobust.sweep.search import System
 from zsrobust.sweep.study import Comparison, Study
 from zsrobust.utils.errors import RequestError
-
-FURTHER = "further:{root}"
 
 
 def plan_names() -> list[str]:
@@ -166,19 +163,7 @@ def _merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any
 
 
 def _all_located(specs: Sequence[str], root: Path | None, partial: bool) -> list[str]:
-    found: list[str] = []
-    for spec in specs:
-        if spec != FURTHER:
-            found.append(_located(spec, root, partial))
-            continue
-        assert root is not None
-        further = [*_further(root, named={one.partition(":")[0] for one in specs})]
-        if not further and not partial:
-            raise RequestError(
-                f"{root} holds no set but the training set: put there a set that the model is not "
-                f"fine-tuned on, such as {', '.join(known.kind for known in paper_sets()[1:4])}"
-            )
-        found += further
+    found = [_located(spec, root, partial) for spec in specs]
     folders = [split_options(spec)[0].partition(":")[2] for spec in found if root is not None]
     absent = [folder for folder in folders if not Path(folder).is_dir()]
     if absent and not partial:
@@ -203,17 +188,6 @@ def _located(spec: str, root: Path | None, partial: bool) -> str:
             f"{root / known.places[0]}"
         )
     return f"{kind}:{found or root / kind}{options}"
-
-
-def _further(root: Path, named: set[str]) -> Iterator[str]:
-    """Every set of the paper in ``root`` but those that are named, as papers evaluate it."""
-    found = {known.kind: known.below(root) for known in paper_sets() if known.kind not in named}
-    if found.get("cifar10") is None and (root / "cifar10" / "test").is_dir():
-        yield f"imagefolder:{root / 'cifar10' / 'test'},name=cifar10,resolution=32"
-    for kind, place in found.items():
-        if place is not None:
-            # Sets without a test split of their own are evaluated whole.
-            yield f"{kind}:{place}" + (",split=all" if published_sets()[kind].own_split else "")
 
 
 def read_averages(

@@ -91,7 +91,10 @@ def test_tiny_imagenet_has_imagenets_names() -> None:
 def test_a_short_set_is_told(memory_set) -> None:
     from dataclasses import replace
 
-    images = replace(memory_set([0] * 4), name="mine", origin="dtd", split="test")
+    part = replace(memory_set([0, 1, 2, 2]), name="mine", origin="dtd", split="test")
+    said = "mine/test has 4 images of 3 classes, the published one 1880 of 47 classes"
+    assert shortfall(part) == said
+    images = replace(part, class_names=tuple(f"class {label}" for label in range(47)))
     assert shortfall(images) == "mine/test has 4 images, the published one 1880"
     assert shortfall(replace(images, origin="/photos")) == ""
     assert shortfall(replace(images, labels=(0,) * 1880, sample_ids=("x",) * 1880)) == ""

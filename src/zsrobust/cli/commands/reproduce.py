@@ -28,11 +28,12 @@ Fine-tunes with PMG-AFT, TeCoA and clean fine-tuning, and compares clean and rob
 average over unseen data sets. docs/replication.md has the results.
 
   glyphs       glyph-clip on its embedded sets
-  photos       photo-lite, fine-tuned on the TinyImageNet in DIR, on further sets of the paper there
+  photos       photo-lite, fine-tuned on the TinyImageNet in DIR, on a suite of eighteen sets there
   paper        CLIP ViT-B/32 on the paper's sixteen sets in DIR, with the authors' recipes
 
 glyphs and photos search for the learning rate of every method by one rule, compare three seeds at
-equal steps and at equal passes, run AutoAttack, and change one option at a time.
+equal steps, and run AutoAttack; glyphs also compares at equal passes and changes one option at a
+time.
 
   --out DIR    output folder (runs/reproduce-NAME); the same command resumes, or prints stored
                results if finished; several machines with the same folder share the runs

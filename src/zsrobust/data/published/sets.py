@@ -141,6 +141,13 @@ def shortfall(images: ImageSet) -> str:
         return ""
     known = published_sets().get(images.origin)
     published = known.counts.get(images.split) if known else None
-    if published in (None, len(images)):
+    if known is None or published in (None, len(images)):
         return ""
-    return f"{images.name}/{images.split} has {len(images)} images, the published one {published}"
+    classes = len(images.class_names)
+    has, of = (
+        f" of {n} classes" if classes != known.classes else "" for n in (classes, known.classes)
+    )
+    return (
+        f"{images.name}/{images.split} has {len(images)} images{has}, the published one "
+        f"{published}{of}"
+    )
