@@ -23,6 +23,7 @@ from zsrobust.models.protocols import PROTOCOLS
 from zsrobust.models.robust import ROBUST
 from zsrobust.objectives import OBJECTIVES
 from zsrobust.objectives.pmg_aft import PRESETS
+from zsrobust.sweep.plan_file import plan_path
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -61,8 +62,14 @@ def test_there_are_commands_to_check():
 @pytest.mark.parametrize("argv", commands(), ids=" ".join)
 def test_every_command_parses(argv, tmp_path, monkeypatch):
     # What reproduce photos looks for before anything else.
-    for part in ("tiny-imagenet-200/train", "tiny-imagenet-200/val", "cifar10/test"):
+    for part in ("tiny-imagenet-200/train", "tiny-imagenet-200/val"):
         (tmp_path / "DIR" / part).mkdir(parents=True)
+    for part in re.findall(r"\{root\}/([^,\s]+)", plan_path("photos").read_text("utf-8")):
+        file = tmp_path / "DIR" / part
+        folder = file.parent if file.suffix == ".txt" else file
+        folder.mkdir(parents=True, exist_ok=True)
+        if file.suffix == ".txt":
+            file.write_text("a photo of a {}\n")
     monkeypatch.chdir(tmp_path)
     write_own_files(tmp_path)
     command, *options = argv

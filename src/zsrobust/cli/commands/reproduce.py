@@ -28,7 +28,8 @@ Fine-tunes with PMG-AFT, TeCoA and clean fine-tuning, and compares clean and rob
 average over unseen data sets. docs/replication.md has the results.
 
   glyphs       glyph-clip on its embedded sets
-  photos       photo-lite, fine-tuned on the TinyImageNet in DIR, on a suite of eighteen sets there
+  photos       photo-lite, fine-tuned on the TinyImageNet in DIR, on a suite of eighteen sets there;
+               docs/replication_photos.md says what they hold
   paper        CLIP ViT-B/32 on the paper's sixteen sets in DIR, with the authors' recipes
 
 glyphs and photos search for the learning rate of every method by one rule, compare three seeds at
