@@ -73,6 +73,7 @@ def test_everything_that_is_missing_is_named_at_once(root: Path) -> None:
         ("paper16", "names no folder: write paper16:ROOT"),
         ("paper16:/absent", "names no folder"),
         ("paper16:/absent,split=all", "gives split, which differs from set to set"),
+        ("glyphs,classes=3", "gives classes, which differs from set to set"),
         ("paper16:/absent,name=x", "gives name"),
         ("paper16:/absent,colour=x", "unknown key 'colour'"),
         ("few:/x", "gives a path, which few has none of: write few"),

@@ -95,7 +95,7 @@ def _members(spec: str) -> list[str]:
     if word not in SUITES:
         return [spec]
     suite, parsed = SUITES[word], parse_specification(spec)
-    for key in ("split", "names", "name"):
+    for key in ("split", "classes", "names", "name"):
         if getattr(parsed, key) is not None:
             raise RequestError(
                 f"data {spec!r} gives {key}, which differs from set to set: a suite takes "

@@ -136,7 +136,7 @@ class Study:
     def stages(self) -> dict[str, Stage]:
         """The comparisons by name; none before all learning rates are known."""
         rates = self.last_search.rates()
-        if rates is None or (self.confirm and self.confirmation is None):
+        if rates is None:
             return {}
         return {name: self._stage(one, rates) for name, one in self.comparisons.items()}
 
