@@ -2,8 +2,10 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from zsrobust.evaluation.averages import Averaged
@@ -12,7 +14,9 @@ from zsrobust.evaluation.comparison.differences import (
     difference_of,
     paired_difference,
 )
-from zsrobust.evaluation.results import Results, Row
+from zsrobust.evaluation.evaluated_run import EvaluatedRun
+from zsrobust.evaluation.outcomes import Outcomes, table
+from zsrobust.evaluation.results import Results, Row, Sampling
 from zsrobust.evaluation.statistics import average_interval
 from zsrobust.evaluation.two_phase.estimate import Stratum, estimate
 from zsrobust.utils.errors import RequestError
@@ -49,6 +53,9 @@ def test_the_sets_of_an_entry_share_what_it_counts():
     assert found.sets == list("abcdefg")
     assert found.weights == pytest.approx([1, 1 / 3, 1 / 3, 1 / 3, 1, 1 / 2, 1 / 2])
     assert Averaged.of_plain("some", found.plain) == found
+    part = Averaged.of_plain("some", {"sets": found.plain, "without_classes_of": "x"})
+    assert (part.entries, part.without) == (found.entries, "x")
+    assert Averaged.of_plain("some", part.plain) == part
 
 
 @pytest.mark.parametrize(
@@ -58,6 +65,8 @@ def test_the_sets_of_an_entry_share_what_it_counts():
         (None, "'some' is over None"),
         ("a", "'some' is over 'a'"),
         ({"a": 1}, "'some' is over"),
+        ({"sets": ["a"]}, "'some' is over"),
+        ({"sets": [], "without_classes_of": "b"}, "'some' is over"),
         (["a", []], "none of them empty"),
         (["a", [["b"]]], "lists of sets"),
         (["a", 3], "lists of sets"),
@@ -87,6 +96,46 @@ def test_an_average_of_results_by_hand():
     )
     with pytest.raises(RequestError, match=r"no result on nowhere, .*'x'"):
         Results({}, {}, rows).averages_over(Averaged.of_plain("x", ["a", "nowhere"]))
+
+
+def test_samples_of_another_sets_classes_do_not_count(tmp_path):
+    names = {"x": ["Fire_truck", "bee"], "y": ["truck", "honey bee", "beetle", "bee-eater"]}
+    random = np.random.default_rng(3)
+    rows, tables, right = [], [], {}
+    for model in ("m", "k"):
+        labels, before, after = random.integers(4, size=(3, 60))
+        clean, robust = before == labels, (before == labels) & (after == labels)
+        right[model] = labels, clean, robust
+        rows.append(row("y", model, int(clean.sum()), int(robust.sum()), n=60))
+        ids, zeros = [f"{index:02d}" for index in range(60)], [0.0] * 60
+        columns = [
+            Outcomes(ids, labels.tolist(), of.tolist(), zeros, zeros, [""] * 60)
+            for of in (before, after)
+        ]
+        tables.append(table(rows[-1], *columns))
+    other = Outcomes(["0", "1"], [0, 1], [0, 0], [0.0] * 2, [0.0] * 2, [""] * 2)
+    rows.append(row("x", "m", 1, 1, n=2))
+    tables.append(table(rows[-1], other, other))
+    sampled = Sampling("two-phase", "population", 0, "", 60, {"cw-10": 20})
+    rows.append(replace(row("y", "m", 30, 10, n=60, attack="cw-10"), sampling=sampled))
+    data = {name: {"class_names": of} for name, of in names.items()}
+    run = EvaluatedRun(tmp_path, Results({"data": data}, {}, rows), pa.concat_tables(tables))
+
+    found = run.without_classes_of("x")
+    assert [(one.dataset, one.model, one.attack) for one in found.results.rows] == [
+        ("y", "m", "pgd-10"),
+        ("y", "k", "pgd-10"),
+    ]
+    for one in found.results.rows:
+        labels, clean, robust = right[one.model]
+        kept = labels >= 2  # The last two are no classes of x, whatever they begin with.
+        assert one.n == kept.sum()
+        assert (one.clean_acc, one.robust_acc) == (clean[kept].mean(), robust[kept].mean())
+        expected = row("y", one.model, int(clean[kept].sum()), int(robust[kept].sum()), n=one.n)
+        assert one == expected
+        assert np.array_equal(found.correct(one)[1], robust[kept])
+    with pytest.raises(RequestError, match="no result on z"):
+        run.without_classes_of("z")
 
 
 def test_the_interval_of_a_weighted_mean_adds_up_variances():

@@ -26,6 +26,14 @@ RIGHT = {
     "p-1": {"seen": (170, 98), "a": (144, 88), "b": (94, 53), "c": (26, 4), "d": (120, 64)},
 }
 """By model and set: how many of ``N`` are right, and stay so."""
+CLASSES = {
+    "seen": ["Tabby_Cat", "bee"],
+    "a": ["dog", "bus"],
+    "b": ["cat", "bus"],
+    "c": ["sea slug", "cat"],
+    "d": ["category", "wildcat"],
+}
+"""The first of each is that of every sample."""
 MAIN = "sets of Interest"
 AVERAGES = {MAIN: ["b", ["a", "c"]], "the seen one": ["seen", "d"]}
 
@@ -59,7 +67,8 @@ def saved(tmp_path):
         }
         folder = tmp_path / "results" / "equal-steps"
         folder.mkdir(parents=True)
-        Results({"models": models}, {}, rows).write(folder / "results.json")
+        data = {name: {"class_names": CLASSES[name]} for name in RIGHT["original"]}
+        Results({"models": models, "data": data}, {}, rows).write(folder / "results.json")
         pq.write_table(pa.concat_tables(tables), folder / "outcomes.parquet")
         lines = [
             {"title": title, "models": [name for name in RIGHT if name.startswith(start)]}
@@ -146,6 +155,23 @@ def test_results_without_a_set_of_an_average_are_refused(saved):
         show_study(saved(averages={"some": ["a", "nowhere"]}))
 
 
+def test_classes_that_a_set_has_do_not_count(saved):
+    outside = {"sets": ["a", "d"], "without_classes_of": "seen"}
+    none = {"sets": ["a", "b"], "without_classes_of": "seen"}
+    text = show_study(saved(averages={**AVERAGES, "outside": outside, "none": none})).text
+    rows = cells(text, "equal steps, by average")[6:]
+    weights = {"a": 1, "d": 1}
+    assert [row[:3] for row in rows] == [
+        ["of 2 (outside)", str(2 * N), title] for title in ("original", "TeCoA", "PMG-AFT")
+    ]
+    assert rows[2][4].startswith(f"{mean('p', weights, 1):.1f} (")
+    difference = mean("p", weights, 1) - mean("t", weights, 1)
+    assert rows[2][6].startswith(f"{difference:+.1f} (")
+    # All samples of b are tabby cats' kin: nothing is left of it.
+    assert "Left out, since not all of their sets are evaluated: none." in text
+    assert "is over a, d, without classes that seen has." in text
+
+
 @pytest.fixture
 def plan(tmp_path):
     """The study of the plan ``glyphs`` with averages."""
@@ -172,6 +198,14 @@ def test_a_plan_says_its_averages(plan):
         ({"some": ["nowhere"]}, "'some' is over nowhere, which the plan does not evaluate by pgd"),
         ({"some": []}, r"'some' is over \[\]"),
         ({"some": [["greek", "greek"]]}, "'some' has greek twice"),
+        (
+            {"some": ["greek"], "more": {"sets": ["greek"], "without_classes_of": "nowhere"}},
+            "'more' is over nowhere, which the plan does not evaluate",
+        ),
+        (
+            {"some": {"sets": ["greek"], "without_classes_of": "zodiac"}},
+            "'some' is the first, .* leave without_classes_of out",
+        ),
     ],
 )
 def test_averages_that_cannot_be_are_refused_with_the_plan(plan, averages, words):

@@ -111,56 +111,42 @@ def test_every_table_comes_from_runs_and_again_from_the_saved_files(
 
 
 @pytest.mark.slow
-def test_rates_are_selected_on_further_sets_and_confirmed(toy_study, photos, tmp_path, monkeypatch):
+def test_rates_are_selected_on_further_sets(toy_study, photos, tmp_path, monkeypatch):
     monkeypatch.setattr(search, "FARTHEST", 1)
     further = f"imagefolder:{photos('further', 3, 4)},classes=2"
     select = {"data": [further], "attack": ["pgd-2"], "eps": ["4/255"]}
-    comparisons = {"equal-steps": {"reference": "tecoa", "seeds": 1}}
-    study = toy_study(search_steps=1, confirm=True, select=select, comparisons=comparisons)
+    options = {
+        **{"search_steps": 1, "select": select},
+        "comparisons": {"equal-steps": {"reference": "tecoa", "seeds": 1}},
+    }
+    study = toy_study(**options)
     found = run_study(study)
     out = tmp_path / "out"
 
     def score(run):
         """The mean over held-out images and the further set, read from the run itself."""
-        last = read_metrics(out / "runs" / run / "metrics.jsonl")[-1]
-        (row,) = EvaluatedRun.read(out / "selection" / run).results.rows
+        last = read_metrics(run / "metrics.jsonl")[-1]
+        assert last["step"] == 1
+        (row,) = EvaluatedRun.read(out / "selection" / run.name).results.rows
         assert row.dataset == "further"
         parts = last["clean_acc"], last["robust_acc"], row.clean_acc, row.robust_acc
         return sum(parts) / 4
 
     for name in study.systems:
-        short, whole = {}, {}
-        for run in (out / "runs").glob(f"{name}-lr-*"):
-            rate, _, steps = run.name.partition("-lr-")[2].removesuffix("-seed-0").partition("-s")
-            (short if steps else whole)[float(rate)] = score(run.name)
-            expected = 1 if steps else 2
-            assert read_metrics(run / "metrics.jsonl")[-1]["step"] == expected
-        # The best rate of the short runs and its neighbours are run at full length.
-        at = search.index_of(best_rate(short))
-        assert set(whole) == {search.rate(at + away) for away in (-1, 0, 1)}
-        assert study.last_search.scores()[name] == pytest.approx(whole)
-        chosen = f"{name}-lr-{best_rate(whole):g}"
+        runs = (out / "runs").glob(f"{name}-lr-*-steps-1-seed-0")
+        scores = {
+            float(run.name.partition("-lr-")[2].partition("-steps")[0]): score(run) for run in runs
+        }
+        assert len(scores) == 3
+        assert study.search.scores()[name] == pytest.approx(scores)
+        chosen = f"{name}-lr-{best_rate(scores):g}"
         assert chosen in study.stages()["equal-steps"].sweep.recipes
-    assert "## learning rates, at full length\n" in found.text
 
     saved = tmp_path / "saved"
     saved.mkdir()
     (out / "results").rename(saved / "results")
     assert show_study(saved).text == found.text
-    assert (
-        run_study(
-            toy_study(
-                "saved",
-                **{
-                    "search_steps": 1,
-                    "confirm": True,
-                    "select": select,
-                    "comparisons": comparisons,
-                },
-            )
-        ).text
-        == found.text
-    )
+    assert run_study(toy_study("saved", **options)).text == found.text
     assert not (saved / "runs").exists()
 
 

@@ -20,6 +20,8 @@ class _OfSet(Protocol):
 
 OfSet = TypeVar("OfSet", bound=_OfSet)
 
+WITHOUT = "without_classes_of"
+
 
 @dataclass(frozen=True)
 class Averaged:
@@ -29,18 +31,26 @@ class Averaged:
         name: of the average.
         entries: one or more, each one set or more; every entry counts once, and the sets of one
             share its weight equally. No set is there twice.
+        without: a set whose classes do not count in any other, as in
+            :meth:`EvaluatedRun.without_classes_of`; empty for none.
     """
 
     name: str
     entries: tuple[tuple[str, ...], ...]
+    without: str = ""
 
     @classmethod
     def of_plain(cls, name: str, plain: Any) -> Averaged:
         """From a list of sets, and of lists of sets that count once.
 
+        Or from such a list as ``sets``, and a set's name as ``without_classes_of``.
+
         Raises:
             RequestError: if it is no such list, or empty, or names a set twice.
         """
+        without = ""
+        if isinstance(plain, dict) and set(plain) == {"sets", WITHOUT}:
+            plain, without = plain["sets"], str(plain[WITHOUT])
         entries = plain if isinstance(plain, list) else [None]
         entries = [[one] if isinstance(one, str) else one for one in entries]
         if not entries or not all(
@@ -51,21 +61,27 @@ class Averaged:
                 f"the average {name!r} is over {plain!r}: list sets, and lists of sets that count "
                 "once together, none of them empty"
             )
-        found = cls(str(name), tuple(map(tuple, entries)))
+        found = cls(str(name), tuple(map(tuple, entries)), without)
         twice = [one for one in dict.fromkeys(found.sets) if found.sets.count(one) > 1]
         if twice:
             raise RequestError(f"the average {name!r} has {', '.join(twice)} twice: name it once")
         return found
 
     @property
-    def plain(self) -> list[str | list[str]]:
+    def plain(self) -> list[str | list[str]] | dict[str, Any]:
         """What :meth:`of_plain` reads."""
-        return [[*one] if len(one) > 1 else one[0] for one in self.entries]
+        sets = [[*one] if len(one) > 1 else one[0] for one in self.entries]
+        return {"sets": sets, WITHOUT: self.without} if self.without else sets
 
     @property
     def sets(self) -> list[str]:
         """The sets in order."""
         return [name for one in self.entries for name in one]
+
+    @property
+    def asked(self) -> list[str]:
+        """The sets that must be evaluated for it."""
+        return [*self.sets, *([self.without] if self.without else [])]
 
     @property
     def weights(self) -> list[float]:

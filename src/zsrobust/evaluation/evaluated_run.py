@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, reduce
-from operator import and_
+from operator import and_, or_
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,13 @@ from zsrobust.evaluation.results import Results, Row
 from zsrobust.evaluation.statistics import Outcome
 from zsrobust.evaluation.two_phase.estimate import Stratum
 from zsrobust.utils.errors import RequestError
+
+PREDICTIONS = ("label", "clean_prediction", "adversarial_prediction")
+OF_A_ROW = (
+    *("dataset", "split", "model", "method", "seen", "resolution"),
+    *("attack", "norm", "eps", "key", "note", "adaptive"),
+)
+"""Of :class:`Row`, what some of its samples have in common with all."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +81,8 @@ class EvaluatedRun:
         Raises:
             RequestError: if they are not as many as the row counts.
         """
-        keys = ("label", "clean_prediction", "adversarial_prediction")
-        part = self.columns(row, ("sample_id", *keys))
-        labels, clean, after = (np.array(part[key], dtype=np.int64) for key in keys)
+        part = self.columns(row, ("sample_id", *PREDICTIONS))
+        labels, clean, after = (np.array(part[key], dtype=np.int64) for key in PREDICTIONS)
         return part["sample_id"], labels, clean, after
 
     def correct(self, row: Row) -> tuple[Outcome, Outcome]:
@@ -134,15 +141,59 @@ class EvaluatedRun:
             strata.append(Stratum(pattern, len(places), tested, fell_at[:, places[: tested[0]]]))
         return tuple(strata)
 
+    def without_classes_of(self, dataset: str) -> EvaluatedRun:
+        """The same without the samples of the classes that ``dataset`` has, by their names.
+
+        Of two classes one is the other where its name ends in the whole other: a "tabby cat" is a
+        "cat". Accuracies that are estimated from a part of the samples are left out, and so are
+        sets of which nothing is left.
+
+        Raises:
+            RequestError: if ``dataset`` is not in the evaluation.
+        """
+        names: dict[str, list[str]] = {
+            name: about["class_names"] for name, about in self.results.protocol["data"].items()
+        }
+        if dataset not in names:
+            raise RequestError(f"{self.folder} holds no result on {dataset}")
+        has = [_words(name) for name in names[dataset]]
+        left = {
+            name: [at for at, one in enumerate(names[name]) if not _is_one_of(_words(one), has)]
+            for name in names
+        }
+        keep = reduce(
+            or_,
+            (
+                (pc.field("dataset") == name) & pc.field("label").isin(labels)
+                for name, labels in left.items()
+            ),
+        )
+        kept = replace(self, outcomes=self.outcomes.filter(keep))
+        rows = []
+        for row in self.results.rows:
+            if row.sampling is not None:
+                continue
+            label, before, after = (
+                np.array(column)
+                for column in kept._samples(row).select(PREDICTIONS).to_pydict().values()
+            )
+            if len(label):
+                clean = before == label
+                counts = {
+                    "clean": int(clean.sum()),
+                    "robust": int((clean & (after == label)).sum()),
+                }
+                same = {key: getattr(row, key) for key in OF_A_ROW}
+                rows.append(Row.counted(n=len(label), **counts, **same))
+        return replace(kept, results=replace(self.results, rows=rows))
+
     def columns(self, row: Row, names: Sequence[str] | None = None) -> dict[str, list[Any]]:
         """The columns ``names``, or all, of the N samples behind ``row``, in order of their ids.
 
         Raises:
             RequestError: if they are not as many as the row counts.
         """
-        keys = ("dataset", "split", "attack", "eps", "key")
-        fits = reduce(and_, (pc.field(key) == getattr(row, key) for key in keys))
-        part = self._by_model[row.model].filter(fits).sort_by("sample_id")
+        part = self._samples(row)
         if len(part) != row.n:
             raise RequestError(
                 f"{self.folder / 'outcomes.parquet'} holds {len(part)} samples of "
@@ -150,6 +201,12 @@ class EvaluatedRun:
             )
         found: dict[str, list[Any]] = part.select(names or part.column_names).to_pydict()
         return found
+
+    def _samples(self, row: Row) -> pa.Table:
+        """The outcomes behind ``row``, in order of their ids."""
+        keys = ("dataset", "split", "attack", "eps", "key")
+        fits = reduce(and_, (pc.field(key) == getattr(row, key) for key in keys))
+        return self._by_model[row.model].filter(fits).sort_by("sample_id")
 
     @cached_property
     def _kept(self) -> dict[tuple[Any, ...], tuple[Outcome, Outcome]]:
@@ -160,3 +217,14 @@ class EvaluatedRun:
     def _by_model(self) -> dict[str, pa.Table]:
         """The outcomes of each model, so that those of all are not searched for every row."""
         return {name: self.outcomes.filter(pc.field("model") == name) for name in self.models}
+
+
+def _words(name: str) -> list[str]:
+    return re.findall(r"[^\W_]+", name.casefold())
+
+
+def _is_one_of(words: list[str], others: Sequence[list[str]]) -> bool:
+    """Whether one of the names ends in the other, or the other way round."""
+    return any(
+        one[-len(words) :] == words or words[-len(one) :] == one for one in others if words and one
+    )

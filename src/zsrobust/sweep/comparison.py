@@ -106,12 +106,17 @@ def average_table(
     Raises:
         RequestError: if there are no results on a set of the first.
     """
-    there = {row.dataset for row in run.results.rows}
-    shown = [one for one in averages if one == averages[0] or there.issuperset(one.sets)]
+    runs = [run.without_classes_of(one.without) if one.without else run for one in averages]
+    there = [{row.dataset for row in one.results.rows} for one in runs]
+    shown = {
+        one: of
+        for one, of, sets in zip(averages, runs, there, strict=True)
+        if one == averages[0] or sets.issuperset(one.sets)
+    }
     left_out = [one.name for one in averages if one not in shown]
     groups = []
-    for one in shown:
-        _, (n, *columns), figures = _figures(run, lines, reference, one)
+    for one, of in shown.items():
+        _, (n, *columns), figures = _figures(of, lines, reference, one)
         over = f"of {len(one.entries)} ({one.name})"
         groups.append(
             [
@@ -157,7 +162,9 @@ def _which(sets: Averaged) -> str:
     """The sets of an average as a sentence."""
     entries = [", ".join(one) if len(one) == 1 else f"({', '.join(one)})" for one in sets.entries]
     grouped = "; sets in brackets count once together" if len(sets.sets) > len(entries) else ""
-    return f"The average of {len(entries)} ({sets.name}) is over {', '.join(entries)}{grouped}."
+    classes = f", without classes that {sets.without} has" if sets.without else ""
+    over = f"{', '.join(entries)}{classes}{grouped}"
+    return f"The average of {len(entries)} ({sets.name}) is over {over}."
 
 
 def _differences(

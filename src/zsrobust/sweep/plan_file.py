@@ -7,14 +7,14 @@ Keys of a plan::
     seeds: [0, 1, 2]
     search_from: 0.001    where each search for a learning rate begins; left out, none is searched
     search_steps: 100     of each run of the search; left out, each system's own
-    confirm: true         run the best rate of a shorter search and its neighbours at full length
     select: {...}         evaluation that a search selects by, beside held-out images; one attack
     systems: {NAME: {title: ..., search_from: ..., recipe: ..., ...}}  and options of finetune
     comparisons: {NAME: {...}}  each as :class:`Comparison`
     claims: [NAME, ...]   systems that are claimed to beat each comparison's reference
     averages: {NAME: [SET, [SET, SET], ...]}  sets, and groups of sets that count once; the first is
                           shown in place of that of unseen sets, and a further table shows all
-                          whose sets a comparison has
+                          whose sets a comparison has; of a further one also
+                          {sets: [...], without_classes_of: SET}
     rehearsal: {...}      what of all this a rehearsal changes
 
 ``{root}`` in data is the folder of the data sets.
@@ -35,7 +35,7 @@ from zsrobust.config.schema import EvaluateConfig, FinetuneConfig, Optimizer, Tr
 from zsrobust.data.published.sets import published_sets
 from zsrobust.data.specification import parse_specification, split_options
 from zsrobust.data.suites import expand
-from zsrobust.evaluation.averages import Averaged
+from zsrobust.evaluation.averages import WITHOUT, Averaged
 from zsrobust.models.adapters.options import Adapter
 from zsrobust.objectives import Term, objective_class
 from zsrobust.sweep.search import System
@@ -135,7 +135,6 @@ def load_study(
         plan.get("search_steps"),
         read_averages(plan.get("averages") or {}, {} if partial else evaluations),
         evaluation(plan["select"]) if "select" in plan else None,
-        plan.get("confirm", False),
     )
 
 
@@ -204,11 +203,16 @@ def read_averages(
         RequestError: if an average is no list of sets, or lacks sets.
     """
     averages = [Averaged.of_plain(*one) for one in plan.items()]
+    if averages and averages[0].without:
+        raise RequestError(
+            f"the average {averages[0].name!r} is the first, which figures show: it is over whole "
+            f"sets, so leave {WITHOUT} out"
+        )
     found = evaluations.items() if averages else ()
     there = {name: [_name_of(spec) for spec in expand(one.data)] for name, one in found}
     for index, average in enumerate(averages if there else ()):
         lacking = {
-            name: [one for one in average.sets if one not in sets] for name, sets in there.items()
+            name: [one for one in average.asked if one not in sets] for name, sets in there.items()
         }
         # Of the first average the evaluation that lacks most, of others the one that lacks least.
         name = (min if index else max)(lacking, key=lambda name: len(lacking[name]))

@@ -36,18 +36,13 @@ from zsrobust.sweep.gather import gather
 from zsrobust.sweep.jobs import Evaluation, Job, Training, work
 from zsrobust.sweep.on_ray import Cluster, work_on_ray
 from zsrobust.sweep.search import Scores, read_scores
-from zsrobust.sweep.study import RESULTS, Stage, Study, evaluated_before
+from zsrobust.sweep.study import RESULTS, SCORES, Stage, Study, evaluated_before
 from zsrobust.utils.errors import RequestError
 from zsrobust.utils.files import write_text
 from zsrobust.utils.progress import Steps
 
 TABLES = "tables.md"
 COMPARISONS = "comparisons.json"
-SCORES = {
-    "tuning.json": "learning rates",
-    "confirmed.json": "learning rates, at full length",
-}
-"""Titles of the tables of a study's searches, by where their scores are saved."""
 WITH_CURVES = "equal-steps"
 """The comparison whose runs are also shown while training."""
 CURVES = "curves"
@@ -133,8 +128,6 @@ def save_results(study: Study) -> dict[str, int]:
         return {}
     saved = study.out / RESULTS
     study.search.save()
-    if study.confirmation is not None:
-        study.confirmation.save()
     stages = study.stages()
     missing = {name: _gather(stage, saved / name) for name, stage in stages.items()}
     comparisons: dict[str, dict[str, Any]] = {}
@@ -172,9 +165,8 @@ def show_study(out: Path, study: Study | None = None) -> Shown:
     evaluated = {name: EvaluatedRun.read(saved / name) for name in comparisons}
     rehearsed = any(synthetic_sets(run.results) for run in evaluated.values())
     tables: dict[str, TextTable] = {}
-    for name, title in SCORES.items():
-        if scores := read_scores(saved / name):
-            tables[title] = scores_table(list(scores.values()))
+    if scores := read_scores(saved / SCORES):
+        tables["learning rates"] = scores_table(list(scores.values()))
     claims: list[str] = []
     for name, about in comparisons.items():
         title = name.replace("-", " ")

@@ -86,8 +86,6 @@ class Search:
         steps: of every run, its warm-up in proportion; None for each system's own.
         select: further sets to select on and how they are attacked, once; model and folder are the
             search's to say. None for held-out images alone.
-        farthest: half-decades from the start after which it ends, whatever it found; None for
-            FARTHEST.
     """
 
     systems: Mapping[str, System]
@@ -96,7 +94,6 @@ class Search:
     saved: Path
     steps: int | None = None
     select: EvaluateConfig | None = None
-    farthest: int | None = None
 
     def jobs(self) -> list[Job]:
         """The runs whose scores are needed next, each before its evaluation; none at the end."""
@@ -129,14 +126,6 @@ class Search:
             for name, system in self.systems.items()
         }
 
-    def around(self, rates: Mapping[str, float], saved: Path) -> Search:
-        """The search that confirms ``rates``, each beside its two neighbours, in whole runs."""
-        systems = {
-            name: replace(self.systems[name], search_from=rates[name]) for name in self._searched
-        }
-        systems = {**self.systems, **systems}
-        return replace(self, systems=systems, saved=saved, steps=None, farthest=1)
-
     def save(self) -> None:
         """Write titles and scores, if anything is searched for.
 
@@ -161,7 +150,7 @@ class Search:
     def _next(self, name: str, scores: Scores) -> list[float]:
         start = self.systems[name].search_from
         assert start is not None
-        return next_rates(scores, start, self.farthest)
+        return next_rates(scores, start)
 
     def _scores(self, name: str) -> Scores:
         scores: Scores = {}
@@ -264,12 +253,10 @@ def index_of(lr: float) -> int:
     raise ValueError(f"{lr} is not on the grid of learning rates")
 
 
-def next_rates(
-    scores: Mapping[float, float], start: float, farthest: int | None = None
-) -> list[float]:
+def next_rates(scores: Mapping[float, float], start: float) -> list[float]:
     """The rates to try now, given the scores of those that are known; none at the end.
 
-    ``farthest`` half-decades from the start it ends, whatever it found; None for FARTHEST.
+    FARTHEST half-decades from the start it ends, whatever it found.
     """
     first = index_of(start)
     tried = {index_of(lr): score for lr, score in scores.items()}
@@ -278,7 +265,7 @@ def next_rates(
         return [rate(index) for index in begin]
     at = index_of(best_rate(scores))
     beyond = {min(tried): min(tried) - 1, max(tried): max(tried) + 1}.get(at)
-    if beyond is None or abs(beyond - first) > (farthest or FARTHEST):
+    if beyond is None or abs(beyond - first) > FARTHEST:
         return []
     return [rate(beyond)]
 

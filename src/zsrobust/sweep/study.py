@@ -17,6 +17,8 @@ from zsrobust.utils.errors import RequestError
 
 RESULTS = "results"
 """Folder of the small files that tables and figures are drawn from."""
+SCORES = "tuning.json"
+"""Among them, what the search for learning rates found."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,6 @@ class Study:
         search_steps: steps of each run of the search; None for each system's own.
         averages: what accuracies are averaged over; none for unseen sets, or all where none is.
         select: what the search selects by beside held-out images; None for nothing else.
-        confirm: whether the best rate of the search and its neighbours are run at full length,
-            and the best of those three counts.
     """
 
     systems: Mapping[str, System]
@@ -86,26 +86,12 @@ class Study:
     search_steps: int | None = None
     averages: Sequence[Averaged] = ()
     select: EvaluateConfig | None = None
-    confirm: bool = False
 
     @cached_property
     def search(self) -> Search:
         """For the learning rates of all systems."""
-        saved = self.out / RESULTS / "tuning.json"
+        saved = self.out / RESULTS / SCORES
         return Search(self.systems, self.seeds[0], self.out, saved, self.search_steps, self.select)
-
-    @property
-    def confirmation(self) -> Search | None:
-        """Of the rates that the search found; None before that, or where none is asked for."""
-        rates = self.search.rates() if self.confirm else None
-        if rates is None:
-            return None
-        return self.search.around(rates, self.search.saved.with_name("confirmed.json"))
-
-    @property
-    def last_search(self) -> Search:
-        """The one that decides on learning rates, as far as is known."""
-        return self.confirmation or self.search
 
     def jobs(self) -> list[Job]:
         """The runs of the search; once it has ended, those that saved results do not answer.
@@ -113,7 +99,7 @@ class Study:
         A model is evaluated in every way before the next one is trained, so that a study that is
         cut off is complete as far as it went.
         """
-        if searching := self.last_search.jobs():
+        if searching := self.search.jobs():
             return searching
         jobs: list[Job] = []
         for name, stage in self.stages().items():
@@ -123,19 +109,15 @@ class Study:
 
     def later_jobs(self) -> list[Job]:
         """While learning rates are searched for, what follows at the best ones so far."""
-        search = self.last_search
-        if not search.jobs():
+        if not self.search.jobs():
             return []
-        rates = search.best_so_far()
-        jobs: list[Job] = []
-        if self.confirm and self.confirmation is None:
-            jobs += search.around(rates, search.saved).jobs()
+        rates = self.search.best_so_far()
         stages = [self._stage(one, rates) for one in self.comparisons.values()]
-        return jobs + [job for stage in stages for job in stage.sweep.jobs()]
+        return [job for stage in stages for job in stage.sweep.jobs()]
 
     def stages(self) -> dict[str, Stage]:
         """The comparisons by name; none before all learning rates are known."""
-        rates = self.last_search.rates()
+        rates = self.search.rates()
         if rates is None:
             return {}
         return {name: self._stage(one, rates) for name, one in self.comparisons.items()}
@@ -148,7 +130,7 @@ class Study:
         if asked.best is not None:
             best = {
                 name: max(found.values(), default=0.0)
-                for name, found in self.last_search.scores().items()
+                for name, found in self.search.scores().items()
             }
             systems = sorted(systems, key=lambda one: -best[one.name])[: asked.best]
         names = {one.name: one.recipe_at(rates[one.name]) for one in self.systems.values()}
