@@ -3,6 +3,7 @@
     python -m experiments methods           # resumes where it was interrupted
     python -m experiments methods --show    # of runs/methods, or else the committed results
     python -m experiments recipe --show
+    python -m experiments guidance DIR      # with the data sets of the plan in DIR
 
 The plan of a study is ``experiments/NAME.yaml``; one without a plan is finished, and can be shown.
 """
@@ -14,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from zsrobust.sweep.plan_file import load_study
+from zsrobust.sweep.plan_file import load_study, needs_root
 from zsrobust.sweep.run_study import run_study, show_study
 from zsrobust.utils.errors import ZSRobustError
 
@@ -27,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     finished = sorted(path.parent.name for path in HERE.glob("*/results"))
     parser = argparse.ArgumentParser(prog="python -m experiments", description=__doc__)
     parser.add_argument("study", choices=[*plans, *finished])
+    parser.add_argument("root", nargs="?", type=Path, help="folder of the plan's data sets")
     parser.add_argument("--out", type=Path, help="folder of everything (runs/NAME)")
     parser.add_argument("--show", action="store_true", help="compute nothing")
     args = parser.parse_args(argv)
@@ -39,7 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.study in finished:
             shown = show_study(out)
         else:
-            study = load_study(HERE / f"{args.study}.yaml", out)
+            plan = HERE / f"{args.study}.yaml"
+            if needs_root(plan) and args.root is None:
+                parser.error(f"{args.study} needs the folder of its data sets: name it after it")
+            study = load_study(plan, out, args.root)
             shown = show_study(out, study) if args.show else run_study(study)
     except ZSRobustError as error:
         print(f"experiments: {error}", file=sys.stderr)

@@ -8,11 +8,13 @@ import yaml
 from experiments.__main__ import main
 
 from experiments import __main__ as command
+from zsrobust.data.specification import parse_specification
 from zsrobust.evaluation.evaluated_run import EvaluatedRun
 from zsrobust.models.loading import load
 from zsrobust.sweep import search
 from zsrobust.sweep.plan_file import load_study
 from zsrobust.sweep.run_study import Shown, run_study
+from zsrobust.training.cost import passes_per_step
 from zsrobust.training.encoder import Student
 
 PLAN = Path(__file__).parents[2] / "experiments" / "methods.yaml"
@@ -92,11 +94,32 @@ def test_every_adapter_trains_a_part_of_glyph_clip(tmp_path):
 def test_what_cannot_be_run_is_refused(tmp_path, capsys):
     assert main(["methods", "--show", "--out", str(tmp_path / "none")]) == 2
     assert "holds nothing to show yet" in capsys.readouterr().err
-    for argv, message in ((["moon"], "'moon'"), (["recipe"], "recipe is finished")):
+    for argv, message in (
+        (["moon"], "'moon'"),
+        (["recipe"], "recipe is finished"),
+        (["guidance"], "guidance needs the folder of its data sets"),
+    ):
         with pytest.raises(SystemExit) as stopped:
             main(argv)
         assert stopped.value.code == 2
         assert message in capsys.readouterr().err
+
+
+def test_what_guidance_is_selected_on_has_no_say_in_the_end(tmp_path, monkeypatch):
+    monkeypatch.chdir(PLAN.parents[1])
+    for name in ("dtd-10", "oxford-pets"):
+        (tmp_path / "photo-suite" / name).mkdir(parents=True)
+        (tmp_path / "photo-suite" / name / "templates.txt").write_text("a photo of a {}.\n")
+    study = load_study(PLAN.with_name("guidance.yaml"), tmp_path, tmp_path, partial=True)
+    selected = {parse_specification(one).path for one in study.select.data}
+    for evaluation in study.evaluations.values():
+        assert not selected & {parse_specification(one).path for one in evaluation.data}
+    trained = parse_specification(study.systems["pmg_aft"].config.data)
+    assert trained.classes == 180
+    assert next(parse_specification(one).classes for one in study.select.data) == -20
+    # All but the first are at most a twelfth dearer than PMG-AFT.
+    passes = {name: passes_per_step(one.config) for name, one in study.systems.items()}
+    assert max(passes.values()) <= passes["pmg_aft"] * 12 / 11
 
 
 def test_results_are_shown_from_the_own_run_or_else_as_committed(tmp_path, monkeypatch):
