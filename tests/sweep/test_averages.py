@@ -124,6 +124,21 @@ def test_tables_and_claims_are_of_the_averages_that_were_saved(saved):
     assert "On the average of 2, sets of Interest (n 600, mean of 2 seeds)" in found.text
     assert "from {:.1f}% to {:.1f}%".format(*original) in found.text
 
+    rows = cells(found.text, "equal steps, by set")
+    assert [(row[0], row[2]) for row in rows] == [
+        (name, title)
+        for name in ("seen (seen)", "a", "b", "c", "d")
+        for title in ("original", "TeCoA", "PMG-AFT")
+    ]
+    for name, (reference, row) in zip(
+        "abcd", zip(rows[4::3], rows[5::3], strict=True), strict=True
+    ):
+        of = {name: 1}
+        assert row[1] == str(N)
+        assert reference[3].startswith(f"{mean('t', of, 0):.1f} (")
+        assert row[4].startswith(f"{mean('p', of, 1):.1f} (")
+        assert row[5].startswith(f"{mean('p', of, 0) - mean('t', of, 0):+.1f} (")
+
 
 def test_figures_are_of_the_first_average(saved):
     folder = saved(averages=AVERAGES)

@@ -114,21 +114,44 @@ def average_table(
         if one == averages[0] or sets.issuperset(one.sets)
     }
     left_out = [one.name for one in averages if one not in shown]
-    groups = []
-    for one, of in shown.items():
-        _, (n, *columns), figures = _figures(of, lines, reference, one)
-        over = f"of {len(one.entries)} ({one.name})"
-        groups.append(
-            [
-                [over, found[0], line.title, *found[1:]]
-                for line, found in zip(lines, figures, strict=True)
-            ]
-        )
-    measured = _how_measured(reference)
-    notes = [measured[0].upper() + measured[1:], *map(_which, shown)]
+    notes = [*map(_which, shown)]
     if left_out:
         notes.append(f"Left out, since not all of their sets are evaluated: {', '.join(left_out)}.")
-    return TextTable(["average", n, "model", *columns], groups, notes)
+    groups = {f"of {len(one.entries)} ({one.name})": (of, one) for one, of in shown.items()}
+    return _grouped("average", groups, lines, reference, notes)
+
+
+def set_table(run: EvaluatedRun, lines: Sequence[Line], reference: str) -> TextTable:
+    """A group a data set and in it a line a system, as in :func:`comparison_table`.
+
+    Args:
+        run: the evaluation.
+        lines: the systems.
+        reference: title of the system that differences are to.
+    """
+    seen = {row.dataset for row in run.results.rows if row.seen}
+    groups = {
+        f"{name} (seen)" if name in seen else name: (run, Averaged(name, ((name,),)))
+        for name in dict.fromkeys(row.dataset for row in run.results.rows)
+    }
+    return _grouped("data set", groups, lines, reference, [])
+
+
+def _grouped(
+    what: str,
+    groups: Mapping[str, tuple[EvaluatedRun, Averaged]],
+    lines: Sequence[Line],
+    reference: str,
+    notes: Sequence[str],
+) -> TextTable:
+    cells, columns = [], ["n"]
+    for name, (run, sets) in groups.items():
+        _, columns, figures = _figures(run, lines, reference, sets)
+        pairs = zip(lines, figures, strict=True)
+        cells.append([[name, found[0], line.title, *found[1:]] for line, found in pairs])
+    measured = _how_measured(reference)
+    measured = measured[0].upper() + measured[1:]
+    return TextTable([what, columns[0], "model", *columns[1:]], cells, [measured, *notes])
 
 
 def _figures(

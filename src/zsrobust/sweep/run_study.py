@@ -31,6 +31,7 @@ from zsrobust.sweep.comparison import (
     comparison_points,
     comparison_table,
     lines_of,
+    set_table,
 )
 from zsrobust.sweep.gather import gather
 from zsrobust.sweep.jobs import Evaluation, Job, Training, work
@@ -174,6 +175,7 @@ def show_study(out: Path, study: Study | None = None) -> Shown:
         tables[title] = comparison_table(*asked, about.main)
         if about.averages:
             tables[f"{title}, by average"] = average_table(*asked, about.averages)
+            tables[f"{title}, by set"] = set_table(*asked)
         claims += [f"- {title}, {line}\n" for line in _claims(evaluated[name], about)]
     with watermark(REHEARSAL if rehearsed else ""):
         figures = _figures(out, comparisons, evaluated)
