@@ -22,7 +22,7 @@ METHODS = {
     "tecoa": "TeCoA",
     "pmg_aft[authors_code]": "PMG-AFT",
 }
-PANELS = {"glyphs": "glyph-clip, drawn images", "photos": "photo-lite, photographs"}
+PANELS = {"glyphs": "glyph-clip, drawn images", "two_sets": "photo-lite, photographs"}
 BARS = {"clean": (-0.2, "#b3cde8"), "robust": (0.2, "#0b5394")}
 
 

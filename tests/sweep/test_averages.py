@@ -146,6 +146,8 @@ def test_figures_are_of_the_first_average(saved):
     assert [path.stem for path in figures] == ["accuracy-equal-steps", "tradeoff-equal-steps"]
     for path in figures:
         assert f"average of 2 ({MAIN})" in path.read_text("utf-8")
+        # Lines are called as in the tables.
+        assert "PMG-AFT" in path.read_text("utf-8")
     results = Results.read(folder / "results" / "equal-steps" / "results.json")
     lines = [Line("PMG-AFT", ["p-0", "p-1"])]
     sets = Averaged.of_plain(MAIN, AVERAGES[MAIN])

@@ -20,6 +20,7 @@ SET = "coloured-shapes"
 PAGES = {
     "docs/replication/glyphs": "docs/replication_glyphs.md",
     "docs/replication/photos": "docs/replication_photos.md",
+    "docs/replication/two_sets": "docs/replication_two_sets.md",
     "docs/replication/methods": "docs/methods.md",
     "experiments/recipe": "experiments/recipe/README.md",
 }
@@ -114,7 +115,7 @@ def test_the_page_quotes_pgd_and_autoattack():
     assert tecoa == first
     assert f"by {paper} points of `paper`, {ttc} of `ttc`, {tecoa} of TeCoA" in page
     assert f"and {code} of `authors_code`" in page
-    page, photos = _page("photos"), _more_under_pgd("photos", seen={"tiny-imagenet"})
+    page, photos = _page("two_sets"), _more_under_pgd("two_sets", seen={"tiny-imagenet"})
     paper, ttc, tecoa, code, first = (photos[name] for name in BESIDE)
     assert paper == first
     assert f"by {code} points of `authors_code`, {paper} of `paper`" in page
@@ -137,7 +138,9 @@ SYSTEMS = {
 """The recipes whose learning rate the studies searched for, by the name there."""
 
 
-@pytest.mark.parametrize(("model", "study"), [("glyph-clip", "methods"), ("photo-lite", "photos")])
+@pytest.mark.parametrize(
+    ("model", "study"), [("glyph-clip", "methods"), ("photo-lite", "two_sets")]
+)
 def test_small_models_train_at_the_learning_rates_that_the_studies_found(model, study):
     path = DOCS / "replication" / study / "results" / "tuning.json"
     tuning = json.loads(path.read_text(encoding="utf-8"))
@@ -152,7 +155,7 @@ def test_small_models_train_at_the_learning_rates_that_the_studies_found(model, 
 
 @pytest.mark.parametrize("name", ["tecoa", "pmg_aft-authors_code"])
 def test_the_recipes_train_photo_lite_as_the_replication_does(name, tmp_path):
-    scores = json.loads((DOCS / "replication/photos/results/tuning.json").read_text("utf-8"))
+    scores = json.loads((DOCS / "replication/two_sets/results/tuning.json").read_text("utf-8"))
     best = float(max(scores[name]["scores"], key=scores[name]["scores"].get))
     for part in ("train", "val"):
         (tmp_path / "tiny-imagenet-200" / part).mkdir(parents=True)

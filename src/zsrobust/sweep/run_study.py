@@ -196,8 +196,10 @@ def _figures(
     for name, about in comparisons.items():
         run, lines = evaluated[name], about.lines
         if sum(bool(line.budget) for line in lines) <= MOST_IN_A_FIGURE:
+            titles = {model: line.title for line in lines for model in line.models}
             figures += save_figure(
-                accuracy_figure(run.results, sets=about.main), out / f"accuracy-{name}"
+                accuracy_figure(run.results, sets=about.main, titles=titles),
+                out / f"accuracy-{name}",
             )
         figures += _planes(run, about, out / f"tradeoff-{name}")
     if WITH_CURVES in comparisons:
@@ -207,7 +209,8 @@ def _figures(
         curves = out / RESULTS / CURVES
         runs = [curves / name for name in names if name and (curves / name).is_dir()]
         if runs:
-            figures += save_figure(distance_figure(runs), out / "distance")
+            titles = {model: line.title for line in lines for model in line.models}
+            figures += save_figure(distance_figure(runs, titles=titles), out / "distance")
     return figures
 
 

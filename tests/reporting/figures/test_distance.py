@@ -33,6 +33,18 @@ def test_several_runs_of_a_method_are_one_bar_and_a_point_each(run_folder):
     assert [text.get_text() for text in lines.get_legend().get_texts()] == ["TeCoA"]
 
 
+def test_runs_of_one_method_with_titles_of_their_own_are_bars_of_their_own(run_folder):
+    distances = {"sgd0": 0.01, "sgd1": 0.03, "adamw0": 0.05}
+    runs = [run_folder(name, "tecoa", {0: 0.0, 5: d}, 5, d) for name, d in distances.items()]
+    titles = {"sgd0": "TeCoA, SGD", "sgd1": "TeCoA, SGD", "adamw0": "TeCoA, AdamW"}
+    bars, lines = distance_figure(runs, titles=titles).axes
+    named = [label.get_text() for label in bars.get_xticklabels()]
+    assert named == ["TeCoA, SGD", "TeCoA, AdamW"]
+    assert [bar.get_height() for bar in bars.patches] == pytest.approx([2.0, 5.0])
+    assert len({bar.get_facecolor() for bar in bars.patches}) == 2
+    assert [text.get_text() for text in lines.get_legend().get_texts()] == named
+
+
 def test_names_of_many_methods_do_not_cover_each_other(run_folder):
     presets = ("authors_code", "authors_first_revision", "ttc")
     methods = ["ft_clean", "tecoa", "trades", *(f"pmg_aft[{preset}]" for preset in presets)]

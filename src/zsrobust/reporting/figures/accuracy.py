@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
@@ -52,6 +53,7 @@ def accuracy_figure(
     *,
     narrow: bool = False,
     sets: Averaged | None = None,
+    titles: Mapping[str, str] | None = None,
 ) -> Figure:
     """A row a set and, set apart, the averages; clean accuracy left, robust accuracy right.
 
@@ -64,12 +66,15 @@ def accuracy_figure(
         condition: the attack, such as ``pgd-10 1/255``; by default the one that leaves least.
         narrow: for a phone, each set's name above its points.
         sets: of the one average to show; None for that of all and that of unseen sets.
+        titles: what methods are called, by a model's name; by default by their ``display_names``.
 
     Raises:
         RequestError: if no row has that attack, or there are no results on one of ``sets``.
     """
     condition = condition or strongest(results)
     places, series = accuracy_series(results, condition, sets)
+    called = titles or {}
+    series = [replace(one, label=called.get(one.models[0], one.label)) for one in series]
     alone = [place for place in places if not place.average]
     places = places if len(alone) > 1 else alone
     heights = np.array([index + GAP * place.part for index, place in enumerate(places)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -71,7 +71,9 @@ def read_moved(run: Path) -> Moved:
         raise RequestError(f"{run} is no finished fine-tuning run: {error!r}") from None
 
 
-def distance_figure(runs: Sequence[Path], *, narrow: bool = False) -> Figure:
+def distance_figure(
+    runs: Sequence[Path], *, narrow: bool = False, titles: Mapping[str, str] | None = None
+) -> Figure:
     """Left the distance of each method's selected model, right its growth over training.
 
     Where a method has several runs the bar is their mean, and each run a point and a line.
@@ -79,6 +81,7 @@ def distance_figure(runs: Sequence[Path], *, narrow: bool = False) -> Figure:
     Args:
         runs: run folders of ``finetune``.
         narrow: for a phone, the panels below each other.
+        titles: what methods are called, by the name of a run folder; by default as in results.
 
     Raises:
         RequestError: if one is no finished run.
@@ -86,8 +89,9 @@ def distance_figure(runs: Sequence[Path], *, narrow: bool = False) -> Figure:
     groups: dict[str, list[Moved]] = {}
     for run in runs:
         moved = read_moved(run)
-        groups.setdefault(moved.method, []).append(moved)
-    longest = max(len(method_title(method)) for method in groups)
+        title = (titles or {}).get(run.name, method_title(moved.method))
+        groups.setdefault(title, []).append(moved)
+    longest = max(map(len, groups))
     many = len(groups) * longest > BESIDE_EACH_OTHER
     if narrow:
         figure = new_figure(6.6 if many else 5.6, NARROW)
@@ -98,12 +102,12 @@ def distance_figure(runs: Sequence[Path], *, narrow: bool = False) -> Figure:
     for axes in (bars, lines):
         bare(axes)
         axes.grid(axis="y", color=FAINT, linewidth=0.6)
-    of = dict(zip(groups, styles(list(groups)), strict=True))
-    for place, (method, found) in enumerate(groups.items()):
-        _bar(bars, place, found, of[method])
+    looks = styles([found[0].method for found in groups.values()])
+    for place, ((title, found), style) in enumerate(zip(groups.items(), looks, strict=True)):
+        _bar(bars, place, found, style)
         for index, moved in enumerate(found):
-            _line(lines, moved, of[method], method_title(method) if index == 0 else "")
-    bars.set_xticks(range(len(groups)), [method_title(method) for method in groups])
+            _line(lines, moved, style, title if index == 0 else "")
+    bars.set_xticks(range(len(groups)), list(groups))
     if many:
         bars.tick_params(axis="x", rotation=40)
         for label in bars.get_xticklabels():
