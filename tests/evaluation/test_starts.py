@@ -28,7 +28,10 @@ def again(tuned, tmp_path):
     return str(tmp_path / "again")
 
 
-def test_a_starting_model_is_evaluated_as_the_original_is(again, tuned, small_clip, config):
+def test_a_starting_model_is_evaluated_as_the_original_is(
+    again, tuned, small_clip, config, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
     results = evaluate(config(model=[again], attack=["pgd-1"]))
     models = list(dict.fromkeys((row.model, row.method) for row in results.rows))
     expected = [(small_clip, "original"), (tuned, "pmg_aft[paper]"), (again, METHOD)]
