@@ -34,6 +34,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.study in finished and not args.show:
         parser.error(f"{args.study} is finished, see {HERE / args.study / 'README.md'}: use --show")
+    wanted = args.study in plans and needs_root(HERE / f"{args.study}.yaml")
+    if wanted and args.root is None:
+        parser.error(f"{args.study} needs the folder of its data sets: name it after the study")
+    if args.root is not None and not wanted:
+        parser.error(f"{args.study} reads no folder of data sets: leave {args.root} out")
     out = args.out or (HERE / args.study if args.study in finished else Path("runs") / args.study)
     if args.show and not args.out and not out.exists() and (COMMITTED / args.study).is_dir():
         out = COMMITTED / args.study
@@ -41,10 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.study in finished:
             shown = show_study(out)
         else:
-            plan = HERE / f"{args.study}.yaml"
-            if needs_root(plan) and args.root is None:
-                parser.error(f"{args.study} needs the folder of its data sets: name it after it")
-            study = load_study(plan, out, args.root)
+            study = load_study(HERE / f"{args.study}.yaml", out, args.root)
             shown = show_study(out, study) if args.show else run_study(study)
     except ZSRobustError as error:
         print(f"experiments: {error}", file=sys.stderr)

@@ -98,6 +98,8 @@ def test_what_cannot_be_run_is_refused(tmp_path, capsys):
         (["moon"], "'moon'"),
         (["recipe"], "recipe is finished"),
         (["guidance"], "guidance needs the folder of its data sets"),
+        (["methods", "data"], "methods reads no folder of data sets: leave data out"),
+        (["recipe", "data", "--show"], "recipe reads no folder of data sets"),
     ):
         with pytest.raises(SystemExit) as stopped:
             main(argv)
@@ -117,7 +119,7 @@ def test_what_guidance_is_selected_on_has_no_say_in_the_end(tmp_path, monkeypatc
     trained = parse_specification(study.systems["pmg_aft"].config.data)
     assert trained.classes == 180
     assert next(parse_specification(one).classes for one in study.select.data) == -20
-    # All but the first are at most a twelfth dearer than PMG-AFT.
+    # No step is more than an eleventh dearer than PMG-AFT's.
     passes = {name: passes_per_step(one.config) for name, one in study.systems.items()}
     assert max(passes.values()) <= passes["pmg_aft"] * 12 / 11
 

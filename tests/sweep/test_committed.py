@@ -1,6 +1,7 @@
 """What the pages of the replications say is what the committed results say."""
 
 import json
+import re
 import shutil
 from collections import defaultdict
 from dataclasses import replace
@@ -42,6 +43,26 @@ def test_every_table_of_the_page_is_made_from_the_committed_results(tmp_path, fo
         assert [row for row in page if row not in rows] == []
     else:
         assert [row for row in rows if row not in page] == []
+
+
+def test_the_pages_quote_the_results_of_photographs():
+    """The first page's table, and every interval of a difference in what both say of it."""
+    tables = (DOCS / "replication" / "photos" / "tables.md").read_text("utf-8")
+    page = (DOCS / "replication.md").read_text("utf-8")
+    part = " ".join(page.partition("## Photographs")[2].partition("## Glyphs")[0].split())
+    found = tables.partition("## equal steps\n")[2].partition("\n## ")[0]
+    systems = [[cell.strip() for cell in row.strip("|").split("|")] for row in _rows(found)]
+    systems = [row for row in systems if row[0] not in ("model", "---")]
+    assert len(systems) > 5
+    for row in systems:
+        # But for rate, steps, passes, seeds and n.
+        assert " ".join(f"| {' | '.join([row[0], *row[6:]])} |".split()) in part
+    signed = r"[-+]\d+\.\d"
+    kinds = _page("photos").partition("By kind of set")[2].partition(" | ")[0]
+    intervals = re.findall(rf"(?:({signed}), )?({signed} to {signed})", part + kinds)
+    assert len(intervals) > 25
+    for value, interval in intervals:
+        assert f"{value} ({interval})" in tables if value else f"({interval})" in tables
 
 
 def _page(name):

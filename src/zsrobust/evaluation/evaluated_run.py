@@ -21,7 +21,6 @@ from zsrobust.evaluation.statistics import Outcome
 from zsrobust.evaluation.two_phase.estimate import Stratum
 from zsrobust.utils.errors import RequestError
 
-PREDICTIONS = ("label", "clean_prediction", "adversarial_prediction")
 OF_A_ROW = (
     *("dataset", "split", "model", "method", "seen", "resolution"),
     *("attack", "norm", "eps", "key", "note", "adaptive"),
@@ -81,8 +80,9 @@ class EvaluatedRun:
         Raises:
             RequestError: if they are not as many as the row counts.
         """
-        part = self.columns(row, ("sample_id", *PREDICTIONS))
-        labels, clean, after = (np.array(part[key], dtype=np.int64) for key in PREDICTIONS)
+        keys = ("label", "clean_prediction", "adversarial_prediction")
+        part = self.columns(row, ("sample_id", *keys))
+        labels, clean, after = (np.array(part[key], dtype=np.int64) for key in keys)
         return part["sample_id"], labels, clean, after
 
     def correct(self, row: Row) -> tuple[Outcome, Outcome]:
@@ -173,18 +173,11 @@ class EvaluatedRun:
         for row in self.results.rows:
             if row.sampling is not None:
                 continue
-            label, before, after = (
-                np.array(column)
-                for column in kept._samples(row).select(PREDICTIONS).to_pydict().values()
-            )
-            if len(label):
-                clean = before == label
-                counts = {
-                    "clean": int(clean.sum()),
-                    "robust": int((clean & (after == label)).sum()),
-                }
+            if n := len(kept._samples(row)):
+                _, clean, robust = kept.right(replace(row, n=n))
                 same = {key: getattr(row, key) for key in OF_A_ROW}
-                rows.append(Row.counted(n=len(label), **counts, **same))
+                counts = {"clean": int(clean.sum()), "robust": int(robust.sum())}
+                rows.append(Row.counted(n=n, **counts, **same))
         return replace(kept, results=replace(self.results, rows=rows))
 
     def columns(self, row: Row, names: Sequence[str] | None = None) -> dict[str, list[Any]]:

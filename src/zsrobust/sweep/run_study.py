@@ -90,6 +90,11 @@ class _Comparison:
     averages: Sequence[Averaged]
 
     @property
+    def titles(self) -> dict[str, str]:
+        """What each model's system is called."""
+        return {model: line.title for line in self.lines for model in line.models}
+
+    @property
     def main(self) -> Averaged | None:
         """The average that tables and figures show; None for the usual one."""
         return self.averages[0] if self.averages else None
@@ -196,11 +201,8 @@ def _figures(
     for name, about in comparisons.items():
         run, lines = evaluated[name], about.lines
         if sum(bool(line.budget) for line in lines) <= MOST_IN_A_FIGURE:
-            titles = {model: line.title for line in lines for model in line.models}
-            figures += save_figure(
-                accuracy_figure(run.results, sets=about.main, titles=titles),
-                out / f"accuracy-{name}",
-            )
+            figure = accuracy_figure(run.results, sets=about.main, titles=about.titles)
+            figures += save_figure(figure, out / f"accuracy-{name}")
         figures += _planes(run, about, out / f"tradeoff-{name}")
     if WITH_CURVES in comparisons:
         lines = comparisons[WITH_CURVES].lines
@@ -209,8 +211,8 @@ def _figures(
         curves = out / RESULTS / CURVES
         runs = [curves / name for name in names if name and (curves / name).is_dir()]
         if runs:
-            titles = {model: line.title for line in lines for model in line.models}
-            figures += save_figure(distance_figure(runs, titles=titles), out / "distance")
+            figure = distance_figure(runs, titles=comparisons[WITH_CURVES].titles)
+            figures += save_figure(figure, out / "distance")
     return figures
 
 
