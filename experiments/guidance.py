@@ -19,6 +19,7 @@ from zsrobust.objectives.base import (
     register_objective,
 )
 from zsrobust.objectives.distances import kl_divergence
+from zsrobust.utils.validation import require
 
 
 @register_objective("guidance", "guidance over names")
@@ -37,6 +38,9 @@ class Guidance(Objective):
         names: what Q is over: the ``classes`` trained on, or ``imagenet``'s.
         guide: the image x_g that the original sees for the first divergence.
         logit_scale: of loss and attack; ``model`` for the model's own.
+
+    Raises:
+        RequestError: if a weight is negative, or the scale not above 0.
     """
 
     labels: float = 1.0
@@ -45,6 +49,10 @@ class Guidance(Objective):
     names: Literal["classes", "imagenet"] = "imagenet"
     guide: View = "adversarial"
     logit_scale: LogitScale = "model"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(0 <= self.labels < float("inf"), "objective.labels", self.labels, "0 or more")
 
     @property
     def needs(self) -> Needs:

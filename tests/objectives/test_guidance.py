@@ -8,6 +8,7 @@ import pytest
 
 from zsrobust.data.names import tiny_imagenet_names
 from zsrobust.objectives import objective_class
+from zsrobust.utils.errors import RequestError
 
 FILE = Path(__file__).parents[2] / "experiments" / "guidance.py"
 GLOBAL = 10
@@ -55,6 +56,12 @@ def test_loss_and_gradient(guidance, case, computed, differences, names, guide):
     for name in ("student_adversarial", "student_clean"):
         expected = differences(formula, views, name)
         assert gradients[name].numpy() == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("weight", ["labels", "alpha", "beta"])
+def test_negative_weights_are_refused(guidance, weight):
+    with pytest.raises(RequestError, match=f"objective.{weight}"):
+        guidance(**{weight: -1.0})
 
 
 def test_names_that_are_held_out_do_not_guide(guidance):
