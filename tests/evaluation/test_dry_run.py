@@ -43,6 +43,10 @@ def test_passes_of_a_defence_are_counted(config, small_clip):
     undefended = 1 + (3 * 2 + 1) + (3 * 2 + 1) + (6 * 3 + 1) + (4 + 1)
     behind = 3 + (6 * 3 + 3) + (3 * 2 + 3) + (6 * 3 + 3) + (4 * 3 + 3)
     assert found.passes == 15 * (undefended + behind) + (1 + 3) * 2 * PROBE
+    # What is inside is told as the attack outside is.
+    (told, _) = [line for line in found.lines if line.startswith("  transfer(")]
+    assert f"attack pgd-3 (steps 3, step_size {Eps(5 / 3 / 255)}, " in told
+    assert "surrogate " in told
     judged = dry_run_evaluation(
         config(model=[defended], eps=[Eps("2/255")], attack=["pgd-3"], draws=5, baseline=False)
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from zsrobust.attacks import Attack
@@ -129,10 +129,21 @@ def _lines(config: EvaluateConfig, cells: list[Cell]) -> Iterator[str]:
 
 
 def _parameters(attack: Attack) -> str:
-    found = {key: value for key, value in attack.describe().items() if value is not None}
-    if "step_size" in found:
-        found["step_size"] = format_radius(attack.threat.norm, float(str(found["step_size"])))
-    return ", ".join(f"{k} {v}" for k, v in found.items() if k not in ("name", "threat"))
+    return _in_words(attack.describe(), attack.threat.norm)
+
+
+def _in_words(about: Mapping[str, object], norm: str) -> str:
+    """``steps 10, step_size 0.25/255``; what is itself described stands behind its name."""
+    parts = []
+    for key, value in about.items():
+        if value is None or key in ("name", "threat"):
+            continue
+        if isinstance(value, dict):
+            value = f"{value.get('name', '')} ({_in_words(value, norm)})".lstrip()
+        elif key == "step_size":
+            value = format_radius(norm, float(str(value)))
+        parts.append(f"{key} {value}")
+    return ", ".join(parts)
 
 
 def _done(cells: list[Cell]) -> str:
