@@ -110,6 +110,18 @@ def test_every_table_comes_from_runs_and_again_from_the_saved_files(
         run_study(study)
 
 
+def test_a_comparison_may_be_longer_than_the_others(toy_study):
+    own, longer = {"reference": "tecoa"}, {"reference": "tecoa", "seeds": 1, "steps": 6}
+    study = toy_study(search_from=None, comparisons={"equal-steps": own, "longer": longer})
+    first, second = (stage.sweep for stage in study.stages().values())
+    assert {config.steps for config in first.recipes.values()} == {2}
+    assert {config.steps for config in second.recipes.values()} == {6}
+    # What else differs is the evaluation at the end, and the name.
+    for name, config in first.recipes.items():
+        changed = replace(config, steps=6, evaluate_every=6)
+        assert second.recipes[f"{name}-steps-6"] == changed
+
+
 @pytest.mark.slow
 def test_rates_are_selected_on_further_sets(toy_study, photos, tmp_path, monkeypatch):
     monkeypatch.setattr(search, "FARTHEST", 1)

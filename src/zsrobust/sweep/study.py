@@ -31,7 +31,9 @@ class Comparison:
         best: only so many of them, the best on held-out images, best first; None for all.
         seeds: how many of the study's seeds; None for all.
         evaluate: name of the evaluation; None for the study's first.
-        equal_passes: give each as many passes as the reference takes, rather than its own steps.
+        steps: of every system, rather than its own.
+        equal_passes: give each as many passes as the reference takes, rather than its own steps;
+            not beside ``steps``.
         changes: the reference with other options of finetune instead of other systems, by title.
         interpolate: shares of the fine-tuned weights, in (0, 1), by system: WiSE-FT.
     """
@@ -41,6 +43,7 @@ class Comparison:
     best: int | None = None
     seeds: int | None = None
     evaluate: str | None = None
+    steps: int | None = None
     equal_passes: bool = False
     changes: Mapping[str, FinetuneConfig] = field(default_factory=dict)
     interpolate: Mapping[str, Sequence[float]] = field(default_factory=dict)
@@ -140,10 +143,11 @@ class Study:
             changed = f"{names[reference.name]}-{title}"
             recipes[changed] = replace(reference, config=config).at(rates[reference.name])
             titles[changed] = title
-        if asked.equal_passes:
+        if asked.steps or asked.equal_passes:
             passes = _passes(reference.config)
             recipes = dict(
-                with_steps(name, one, steps_for(passes, one)) for name, one in recipes.items()
+                with_steps(name, one, asked.steps or steps_for(passes, one))
+                for name, one in recipes.items()
             )
             titles = dict(zip(recipes, titles.values(), strict=True))
         derived = {
