@@ -20,10 +20,10 @@ from zsrobust.utils.errors import RequestError
 N = 200
 RIGHT = {
     "original": {"seen": (190, 4), "a": (180, 2), "b": (100, 0), "c": (60, 6), "d": (150, 20)},
-    "t-0": {"seen": (160, 90), "a": (120, 60), "b": (80, 30), "c": (40, 10), "d": (100, 50)},
-    "t-1": {"seen": (164, 94), "a": (124, 68), "b": (84, 30), "c": (36, 10), "d": (100, 54)},
-    "p-0": {"seen": (170, 90), "a": (140, 80), "b": (90, 50), "c": (30, 4), "d": (120, 60)},
-    "p-1": {"seen": (170, 98), "a": (144, 88), "b": (94, 53), "c": (26, 4), "d": (120, 64)},
+    "t-seed-0": {"seen": (160, 90), "a": (120, 60), "b": (80, 30), "c": (40, 10), "d": (100, 50)},
+    "t-seed-1": {"seen": (164, 94), "a": (124, 68), "b": (84, 30), "c": (36, 10), "d": (100, 54)},
+    "p-seed-0": {"seen": (170, 90), "a": (140, 80), "b": (90, 50), "c": (30, 4), "d": (120, 60)},
+    "p-seed-1": {"seen": (170, 98), "a": (144, 88), "b": (94, 53), "c": (26, 4), "d": (120, 64)},
 }
 """By model and set: how many of ``N`` are right, and stay so."""
 CLASSES = {
@@ -49,9 +49,10 @@ def _outcomes(right):
 def saved(tmp_path):
     """A study as it is saved, with ``about`` beside its only comparison's lines."""
 
-    def make(**about):
+    def make(models=tuple(RIGHT), **about):
         rows, tables = [], []
-        for model, sets in RIGHT.items():
+        for model in models:
+            sets = RIGHT[model]
             for dataset, (clean, robust) in sets.items():
                 row = Row.counted(
                     **{"dataset": dataset, "split": "test", "model": model, "norm": "linf"},
@@ -61,17 +62,17 @@ def saved(tmp_path):
                 )
                 rows.append(row)
                 tables.append(table(row, _outcomes(clean), _outcomes(robust)))
-        models = {
+        described = {
             name: {"source": "x", "recipe": "" if name == "original" else name.partition("-")[0]}
-            for name in RIGHT
+            for name in models
         }
         folder = tmp_path / "results" / "equal-steps"
         folder.mkdir(parents=True)
         data = {name: {"class_names": CLASSES[name]} for name in RIGHT["original"]}
-        Results({"models": models, "data": data}, {}, rows).write(folder / "results.json")
+        Results({"models": described, "data": data}, {}, rows).write(folder / "results.json")
         pq.write_table(pa.concat_tables(tables), folder / "outcomes.parquet")
         lines = [
-            {"title": title, "models": [name for name in RIGHT if name.startswith(start)]}
+            {"title": title, "models": [name for name in models if name.startswith(start)]}
             for title, start in (("original", "o"), ("TeCoA", "t"), ("PMG-AFT", "p"))
         ]
         comparison = {"reference": "TeCoA", "lines": lines, "claims": ["PMG-AFT"], **about}
@@ -140,6 +141,23 @@ def test_tables_and_claims_are_of_the_averages_that_were_saved(saved):
         assert row[5].startswith(f"{mean('p', of, 0) - mean('t', of, 0):+.1f} (")
 
 
+def test_differences_are_over_the_seeds_that_both_have(saved):
+    models = [name for name in RIGHT if name != "p-seed-0"]
+    text = show_study(saved(models, averages={"a and b": ["a", "b"]})).text
+    original, _, row = cells(text, "equal steps")
+    assert row[4] == "1"
+    of = {"a": 1, "b": 1}
+    assert row[6].startswith(f"{mean('p-seed-1', of, 0):.1f} (")
+    assert row[8].startswith(f"{mean('p-seed-1', of, 0) - mean('t-seed-1', of, 0):+.1f} (")
+    assert row[9].startswith(f"{mean('p-seed-1', of, 1) - mean('t-seed-1', of, 1):+.1f} (")
+    # An original has no seeds, and is compared with every one.
+    assert original[8].startswith(f"{mean('original', of, 0) - mean('t', of, 0):+.1f} (")
+    assert "Where a model lacks seeds of TeCoA, they are over those that both have." in text
+    # The claim is of that seed alone, too.
+    assert "from {:.1f}% to".format(mean("original", of, 0)) in text
+    assert "mean of 2 seeds" not in text
+
+
 def test_figures_are_of_the_first_average(saved):
     folder = saved(averages=AVERAGES)
     figures = [path for path in show_study(folder).figures if path.suffix == ".svg"]
@@ -149,15 +167,15 @@ def test_figures_are_of_the_first_average(saved):
         # Lines are called as in the tables.
         assert "PMG-AFT" in path.read_text("utf-8")
     results = Results.read(folder / "results" / "equal-steps" / "results.json")
-    lines = [Line("PMG-AFT", ["p-0", "p-1"])]
+    lines = [Line("PMG-AFT", ["p-seed-0", "p-seed-1"])]
     sets = Averaged.of_plain(MAIN, AVERAGES[MAIN])
     place, (point,) = comparison_points(results, "pgd-10 4/255", lines, sets)
     assert (place.name, place.n) == (f"average of 2 ({MAIN})", 3 * N)
     weights = {"b": 1, "a": 0.5, "c": 0.5}
     assert 100 * point.clean == pytest.approx(mean("p", weights, 0))
     for seed, (clean, robust) in enumerate(point.seeds):
-        assert 100 * clean == pytest.approx(mean(f"p-{seed}", weights, 0))
-        assert 100 * robust == pytest.approx(mean(f"p-{seed}", weights, 1))
+        assert 100 * clean == pytest.approx(mean(f"p-seed-{seed}", weights, 0))
+        assert 100 * robust == pytest.approx(mean(f"p-seed-{seed}", weights, 1))
 
 
 def test_without_averages_nothing_is_new(saved):

@@ -19,7 +19,7 @@ from zsrobust.reporting.figures.series import (
 )
 from zsrobust.reporting.figures.tradeoff import Point
 from zsrobust.reporting.tables import TextTable
-from zsrobust.sweep.plan import Sweep, run_name
+from zsrobust.sweep.plan import Sweep, run_name, seed_of
 from zsrobust.training.cost import passes_per_step
 
 BUDGET = ("learning rate", "steps", "passes")
@@ -70,8 +70,8 @@ def comparison_table(
     Args:
         run: the evaluation.
         lines: the systems.
-        reference: title of the system that differences are to; only systems with as many seeds
-            have them. None for no differences.
+        reference: title of the system that differences are to, over the seeds that both have.
+            None for no differences.
         sets: of the average that accuracies are on; None for unseen sets, or for all where none is
             unseen.
 
@@ -84,7 +84,7 @@ def comparison_table(
         for line, found in zip(lines, figures, strict=True)
     ]
     over = f"{place.name[0].upper()}{place.name[1:]}{'' if sets else ' sets'}"
-    notes = [f"{over}, {_how_measured(reference)}", *([_which(sets)] if sets else [])]
+    notes = [f"{over}, {_how_measured(reference, lines)}", *([_which(sets)] if sets else [])]
     shown = [model for line in lines for model in line.models]
     collapsed = [f"warning: {line}" for line in collapse_warnings(run.results, shown)]
     return TextTable(["model", *BUDGET, "seeds", *columns], [cells], [*notes, *collapsed])
@@ -149,7 +149,7 @@ def _grouped(
         _, columns, figures = _figures(run, lines, reference, sets)
         pairs = zip(lines, figures, strict=True)
         cells.append([[name, found[0], line.title, *found[1:]] for line, found in pairs])
-    measured = _how_measured(reference)
+    measured = _how_measured(reference, lines)
     measured = measured[0].upper() + measured[1:]
     return TextTable([what, columns[0], "model", *columns[1:]], cells, [measured, *notes])
 
@@ -160,7 +160,7 @@ def _figures(
     """The average, the columns of its figures, and the cells of each line."""
     attacks = list(dict.fromkeys(row.condition for row in run.results.rows))
     columns = ["n", "clean", *attacks]
-    to = next((line for line in lines if line.title == reference), lines[0]) if reference else None
+    to = _reference(lines, reference) if reference else None
     if to is not None:
         columns += [f"{name} against {to.title}" for name in ("clean", *attacks)]
     found = {attack: _series(run.results, attack, lines, sets) for attack in attacks}
@@ -176,9 +176,15 @@ def _figures(
     return place, columns, cells
 
 
-def _how_measured(reference: str | None) -> str:
+def _how_measured(reference: str | None, lines: Sequence[Line]) -> str:
     how = "per cent; 95 % intervals over samples, or over seeds where that is wider."
-    return how + (" Differences in points, samples paired within a seed." if reference else "")
+    if reference is None:
+        return how
+    how += " Differences in points, samples paired within a seed."
+    to = _reference(lines, reference)
+    if any(len(seed_pairs(to, line)) < len(to.models) for line in lines):
+        how += f" Where a model lacks seeds of {to.title}, they are over those that both have."
+    return how
 
 
 def _which(sets: Averaged) -> str:
@@ -190,14 +196,28 @@ def _which(sets: Averaged) -> str:
     return f"The average of {len(entries)} ({sets.name}) is over {over}."
 
 
+def _reference(lines: Sequence[Line], title: str) -> Line:
+    return next((line for line in lines if line.title == title), lines[0])
+
+
 def _differences(
     run: EvaluatedRun, attacks: Sequence[str], to: Line, line: Line, sets: Averaged | None
 ) -> list[str]:
-    if line == to or len(line.models) != len(to.models):
+    pairs = seed_pairs(to, line)
+    if line == to or not pairs:
         return [""] * (1 + len(attacks))
-    pairs = list(zip(to.models, line.models, strict=True))
     found = [gaps(run, attack, pairs, sets) for attack in attacks]
     return [found[0][0].in_points(), *(robust.in_points() for _, robust in found)]
+
+
+def seed_pairs(first: Line, second: Line) -> list[tuple[str, str]]:
+    """Models of the same seed; one that has none, an original, goes with each of the other's."""
+    return [
+        (one, other)
+        for one in first.models
+        for other in second.models
+        if "" in (seeds := (seed_of(one), seed_of(other))) or seeds[0] == seeds[1]
+    ]
 
 
 def comparison_points(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -133,3 +134,9 @@ def run_of(out: Path, recipe: str, seed: int, config: FinetuneConfig) -> Trainin
 def run_name(recipe: str, seed: int) -> str:
     """What a run and its model are called."""
     return f"{recipe}-seed-{seed}"
+
+
+def seed_of(name: str) -> str:
+    """The seed in such a name; empty if it is none."""
+    found = re.search(r"-seed-(\d+)$", name)
+    return found[1] if found else ""

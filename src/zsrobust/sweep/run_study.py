@@ -31,6 +31,7 @@ from zsrobust.sweep.comparison import (
     comparison_points,
     comparison_table,
     lines_of,
+    seed_pairs,
     set_table,
 )
 from zsrobust.sweep.gather import gather
@@ -226,7 +227,7 @@ def _claims(run: EvaluatedRun, about: _Comparison) -> list[str]:
         system = lines.get(title)
         if original is None or reference is None or system is None:
             continue
-        pairs = list(zip(reference.models, system.models, strict=False))
+        pairs = seed_pairs(reference, system)
         for attack in dict.fromkeys(row.condition for row in run.results.rows):
             claim = find_claim(run, attack, original.models[0], pairs, about.main)
             sentences.append(f"{title}: {sentence(claim)}")
