@@ -5,11 +5,13 @@ python scripts/docs/picture.py
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from zsrobust.evaluation.averages import Averaged
 from zsrobust.evaluation.results import Results
 from zsrobust.reporting.figures.series import Point, accuracy_series, main_average
 from zsrobust.reporting.figures.style import SMALL, TEXT, bare, new_figure
@@ -18,11 +20,11 @@ DOCS = Path(__file__).parents[2] / "docs"
 PICTURE = DOCS / "zero_shot_robustness.png"
 METHODS = {
     "original": "original",
-    "ft_clean": "FT-Clean",
-    "tecoa": "TeCoA",
-    "pmg_aft[authors_code]": "PMG-AFT",
+    "FT-Clean": "FT-Clean",
+    "TeCoA": "TeCoA",
+    "PMG-AFT (authors_code)": "PMG-AFT",
 }
-PANELS = {"glyphs": "glyph-clip, drawn images", "two_sets": "photo-lite, photographs"}
+PANELS = {"glyphs": "glyph-clip, drawn images", "photos": "photo-lite, photographs"}
 BARS = {"clean": (-0.2, "#b3cde8"), "robust": (0.2, "#0b5394")}
 
 
@@ -31,18 +33,22 @@ def picture() -> Figure:
     figure = new_figure(3.1, 8.5)
     panels = figure.subplots(1, len(PANELS), sharey=True)
     for axes, (name, title) in zip(panels, PANELS.items(), strict=True):
-        path = DOCS / "replication" / name / "results" / "equal-steps" / "results.json"
-        results = Results.read(path)
+        folder = DOCS / "replication" / name / "results"
+        about = json.loads((folder / "comparisons.json").read_text("utf-8"))["equal-steps"]
+        sets = next((Averaged.of_plain(*one) for one in about.get("averages", {}).items()), None)
+        results = Results.read(folder / "equal-steps" / "results.json")
         (under,) = {row.condition for row in results.rows}
-        places, series = accuracy_series(results, under)
+        places, series = accuracy_series(results, under, sets)
         place = main_average(places).name
-        by_method = {one.method: one for one in series}
+        of = {model: one for one in series for model in one.models}
+        by_title = {line["title"]: of[line["models"][0]] for line in about["lines"]}
         for row, method in enumerate(METHODS):
-            one = by_method[method]
+            one = by_title[method]
             _bar(axes, row, "clean", one.clean[place])
             _bar(axes, row, "robust", one.robust[place])
         bare(axes)
-        axes.set_title(f"{title}\n{under}, {place} sets", fontsize=TEXT)
+        over = place if sets else f"{place} sets"
+        axes.set_title(f"{title}\n{under}, {over}", fontsize=TEXT)
         axes.set_xlabel("zero-shot accuracy, %", fontsize=SMALL)
         axes.set_xlim(left=0)
     panels[0].set_yticks(range(len(METHODS)), METHODS.values(), fontsize=TEXT)

@@ -8,7 +8,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_numbers_equal_the_tables():
-    pages = [ROOT / "docs" / f"replication_{name}.md" for name in ("glyphs", "two_sets")]
+    pages = [ROOT / "docs" / f"replication_{name}.md" for name in ("glyphs", "photos")]
     panels = picture().axes
     assert len(panels) == 2
     attacks = ("pgd-10 4/255", "pgd-10 1/255")
