@@ -96,9 +96,11 @@ def test_recipes_have_settings_of_their_own_for_small_models(name, model):
     assert recipe(path, model=model, data="digits").steps == usual.steps
 
 
-def test_few_photos_is_pmg_aft_with_what_works_on_few_images():
+def test_few_photos_is_pmg_aft_in_a_short_run_of_small_batches():
     data = ["--data", "imagefolder:photos"]
-    options = ["--optimizer.lr", "0.1", "--batch_size", "32", "--steps", "60", "--hold_out", "0.15"]
+    options = ["--batch_size", "32", "--steps", "60", "--hold_out", "0.15"]
+    options += ["--optimizer.warmup_steps", "20"]
+    options += ["--evaluate_every", "60", "--checkpoint_every", "20"]
     plain = parse_finetune(["--config", "pmg_aft", "--model", "photo-lite-robust", *data, *options])
     assert parse_finetune(["--config", "few_photos", *data]) == plain
 
