@@ -16,8 +16,10 @@ from zsrobust.attacks import ThreatModel, make_attack
 from zsrobust.data.published.sets import PublishedSet, paper_sets, published_groups
 from zsrobust.evaluation.comparison.published import load_published
 from zsrobust.evaluation.defences import DefenceRow
+from zsrobust.evaluation.results import Results
 from zsrobust.models.zoo import RADII, ZOO, entries
 from zsrobust.objectives import OBJECTIVES
+from zsrobust.reporting.summary import attack_table
 from zsrobust.reporting.tables import percent
 from zsrobust.sweep.dry_run import AUTOATTACK, PGD_10
 from zsrobust.sweep.plan_file import load_study, plan_path
@@ -37,7 +39,7 @@ def with_tables(page: str) -> str:
 
 def table(name: str) -> str:
     """What is made by a function of that name, or a group of sets, in Markdown."""
-    made = {one.__name__: one for one in (methods, coverage, zoo, paper_cost, defences)}
+    made = {one.__name__: one for one in (methods, coverage, zoo, paper_cost, defences, attacks)}
     return made[name]() if name in made else sets(published_groups()[name].values())
 
 
@@ -113,6 +115,12 @@ def defences() -> str:
             ]
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def attacks() -> str:
+    """A row for each attack, with what it leaves of three models, the strongest last."""
+    path = DOCS / "replication" / "attacks" / "results.json"
+    return attack_table(Results.read(path)).as_markdown()
 
 
 def _papers(text: str) -> str:

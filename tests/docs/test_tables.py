@@ -9,7 +9,7 @@ from scripts.docs.tables import PLACE, with_tables
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-@pytest.mark.parametrize("page", ["data", "defences", "models", "paper", "training"])
+@pytest.mark.parametrize("page", ["attacks", "data", "defences", "models", "paper", "training"])
 def test_a_page_is_up_to_date(page):
     text = (DOCS / f"{page}.md").read_text("utf-8")
     assert PLACE.search(text)
