@@ -106,12 +106,15 @@ def average_table(
     Raises:
         RequestError: if there are no results on a set of the first.
     """
-    runs = [run.without_classes_of(one.without) if one.without else run for one in averages]
+    evaluated = {row.dataset for row in run.results.rows}
+    runs = [
+        run.without_classes_of(one.without) if one.without in evaluated else run for one in averages
+    ]
     there = [{row.dataset for row in one.results.rows} for one in runs]
     shown = {
         one: of
         for one, of, sets in zip(averages, runs, there, strict=True)
-        if one == averages[0] or sets.issuperset(one.sets)
+        if one == averages[0] or (sets.issuperset(one.sets) and evaluated.issuperset(one.asked))
     }
     left_out = [one.name for one in averages if one not in shown]
     notes = [*map(_which, shown)]
