@@ -270,3 +270,10 @@ def test_a_further_average_is_left_out_of_results_without_its_sets_and_named(sav
     text = show_study(saved(averages={**AVERAGES, "more": ["a", "svhn"], "all": ["svhn"]})).text
     assert len(cells(text, "equal steps, by average")) == 6
     assert "Left out, since not all of their sets are evaluated: more, all." in text
+
+
+def test_an_average_whose_set_of_classes_is_not_evaluated_is_left_out(saved):
+    lacking = {"sets": ["a"], "without_classes_of": "elsewhere"}
+    text = show_study(saved(averages={MAIN: AVERAGES[MAIN], "of few": lacking})).text
+    assert "Left out, since not all of their sets are evaluated: of few." in text
+    assert "(of few)" not in text
