@@ -5,16 +5,15 @@ python scripts/docs/picture.py
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from zsrobust.evaluation.averages import Averaged
 from zsrobust.evaluation.results import Results
 from zsrobust.reporting.figures.series import Point, accuracy_series, main_average
 from zsrobust.reporting.figures.style import SMALL, TEXT, bare, new_figure
+from zsrobust.sweep.run_study import COMPARISONS, read_comparisons
 
 DOCS = Path(__file__).parents[2] / "docs"
 PICTURE = DOCS / "zero_shot_robustness.png"
@@ -34,20 +33,19 @@ def picture() -> Figure:
     panels = figure.subplots(1, len(PANELS), sharey=True)
     for axes, (name, title) in zip(panels, PANELS.items(), strict=True):
         folder = DOCS / "replication" / name / "results"
-        about = json.loads((folder / "comparisons.json").read_text("utf-8"))["equal-steps"]
-        sets = next((Averaged.of_plain(*one) for one in about.get("averages", {}).items()), None)
+        about = read_comparisons(folder / COMPARISONS)["equal-steps"]
         results = Results.read(folder / "equal-steps" / "results.json")
         (under,) = {row.condition for row in results.rows}
-        places, series = accuracy_series(results, under, sets)
+        places, series = accuracy_series(results, under, about.main)
         place = main_average(places).name
         of = {model: one for one in series for model in one.models}
-        by_title = {line["title"]: of[line["models"][0]] for line in about["lines"]}
+        by_title = {line.title: of[line.models[0]] for line in about.lines}
         for row, method in enumerate(METHODS):
             one = by_title[method]
             _bar(axes, row, "clean", one.clean[place])
             _bar(axes, row, "robust", one.robust[place])
         bare(axes)
-        over = place if sets else f"{place} sets"
+        over = place if about.main else f"{place} sets"
         axes.set_title(f"{title}\n{under}, {over}", fontsize=TEXT)
         axes.set_xlabel("zero-shot accuracy, %", fontsize=SMALL)
         axes.set_xlim(left=0)

@@ -158,6 +158,14 @@ def test_differences_are_over_the_seeds_that_both_have(saved):
     assert "mean of 2 seeds" not in text
 
 
+def test_without_a_common_seed_there_is_no_difference_and_no_claim(saved):
+    models = ["original", "t-seed-0", "p-seed-1"]
+    text = show_study(saved(models, averages={"a and b": ["a", "b"]})).text
+    _, _, row = cells(text, "equal steps")
+    assert row[8:] == ["", ""]
+    assert "## claims" not in text
+
+
 def test_figures_are_of_the_first_average(saved):
     folder = saved(averages=AVERAGES)
     figures = [path for path in show_study(folder).figures if path.suffix == ".svg"]

@@ -123,13 +123,9 @@ def _lines(config: EvaluateConfig, cells: list[Cell]) -> Iterator[str]:
         title = f"{attack.name} {format_radius(attack.threat.norm, attack.threat.eps)}"
         yield f"attack: {title}, {attack.passes:,} passes of a sample that stands"
         for part in getattr(attack, "parts", (attack,)):
-            yield f"  {part.name}: {_parameters(part)}"
+            yield f"  {part.name}: {_in_words(part.describe(), part.threat.norm)}"
     if config.half_width is not None:
         yield f"in two phases, to ±{config.half_width:g} points: on a part of the samples"
-
-
-def _parameters(attack: Attack) -> str:
-    return _in_words(attack.describe(), attack.threat.norm)
 
 
 def _in_words(about: Mapping[str, object], norm: str) -> str:

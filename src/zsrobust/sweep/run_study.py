@@ -75,7 +75,7 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class _Comparison:
+class SavedComparison:
     """A comparison as it is saved.
 
     Attributes:
@@ -168,7 +168,7 @@ def show_study(out: Path, study: Study | None = None) -> Shown:
     missing = save_results(study) if study is not None else {}
     if not saved.is_dir():
         raise RequestError(f"{out} holds nothing to show yet: leave --show out")
-    comparisons = _read_comparisons(saved / COMPARISONS)
+    comparisons = read_comparisons(saved / COMPARISONS)
     evaluated = {name: EvaluatedRun.read(saved / name) for name in comparisons}
     rehearsed = any(synthetic_sets(run.results) for run in evaluated.values())
     tables: dict[str, TextTable] = {}
@@ -196,7 +196,7 @@ def show_study(out: Path, study: Study | None = None) -> Shown:
 
 
 def _figures(
-    out: Path, comparisons: Mapping[str, _Comparison], evaluated: Mapping[str, EvaluatedRun]
+    out: Path, comparisons: Mapping[str, SavedComparison], evaluated: Mapping[str, EvaluatedRun]
 ) -> list[Path]:
     figures: list[Path] = []
     for name, about in comparisons.items():
@@ -217,7 +217,7 @@ def _figures(
     return figures
 
 
-def _claims(run: EvaluatedRun, about: _Comparison) -> list[str]:
+def _claims(run: EvaluatedRun, about: SavedComparison) -> list[str]:
     """Whether each system is better than the reference as claimed, a sentence for each attack."""
     lines = {line.title: line for line in about.lines}
     original = next((line for line in about.lines if not line.budget), None)
@@ -227,7 +227,8 @@ def _claims(run: EvaluatedRun, about: _Comparison) -> list[str]:
         system = lines.get(title)
         if original is None or reference is None or system is None:
             continue
-        pairs = seed_pairs(reference, system)
+        if not (pairs := seed_pairs(reference, system)):
+            continue
         for attack in dict.fromkeys(row.condition for row in run.results.rows):
             claim = find_claim(run, attack, original.models[0], pairs, about.main)
             sentences.append(f"{title}: {sentence(claim)}")
@@ -301,12 +302,17 @@ def _save_runs(stage: Stage, out: Path) -> None:
             shutil.copyfile(run / file, target)
 
 
-def _read_comparisons(path: Path) -> dict[str, _Comparison]:
+def read_comparisons(path: Path) -> dict[str, SavedComparison]:
+    """The comparisons that a study saved, by name; none if there is no file.
+
+    Raises:
+        RequestError: if it is damaged.
+    """
     if not path.is_file():
         return {}
     try:
         return {
-            name: _Comparison(
+            name: SavedComparison(
                 about["reference"],
                 [Line(**line) for line in about["lines"]],
                 about.get("claims", ()),
@@ -318,7 +324,7 @@ def _read_comparisons(path: Path) -> dict[str, _Comparison]:
         raise RequestError(f"{path} is damaged: {error}") from None
 
 
-def _planes(run: EvaluatedRun, about: _Comparison, stem: Path) -> list[Path]:
+def _planes(run: EvaluatedRun, about: SavedComparison, stem: Path) -> list[Path]:
     """Clean against robust accuracy under each attack."""
     figures = []
     attacks = list(dict.fromkeys(row.condition for row in run.results.rows))
